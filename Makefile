@@ -1,0 +1,119 @@
+# Plain `make` prints what there is. It needs Python 3.11 or newer and nothing else:
+# tools come into .gatehouse/tools, pinned with hashes, and each environment has a
+# stamp so that a second run installs nothing.
+
+.DEFAULT_GOAL := help
+.SUFFIXES:
+.DELETE_ON_ERROR:
+
+# The first interpreter that is new enough; `make PYTHON=...` names another.
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+    "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+    && echo "$$python" && break; done)
+
+TOOLS := .gatehouse/tools
+UV := $(TOOLS)/uv/bin/uv
+PYTEST := .venv/bin/python -m pytest
+# In as many processes as there are cores; a file's tests share their tables, so they stay together.
+UNIT := $(PYTEST) tests/rooms tests/functions tests/house tests/cli -n auto --dist loadfile
+LOCK := $(UV) pip compile --quiet --upgrade --universal --python-version 3.11 \
+    --generate-hashes --no-header --no-annotate --no-emit-index-url
+
+.PHONY: help
+help:
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# ---- Every day ---------------------------------------------------------------------------
+
+.PHONY: run
+run: setup ## Run the whole stack on this machine until Ctrl-C (ARGS="--port 8081" and more).
+	@.venv/bin/gatehouse up $(ARGS)
+
+.PHONY: check
+check: setup lint ## Format, lint, types, unit tests and template, in about a minute.
+	@echo "==> Unit tests"
+	@$(UNIT) -m "not slow"
+
+.PHONY: test
+test: setup lint ## Everything: what check does, the end-to-end tests, coverage.
+	@echo "==> All tests"
+	@$(UNIT) --cov --cov-fail-under=0 --cov-report=
+	@echo "==> End to end, on the deployed stack"
+	@$(PYTEST) tests/e2e --cov --cov-append --cov-report=term
+
+.PHONY: bench
+bench: setup ## Measure init, calls and time per request, and print a table.
+	@.venv/bin/python tests/bench/run.py $(ARGS)
+
+.PHONY: openapi
+openapi: .venv/.ready ## Write the API document that is served from what the handlers say.
+	@.venv/bin/python tests/openapi_document.py --write
+
+.PHONY: clean-state
+clean-state: .venv/.ready ## Forget the local stack's state, key and logs.
+	@.venv/bin/gatehouse clean-state
+
+.PHONY: lint
+lint: .venv/.ready $(TOOLS)/sam/.ready
+	@echo "==> Format and lint"
+	@.venv/bin/ruff format --check --quiet .
+	@.venv/bin/ruff check --quiet .
+	@echo "==> Types"
+	@.venv/bin/mypy --no-error-summary
+	@echo "==> Template"
+	@.venv/bin/cfn-lint template.yaml
+	@SAM_CLI_TELEMETRY=0 $(TOOLS)/sam/bin/sam validate --lint --region us-east-1 >/dev/null
+
+# ---- AWS ---------------------------------------------------------------------------------
+
+PLACE ?= dev
+
+.PHONY: build
+build: setup ## Build for AWS (PLACE=dev, or another parameter set of samconfig.toml).
+	@.venv/bin/gatehouse build --place $(PLACE)
+
+.PHONY: deploy
+deploy: setup ## Build for AWS and deploy with your own credentials (PLACE=dev).
+	@.venv/bin/gatehouse deploy --place $(PLACE)
+
+# ---- Environments ------------------------------------------------------------------------
+
+.PHONY: setup
+setup: .venv/.ready $(TOOLS)/engine/.ready $(TOOLS)/sam/.ready ## Install everything that is pinned.
+
+$(TOOLS)/uv/.ready: requirements/tools.lock
+	@test -n "$(PYTHON)" || { \
+	    echo "Gatehouse needs Python 3.11 or newer on the PATH (or make PYTHON=/path/to/it)." >&2; exit 1; }
+	@echo "==> Installing the installer (uv)"
+	@mkdir -p $(TOOLS) && chmod 700 .gatehouse
+	@"$(PYTHON)" -m venv --clear $(TOOLS)/uv >/dev/null || { \
+	    echo "$(PYTHON) cannot make virtual environments: install its venv module (Debian and Ubuntu: python3-venv)." >&2; exit 1; }
+	@$(TOOLS)/uv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+.venv/.ready: requirements/dev.lock pyproject.toml $(TOOLS)/uv/.ready
+	@echo "==> Installing the gatehouse command and the development tools (.venv)"
+	@test -x .venv/bin/python || $(UV) venv --quiet --python $(TOOLS)/uv/bin/python .venv
+	@$(UV) pip sync --quiet --python .venv/bin/python --require-hashes $<
+	@$(UV) pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(TOOLS)/%/.ready: requirements/%.lock $(TOOLS)/uv/.ready
+	@echo "==> Installing $* ($(TOOLS)/$*)"
+	@test -x $(TOOLS)/$*/bin/python || $(UV) venv --quiet --python $(TOOLS)/uv/bin/python $(TOOLS)/$*
+	@$(UV) pip sync --quiet --python $(TOOLS)/$*/bin/python --require-hashes $<
+	@touch $@
+
+.PHONY: lock
+lock: $(TOOLS)/uv/.ready ## Pin the newest versions again, with hashes.
+	$(LOCK) requirements/tools.in -o requirements/tools.lock
+	$(LOCK) requirements/engine.in -o requirements/engine.lock
+	$(LOCK) requirements/sam.in -o requirements/sam.lock
+	$(LOCK) layers/deps/requirements.in -o layers/deps/requirements.lock
+	$(LOCK) layers/wallet/requirements.in \
+	    --constraint layers/deps/requirements.lock -o layers/wallet/requirements.lock
+	$(LOCK) tests/bench/usual/requirements.in \
+	    --constraint layers/deps/requirements.lock -o tests/bench/usual/requirements.lock
+	$(LOCK) pyproject.toml --group dev layers/deps/requirements.in layers/wallet/requirements.in \
+	    --constraint layers/deps/requirements.lock \
+	    --constraint layers/wallet/requirements.lock -o requirements/dev.lock

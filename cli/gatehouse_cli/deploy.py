@@ -1,0 +1,86 @@
+"""`gatehouse build` and `gatehouse deploy`: the stack in the caller's own AWS account."""
+
+import os
+import subprocess
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+import boto3
+import click
+
+from gatehouse_cli import bootstrap, invoking, samconfig, settings_keys
+from gatehouse_cli.local.home import find_project, tool
+from gatehouse_cli.trouble import Trouble
+
+place_option = click.option(
+    "--place", default="dev", show_default=True, help="Parameter set in samconfig.toml."
+)
+
+
+@click.command()
+@place_option
+def build(place: str) -> None:
+    """Build layers and functions for AWS: wheels and bytecode of the place's runtime."""
+    _build(find_project(Path.cwd()), place)
+
+
+@click.command()
+@place_option
+def deploy(place: str) -> None:
+    """Build, then deploy with the caller's AWS credentials."""
+    project = find_project(Path.cwd())
+    seed = bootstrap.named_file()
+    keys = settings_keys.from_environment()
+    template = _build(project, place)
+    # Given here, the parameters replace those of samconfig.toml, so all of them are given.
+    # A key that is not given stays what it is: CloudFormation keeps it.
+    parameters = {**samconfig.read(project, place).parameters, "DeployedAt": now(), **keys}
+    if seed is not None:
+        parameters["BootstrapPath"] = str(seed)
+    with settings_keys.override_words(parameters) as words:
+        _sam(project, place, ["deploy", "--template-file", str(template), *words], {})
+    if seed is not None:
+        _seed(project, place, seed)
+
+
+def _seed(project: Path, place: str, file: Path) -> None:
+    """Apply the bootstrap file to the stack that was just deployed."""
+    session = boto3.Session()
+    outputs = invoking.stack_outputs(session, samconfig.read(project, place).stack)
+    try:
+        bootstrap.apply(
+            session.client("lambda"), outputs["BootstrapFunctionName"], file, dry_run=False
+        )
+    except invoking.RefusedError as refused:
+        raise Trouble(f"Deployed, but {file} was refused: {refused}") from refused
+
+
+def now() -> str:
+    """Return the time as the stack's parameter DeployedAt takes it."""
+    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _build(project: Path, place: str) -> Path:
+    """Build for the place's runtime and architecture; return the built template."""
+    parameters = samconfig.read(project, place).parameters
+    target = samconfig.layer_target(
+        project, parameters["PythonRuntime"], parameters["Architecture"]
+    )
+    words = samconfig.build_words(project, target)
+    words += ["--parameter-overrides", *samconfig.overrides(parameters)]
+    _sam(project, place, ["build", *words], target)
+    return samconfig.built_template(project, target)
+
+
+def _sam(project: Path, place: str, words: list[str], environment: Mapping[str, str]) -> None:
+    # Named, because SAM looks for its settings beside the built template.
+    settings = ["--config-file", str(project / "samconfig.toml"), "--config-env", place]
+    code = subprocess.run(  # noqa: S603  # Our own tool, by its full path.
+        [str(tool(project, "sam", "sam")), *words, *settings],
+        cwd=project,
+        env={"SAM_CLI_TELEMETRY": "0", **os.environ, **environment},
+        check=False,
+    ).returncode
+    if code != 0:
+        raise Trouble(f"sam {words[0]} failed with code {code}.")

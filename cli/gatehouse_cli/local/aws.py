@@ -1,0 +1,62 @@
+"""Clients that speak to the engine and to nothing else, whatever the developer has set up."""
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import boto3
+import botocore.session
+from botocore.config import Config
+
+from gatehouse_cli.local.sam import REGION
+
+if TYPE_CHECKING:
+    from mypy_boto3_apigateway import APIGatewayClient
+    from mypy_boto3_cloudformation import CloudFormationClient
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_lambda import LambdaClient
+    from mypy_boto3_logs import CloudWatchLogsClient
+    from mypy_boto3_s3 import S3Client
+
+
+@dataclass(frozen=True)
+class Clients:
+    """One client for each service that `gatehouse up` uses, as the engine's root."""
+
+    apigateway: "APIGatewayClient"
+    cloudformation: "CloudFormationClient"
+    dynamodb: "DynamoDBClient"
+    functions: "LambdaClient"
+    logs: "CloudWatchLogsClient"
+    s3: "S3Client"
+
+
+def clients(endpoint: str) -> Clients:
+    """Make the clients of an engine."""
+    made = session()
+    config = Config(proxies={}, retries={"total_max_attempts": 2}, read_timeout=60)
+    return Clients(
+        apigateway=made.client("apigateway", endpoint_url=endpoint, config=config),
+        cloudformation=made.client("cloudformation", endpoint_url=endpoint, config=config),
+        dynamodb=made.client("dynamodb", endpoint_url=endpoint, config=config),
+        functions=made.client("lambda", endpoint_url=endpoint, config=config),
+        logs=made.client("logs", endpoint_url=endpoint, config=config),
+        s3=made.client("s3", endpoint_url=endpoint, config=config),
+    )
+
+
+def session() -> boto3.Session:
+    """Make a session that reads neither profile nor configuration files."""
+    core = botocore.session.Session(
+        session_vars={
+            "profile": (None, None, None, None),
+            "config_file": (None, None, os.devnull, None),
+            "credentials_file": (None, None, os.devnull, None),
+        }
+    )
+    return boto3.Session(
+        aws_access_key_id="test",
+        aws_secret_access_key="test",  # noqa: S106  # The engine's well-known root.
+        region_name=REGION,
+        botocore_session=core,
+    )

@@ -1,0 +1,159 @@
+"""The local engine: one process that answers as AWS does, on loopback only."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from gatehouse_cli.local.home import Home
+from gatehouse_cli.trouble import Trouble
+
+LOOPBACK = "127.0.0.1"
+READY_WITHIN = 30.0
+# State is written while it shuts down, and an open socket delays that by up to 20 s.
+STOPPED_WITHIN = 30.0
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A running engine."""
+
+    endpoint: str
+    log: Path
+    process: subprocess.Popen[bytes]
+
+    def check(self) -> None:
+        """Raise Trouble when the engine has ended by itself."""
+        code = self.process.poll()
+        if code is not None:
+            raise Trouble(f"The engine ended with code {code}: its last words are in {self.log}.")
+
+
+@contextmanager
+def running(python: Path, home: Home, *, port: int, enforce_iam: bool) -> Iterator[Engine]:
+    """Run the engine on the home's state while the block runs; state is saved at its end.
+
+    Raises:
+        Trouble: The port is taken, or the engine does not come up.
+
+    """
+    _refuse_taken(port)
+    _rewind_streams(home.state / "lambda.json")
+    log = home.logs / "engine.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(  # noqa: S603  # Our own tool, by its full path.
+            [str(python), str(Path(__file__).with_name("engine_main.py"))],
+            env=_environment(home, port=port, enforce_iam=enforce_iam),
+            cwd=home.scratch,
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            umask=0o077,
+            # Ctrl-C goes to the whole foreground group; the engine must outlive the front door.
+            start_new_session=True,
+        )
+    engine = Engine(endpoint=f"http://{LOOPBACK}:{port}", log=log, process=process)
+    try:
+        _await_ready(engine)
+        yield engine
+    finally:
+        _stop(process)
+        # Each function worker unpacked its layers there, and none of it is of use any more.
+        shutil.rmtree(home.scratch, ignore_errors=True)
+
+
+def _environment(home: Home, *, port: int, enforce_iam: bool) -> dict[str, str]:
+    """Return the engine's whole environment, which every function inherits.
+
+    Nothing of the developer's own is in it: no credentials, no profile, no PYTHONPATH.
+    """
+    return {
+        "PATH": os.environ.get("PATH", os.defpath),
+        "HOME": str(home.scratch),
+        "LANG": "C.UTF-8",
+        "TMPDIR": str(home.scratch),
+        "BIND_HOST": LOOPBACK,
+        "GATEWAY_PORT": str(port),
+        "PERSIST_STATE": "1",
+        "STATE_DIR": str(home.state),
+        "AUTH": "true" if enforce_iam else "false",
+        # Both listen on every interface, whatever BIND_HOST says.
+        "IOT_MTLS_ENABLED": "0",
+        "SFTP_ENABLED": "0",
+        # Functions run as processes; a Docker that happens to be here is left alone.
+        "LAMBDA_EXECUTOR": "local",
+        "DOCKER_HOST": f"unix://{home.scratch / 'no-docker.sock'}",
+    }
+
+
+def _refuse_taken(port: int) -> None:
+    with socket.socket() as probe:
+        if probe.connect_ex((LOOPBACK, port)) == 0:
+            raise Trouble(
+                f"Port {port} is taken: end what listens there, or choose another "
+                "port for the engine with --engine-port."
+            )
+
+
+def _await_ready(engine: Engine) -> None:
+    deadline = time.monotonic() + READY_WITHIN
+    with httpx.Client(trust_env=False, timeout=2) as client:
+        while time.monotonic() < deadline:
+            engine.check()
+            with suppress(httpx.TransportError):
+                if client.get(f"{engine.endpoint}/_ministack/ready").is_success:
+                    return
+            time.sleep(0.05)
+    raise Trouble(f"The engine was not ready within {READY_WITHIN:.0f} s: see {engine.log}.")
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """End the engine in order, and only if it hangs by force, with what it started."""
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(STOPPED_WITHIN)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    if process.stdin is not None:
+        process.stdin.close()
+
+
+def _rewind_streams(lambda_state: Path) -> None:
+    """Set saved stream positions to the start.
+
+    Positions are saved and records are not, so a reader would wait beyond the end of a
+    stream that begins anew, and lose everything up to there.
+    """
+    try:
+        saved = json.loads(lambda_state.read_bytes())
+    except FileNotFoundError:
+        return
+    positions = saved.get("payload", saved).get("dynamodb_stream_positions", {})
+    if _rewind(positions):
+        draft = lambda_state.with_suffix(".draft")
+        draft.write_text(json.dumps(saved), encoding="utf-8")
+        draft.chmod(0o600)
+        draft.replace(lambda_state)
+
+
+def _rewind(positions: dict[str, Any]) -> bool:
+    """Zero every position in place, however deep; tell whether any was another."""
+    moved = False
+    for key, value in positions.items():
+        if isinstance(value, dict):
+            moved = _rewind(value) or moved
+        elif isinstance(value, int) and not isinstance(value, bool) and value:
+            positions[key] = 0
+            moved = True
+    return moved

@@ -1,0 +1,166 @@
+"""Build and deploy with the real SAM CLI, at the local engine instead of AWS."""
+
+import fcntl
+import json
+import os
+import platform
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from gatehouse_cli import samconfig, settings_keys
+from gatehouse_cli.local.home import Home, tool
+from gatehouse_cli.trouble import Trouble
+
+REGION = "us-east-1"
+# SAM reports an error as a line that begins with its kind.
+_ERROR_LINE = re.compile(rb"^(?:Error|Build Failed|.*?Error): .+", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Sam:
+    """The SAM CLI of one clone, for one home."""
+
+    project: Path
+    home: Home
+    endpoint: str
+
+    def build(self) -> Path:
+        """Build layers and functions for this host; return the built template.
+
+        The build folder belongs to the clone and is shared by all homes, one at a time.
+
+        Raises:
+            Trouble: The build failed.
+
+        """
+        target = self._target()
+        with _one_at_a_time(self.project / ".gatehouse" / "build.lock"):
+            self._run(
+                "build",
+                *samconfig.build_words(self.project, target),
+                "--parallel",
+                "--template-file", str(self.project / "template.yaml"),
+                "--parameter-overrides", *samconfig.overrides(host_parameters()),
+            )  # fmt: skip
+        return samconfig.built_template(self.project, target)
+
+    def deploy(
+        self, template: Path, stack: str, *, bucket: str, parameters: Mapping[str, str]
+    ) -> None:
+        """Deploy the built template and wait for it.
+
+        Raises:
+            Trouble: The deployment failed.
+
+        """
+        with settings_keys.override_words(parameters) as words:
+            self._run(
+                "deploy",
+                "--template-file", str(template),
+                "--stack-name", stack,
+                "--s3-bucket", bucket,
+                "--capabilities", "CAPABILITY_IAM",
+                "--no-confirm-changeset",
+                "--no-fail-on-empty-changeset",
+                "--no-progressbar",
+                *words,
+            )  # fmt: skip
+
+    def _run(self, command: str, *arguments: str) -> None:
+        program = tool(self.project, "sam", "sam")
+        log = self.home.logs / f"{command}.log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(  # noqa: S603  # Our own tool, by its full path.
+                [str(program), command, *arguments],
+                cwd=self.project,
+                env=self._environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                # A group of its own, so that what SAM starts can be ended with it.
+                start_new_session=True,
+            )
+        try:
+            code = process.wait()
+        except BaseException:
+            _end_group(process)
+            raise
+        if code != 0:
+            raise Trouble(f"sam {command} failed: {_reason(log)} (all of it is in {log}).")
+
+    def _target(self) -> dict[str, str]:
+        return samconfig.layer_target(self.project, host_parameters()["PythonRuntime"], "host")
+
+    def _environment(self) -> dict[str, str]:
+        """Return the caller's environment without its AWS account, which must not be met."""
+        app = self.home.root / "sam"
+        app.mkdir(exist_ok=True)
+        # The version is pinned, so SAM need not ask the package index for a newer one.
+        (app / "metadata.json").write_text(json.dumps({"lastVersionCheck": time.time()}))
+        inherited = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("AWS_", "SAM_", "GATEHOUSE_"))
+        }
+        return {
+            **inherited,
+            "__SAM_CLI_APP_DIR": str(app),
+            "SAM_CLI_TELEMETRY": "0",
+            "SAM_CLI_POLL_DELAY": "0.3",
+            "NO_PROXY": "127.0.0.1,localhost",
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_ENDPOINT_URL": self.endpoint,
+            **self._target(),
+        }
+
+
+def host_parameters() -> dict[str, str]:
+    """Return the parameters that only the host knows: functions run in its own Python."""
+    arm = platform.machine().lower() in {"arm64", "aarch64"}
+    return {
+        "PythonRuntime": f"python{sys.version_info.major}.{sys.version_info.minor}",
+        "Architecture": "arm64" if arm else "x86_64",
+    }
+
+
+def _reason(log: Path) -> str:
+    """Return what SAM gave as the error, or else the last line that it printed."""
+    text = log.read_bytes()
+    found = _ERROR_LINE.findall(text) or text.strip().splitlines()[-1:]
+    if not found:
+        return "it said nothing"
+    return found[-1].decode(errors="replace").removeprefix("Error: ").rstrip(". ")
+
+
+def _end_group(process: subprocess.Popen[bytes]) -> None:
+    """End SAM and the make and uv that it started."""
+    for signal_number in (signal.SIGTERM, signal.SIGKILL):
+        if process.poll() is None:
+            os.killpg(process.pid, signal_number)
+            try:
+                process.wait(5)
+            except subprocess.TimeoutExpired:
+                continue
+
+
+@contextmanager
+def _one_at_a_time(path: Path) -> Iterator[None]:
+    """Hold a lock file; a second holder waits."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

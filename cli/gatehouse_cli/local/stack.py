@@ -1,0 +1,263 @@
+"""One local stack, from nothing to ready, and back to nothing left running.
+
+`gatehouse up` and the end-to-end tests go this same way.
+"""
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+from botocore.exceptions import BotoCoreError, ClientError
+
+from gatehouse_cli import samconfig, settings_keys
+from gatehouse_cli.bootstrap import (
+    ALREADY_BOOTSTRAPPED,
+    apply,
+    first_key,
+    named_file,
+)
+from gatehouse_cli.deploy import now
+from gatehouse_cli.invoking import RefusedError
+from gatehouse_cli.local import env_file, stamp, template
+from gatehouse_cli.local.aws import Clients, clients
+from gatehouse_cli.local.engine import Engine
+from gatehouse_cli.local.engine import running as engine_running
+from gatehouse_cli.local.env_file import LocalEnv
+from gatehouse_cli.local.front_door import FrontDoor, Target
+from gatehouse_cli.local.home import Home, tool
+from gatehouse_cli.local.listening import loopback, served
+from gatehouse_cli.local.sam import Sam, host_parameters
+from gatehouse_cli.trouble import Trouble
+
+BUCKET = "gatehouse-artifacts"
+STAGE = "live"
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to run, and where. `parameters` override the [local] set of samconfig.toml."""
+
+    project: Path
+    home: Home
+    ports: tuple[int, ...] = (8080,)
+    engine_port: int = 4566
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    enforce_iam: bool = True
+
+
+@dataclass(frozen=True)
+class LocalStack:
+    """A stack that answers."""
+
+    url: str
+    api_key: str
+    key_is_new: bool
+    outputs: Mapping[str, str]
+    log_groups: Mapping[str, str]
+    engine: Engine
+    clients: Clients
+
+
+@contextmanager
+def running(plan: Plan, say: Say) -> Iterator[LocalStack]:
+    """Run the stack while the block runs; `say` gets the name of each step.
+
+    Raises:
+        Trouble: A port is taken, a tool is missing, or a step failed. Nothing is left running.
+
+    """
+    python = tool(plan.project, "engine", "python")
+    tool(plan.project, "sam", "sam")  # Missing, it is better known before anything is started.
+    door = FrontDoor()
+    with plan.home.held(), loopback(plan.ports) as sockets:
+        plan.home.prepare()
+        say("Starting the engine")
+        with (
+            engine_running(
+                python, plan.home, port=plan.engine_port, enforce_iam=plan.enforce_iam
+            ) as engine,
+            served(door, sockets),
+        ):
+            try:
+                yield _raise_stack(plan, engine, door, say)
+            except (BotoCoreError, ClientError) as error:
+                engine.check()
+                raise Trouble(f"The engine refused: {error} (see {engine.log}).") from error
+            finally:
+                say("Stopping; the engine saves its state")
+                door.target = None
+
+
+def _raise_stack(plan: Plan, engine: Engine, door: FrontDoor, say: Say) -> LocalStack:
+    place = samconfig.read(plan.project, "local")
+    parameters = {
+        **place.parameters,
+        "OwnHosts": _own_hosts(plan, place.parameters["OwnHosts"]),
+        **host_parameters(),
+        **settings_keys.NONE,
+        **settings_keys.from_environment(),
+        **plan.parameters,
+    }
+    deployment = _Deployment(plan, place.stack, engine, clients(engine.endpoint))
+    wanted = stamp.compute(plan.project, parameters)
+    if stamp.matches(plan.home.stamp, wanted) and deployment.is_complete():
+        say("Nothing has changed since the last deployment")
+    else:
+        deployment.make(parameters, say)
+        plan.home.stamp.write_text(wanted, encoding="utf-8")
+    outputs = deployment.outputs()
+    door.target = Target(engine.endpoint, f"/_aws/execute-api/{outputs['ApiId']}/{STAGE}")
+    url = f"http://localhost:{plan.ports[0]}"
+    say("Checking the key")
+    api_key, is_new = _key(plan, deployment.clients, url, outputs["BootstrapFunctionName"])
+    seed = named_file()
+    if seed is not None:
+        say("Applying the bootstrap file")
+        try:
+            apply(
+                deployment.clients.functions, outputs["BootstrapFunctionName"], seed, dry_run=False
+            )
+        except RefusedError as refused:
+            raise Trouble(f"{seed} was refused: {refused}") from refused
+    return LocalStack(
+        url=url,
+        api_key=api_key,
+        key_is_new=is_new,
+        outputs=outputs,
+        log_groups=deployment.log_groups(),
+        engine=engine,
+        clients=deployment.clients,
+    )
+
+
+def _own_hosts(plan: Plan, listed: str) -> str:
+    """Add this run's front door and engine to the listed hosts: no webhook leads back here."""
+    ports = (*plan.ports, plan.engine_port)
+    own = [f"{host}:{port}" for port in ports for host in ("localhost", "127.0.0.1")]
+    return ",".join(dict.fromkeys([*listed.split(","), *own]))
+
+
+@dataclass(frozen=True)
+class _Deployment:
+    plan: Plan
+    name: str
+    engine: Engine
+    clients: Clients
+
+    def make(self, parameters: Mapping[str, str], say: Say) -> None:
+        """Build and deploy, then put what the engine leaves out of a template."""
+        sam = Sam(self.plan.project, self.plan.home, self.engine.endpoint)
+        say("Building the layers and functions")
+        built = sam.build()
+        self._forget_failed()
+        self.clients.s3.create_bucket(Bucket=BUCKET)
+        say("Deploying the stack")
+        sam.deploy(
+            built,
+            self.name,
+            bucket=BUCKET,
+            parameters={**parameters, "DeployedAt": now()},
+        )
+        say("Putting the gateway's refusals and the tables' expiry")
+        self._put_refusals()
+        self._put_expiry()
+
+    def is_complete(self) -> bool:
+        """Tell whether the stack stands in the engine's state as its last deployment left it."""
+        return self._status() in {"CREATE_COMPLETE", "UPDATE_COMPLETE"}
+
+    def outputs(self) -> dict[str, str]:
+        """Return the outputs; ids in them may change with each deployment."""
+        stacks = self.clients.cloudformation.describe_stacks(StackName=self.name)["Stacks"]
+        return {item["OutputKey"]: item["OutputValue"] for item in stacks[0]["Outputs"]}
+
+    def log_groups(self) -> dict[str, str]:
+        """Return the stack's log groups: name in the engine to name in the template."""
+        groups = template.log_groups(self._template())
+        return {self._physical_id(logical): logical for logical in groups}
+
+    def _status(self) -> str | None:
+        try:
+            stacks = self.clients.cloudformation.describe_stacks(StackName=self.name)["Stacks"]
+        except ClientError:
+            return None
+        return stacks[0]["StackStatus"]
+
+    def _forget_failed(self) -> None:
+        """Delete what a failed first deployment left: CloudFormation cannot update it."""
+        if self._status() in {"ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED"}:
+            self.clients.cloudformation.delete_stack(StackName=self.name)
+
+    def _put_refusals(self) -> None:
+        gateway = self.clients.apigateway
+        api = self.outputs()["ApiId"]
+        for refusal in template.refusals(self._template()):
+            arguments = {"statusCode": refusal.status_code} if refusal.status_code else {}
+            gateway.put_gateway_response(
+                restApiId=api,
+                responseType=refusal.response_type,  # type: ignore[arg-type]  # Named by the template.
+                responseParameters=refusal.parameters,
+                responseTemplates=refusal.templates,
+                **arguments,
+            )
+        gateway.create_deployment(restApiId=api, stageName=STAGE)
+
+    def _put_expiry(self) -> None:
+        for logical, attribute in template.expiring_tables(self._template()).items():
+            self.clients.dynamodb.update_time_to_live(
+                TableName=self._physical_id(logical),
+                TimeToLiveSpecification={"Enabled": True, "AttributeName": attribute},
+            )
+
+    def _physical_id(self, logical: str) -> str:
+        detail = self.clients.cloudformation.describe_stack_resource(
+            StackName=self.name, LogicalResourceId=logical
+        )["StackResourceDetail"]
+        return detail["PhysicalResourceId"]
+
+    def _template(self) -> dict[str, object]:
+        return template.resources(self.plan.project / "template.yaml")
+
+
+def _key(plan: Plan, to: Clients, url: str, function_name: str) -> tuple[str, bool]:
+    """Return a key that works and whether it is new, and keep it in the home's local.env.
+
+    The kept key is tried first: it may have been revoked, or the state forgotten.
+    """
+    kept = env_file.read(plan.home.env_file)
+    if kept and _answers(url, kept.api_key):
+        env_file.write(plan.home.env_file, LocalEnv(url, kept.api_key))
+        return kept.api_key, False
+    try:
+        api_key = first_key(to.functions, function_name, action="create")
+    except RefusedError as refused:
+        if refused.code != ALREADY_BOOTSTRAPPED:
+            raise Trouble(f"The stack gave no first key: {refused}.") from refused
+        api_key = first_key(to.functions, function_name, action="recover")
+    env_file.write(plan.home.env_file, LocalEnv(url, api_key))
+    return api_key, True
+
+
+def _answers(url: str, api_key: str) -> bool:
+    try:
+        response = httpx.get(
+            f"{url}/v1/whoami",
+            headers={"Authorization": f"Bearer {api_key}"},
+            trust_env=False,
+            timeout=30,
+        )
+    except httpx.TransportError:
+        return False
+    return response.is_success
+
+
+def clean(home: Home) -> None:
+    """Forget state, key and logs; tools and build folders stay."""
+    with home.held():
+        for folder in (home.state, home.scratch, home.logs):
+            shutil.rmtree(folder, ignore_errors=True)
+        home.env_file.unlink(missing_ok=True)

@@ -1,0 +1,71 @@
+"""What the local stack needs to read in template.yaml, since the engine does not."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """One gateway response, in the words of API Gateway's own interface."""
+
+    response_type: str
+    status_code: str | None
+    parameters: dict[str, str]
+    templates: dict[str, str]
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads `!Ref`, `!GetAtt` and their like as their bare values."""
+
+
+def _bare(loader: _Loader, _suffix: str, node: yaml.Node) -> Any:
+    if isinstance(node, yaml.ScalarNode):
+        return loader.construct_scalar(node)
+    if isinstance(node, yaml.SequenceNode):
+        return loader.construct_sequence(node, deep=True)
+    assert isinstance(node, yaml.MappingNode)  # noqa: S101  # YAML knows no fourth kind.
+    return loader.construct_mapping(node, deep=True)
+
+
+_Loader.add_multi_constructor("!", _bare)
+
+
+def resources(template: Path) -> dict[str, Any]:
+    """Return the template's resources by logical id, intrinsic functions left unevaluated."""
+    document = yaml.load(template.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506  # Derived from SafeLoader.
+    return dict(document["Resources"])
+
+
+def refusals(found: dict[str, Any], api: str = "Api") -> list[Refusal]:
+    """Return the gateway responses that the API resource declares."""
+    declared = found[api]["Properties"].get("GatewayResponses", {})
+    return [
+        Refusal(
+            response_type=kind,
+            status_code=str(body["StatusCode"]) if "StatusCode" in body else None,
+            parameters={
+                f"gatewayresponse.header.{name}": value
+                for name, value in body.get("ResponseParameters", {}).get("Headers", {}).items()
+            },
+            templates=dict(body.get("ResponseTemplates", {})),
+        )
+        for kind, body in declared.items()
+    ]
+
+
+def expiring_tables(found: dict[str, Any]) -> dict[str, str]:
+    """Return the tables with a time to live: logical id to attribute name."""
+    return {
+        name: resource["Properties"]["TimeToLiveSpecification"]["AttributeName"]
+        for name, resource in found.items()
+        if resource["Type"] == "AWS::DynamoDB::Table"
+        and "TimeToLiveSpecification" in resource["Properties"]
+    }
+
+
+def log_groups(found: dict[str, Any]) -> list[str]:
+    """Return the logical ids of the log groups, in the template's order."""
+    return [name for name, resource in found.items() if resource["Type"] == "AWS::Logs::LogGroup"]

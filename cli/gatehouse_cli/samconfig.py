@@ -1,0 +1,69 @@
+"""What samconfig.toml says of each place, and how a build is told what it is for."""
+
+import hashlib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from gatehouse_cli.local.home import TOOLS
+from gatehouse_cli.trouble import Trouble
+
+
+@dataclass(frozen=True)
+class Place:
+    """One parameter set: a stack's name and its parameters."""
+
+    stack: str
+    parameters: Mapping[str, str]
+
+
+def read(project: Path, name: str) -> Place:
+    """Return the parameter set of a place.
+
+    Raises:
+        Trouble: samconfig.toml has no such set.
+
+    """
+    with (project / "samconfig.toml").open("rb") as file:
+        places = tomllib.load(file)
+    if not isinstance(places.get(name), dict):
+        names = ", ".join(key for key, value in places.items() if isinstance(value, dict))
+        raise Trouble(f"samconfig.toml has no parameter set {name}: it has {names}.")
+    place = places[name]
+    pairs = (item.split("=", 1) for item in place["deploy"]["parameters"]["parameter_overrides"])
+    return Place(place["global"]["parameters"]["stack_name"], dict(pairs))
+
+
+def overrides(parameters: Mapping[str, str]) -> list[str]:
+    """Return the words that SAM's --parameter-overrides takes."""
+    return [f"{name}={value}" for name, value in parameters.items()]
+
+
+def layer_target(project: Path, runtime: str, architecture: str) -> dict[str, str]:
+    """Return the environment that layers/target.mk reads."""
+    return {
+        "GATEHOUSE_UV": str(project / TOOLS / "uv" / "bin" / "uv"),
+        "GATEHOUSE_RUNTIME": runtime,
+        "GATEHOUSE_ARCHITECTURE": architecture,
+    }
+
+
+def build_words(project: Path, target: Mapping[str, str]) -> list[str]:
+    """Return the words that tell `sam build` where to work for one target.
+
+    SAM keys its cache by the source folder alone, so what else decides is in the folder's name.
+    """
+    work = _work(project, target)
+    return ["--build-dir", str(work / "out"), "--cache-dir", str(work / "cache"), "--cached"]
+
+
+def built_template(project: Path, target: Mapping[str, str]) -> Path:
+    """Return the template that such a build leaves."""
+    return _work(project, target) / "out" / "template.yaml"
+
+
+def _work(project: Path, target: Mapping[str, str]) -> Path:
+    shared = hashlib.sha256((project / "layers" / "target.mk").read_bytes()).hexdigest()[:8]
+    kind = f"{target['GATEHOUSE_RUNTIME']}-{target['GATEHOUSE_ARCHITECTURE']}"
+    return project / ".gatehouse" / "build" / f"{kind}-{shared}"

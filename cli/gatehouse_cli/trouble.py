@@ -1,0 +1,7 @@
+"""The one error that a user of the command sees."""
+
+import click
+
+
+class Trouble(click.ClickException):
+    """What is wrong and what to do about it, in one sentence. Exit code 1."""

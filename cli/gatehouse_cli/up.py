@@ -1,0 +1,139 @@
+"""`gatehouse up`: the whole stack on this machine, until Ctrl-C."""
+
+import os
+import re
+import signal
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+
+import click
+
+from gatehouse_cli.local.home import Home, find_project
+from gatehouse_cli.local.logs import Follower, Line
+from gatehouse_cli.local.stack import LocalStack, Plan, clean, running
+from gatehouse_cli.trouble import Trouble
+
+POLL_SECONDS = 1.0
+
+
+@click.command()
+@click.option("--port", type=click.IntRange(1, 65535), default=8080, show_default=True)
+@click.option("--engine-port", type=click.IntRange(1, 65535), default=4566, show_default=True)
+@click.option("--home", type=click.Path(path_type=Path, file_okay=False), help="Default .gatehouse")
+@click.option("--set", "overrides", multiple=True, metavar="NAME=VALUE", help="Stack parameter.")
+@click.option("--iam/--no-iam", default=True, show_default=True, help="Enforce IAM policies.")
+@click.option("--follow/--no-follow", default=True, show_default=True, help="Print the logs.")
+def up(  # click passes one argument for each option.
+    *,
+    port: int,
+    engine_port: int,
+    home: Path | None,
+    overrides: tuple[str, ...],
+    iam: bool,
+    follow: bool,
+) -> None:
+    """Run the stack on this machine and follow its logs until Ctrl-C.
+
+    GATEHOUSE_PORTS adds ports to answer on, with commas or spaces between them.
+    """
+    project = find_project(Path.cwd())
+    place = _place(project, home)
+    plan = Plan(
+        project=project,
+        home=place,
+        ports=(port, *more_ports(os.environ.get("GATEHOUSE_PORTS", ""))),
+        engine_port=engine_port,
+        parameters=dict(_pair(item) for item in overrides),
+        enforce_iam=iam,
+    )
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
+    try:
+        with running(plan, _steps()) as stack:
+            follower = Follower(stack.clients.logs, stack.log_groups, int(time.time() * 1000))
+            _announce(stack, place)
+            _stay(stack, follower if follow else None)
+    except KeyboardInterrupt:
+        click.echo("Stopped.")
+
+
+@click.command()
+@click.option("--home", type=click.Path(path_type=Path, file_okay=False), help="Default .gatehouse")
+def clean_state(home: Path | None) -> None:
+    """Forget the local stack's state, key and logs; what is installed stays."""
+    clean(_place(find_project(Path.cwd()), home))
+
+
+def _place(project: Path, home: Path | None) -> Home:
+    return Home((home or project / ".gatehouse").absolute())
+
+
+def more_ports(text: str) -> tuple[int, ...]:
+    """Return the ports in GATEHOUSE_PORTS.
+
+    Raises:
+        Trouble: One of them is no port.
+
+    """
+    words = re.split(r"[,\s]+", text.strip()) if text.strip() else []
+    for word in words:
+        if not (word.isascii() and word.isdigit() and 0 < int(word) < 65536):  # noqa: PLR2004
+            raise Trouble(f"GATEHOUSE_PORTS names {word!r}, which is no port.")
+    return tuple(int(word) for word in words)
+
+
+def _pair(item: str) -> tuple[str, str]:
+    name, separator, value = item.partition("=")
+    if not (name and separator):
+        raise Trouble(f"--set wants NAME=VALUE, not {item!r}.")
+    return name, value
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    """End everything in order, once: a second Ctrl-C must not cut the saving of state short."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def _steps() -> Callable[[str], None]:
+    began = time.monotonic()
+
+    def say(step: str) -> None:
+        click.echo(f"{time.monotonic() - began:6.1f} s  {step}")
+
+    return say
+
+
+def _announce(stack: LocalStack, home: Home) -> None:
+    key = stack.api_key if stack.key_is_new else "unchanged"
+    click.echo(
+        "\nGatehouse is ready.\n"
+        f"  URL   {stack.url}\n"
+        f"  Key   {key} (kept in {home.env_file})\n"
+        f'  Try   curl -H "Authorization: Bearer $GATEHOUSE_API_KEY" {stack.url}/v1/whoami\n\n'
+        "Ctrl-C stops it; its state is kept.\n"
+    )
+
+
+def _stay(stack: LocalStack, follower: Follower | None) -> None:
+    """Wait for Ctrl-C, printing the logs meanwhile. Raise Trouble when the engine ends."""
+    while True:
+        stack.engine.check()
+        for line in follower.new_lines() if follower else ():
+            shown = _shown(line, stack.log_groups)
+            if shown:
+                click.echo(shown)
+        time.sleep(POLL_SECONDS)
+
+
+def _shown(line: Line, names: Mapping[str, str]) -> str | None:
+    """Return one line for the terminal; None for what Lambda says around each call."""
+    if line.message.startswith(("START RequestId:", "END RequestId:", "REPORT RequestId:")):
+        return None
+    at = datetime.fromtimestamp(line.timestamp_ms / 1000, UTC)
+    name = names[line.group].removesuffix("LogGroup").lower()
+    return f"{at:%H:%M:%S}.{line.timestamp_ms % 1000:03d}  {name:<10}  {line.message}"

@@ -1,0 +1,80 @@
+"""The operator's account and its first key, and the way back in. Invoked by IAM only."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from gatehouse import clock, wiring
+from gatehouse.accounts import actions as accounts
+from gatehouse.accounts.actions import Opened
+from gatehouse.audit.model import Origin
+from gatehouse.credentials.model import ADMIN_PREFIX
+from gatehouse.errors import BadInput, GatehouseError
+from gatehouse.invites import actions as invites
+from gatehouse.observe import logger
+from gatehouse.secrets import actions as vaults
+from gatehouse.seeding import actions as seeding
+
+TABLES = wiring.tables()
+
+
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """Answer `{"action": ..., "name"?}`.
+
+    `create` and `recover` answer `{account, identity, api_key: {id, key}}`, the key's only
+    showing. `invite` makes the operator's account without anybody in it and answers
+    `{account, invite: {id, code, expires_at}}`. `apply` takes `{yaml, dry_run?, secrets?}`, the
+    last with the values of the variables that the file names, and answers
+    `{steps: [{verb, kind, name, detail, shown}]}`. What is refused answers
+    `{"error": {code, message}}`: ALREADY_BOOTSTRAPPED, NOT_BOOTSTRAPPED, VALIDATION_....
+    """
+    action = event.get("action")
+    origin = Origin(actor="system:bootstrap", request_id=str(context.aws_request_id))
+    try:
+        answer = _act(action, event, origin)
+    except GatehouseError as error:
+        logger.warning("bootstrap refused", action=str(action), code=error.code)
+        return {"error": {"code": error.code, "message": error.message}}
+    logger.info("bootstrap done", action=action)
+    return answer
+
+
+def _act(action: Any, event: dict[str, Any], origin: Origin) -> dict[str, Any]:
+    now, name = clock.now(), str(event.get("name") or "operator")
+    if action == "create":
+        return _shown(
+            accounts.bootstrap(TABLES, name=name, prefix=ADMIN_PREFIX, origin=origin, now=now)
+        )
+    if action == "recover":
+        return _shown(accounts.recover(TABLES, prefix=ADMIN_PREFIX, origin=origin, now=now))
+    if action == "invite":
+        invite = invites.open_operator(TABLES, name=name, origin=origin, now=now)
+        return {
+            "account": {"id": invite.account_id, "name": name},
+            "invite": {
+                "id": invite.id,
+                "code": invite.code,
+                "expires_at": clock.rfc3339(invite.expires_at),
+            },
+        }
+    if action == "apply":
+        steps = seeding.apply(
+            TABLES,
+            vaults.vault(TABLES.main),
+            str(event.get("yaml", "")),
+            secrets={str(name): str(value) for name, value in (event.get("secrets") or {}).items()},
+            dry_run=event.get("dry_run") is True,
+            origin=origin,
+            now=now,
+        )
+        return {"steps": [asdict(step) for step in steps]}
+    raise BadInput("action must be create, invite, recover or apply")
+
+
+def _shown(opened: Opened) -> dict[str, Any]:
+    return {
+        "account": {"id": opened.account.id, "name": opened.account.name},
+        "identity": {"id": opened.identity.id, "name": opened.identity.name},
+        "api_key": {"id": opened.minted.key.id, "key": opened.minted.secret},
+    }

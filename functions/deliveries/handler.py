@@ -1,0 +1,239 @@
+"""Deliveries: what became of signals on their way to webhooks, and sending them again."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Query, Response
+from pydantic import BaseModel
+
+from gatehouse import bodies, ids, wiring
+from gatehouse.clock import Micros, rfc3339
+from gatehouse.deliveries import actions as deliveries
+from gatehouse.deliveries import sending
+from gatehouse.deliveries.model import Attempt, Delivery, Status
+from gatehouse.envelopes import Answer, Body, answer, written
+from gatehouse.errors import BadInput, FieldRequired
+from gatehouse.http import Caller, Door, next_cursor, position, send
+from gatehouse.idempotency import Answered
+from gatehouse.policy import actions as policy
+from gatehouse.policy.model import MANAGE
+from gatehouse.surfaces import ADMIN
+
+TABLES = wiring.tables()
+LISTING = "admin:deliveries"
+
+door = Door(ADMIN, title="Deliveries")
+handler = door.handler
+manage = policy.require(MANAGE)
+
+
+class DeliveryView(BaseModel):
+    """A delivery. `reason` tells why it ended or, while it is pending, what it waits for."""
+
+    id: str
+    webhook_id: str
+    signal_id: str
+    event: str
+    status: str
+    reason: str | None
+    attempt_count: int
+    last_status_code: int | None
+    next_retry_at: str | None
+    created_at: str
+    delivered_at: str | None
+    replay_of: str | None
+
+
+class AttemptView(BaseModel):
+    """One POST. `error` is a class: address, unresolvable, refused, timeout, tls, ..."""
+
+    number: int
+    started_at: str
+    duration_ms: int
+    status_code: int | None
+    error: str | None
+    response: str | None
+
+
+class DeliveryDetail(DeliveryView):
+    """A delivery with its last hundred attempts."""
+
+    attempts: list[AttemptView]
+
+
+class Ping(BaseModel):
+    """The delivery of a ping."""
+
+    delivery_id: str
+
+
+class Replayed(BaseModel):
+    """A delivery that is on its way again."""
+
+    id: str
+    status: str
+
+
+class Recovery(Body):
+    """From which moment on, and whether only to count."""
+
+    since: str | None = None
+    dry_run: bool = False
+
+
+class Recovered(BaseModel):
+    """How many dead letters there are to be replayed."""
+
+    count: int
+
+
+@door.route(
+    "POST", "/admin/webhooks/{id}/test", needs=manage, status=202, response_model=Answer[Ping]
+)
+async def test(call: Caller, id: str) -> Response:
+    """Send a `ping` to the webhook, on the way that every delivery takes."""
+
+    def answered(delivery: Delivery) -> Answered:
+        return written(answer(call, Ping(delivery_id=f"delivery:{delivery.id}")), status=202)
+
+    return send(
+        deliveries.ping(
+            TABLES.main,
+            call,
+            sending.queue(),
+            webhook_id=_id(id, "webhook"),
+            answered=answered,
+        )
+    )
+
+
+@door.route(
+    "GET", "/admin/webhooks/{id}/deliveries", needs=manage, response_model_exclude_unset=True
+)
+async def listing(
+    call: Caller,
+    response: Response,
+    id: str,
+    status: str | None = None,
+    limit: Annotated[int, Query(ge=1, le=100)] = 50,
+    after: str | None = None,
+) -> Answer[list[DeliveryView]]:
+    """List a webhook's deliveries, newest first, of one status or of all."""
+    if status is not None and status not in [*Status]:
+        raise BadInput(f"status must be one of {', '.join(Status)}", details={"field": "status"})
+    page, following = deliveries.page(
+        TABLES.main,
+        call,
+        _id(id, "webhook"),
+        status=None if status is None else Status(status),
+        limit=limit,
+        after=position(call, LISTING, after),
+    )
+    cursor = next_cursor(response, call, LISTING, following=following)
+    return answer(call, [DeliveryView(**_view(one)) for one in page], cursor)
+
+
+@door.route(
+    "GET", "/admin/webhooks/deliveries/{id}", needs=manage, response_model_exclude_unset=True
+)
+async def read(call: Caller, id: str) -> Answer[DeliveryDetail]:
+    """Show one delivery with its attempts, the first of them first."""
+    delivery, attempts = deliveries.get(TABLES.main, call, _id(id, "delivery"))
+    shown = [_attempt(one) for one in attempts]
+    return answer(call, DeliveryDetail(**_view(delivery), attempts=shown))
+
+
+@door.route(
+    "POST",
+    "/admin/webhooks/deliveries/{id}/replay",
+    needs=manage,
+    status=202,
+    response_model=Answer[Replayed],
+)
+async def replay(call: Caller, id: str) -> Response:
+    """Send a dead delivery again. A delivered one is sent as a new one, with `replay_of`."""
+
+    def answered(delivery: Delivery) -> Answered:
+        shown = Replayed(id=f"delivery:{delivery.id}", status=delivery.status)
+        return written(answer(call, shown), status=202)
+
+    return send(
+        deliveries.replay(
+            TABLES.main,
+            call,
+            sending.queue(),
+            delivery_id=_id(id, "delivery"),
+            answered=answered,
+        )
+    )
+
+
+@door.route(
+    "POST",
+    "/admin/webhooks/{id}/recover",
+    needs=manage,
+    status=202,
+    response_model=Answer[Recovered],
+)
+async def recover(call: Caller, id: str, body: Recovery) -> Response:
+    """Replay all dead letters of signals since a moment; `dry_run` only counts them."""
+    since = bodies.moment(body.since, field="since")
+    if since is None:
+        raise FieldRequired("since")
+    webhook_id = _id(id, "webhook")
+
+    def answered(count: int) -> Answered:
+        return written(answer(call, Recovered(count=count)), status=202)
+
+    if body.dry_run:
+        return send(answered(deliveries.count_dead(TABLES.main, call, webhook_id, since=since)))
+    return send(
+        deliveries.recover(
+            TABLES.main,
+            call,
+            sending.queue(),
+            webhook_id=webhook_id,
+            since=since,
+            answered=answered,
+        )
+    )
+
+
+def _id(text: str, kind: str) -> str:
+    found = ids.read(text, kind=kind)
+    if found is None:
+        raise BadInput(f"Invalid {kind} id", code="VALIDATION_INVALID_ID", details={"field": "id"})
+    return found
+
+
+def _moment(moment: Micros | None) -> str | None:
+    return None if moment is None else rfc3339(moment)
+
+
+def _view(delivery: Delivery) -> dict[str, object]:
+    return {
+        "id": f"delivery:{delivery.id}",
+        "webhook_id": f"webhook:{delivery.webhook_id}",
+        "signal_id": f"signal:{delivery.signal_id}",
+        "event": delivery.event,
+        "status": delivery.status.value,
+        "reason": delivery.reason or delivery.parked,
+        "attempt_count": delivery.attempt_count,
+        "last_status_code": delivery.last_status_code,
+        "next_retry_at": _moment(delivery.next_retry_at),
+        "created_at": rfc3339(delivery.created_at),
+        "delivered_at": _moment(delivery.delivered_at),
+        "replay_of": f"delivery:{delivery.replay_of}" if delivery.replay_of else None,
+    }
+
+
+def _attempt(attempt: Attempt) -> AttemptView:
+    return AttemptView(
+        number=attempt.number,
+        started_at=rfc3339(attempt.started_at),
+        duration_ms=attempt.duration_ms,
+        status_code=attempt.status_code,
+        error=attempt.error,
+        response=attempt.response,
+    )

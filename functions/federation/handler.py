@@ -1,0 +1,159 @@
+"""Other instances: whom this one trusts, and what they send."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from fastapi import Request
+from pydantic import BaseModel, Field
+
+from gatehouse import bodies, ids, wiring
+from gatehouse.clock import rfc3339
+from gatehouse.envelopes import Answer, Body, answer
+from gatehouse.errors import BadInput
+from gatehouse.http import Caller, Door, public
+from gatehouse.peers import actions as peers
+from gatehouse.peers.model import Peer
+from gatehouse.policy import actions as policy
+from gatehouse.policy.model import MANAGE
+from gatehouse.secrets import actions as vaults
+from gatehouse.secrets.actions import Vault
+from gatehouse.surfaces import ADMIN
+
+TABLES = wiring.tables()
+
+door = Door(ADMIN, title="Federation")
+handler = door.handler
+manage = policy.require(MANAGE)
+
+
+class NewPeer(Body):
+    """Another instance to trust."""
+
+    name: str
+    endpoint: str = Field(examples=["https://other.example/federation/inbound"])
+    allowed_scopes: list[str] | None = Field(
+        None, description="signal:* (default) or signal:<type>"
+    )
+    expires_at: str | None = None
+
+
+class TrustedPeer(BaseModel):
+    """The secret shared with the peer, shown here and never again."""
+
+    peer_id: str
+    shared_secret: str
+    expires_at: str | None
+
+
+class PeerView(BaseModel):
+    """A peer. `status` is active or expired."""
+
+    id: str
+    name: str
+    endpoint: str
+    status: str
+    allowed_scopes: list[str]
+    expires_at: str | None
+    created_at: str
+
+
+class RemovedPeer(BaseModel):
+    """A peer that is trusted no longer."""
+
+    id: str
+    deleted: bool
+
+
+class InboundSignal(Body):
+    """What a peer sends."""
+
+    signal_type: str
+    content: str
+    from_identity: str
+
+
+class Receipt(BaseModel):
+    """Where the signal is kept, and an HMAC of it under the shared secret."""
+
+    signal_id: str
+    receipt: str
+
+
+@door.route(
+    "POST", "/federation/trust", needs=manage, status=201, response_model_exclude_unset=True
+)
+async def trust(call: Caller, body: NewPeer) -> Answer[TrustedPeer]:
+    """Trust another instance. `shared_secret` is shown here and never again."""
+    trusted = peers.trust(
+        TABLES,
+        call,
+        _vault(),
+        name=body.name,
+        endpoint=body.endpoint,
+        allowed_scopes=body.allowed_scopes,
+        expires_at=bodies.moment(body.expires_at, field="expires_at"),
+    )
+    peer = trusted.peer
+    return answer(
+        call,
+        TrustedPeer(
+            peer_id=f"peer:{peer.id}",
+            shared_secret=trusted.secret,
+            expires_at=rfc3339(peer.expires_at) if peer.expires_at else None,
+        ),
+    )
+
+
+@door.route("GET", "/admin/peers", needs=manage, response_model_exclude_unset=True)
+async def listing(call: Caller) -> Answer[list[PeerView]]:
+    """List the peers, oldest first; never a secret."""
+    found = peers.all_of(TABLES.main, call.caller.account_id)
+    return answer(call, [_view(peer, call.now) for peer in found])
+
+
+@door.route("DELETE", "/admin/peers/{id}", needs=manage, response_model_exclude_unset=True)
+async def remove(call: Caller, id: str) -> Answer[RemovedPeer]:
+    """End a trust. The very next request of the peer is refused."""
+    peer_id = ids.read(id, kind="peer")
+    if peer_id is None:
+        raise BadInput("Invalid peer id", code="VALIDATION_INVALID_ID", details={"field": "id"})
+    peer = peers.remove(TABLES, call, peer_id)
+    return answer(call, RemovedPeer(id=f"peer:{peer.id}", deleted=True))
+
+
+@door.route(
+    "POST", "/federation/inbound", needs=public, status=201, response_model_exclude_unset=True
+)
+async def inbound(call: Caller, request: Request, body: InboundSignal) -> Answer[Receipt]:
+    """Take in a peer's signal, with its proof in X-Federation-Peer and X-Federation-Proof."""
+    received = peers.receive(
+        TABLES,
+        call,
+        _vault(),
+        peer_id=ids.read(request.headers.get("x-federation-peer", ""), kind="peer"),
+        proof=peers.read_proof(request.headers.get("x-federation-proof", "")),
+        raw=request.state.raw_body,
+        signal_type=body.signal_type,
+        content=body.content,
+        from_identity=body.from_identity,
+    )
+    return answer(call, Receipt(signal_id=f"signal:{received.signal_id}", receipt=received.receipt))
+
+
+@cache
+def _vault() -> Vault:
+    return vaults.vault(TABLES.main)
+
+
+def _view(peer: Peer, now: int) -> PeerView:
+    expired = peer.expires_at is not None and peer.expires_at <= now
+    return PeerView(
+        id=f"peer:{peer.id}",
+        name=peer.name,
+        endpoint=peer.endpoint,
+        status="expired" if expired else "active",
+        allowed_scopes=list(peer.allowed_scopes),
+        expires_at=rfc3339(peer.expires_at) if peer.expires_at else None,
+        created_at=rfc3339(peer.created_at),
+    )

@@ -1,0 +1,295 @@
+"""Who may act: invites, identities and the policy, on the admin surface."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import Query, Response
+from pydantic import BaseModel, Field
+
+from gatehouse import bodies, ids, wiring
+from gatehouse.clock import rfc3339
+from gatehouse.envelopes import Answer, Body, PermissionLists, answer
+from gatehouse.errors import BadInput
+from gatehouse.http import Caller, Door, next_cursor, position
+from gatehouse.identities import actions as identities
+from gatehouse.identities.model import Identity
+from gatehouse.invites import actions as invites
+from gatehouse.invites.model import Invite
+from gatehouse.keys import actions as keys
+from gatehouse.memberships import actions as memberships
+from gatehouse.policy import actions as policy
+from gatehouse.policy.model import MANAGE
+from gatehouse.surfaces import ADMIN
+from gatehouse.verification import actions as verification
+from gatehouse.verification.model import Inquiry
+
+TABLES = wiring.tables()
+INVITE_LISTING = "admin:invites"
+IDENTITY_LISTING = "admin:identities"
+
+door = Door(ADMIN, title="People")
+handler = door.handler
+manage = policy.require(MANAGE)
+
+
+class NewInvite(Body):
+    """A way in for people or agents."""
+
+    name: str = Field(examples=["new colleague"])
+    type: str = Field(description="human or agent")
+    scopes: list[str] | None = Field(None, description="Default: everything.")
+    permissions: PermissionLists = PermissionLists()
+    max_uses: int = Field(1, description="1 to 1000.")
+    expires_at: str | None = Field(None, description="Default: 72 hours from now.")
+    long: bool = Field(default=False, description="A code of 32 digits instead of 8.")
+
+
+class InviteView(BaseModel):
+    """An invite. `redeemed` is true once it was redeemed as often as it may be.
+
+    `code` is null where it would let in somebody beyond the caller's own key.
+    """
+
+    id: str
+    code: str | None
+    name: str
+    type: str
+    scopes: list[str]
+    permissions: dict[str, list[str]]
+    max_uses: int
+    uses: int
+    redeemed: bool
+    redeemed_by: str | None
+    created_by: str
+    created_at: str
+    redeemed_at: str | None
+    expires_at: str
+
+
+class IdentityView(BaseModel):
+    """An identity with its membership and its ceiling."""
+
+    id: str
+    name: str
+    type: str
+    is_admin: bool
+    claw_type: str
+    status: str
+    wallet_address: str | None
+    scopes: list[str]
+    permissions: dict[str, list[str]]
+    created_at: str
+
+
+class IdentityPatch(Body):
+    """What to change; fields that are not there stay as they are."""
+
+    name: str = ""
+    is_admin: bool = False
+    claw_type: str = Field("", description="central, employee or service")
+    status: str = Field("", description="active, suspended or removed")
+    scopes: list[str] = Field(default_factory=list)
+    permissions: PermissionLists = PermissionLists()
+
+
+class RuleView(BaseModel):
+    """One rule of the policy."""
+
+    name: str
+    order: int
+    effect: str
+    description: str
+
+
+class PolicyView(BaseModel):
+    """The rules in the order in which they are asked; the first that decides, decides."""
+
+    rules: list[RuleView]
+
+
+class ResourceNames(Body):
+    """What would be acted on, as far as permissions speak of it."""
+
+    signal_type: str | None = None
+    task_type: str | None = None
+    ring: str | None = None
+    memory_op: str | None = None
+
+
+class Evaluation(Body):
+    """A question to the policy: an identity or one of its keys, and an action."""
+
+    identity: str | None = None
+    key_id: str | None = None
+    action: str
+    resource: ResourceNames = ResourceNames()
+
+
+class DecisionView(BaseModel):
+    """The outcome, the rule that decided, why, and the least change that would allow."""
+
+    allowed: bool
+    rule: str
+    reasons: list[str]
+    would_allow: dict[str, Any]
+
+
+@door.route("POST", "/invite/create", needs=manage, status=201, response_model_exclude_unset=True)
+async def create_invite(call: Caller, body: NewInvite) -> Answer[InviteView]:
+    """Make an invite. Its permissions are those of the key that redeeming it makes."""
+    invite = invites.create(
+        TABLES,
+        call,
+        invites.Wish(
+            name=body.name,
+            type=body.type,
+            scopes=body.scopes,
+            permissions=body.permissions.named(),
+            max_uses=body.max_uses,
+            expires_at=bodies.moment(body.expires_at, field="expires_at"),
+            long=body.long,
+        ),
+    )
+    return answer(call, _invite(invite))
+
+
+@door.route("GET", "/admin/invites", needs=manage, response_model_exclude_unset=True)
+async def list_invites(
+    call: Caller,
+    response: Response,
+    limit: Annotated[int, Query(ge=1, le=100)] = 100,
+    after: str | None = None,
+) -> Answer[list[InviteView]]:
+    """List the account's invites, newest first."""
+    page, following = invites.page(
+        TABLES.main,
+        call.caller.account_id,
+        limit=limit,
+        after=position(call, INVITE_LISTING, after),
+    )
+    cursor = next_cursor(response, call, INVITE_LISTING, following=following)
+    return answer(
+        call,
+        [_invite(invite, shown=invites.may_use(invite, call.caller, call.now)) for invite in page],
+        cursor,
+    )
+
+
+@door.route("GET", "/admin/identities", needs=manage, response_model_exclude_unset=True)
+async def list_identities(
+    call: Caller,
+    response: Response,
+    limit: Annotated[int, Query(ge=1, le=100)] = 100,
+    after: str | None = None,
+) -> Answer[list[IdentityView]]:
+    """List the account's identities, oldest first."""
+    page, following = identities.page(
+        TABLES.main,
+        call.caller.account_id,
+        limit=limit,
+        after=position(call, IDENTITY_LISTING, after),
+    )
+    cursor = next_cursor(response, call, IDENTITY_LISTING, following=following)
+    return answer(call, [_identity(identity) for identity in page], cursor)
+
+
+@door.route("GET", "/admin/identities/{id}", needs=manage, response_model_exclude_unset=True)
+async def get_identity(call: Caller, id: str) -> Answer[IdentityView]:
+    """Show one identity."""
+    identity = identities.get(TABLES.main, call.caller.account_id, _id(id))
+    return answer(call, _identity(identity))
+
+
+@door.route("PATCH", "/admin/identities/{id}", needs=manage, response_model_exclude_unset=True)
+async def patch_identity(call: Caller, id: str, body: IdentityPatch) -> Answer[IdentityView]:
+    """Change an identity. It holds for the very next request of each of its keys."""
+    identity_id = _id(id)
+    given = body.model_fields_set
+    fields: dict[str, Any] = {
+        name: getattr(body, name) for name in ("is_admin", "claw_type", "status") if name in given
+    }
+    if "name" in given:
+        fields["name"] = keys.checked_name(body.name)
+    # The half of the ceiling that is not named stays as it is.
+    asked = keys.checked_grants(body.scopes, body.permissions.named())
+    if "scopes" in given:
+        fields["scopes"] = asked.scopes
+    if "permissions" in given:
+        fields["permissions"] = asked.permissions
+    return answer(call, _identity(memberships.change(TABLES, call, identity_id, fields)))
+
+
+@door.route("GET", "/admin/policy", needs=manage, response_model_exclude_unset=True)
+async def rules(call: Caller) -> Answer[PolicyView]:
+    """List the rules in the order of evaluation."""
+    views = [
+        RuleView(name=rule.name, order=rule.order, effect=rule.effect, description=rule.description)
+        for rule in policy.described()
+    ]
+    return answer(call, PolicyView(rules=views))
+
+
+@door.route("POST", "/admin/policy/evaluate", needs=manage, response_model_exclude_unset=True)
+async def evaluate(call: Caller, body: Evaluation) -> Answer[DecisionView]:
+    """Ask the policy about an identity or a key of it, without doing anything."""
+    decision = verification.ask(
+        TABLES,
+        call,
+        Inquiry(
+            identity=body.identity,
+            key_id=body.key_id,
+            action=body.action,
+            resource=body.resource.model_dump(exclude_none=True),
+        ),
+    )
+    return answer(
+        call,
+        DecisionView(
+            allowed=decision.allowed,
+            rule=decision.rule.value,
+            reasons=list(decision.reasons),
+            would_allow=dict(decision.would_allow),
+        ),
+    )
+
+
+def _id(text: str) -> str:
+    identity_id = ids.read(text, kind="identity")
+    if identity_id is None:
+        raise BadInput("Invalid identity id", code="VALIDATION_INVALID_ID", details={"field": "id"})
+    return identity_id
+
+
+def _invite(invite: Invite, *, shown: bool = True) -> InviteView:
+    return InviteView(
+        id=f"invite:{invite.id}",
+        code=invite.code if shown else None,
+        name=invite.name,
+        type=invite.type,
+        scopes=list(invite.grants.scopes),
+        permissions=invite.grants.permissions.to_dict(),
+        max_uses=invite.max_uses,
+        uses=invite.uses,
+        redeemed=invite.is_used_up,
+        redeemed_by=invite.redeemed_by,
+        created_by=invite.created_by,
+        created_at=rfc3339(invite.created_at),
+        redeemed_at=rfc3339(invite.redeemed_at) if invite.redeemed_at else None,
+        expires_at=rfc3339(invite.expires_at),
+    )
+
+
+def _identity(identity: Identity) -> IdentityView:
+    return IdentityView(
+        id=f"identity:{identity.id}",
+        name=identity.name,
+        type=identity.type,
+        is_admin=identity.is_admin,
+        claw_type=identity.claw_type,
+        status=identity.membership,
+        wallet_address=identity.wallet_address,
+        scopes=list(identity.ceiling.scopes),
+        permissions=identity.ceiling.permissions.to_dict(),
+        created_at=rfc3339(identity.created_at),
+    )

@@ -1,0 +1,159 @@
+"""Signals on the admin surface: emitted, listed, claimed, acknowledged."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import Query, Request, Response
+from pydantic import BaseModel, Field
+
+from gatehouse import ids, wiring
+from gatehouse.envelopes import Answer, Body, answer, written
+from gatehouse.errors import BadInput, Conflict
+from gatehouse.http import Caller, Door, next_cursor, position, send
+from gatehouse.policy import actions as policy
+from gatehouse.signals import actions as signals
+from gatehouse.signals.model import Signal, Wish
+from gatehouse.surfaces import ADMIN
+
+TABLES = wiring.tables()
+LISTING = "admin:signals"
+
+door = Door(ADMIN, title="Signals")
+handler = door.handler
+
+
+class NewSignal(Body):
+    """What happened, and for whom it is."""
+
+    signal_type: str = Field(
+        description="pulse, sense, task, query, alert, artifact, proposal or shift"
+    )
+    content: str = Field(description="At most 65,536 characters.")
+    from_role: str | None = None
+    to_role: str | None = None
+    to_ring: str | None = Field(None, description="A key with ring_scopes must name one of them.")
+    to_identity: str | None = Field(
+        None, examples=["identity:0190a3c4-7d52-7b1e-9c1e-2f3a4b5c6d7e"]
+    )
+    urgency: float = Field(0.5, description="0 to 1.")
+    tags: list[str] = Field(default_factory=list, description="At most 50.")
+    payload: dict[str, Any] | None = Field(None, description="At most 64 KiB.")
+    metadata: dict[str, Any] | None = Field(
+        None, description="At most 16 KiB. `task_type` names the kind of a task."
+    )
+    parent_id: str | None = Field(None, description="A signal's id; it need not exist any more.")
+
+
+class SignalName(Body):
+    """Which signal."""
+
+    signal_id: str = Field(examples=["signal:0190a3c4-7d52-7b1e-9c1e-2f3a4b5c6d7e"])
+
+
+class SignalView(BaseModel):
+    """A signal. `origin_peer` is there where a peer sent it."""
+
+    id: str
+    signal_type: str
+    content: str
+    from_identity: str
+    from_role: str | None
+    to_role: str | None
+    to_ring: str | None
+    to_identity: str | None
+    urgency: float
+    tags: list[str]
+    payload: dict[str, Any]
+    metadata: dict[str, Any]
+    parent_id: str | None
+    task_status: str | None = Field(description="open, claimed or acked")
+    claimed_by: str | None
+    claim_expires_at: str | None
+    delivery_state: str = Field(description="pending, dispatched or acked")
+    created_at: str
+    origin_peer: str | None = None
+
+
+@door.route(
+    "POST",
+    "/emit",
+    needs=policy.require(signals.EMIT),
+    status=201,
+    response_model=Answer[SignalView],
+)
+async def emit(call: Caller, request: Request, body: NewSignal) -> Response:
+    """Emit a signal. A repeat under the same Idempotency-Key gets the first answer again."""
+    if "x-chorus-delivery" in request.headers:
+        raise Conflict("A delivery emits no signal", code="SIGNAL_LOOP")
+
+    return send(
+        signals.emit(
+            TABLES.main,
+            call,
+            Wish(**body.model_dump()),
+            answered=lambda signal: written(answer(call, _view(signal, call.now)), status=201),
+        )
+    )
+
+
+@door.route(
+    "POST", "/claim", needs=policy.require(signals.CLAIM), response_model_exclude_unset=True
+)
+async def claim(call: Caller, body: SignalName) -> Answer[SignalView]:
+    """Claim a signal for 15 minutes, or renew a claim. Of many at once one gets it."""
+    signal = signals.claim(TABLES.main, call, _named(body.signal_id, field="signal_id"))
+    return answer(call, _view(signal, call.now))
+
+
+@door.route("POST", "/ack", needs=policy.require(signals.ACK), response_model_exclude_unset=True)
+async def ack(call: Caller, body: SignalName) -> Answer[SignalView]:
+    """Acknowledge a signal that the caller has claimed. A repeat changes nothing."""
+    signal = signals.ack(TABLES.main, call, _named(body.signal_id, field="signal_id"))
+    return answer(call, _view(signal, call.now))
+
+
+@door.route(
+    "GET", "/signals/list", needs=policy.require(signals.INSPECT), response_model_exclude_unset=True
+)
+async def listing(
+    call: Caller,
+    response: Response,
+    type: str | None = None,
+    ring: str | None = None,
+    limit: Annotated[int, Query(ge=1, le=100)] = 50,
+    after: str | None = None,
+) -> Answer[list[SignalView]]:
+    """List signals, newest first. A page may be short and have more behind its cursor."""
+    page, following = signals.page(
+        TABLES.main,
+        call,
+        type=type,
+        ring=ring,
+        limit=limit,
+        before=position(call, LISTING, after),
+    )
+    cursor = next_cursor(response, call, LISTING, following=following)
+    return answer(call, [_view(signal, call.now) for signal in page], cursor)
+
+
+@door.route(
+    "GET", "/signals/{id}", needs=policy.require(signals.INSPECT), response_model_exclude_unset=True
+)
+async def show(call: Caller, id: str) -> Answer[SignalView]:
+    """Show one signal."""
+    signal_id = ids.read(id, kind="signal")
+    if signal_id is None:
+        raise BadInput("Invalid signal id", code="VALIDATION_INVALID_ID", details={"field": "id"})
+    return answer(call, _view(signals.get(TABLES.main, call, signal_id), call.now))
+
+
+def _named(text: str, *, field: str) -> str:
+    signal_id = ids.read(text, kind="signal")
+    if signal_id is None:
+        raise BadInput(f"{field} is no id of a signal", details={"field": field})
+    return signal_id
+
+
+def _view(signal: Signal, now: int) -> SignalView:
+    return SignalView(**signals.view(signal, now))

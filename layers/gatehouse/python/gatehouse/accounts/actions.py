@@ -1,0 +1,196 @@
+"""Open accounts: anybody's, the operator's, and a way back in for who lost the last key."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from gatehouse import idempotency, ids, settings
+from gatehouse.accounts import store
+from gatehouse.accounts.model import Account
+from gatehouse.audit import actions as audit
+from gatehouse.audit.model import Change, Origin
+from gatehouse.call import Call
+from gatehouse.clock import Micros
+from gatehouse.errors import Conflict, CreationClosed, NotFound
+from gatehouse.grants import FULL
+from gatehouse.identities import actions as identities
+from gatehouse.identities.model import ClawType, Identity, IdentityType, Membership
+from gatehouse.keys import actions as keys
+from gatehouse.keys.model import Minted, NewKey
+from gatehouse.table import Tables, Write
+
+PLAN = "free"
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A new account, its admin, and the admin's key in its only showing."""
+
+    account: Account
+    identity: Identity
+    minted: Minted
+
+
+operator_id = store.operator_id
+
+
+def get(tables: Tables, account_id: str) -> Account:
+    """Read an account or raise NotFound."""
+    account = store.read(tables.main, account_id)
+    if account is None:
+        raise NotFound("Account not found", code="ACCOUNT_NOT_FOUND")
+    return account
+
+
+def open_account(tables: Tables, call: Call, *, name: str, prefix: str) -> Opened:
+    """Make an account with an admin identity and the key `default`, in one transaction.
+
+    Raises CreationClosed where the stack does not let anybody open one.
+    """
+    if settings.ACCOUNT_CREATION.text() != "open":
+        raise CreationClosed("Account creation is closed")
+    idempotency.check(tables.main, call.guard)
+    opened, writes = _prepare(
+        tables, name=keys.checked_name(name), prefix=prefix, operator=False, now=call.now
+    )
+    claim = audit.Claim(call.guard, opened.account.id) if call.guard else None
+    audit.commit(
+        tables.main,
+        opened.account.id,
+        writes=writes,
+        changes=_changes(opened),
+        origin=Origin.of(call),
+        now=call.now,
+        claim=claim,
+    )
+    return opened
+
+
+def bootstrap(tables: Tables, *, name: str, prefix: str, origin: Origin, now: Micros) -> Opened:
+    """Make the operator's account, its admin and the first key. Conflict when there is one."""
+    opened, writes = _prepare(tables, name=name, prefix=prefix, operator=True, now=now)
+    commit_operator(
+        tables, opened.account, writes, changes=_changes(opened), origin=origin, now=now
+    )
+    return opened
+
+
+def empty_operator(
+    tables: Tables, *, name: str, now: Micros
+) -> tuple[Account, dict[str, Write], Change]:
+    """Prepare the operator's account without anybody in it."""
+    account = Account(ids.new(now), name, PLAN, now, operator=True)
+    return account, {"account": store.create(tables.main, account)}, _creation(account)
+
+
+def commit_operator(
+    tables: Tables,
+    account: Account,
+    writes: Mapping[str, Write],
+    *,
+    changes: Sequence[Change],
+    origin: Origin,
+    now: Micros,
+) -> None:
+    """Write the operator's account with what comes along. Conflict when there is one already."""
+    claimed = {**writes, "operator": store.claim_operator(tables.main, account.id)}
+    try:
+        audit.commit(
+            tables.main, account.id, writes=claimed, changes=changes, origin=origin, now=now
+        )
+    except audit.Refused as refused:
+        if "operator" in refused.failed:
+            raise Conflict(
+                "The operator's account exists already", code="ALREADY_BOOTSTRAPPED"
+            ) from refused
+        raise
+
+
+def recover(tables: Tables, *, prefix: str, origin: Origin, now: Micros) -> Opened:
+    """Make a new admin with a key in the operator's account, for who holds IAM and no key.
+
+    A new identity rather than an old one's key: the old one may be suspended, and whoever reads
+    the audit trail sees at once which acts came after the recovery.
+    """
+    account_id = store.operator_id(tables.main)
+    account = None if account_id is None else store.read(tables.main, account_id)
+    if account is None:
+        raise NotFound("There is no operator's account yet", code="NOT_BOOTSTRAPPED")
+    identity = _admin(account, name="recovered admin", now=now)
+    minted, writes = keys.prepare(
+        tables,
+        _key("recovery", prefix, operator=True),
+        owner=identity,
+        created_by=identity.id,
+        operator=True,
+        now=now,
+        most=sys.maxsize,  # the way back in is open in a full account too
+    )
+    writes |= identities.join(tables.main, identity)
+    opened = Opened(account, identity, minted)
+    audit.commit(
+        tables.main,
+        account.id,
+        writes=writes,
+        changes=_changes(opened)[1:],
+        origin=origin,
+        now=now,
+    )
+    return opened
+
+
+def _key(name: str, prefix: str, *, operator: bool) -> NewKey:
+    # Nobody mints above their own limit, so the operator's first key has none: else no key of
+    # the stack could ever have more than the default.
+    limit = None if operator else settings.DEFAULT_RATE_LIMIT.number()
+    return NewKey(name, prefix, FULL, None, limit)
+
+
+def _prepare(
+    tables: Tables, *, name: str, prefix: str, operator: bool, now: Micros
+) -> tuple[Opened, dict[str, Write]]:
+    account = Account(ids.new(now), name, PLAN, now, operator)
+    identity = _admin(account, name=name, now=now)
+    minted, writes = keys.prepare(
+        tables,
+        _key("default", prefix, operator=operator),
+        owner=identity,
+        created_by=identity.id,
+        operator=operator,
+        now=now,
+    )
+    writes["account"] = store.create(tables.main, account)
+    writes |= identities.join(tables.main, identity)
+    return Opened(account, identity, minted), writes
+
+
+def _admin(account: Account, *, name: str, now: Micros) -> Identity:
+    return Identity(
+        id=ids.new(now),
+        account_id=account.id,
+        name=name,
+        type=IdentityType.HUMAN,
+        is_admin=True,
+        claw_type=ClawType.CENTRAL,
+        membership=Membership.ACTIVE,
+        created_at=now,
+    )
+
+
+def _changes(opened: Opened) -> list[Change]:
+    account, identity = opened.account, opened.identity
+    return [
+        _creation(account),
+        identities.creation(identity),
+        keys.creation(opened.minted.key),
+    ]
+
+
+def _creation(account: Account) -> Change:
+    return Change(
+        "account.create",
+        f"account:{account.id}",
+        after={"name": account.name, "plan": account.plan, "operator": account.operator},
+    )

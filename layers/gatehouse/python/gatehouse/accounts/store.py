@@ -1,0 +1,48 @@
+"""`ACCOUNT#<id>`, and the marker that there is an operator."""
+
+from gatehouse.accounts.model import Account
+from gatehouse.table import Table, Write
+
+_OPERATOR = {"pk": "ACCOUNT#operator", "sk": "ACCOUNT"}
+
+
+def read(table: Table, account_id: str) -> Account | None:
+    """Read an account, consistently."""
+    item = table.get(_key(account_id))
+    if item is None:
+        return None
+    return Account(
+        id=account_id,
+        name=item["name"],
+        plan=item["plan"],
+        created_at=item["created_at"],
+        operator=item["operator"],
+    )
+
+
+def create(table: Table, account: Account) -> Write:
+    """Write a new account."""
+    return table.put_new(
+        {
+            **_key(account.id),
+            "name": account.name,
+            "plan": account.plan,
+            "created_at": account.created_at,
+            "operator": account.operator,
+        }
+    )
+
+
+def claim_operator(table: Table, account_id: str) -> Write:
+    """Mark the operator's account; there is one marker, so there is one operator."""
+    return table.put_new({**_OPERATOR, "account_id": account_id})
+
+
+def operator_id(table: Table) -> str | None:
+    """Find the operator's account, None before bootstrap."""
+    item = table.get(_OPERATOR)
+    return None if item is None else str(item["account_id"])
+
+
+def _key(account_id: str) -> dict[str, str]:
+    return {"pk": f"ACCOUNT#{account_id}", "sk": "ACCOUNT"}

@@ -1,0 +1,47 @@
+"""Events under `AUDIT#<account>`, sorted by id; the chain's head beside them as `HEAD`."""
+
+from gatehouse.audit.model import Event, Head
+from gatehouse.table import Item, Table, Write
+
+# Ids are lower-case hex and begin with a digit for the next centuries: they sort before "HEAD".
+HEAD = "HEAD"
+
+
+def read_head(table: Table, account_id: str) -> Head:
+    """Read the head; of an account without events it is the empty one."""
+    item = table.get({"pk": _pk(account_id), "sk": HEAD})
+    return Head() if item is None else Head(item["seq"], item["hash"], item["last_id"])
+
+
+def append(table: Table, account_id: str, event: Event) -> Write:
+    """Write an event where none stands."""
+    bare = event["id"].removeprefix("audit:")
+    return table.put_new({"pk": _pk(account_id), "sk": bare, "event": event})
+
+
+def move_head(table: Table, account_id: str, *, seen: Head, to: Head) -> Write:
+    """Move the head, if it is still where it was seen."""
+    item: Item = {
+        "pk": _pk(account_id),
+        "sk": HEAD,
+        "seq": to.seq,
+        "hash": to.hash,
+        "last_id": to.last_id,
+    }
+    if seen.seq == 0:
+        return table.put_new(item)
+    return table.put(
+        item, condition="#hash = :seen", names={"#hash": "hash"}, values={":seen": seen.hash}
+    )
+
+
+def read_page(
+    table: Table, account_id: str, *, before: str | None, limit: int
+) -> tuple[list[Event], bool]:
+    """Read events newest first, older than the bare id `before`; True: there may be more."""
+    items, more = table.query(_pk(account_id), below=before or HEAD, newest_first=True, limit=limit)
+    return [item["event"] for item in items], more
+
+
+def _pk(account_id: str) -> str:
+    return f"AUDIT#{account_id}"

@@ -1,0 +1,56 @@
+"""Time as the project keeps it: whole microseconds since the epoch, UTC, in a plain int.
+
+GCRA needs exact integer arithmetic and DynamoDB's numbers are decimal, so no float and no
+datetime is ever stored. RFC 3339 with `Z` exists on the wire only.
+"""
+
+import re
+import time
+from datetime import UTC, datetime
+
+Micros = int
+
+SECOND: Micros = 1_000_000
+MINUTE: Micros = 60 * SECOND
+HOUR: Micros = 60 * MINUTE
+DAY: Micros = 24 * HOUR
+
+# Later than this cannot be written as RFC 3339.
+LATEST: Micros = 253_402_300_799 * SECOND
+
+_RFC3339 = re.compile(
+    r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)", re.ASCII
+)
+
+
+def now() -> Micros:
+    """Read the wall clock."""
+    return time.time_ns() // 1000
+
+
+def rfc3339(moment: Micros) -> str:
+    """Write a moment with milliseconds and `Z`: 2026-01-31T09:30:00.250Z."""
+    whole, rest = divmod(moment, SECOND)
+    return f"{datetime.fromtimestamp(whole, UTC):%Y-%m-%dT%H:%M:%S}.{rest // 1000:03d}Z"
+
+
+def parse(text: str) -> Micros:
+    """Read RFC 3339 with an offset or `Z`. Anything else, or no such date, is a ValueError."""
+    if not _RFC3339.fullmatch(text):
+        msg = "not RFC 3339"
+        raise ValueError(msg)
+    # Python takes at most six fractional digits; the rest is below our resolution.
+    trimmed = re.sub(r"(\.\d{6})\d+", r"\1", text.upper())
+    try:
+        moment = datetime.fromisoformat(trimmed)
+        whole = int(moment.replace(microsecond=0).timestamp())
+    except OverflowError as error:
+        raise ValueError(str(error)) from error
+    if whole > LATEST // SECOND:
+        raise ValueError("later than can be written")
+    return whole * SECOND + moment.microsecond
+
+
+def ceil_seconds(span: Micros) -> int:
+    """Round a span up to whole seconds, never below zero."""
+    return max(0, -(-span // SECOND))

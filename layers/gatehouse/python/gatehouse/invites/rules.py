@@ -1,0 +1,80 @@
+"""Codes, bounds and the budget of wrong guesses. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from gatehouse.clock import MINUTE, Micros, rfc3339
+from gatehouse.errors import BadInput, Conflict, GatehouseError, Gone
+from gatehouse.invites.model import Invite
+
+HOUR: Micros = 60 * MINUTE
+LIFE: Micros = 72 * HOUR
+LONGEST_LIFE: Micros = 365 * 24 * HOUR
+MOST_USES = 1_000
+SHORT_BYTES = 4
+LONG_BYTES = 16
+
+# A short code has 32 bits: guessing is what its budget is about.
+WRONG_PER_ADDRESS = (5, 10 * MINUTE)
+WRONG_IN_ALL = (60, HOUR)
+
+_CODE = re.compile(r"[0-9a-f]{8}|[0-9a-f]{32}", re.ASCII)
+
+
+def read_code(text: str) -> str | None:
+    """Take a code as typed; None when it cannot be one."""
+    code = text.strip().lower()
+    return code if _CODE.fullmatch(code) else None
+
+
+def is_short(code: str) -> bool:
+    """Tell whether the code is one that could be guessed."""
+    return len(code) == 2 * SHORT_BYTES
+
+
+def uses_of(value: int) -> int:
+    """Check how often an invite may be redeemed."""
+    if not 1 <= value <= MOST_USES:
+        raise BadInput(f"max_uses must be from 1 to {MOST_USES}", details={"field": "max_uses"})
+    return value
+
+
+def expiry_of(value: Micros | None, now: Micros) -> Micros:
+    """Check an expiry; None is 72 hours from now."""
+    if value is None:
+        return now + LIFE
+    if not now < value <= now + LONGEST_LIFE:
+        raise BadInput(
+            "expires_at must be in the future, at most a year ahead",
+            details={"field": "expires_at"},
+        )
+    return value
+
+
+def is_open(invite: Invite, now: Micros) -> bool:
+    """Tell whether the invite can be redeemed."""
+    return not invite.is_used_up and invite.ends_at > now
+
+
+def refusal(invite: Invite, now: Micros) -> GatehouseError | None:
+    """Say why an invite cannot be redeemed, None when it can."""
+    if invite.is_used_up:
+        return Conflict("The invite was redeemed already", code="INVITE_ALREADY_REDEEMED")
+    if invite.ends_at <= now:
+        return Gone("The invite has expired", code="INVITE_EXPIRED")
+    return None
+
+
+def audit_view(invite: Invite) -> dict[str, Any]:
+    """Show an invite in an audit event; its code lets people in, so it is left out."""
+    return {
+        "name": invite.name,
+        "type": invite.type.value,
+        "scopes": list(invite.grants.scopes),
+        "permissions": invite.grants.permissions.to_dict(),
+        "max_uses": invite.max_uses,
+        "uses": invite.uses,
+        "expires_at": rfc3339(invite.expires_at),
+    }

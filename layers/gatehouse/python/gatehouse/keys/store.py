@@ -1,0 +1,141 @@
+"""`KEYS#<account>` by id: a key as its account owns it; index `by_owner` by identity."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from gatehouse import tally
+from gatehouse.grants import Grants, Permissions
+from gatehouse.keys.model import MOST_LIVE, Key
+from gatehouse.table import Item, Table, Write
+
+
+def read(table: Table, account_id: str, key_id: str) -> Key | None:
+    """Read a key, consistently; None where the account has none of that id."""
+    item = table.get(_key(account_id, key_id))
+    return None if item is None else from_item(item)
+
+
+def page(
+    table: Table,
+    account_id: str,
+    *,
+    owner: str | None,
+    after: str | None,
+    newest_first: bool,
+    limit: int,
+) -> tuple[list[Key], bool]:
+    """Read keys in the order they were made. With `owner` an index is read, a moment behind."""
+    position: Item | None = None
+    if owner is None:
+        if after is not None:
+            position = _key(account_id, after)
+        items, more = table.query(
+            f"KEYS#{account_id}", after=position, newest_first=newest_first, limit=limit
+        )
+    else:
+        if after is not None:
+            position = _key(account_id, after) | {"owner_pk": _owner(account_id, owner)}
+        items, more = table.query(
+            _owner(account_id, owner),
+            after=position,
+            newest_first=newest_first,
+            limit=limit,
+            index="by_owner",
+            pk_name="owner_pk",
+        )
+    return [from_item(item) for item in items], more
+
+
+def all_of(table: Table, account_id: str) -> list[Key]:
+    """Read every key of an account, revoked ones too, consistently."""
+    return [from_item(item) for item in table.query_all(f"KEYS#{account_id}")]
+
+
+def create(table: Table, key: Key) -> Write:
+    """Write a new key."""
+    return table.put_new(to_item(key))
+
+
+def replace(table: Table, key: Key, *, seen: Key) -> Write:
+    """Write a changed key, if it still stands as it was read."""
+    return table.put(
+        to_item(key),
+        condition="#version = :seen",
+        names={"#version": "version"},
+        values={":seen": seen.version},
+    )
+
+
+def count(table: Table, account_id: str, by: int, *, most: int = MOST_LIVE) -> Write:
+    """Move the tally of live keys; upwards only below the bound."""
+    return tally.move(table, f"KEYS#{account_id}", by=by, most=most)
+
+
+def correct_count(table: Table, account_id: str, *, seen: Item, to: int) -> None:
+    """Set the count right, if it is still what was seen. Raises ConditionFailed otherwise."""
+    tally.correct(table, f"KEYS#{account_id}", seen=seen, to=to)
+
+
+def of_owner(table: Table, account_id: str, owner: str) -> list[Key]:
+    """Read every key of an identity, consistently.
+
+    From the base table, since an index may not know yet of a key made a moment ago.
+    """
+    return [
+        from_item(item) for item in table.query_all(f"KEYS#{account_id}") if item["owner"] == owner
+    ]
+
+
+def to_item(key: Key) -> Item:
+    """Write the whole item. Metadata is kept as JSON text: it is any JSON, numbers included."""
+    item: dict[str, Any] = {
+        **_key(key.account_id, key.id),
+        "owner_pk": _owner(key.account_id, key.owner),
+        "owner": key.owner,
+        "name": key.name,
+        "prefix": key.prefix,
+        "digest": key.digest,
+        "scopes": list(key.grants.scopes),
+        "permissions": key.grants.permissions.to_dict(),
+        "created_by": key.created_by,
+        "created_at": key.created_at,
+        "enabled": key.enabled,
+        "metadata": json.dumps(key.metadata, separators=(",", ":")),
+        "version": key.version,
+    }
+    for name in ("expires_at", "rate_limit", "revoked_at"):
+        value = getattr(key, name)
+        if value is not None:
+            item[name] = value
+    return item
+
+
+def from_item(item: Item) -> Key:
+    """Read the item back."""
+    return Key(
+        id=item["sk"],
+        account_id=item["pk"].removeprefix("KEYS#"),
+        owner=item["owner"],
+        name=item["name"],
+        prefix=item["prefix"],
+        digest=item["digest"],
+        grants=Grants(tuple(item["scopes"]), Permissions.from_dict(item["permissions"])),
+        created_by=item["created_by"],
+        created_at=item["created_at"],
+        enabled=item["enabled"],
+        expires_at=item.get("expires_at"),
+        rate_limit=item.get("rate_limit"),
+        revoked_at=item.get("revoked_at"),
+        metadata=json.loads(item["metadata"]),
+        version=item["version"],
+    )
+
+
+def _key(account_id: str, key_id: str) -> dict[str, str]:
+    return {"pk": f"KEYS#{account_id}", "sk": key_id}
+
+
+def _owner(account_id: str, identity_id: str) -> str:
+    return f"OWNER#{account_id}#{identity_id}"

@@ -1,0 +1,108 @@
+"""Keep the keys of providers that an account uses: they go in by the API and come out by IAM."""
+
+from __future__ import annotations
+
+from gatehouse.audit import actions as audit
+from gatehouse.audit.model import Change, Origin
+from gatehouse.call import Call
+from gatehouse.clock import Micros
+from gatehouse.errors import BoundReached, NotFound, Unavailable
+from gatehouse.providers import rules, store
+from gatehouse.providers.model import MOST_KEYS, ProviderKey
+from gatehouse.secrets import actions as vaults
+from gatehouse.secrets.actions import Vault
+from gatehouse.secrets.model import Place
+from gatehouse.table import Table
+
+_TRIES = 4
+
+named = rules.named
+transcription = rules.transcription
+place_of = rules.place_of
+checked_key = rules.key_of
+
+
+def find(table: Table, place: Place) -> ProviderKey | None:
+    """Tell whether there is a key, and since when; None where there is none."""
+    return store.read(table, place)
+
+
+def put(table: Table, call: Call, vault: Vault, *, place: Place, text: str) -> None:
+    """Keep a key, over the one that may be there. `text` is as `checked_key` gave it."""
+    key = ProviderKey(place, call.now)
+    for _ in range(_TRIES):
+        seen = store.read(table, place)
+        if seen is None:
+            writes = store.create(table, key)
+            writes["secret"] = vaults.put_new(table, vault, place, text)
+        else:
+            writes = store.renew(table, key, seen=seen)
+            writes["secret"] = vaults.replace(table, vault, place, text)
+        change = Change(
+            "secret.set",
+            rules.target(place),
+            before=None if seen is None else rules.audit_view(seen),
+            after=rules.audit_view(key),
+        )
+        try:
+            audit.commit(
+                table,
+                place.account_id,
+                writes=writes,
+                changes=[change],
+                origin=Origin.of(call),
+                now=call.now,
+            )
+        except audit.Refused as refused:
+            if set(refused.failed) == {"count"}:
+                raise BoundReached(f"An account has at most {MOST_KEYS} provider keys") from refused
+        else:
+            return
+    raise Unavailable
+
+
+def remove(table: Table, call: Call, place: Place) -> None:
+    """Forget a key. Where there is none, there is nothing to do and nothing to record."""
+    for _ in range(_TRIES):
+        seen = store.read(table, place)
+        if seen is None:
+            return
+        writes = store.remove(table, seen)
+        writes["secret"] = vaults.remove(table, place)
+        change = Change("secret.delete", rules.target(place), before=rules.audit_view(seen))
+        try:
+            audit.commit(
+                table,
+                place.account_id,
+                writes=writes,
+                changes=[change],
+                origin=Origin.of(call),
+                now=call.now,
+            )
+        except audit.Refused:
+            continue
+        return
+    raise Unavailable
+
+
+def reveal(table: Table, vault: Vault, place: Place, *, origin: Origin, now: Micros) -> str:
+    """Give a key in plain, once it is on record that it was read, or raise NotFound."""
+    for _ in range(_TRIES):
+        seen = store.read(table, place)
+        if seen is None:
+            raise NotFound("The account keeps no such secret", code="SECRET_NOT_FOUND")
+        text = vaults.read(table, vault, place)
+        try:
+            audit.commit(
+                table,
+                place.account_id,
+                writes={"key": store.stands(table, seen)},
+                changes=[Change("secret.read", rules.target(place))],
+                origin=origin,
+                now=now,
+            )
+        except audit.Refused:
+            continue
+        if text is not None:
+            return text
+    raise Unavailable

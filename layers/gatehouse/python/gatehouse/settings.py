@@ -1,0 +1,110 @@
+"""Configuration: one typed table of environment variables, read late, refused by name.
+
+Each function sets only what it needs, so a setting is read when it is first asked for.
+"""
+
+import os
+from dataclasses import dataclass
+
+
+class SettingError(Exception):
+    """A variable is missing or cannot be read; the message names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One variable: `default` None means that it must be set."""
+
+    name: str
+    meaning: str
+    default: str | None = None
+    choices: tuple[str, ...] = ()
+
+    def text(self) -> str:
+        """Read the value, or the default where it is unset."""
+        value = os.environ.get(self.name, self.default)
+        if value is None:
+            raise SettingError(f"{self.name} is not set: {self.meaning}")
+        if self.choices and value not in self.choices:
+            raise SettingError(f"{self.name} must be one of {', '.join(self.choices)}")
+        return value
+
+    def entries(self) -> tuple[str, ...]:
+        """Read the value as a list separated by commas."""
+        return tuple(entry.strip() for entry in self.text().split(",") if entry.strip())
+
+    def number(self) -> int:
+        """Read the value as a whole number."""
+        try:
+            return int(self.text())
+        except ValueError as error:
+            raise SettingError(f"{self.name} must be a whole number") from error
+
+
+KEYS_TABLE = Setting("GATEHOUSE_KEYS_TABLE", "table of the keys as looked up")
+MAIN_TABLE = Setting("GATEHOUSE_MAIN_TABLE", "table of everything else")
+DEFAULT_RATE_LIMIT = Setting(
+    "GATEHOUSE_DEFAULT_RATE_LIMIT", "requests per minute of a key made without a limit", "6000"
+)
+ACCOUNT_CREATION = Setting(
+    "GATEHOUSE_ACCOUNT_CREATION",
+    "whether POST /v1/accounts makes accounts",
+    "closed",
+    ("open", "closed"),
+)
+SETTINGS_KEY = Setting("GATEHOUSE_SETTINGS_KEY", "KMS key that wraps the data keys of secrets")
+SETTINGS_ENCRYPTION_KEY = Setting(
+    "HAMMURABI_SETTINGS_ENCRYPTION_KEY", "wraps the data keys of secrets in KMS's place", ""
+)
+SETTINGS_ENCRYPTION_KEY_PREVIOUS = Setting(
+    "HAMMURABI_SETTINGS_ENCRYPTION_KEY_PREVIOUS", "the one before, until a rewrap is through", ""
+)
+WALLET_DOMAINS = Setting(
+    "GATEHOUSE_WALLET_DOMAINS", "domains that sign-in messages may name, separated by commas", ""
+)
+WALLET_CHAIN_IDS = Setting(
+    "GATEHOUSE_WALLET_CHAIN_IDS", "chain ids of sign-in messages, separated by commas", "1"
+)
+REQUIRE_WALLET = Setting(
+    "GATEHOUSE_REQUIRE_WALLET",
+    "whether redeeming an invite needs a wallet",
+    "false",
+    ("true", "false"),
+)
+SWEEP_MINUTES = Setting("GATEHOUSE_SWEEP_MINUTES", "the sweeper's interval", "1")
+EXTRACTION_TYPES = Setting(
+    "GATEHOUSE_EXTRACTION_TYPES", "shown by GET /admin/config, separated by commas", ""
+)
+BOOTSTRAP_PATH = Setting("CHORUS_BOOTSTRAP", "where the bootstrap file came from", "")
+SIGNAL_DAYS = Setting("GATEHOUSE_SIGNAL_DAYS", "days that signals are kept", "30")
+OUTBOUND = Setting(
+    "GATEHOUSE_OUTBOUND",
+    "where requests may go: public https, or this machine too",
+    "guarded",
+    ("guarded", "local"),
+)
+OWN_HOSTS = Setting(
+    "GATEHOUSE_OWN_HOSTS",
+    "hosts that are never called, each with a port or without, separated by commas",
+    "",
+)
+EMBEDDING_QUEUE = Setting(
+    "GATEHOUSE_EMBEDDING_QUEUE", "queue that takes the ids of new signals; empty for none", ""
+)
+STREAM_SHARDS = Setting(
+    "GATEHOUSE_STREAM_SHARDS",
+    "whether the table's stream has many shards, which events name, or one, as on the local engine",
+    "many",
+    ("many", "one"),
+)
+DELIVERY_QUEUE = Setting("GATEHOUSE_DELIVERY_QUEUE", "URL of the queue of deliveries to attempt")
+HEALTH_SOURCE = Setting(
+    "GATEHOUSE_HEALTH_SOURCE",
+    "where failed calls of functions are counted",
+    "metrics",
+    ("metrics", "logs"),
+)
+LOG_GROUPS = Setting("GATEHOUSE_LOG_GROUPS", "ARN of this region's log groups, without a name")
+DEPLOYED_AT = Setting("GATEHOUSE_DEPLOYED_AT", "when this version was deployed, RFC 3339", "")
+
+ALL = tuple(value for value in tuple(vars().values()) if isinstance(value, Setting))

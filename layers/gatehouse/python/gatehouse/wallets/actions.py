@@ -1,0 +1,229 @@
+"""Nonces, and what a checked signature is good for: binding a wallet, and signing in.
+
+The nonce is spent in the transaction of what it allows, so neither is there without the other.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import replace
+
+from gatehouse import idempotency, settings
+from gatehouse.accounts import actions as accounts
+from gatehouse.audit import actions as audit
+from gatehouse.audit.model import Change, Origin
+from gatehouse.call import Call
+from gatehouse.clock import DAY, Micros, rfc3339
+from gatehouse.credentials.model import ADMIN_PREFIX
+from gatehouse.errors import Conflict, GrantsExceeded, Unauthorized, Unavailable
+from gatehouse.identities import actions as identities
+from gatehouse.identities.model import Identity, Membership
+from gatehouse.keys import actions as keys
+from gatehouse.keys.model import NewKey, Status
+from gatehouse.secrets import actions as vaults
+from gatehouse.secrets.actions import Vault
+from gatehouse.secrets.model import Purpose
+from gatehouse.table import Table, Tables, Write
+from gatehouse.wallets import rules, signature, store
+from gatehouse.wallets.model import Signed, SignedIn, Wallet
+
+SIGN_IN_LIFE: Micros = DAY
+_TRIES = 4
+
+
+def nonce_secret(table: Table, vault: Vault) -> str:
+    """Read the stack's own secret behind nonces; it is made the first time."""
+    return vaults.stack_secret(table, vault, Purpose.NONCE)
+
+
+def nonce(secret: str, now: Micros) -> str:
+    """Make a nonce, good once and for ten minutes. Nothing is written."""
+    return rules.write_nonce(secret, secrets.token_bytes(rules.RANDOM_BYTES), now)
+
+
+check = signature.check
+
+
+def binding(
+    table: Table,
+    signed: Signed,
+    member: Identity,
+    *,
+    expires_at: Micros | None,
+    rate_limit: int | None,
+    secret: str,
+    now: Micros,
+) -> Mapping[str, Write]:
+    """Give the writes that bind a wallet to a member and spend the nonce.
+
+    `expires_at` and `rate_limit` bound whatever signing in will give, as they bound the key that
+    brings the wallet.
+    """
+    wallet = Wallet(
+        signed.address,
+        member.account_id,
+        member.id,
+        expires_at=expires_at,
+        rate_limit=rate_limit,
+    )
+    return {
+        "wallet": store.bind(table, wallet),
+        "nonce": _spend(table, signed, secret=secret, now=now),
+    }
+
+
+def refusal(refused: audit.Refused) -> Exception:
+    """Tell why a transaction with `binding` was refused, in the caller's terms."""
+    if "nonce" in refused.failed:
+        return _invalid()
+    return Conflict("The wallet is attached already", code="WALLET_ATTACHED")
+
+
+def attach(tables: Tables, call: Call, signed: Signed, *, secret: str) -> Identity:
+    """Attach a wallet to the caller's identity.
+
+    Only by a key that holds the identity's whole ceiling, since signing in gives one that does.
+    """
+    caller = call.caller
+    for _ in range(_TRIES):
+        before = identities.get_active(tables.main, caller.account_id, caller.identity_id)
+        _check_whole(before, call)
+        if before.wallet_address is not None:
+            raise Conflict("The identity has a wallet already", code="WALLET_ATTACHED")
+        after = replace(before, wallet_address=signed.address, version=before.version + 1)
+        try:
+            audit.commit(
+                tables.main,
+                caller.account_id,
+                writes={
+                    "identity": identities.replace(tables.main, after, seen=before),
+                    **binding(
+                        tables.main,
+                        signed,
+                        after,
+                        expires_at=None,  # `_check_whole` saw to it
+                        rate_limit=caller.rate_limit,
+                        secret=secret,
+                        now=call.now,
+                    ),
+                },
+                changes=[
+                    Change(
+                        "identity.attach_wallet",
+                        f"identity:{after.id}",
+                        before=identities.audit_view(before),
+                        after=identities.audit_view(after),
+                    )
+                ],
+                origin=Origin.of(call),
+                now=call.now,
+            )
+        except audit.Refused as refused:
+            if set(refused.failed) == {"identity"}:
+                continue
+            raise refusal(refused) from refused
+        return after
+    raise Unavailable
+
+
+def sign_in(tables: Tables, call: Call, signed: Signed, *, secret: str) -> SignedIn:
+    """Make a key equal to the identity's ceiling for a day; the previous sign-in key ends."""
+    idempotency.check(tables.main, call.guard)
+    for _ in range(_TRIES):
+        wallet = store.find(tables.main, signed.address)
+        if wallet is None or (wallet.expires_at is not None and wallet.expires_at <= call.now):
+            raise _invalid()
+        identity = identities.get(tables.main, wallet.account_id, wallet.identity_id)
+        if identity.membership is not Membership.ACTIVE:
+            raise _invalid()
+        try:
+            return _sign_in(tables, call, signed, wallet, identity, secret=secret)
+        except audit.Refused as refused:
+            if "nonce" in refused.failed:
+                raise _invalid() from refused
+            full = refused.failed.get("count")
+            if full is not None:
+                keys.make_room(tables, wallet.account_id, seen=full, now=call.now)
+    raise Unavailable
+
+
+def _sign_in(
+    tables: Tables,
+    call: Call,
+    signed: Signed,
+    wallet: Wallet,
+    identity: Identity,
+    *,
+    secret: str,
+) -> SignedIn:
+    until = min(call.now + SIGN_IN_LIFE, wallet.expires_at or call.now + SIGN_IN_LIFE)
+    limit = settings.DEFAULT_RATE_LIMIT.number()
+    new = NewKey(
+        "wallet sign-in",
+        ADMIN_PREFIX,
+        identity.ceiling,
+        until,
+        min(limit, wallet.rate_limit or limit),
+    )
+    minted, writes = keys.prepare(
+        tables,
+        new,
+        owner=identity,
+        created_by=identity.id,
+        operator=accounts.get(tables, wallet.account_id).operator,
+        now=call.now,
+    )
+    changes = [keys.creation(minted.key)]
+    previous = (
+        keys.recorded(tables, wallet.account_id, wallet.sign_in_key) if wallet.sign_in_key else None
+    )
+    if previous is not None and keys.status(previous, call.now) in {Status.ACTIVE, Status.DISABLED}:
+        ended, ending = keys.ending(tables, previous, now=call.now)
+        writes |= ending
+        del writes["count"]  # one ends as the other begins
+        changes.append(ended)
+    writes["owner"] = identities.unchanged(tables.main, identity)
+    writes["wallet"] = store.note_sign_in(
+        tables.main, replace(wallet, sign_in_key=minted.key.id), seen=wallet
+    )
+    writes["nonce"] = _spend(tables.main, signed, secret=secret, now=call.now)
+    signing = Change(
+        "identity.sign_in",
+        f"identity:{identity.id}",
+        after={"wallet_address": signed.address, "until": rfc3339(until)},
+    )
+    audit.commit(
+        tables.main,
+        wallet.account_id,
+        writes=writes,
+        changes=[signing, *changes],
+        origin=Origin(
+            actor=f"identity:{identity.id}",
+            request_id=call.request_id,
+            source_address=call.source_address,
+        ),
+        now=call.now,
+        claim=audit.Claim(call.guard, f"api_key:{minted.key.id}") if call.guard else None,
+    )
+    return SignedIn(identity, minted)
+
+
+def _check_whole(identity: Identity, call: Call) -> None:
+    caller = call.caller
+    lacking: dict[str, object] = dict(identity.ceiling.excess_over(caller.grants))
+    if caller.expires_at is not None:
+        lacking["expires_at"] = rfc3339(caller.expires_at)
+    if lacking:
+        raise GrantsExceeded("This key holds less than its identity's ceiling", details=lacking)
+
+
+def _spend(table: Table, signed: Signed, *, secret: str, now: Micros) -> Write:
+    ends_at = rules.ends_at(secret, signed.nonce)
+    if ends_at is None or ends_at <= now:
+        raise _invalid()
+    return store.use(table, signed.nonce, ends_at=ends_at)
+
+
+def _invalid() -> Unauthorized:
+    return Unauthorized("The signature does not hold", code="AUTH_INVALID_SIGNATURE")

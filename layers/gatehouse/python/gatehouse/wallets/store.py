@@ -1,0 +1,57 @@
+"""`WALLET#<address>`: whose it is; `NONCE#<nonce>`: used ones, until they would have run out."""
+
+from gatehouse.clock import SECOND, Micros
+from gatehouse.table import Item, Table, Write
+from gatehouse.wallets.model import Wallet
+
+
+def find(table: Table, address: str) -> Wallet | None:
+    """Find whose a wallet is, consistently; None when it is nobody's."""
+    item = table.get(_key(address))
+    if item is None:
+        return None
+    return Wallet(
+        address=item["address"],
+        account_id=item["account_id"],
+        identity_id=item["identity_id"],
+        sign_in_key=item.get("sign_in_key"),
+        expires_at=item.get("expires_at"),
+        rate_limit=item.get("rate_limit"),
+    )
+
+
+def bind(table: Table, wallet: Wallet) -> Write:
+    """Write whose a wallet is, if it is nobody's."""
+    return table.put_new(_to_item(wallet))
+
+
+def note_sign_in(table: Table, wallet: Wallet, *, seen: Wallet) -> Write:
+    """Write the key of a sign-in, if no other was faster."""
+    condition = "attribute_exists(pk) AND attribute_not_exists(sign_in_key)"
+    values = {}
+    if seen.sign_in_key is not None:
+        condition, values = "sign_in_key = :seen", {":seen": seen.sign_in_key}
+    return table.put(_to_item(wallet), condition=condition, names={}, values=values)
+
+
+def use(table: Table, nonce: str, *, ends_at: Micros) -> Write:
+    """Note that a nonce was used, if it was not."""
+    return table.put_new({"pk": f"NONCE#{nonce}", "sk": "NONCE", "ttl": ends_at // SECOND + 60})
+
+
+def _to_item(wallet: Wallet) -> Item:
+    item: Item = {
+        **_key(wallet.address),
+        "address": wallet.address,
+        "account_id": wallet.account_id,
+        "identity_id": wallet.identity_id,
+    }
+    for name in ("sign_in_key", "expires_at", "rate_limit"):
+        value = getattr(wallet, name)
+        if value is not None:
+            item[name] = value
+    return item
+
+
+def _key(address: str) -> dict[str, str]:
+    return {"pk": f"WALLET#{address.lower()}", "sk": "WALLET"}

@@ -1,0 +1,59 @@
+"""The headers of a delivery. Pure, and published: receivers check these bytes.
+
+Two families sign the same body: `X-Chorus-Signature`, keyed with a secret's text as it was given,
+and Standard Webhooks, keyed with the bytes behind `whsec_`.
+"""
+
+from __future__ import annotations
+
+import base64
+import hmac
+from collections.abc import Sequence
+
+PREFIX = "whsec_"
+
+
+def headers(
+    secrets: Sequence[str], *, delivery_id: str, event: str, timestamp: int, body: bytes
+) -> dict[str, str]:
+    """Write every header of one attempt.
+
+    `secrets` are the live texts, `whsec_` and base64, at least one, the oldest first. The id is
+    sent as given, `delivery:<uuid>`, and is the same over all attempts; the timestamp, seconds
+    since the epoch, is the attempt's own. Raises ValueError on a text that is no secret.
+    """
+    written = {
+        "Content-Type": "application/json",
+        "User-Agent": "Chorus-Webhook/1.0",
+        "X-Chorus-Event": event,
+        "X-Chorus-Signature": _over_body(secrets[0], body),
+        "X-Chorus-Delivery": delivery_id,
+        **standard(secrets, message_id=delivery_id, timestamp=timestamp, body=body),
+    }
+    if len(secrets) > 1:
+        written["X-Chorus-Signature-Next"] = _over_body(secrets[-1], body)
+    return written
+
+
+def standard(
+    secrets: Sequence[str], *, message_id: str, timestamp: int, body: bytes
+) -> dict[str, str]:
+    """Write the headers of Standard Webhooks alone, for any message."""
+    message = b".".join((message_id.encode(), str(timestamp).encode(), body))
+    return {
+        "webhook-id": message_id,
+        "webhook-timestamp": str(timestamp),
+        "webhook-signature": " ".join(_over_message(secret, message) for secret in secrets),
+    }
+
+
+def _over_body(secret: str, body: bytes) -> str:
+    return "sha256=" + hmac.digest(secret.encode(), body, "sha256").hex()
+
+
+def _over_message(secret: str, message: bytes) -> str:
+    if not secret.startswith(PREFIX):
+        # Without the text: it may well be a secret.
+        raise ValueError("A webhook's secret begins with whsec_")
+    key = base64.b64decode(secret.removeprefix(PREFIX), validate=True)
+    return "v1," + base64.b64encode(hmac.digest(key, message, "sha256")).decode()

@@ -1,0 +1,171 @@
+"""How many table calls an authorised request costs, counted where botocore sends them.
+
+The tables are moto's, in this process. Time is a number that the bench moves on, so a request
+rate is exact whatever the machine does: what decides between one call and two is whether a key
+is busy, and that is a question of the clock alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import random
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from statistics import mean, median
+from types import ModuleType
+from typing import Any
+from unittest.mock import patch
+
+import boto3
+from moto import mock_aws
+
+import support
+from front import Front
+from gatehouse import clock, wiring
+from gatehouse.credentials import rules
+
+LIMIT = 6_000  # the stack's default
+LOADS = (0.01, 0.1, 0.25, 0.5, 0.75, 0.9)  # share of the limit that a key's caller uses
+_REQUESTS = 600
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a series of authorised requests cost the table, per request."""
+
+    calls: float
+    most_calls: int
+    sent_bytes: float
+    received_bytes: float
+    ms: float
+
+
+class Clock:
+    """A clock that stands until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = clock.now()
+
+    def __call__(self) -> clock.Micros:
+        return self.now
+
+
+@dataclass
+class Meter:
+    """Counts what goes over botocore's wire."""
+
+    calls: int = 0
+    sent: int = 0
+    received: int = 0
+
+    def watch(self, client: Any) -> None:
+        client.meta.events.register("before-send.dynamodb", self._sent)
+        client.meta.events.register("response-received.dynamodb", self._received)
+
+    def _sent(self, request: Any, **_: Any) -> None:
+        self.calls += 1
+        self.sent += len(request.body or b"")
+
+    def _received(self, response_dict: Any, **_: Any) -> None:
+        self.received += len(response_dict["body"])
+
+
+@contextlib.contextmanager
+def tables() -> Iterator[None]:
+    """Have moto's tables and an environment that names them."""
+    credentials = {
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "bench",
+        "AWS_SECRET_ACCESS_KEY": "bench",
+        "GATEHOUSE_ACCOUNT_CREATION": "open",
+        "GATEHOUSE_DEFAULT_RATE_LIMIT": str(LIMIT),
+    }
+    with mock_aws(), patch.dict(os.environ, credentials):
+        os.environ.update(support.make_tables("bench"))
+        _forget_clients()
+        yield
+        _forget_clients()
+
+
+def add_keys(count: int, *, limited: bool = True) -> list[str]:
+    """Write looked-up items as the product writes the usual key's; give the keys' texts."""
+    client = boto3.client("dynamodb")
+    table = os.environ["GATEHOUSE_KEYS_TABLE"]
+    like = item(limited=limited)
+    texts = [rules.write("hk", random.randbytes(rules.SECRET_BYTES)) for _ in range(count)]  # noqa: S311 - opens nothing
+    for start in range(0, count, 25):
+        requests = [
+            {"PutRequest": {"Item": like | {"pk": {"S": f"KEY#{rules.digest(text)}"}}}}
+            for text in texts[start : start + 25]
+        ]
+        client.batch_write_item(RequestItems={table: requests})
+    return texts
+
+
+def item(*, limited: bool) -> dict[str, Any]:
+    """Open an account, and read its key's looked-up item in DynamoDB's own words."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        opened = Front()("POST", "/v1/accounts", body={"name": "bench"})
+    text = opened.json()["data"]["api_key"]["key"]
+    found: dict[str, Any] = boto3.client("dynamodb").get_item(
+        TableName=os.environ["GATEHOUSE_KEYS_TABLE"],
+        Key={"pk": {"S": f"KEY#{rules.digest(text)}"}},
+    )["Item"]
+    return {
+        name: value for name, value in found.items() if limited or name not in {"lim", "ivl", "ref"}
+    }
+
+
+def authorizers(count: int) -> list[ModuleType]:
+    """Load the authorizer as so many environments, each with a memory of its own."""
+    return [support.load("authorizer") for _ in range(count)]
+
+
+def event(text: str) -> dict[str, Any]:
+    """Ask for a key as API Gateway does."""
+    return {
+        "type": "REQUEST",
+        "methodArn": "arn:aws:execute-api:us-east-1:123456789012:api/live/GET/v1/whoami",
+        "headers": {"Authorization": f"Bearer {text}"},
+        "requestContext": {"requestId": "bench"},
+    }
+
+
+def spread(environments: list[ModuleType], text: str, load: float, *, seed: int = 1) -> Cost:
+    """Use one key at a share of its limit, requests coming at random times to random doors."""
+    chance = random.Random(seed)  # noqa: S311 - a traffic pattern
+    held = Clock()
+    meter = Meter()
+    meter.watch(wiring.dynamodb())
+    per_micro = load * LIMIT / clock.MINUTE
+    calls, took = [], []
+    with patch.object(clock, "now", held), contextlib.redirect_stdout(io.StringIO()):
+        for number in range(_REQUESTS):
+            held.now += round(chance.expovariate(per_micro))
+            before, started = meter.calls, time.perf_counter()
+            answer = chance.choice(environments).handler(event(text), None)
+            took.append((time.perf_counter() - started) * 1000)
+            if answer["policyDocument"]["Statement"][0]["Effect"] != "Allow":
+                raise RuntimeError("a live key was refused")
+            if number:  # the first is no warm key
+                calls.append(meter.calls - before)
+    return Cost(
+        calls=mean(calls),
+        most_calls=max(calls),
+        sent_bytes=meter.sent / meter.calls,
+        received_bytes=meter.received / meter.calls,
+        ms=median(took),
+    )
+
+
+def forget() -> None:
+    """Make new clients for what follows, so that no meter of before counts along."""
+    _forget_clients()
+
+
+def _forget_clients() -> None:
+    for made in (wiring.dynamodb, wiring.tables, wiring.keys_table):
+        made.cache_clear()

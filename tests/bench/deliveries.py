@@ -1,0 +1,331 @@
+"""How many deliveries one worker makes in a second, and what AWS is asked for each of them.
+
+The real functions work on a table in memory, which answers at once: what takes time is the
+receiver and the functions themselves. KMS and SQS are moto's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import io
+import json
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from threading import Lock
+from types import ModuleType
+from typing import Any
+from unittest.mock import patch
+
+import boto3
+import botocore.client
+from moto import mock_aws
+
+import support
+from gatehouse import clock, ids, wiring
+from gatehouse.clock import SECOND
+from gatehouse.deliveries import sending
+from gatehouse.secrets import actions as vaults
+from gatehouse.signals import store as signals
+from gatehouse.signals.model import Signal
+from gatehouse.table import Table, transact
+from gatehouse.webhooks import actions as webhooks
+from gatehouse.webhooks.model import Webhook
+from memory_table import INDEXES, MemoryTable
+
+RECEIVER_MS = 50
+BATCH = 10
+ROUNDS = 60
+_ALONE = 3  # deliveries in a round of either side that makes one at a time
+_UNIT = 1_024  # bytes of an item that one write unit pays for
+_TABLE = "bench"
+_ACCOUNT = "0190a3c4-7d52-7b1e-8c1e-2f3a4b5c6d7e"
+_SECRET = "whsec_" + "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="  # the bytes 0 to 31
+_HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """Deliveries a second, one rate for each round."""
+
+    batched: list[float]
+    alone: list[float]
+    usual: list[float]
+
+    @property
+    def ratio(self) -> float:
+        """What a batch at a time makes of one at a time, by the medians."""
+        return median(self.batched) / median(self.alone)
+
+
+@dataclass
+class Asked:
+    """What AWS was asked: requests by name, and the units of what was written, by item."""
+
+    requests: Counter[str] = field(default_factory=Counter)
+    units: Counter[str] = field(default_factory=Counter)
+
+    def said(self, service: str) -> str:
+        """Name the requests to a service."""
+        found = {
+            name.partition(".")[2]: count
+            for name, count in self.requests.items()
+            if name.startswith(f"{service}.")
+        }
+        return ", ".join(f"{count} {name}" for name, count in sorted(found.items())) or "none"
+
+    def written(self) -> str:
+        """Name the write units by item."""
+        kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(self.units.items()))
+        return f"{self.units.total()} ({kinds})" if kinds else "none"
+
+
+class _Counting:
+    """The table in memory as a client: one call at a time, each of them counted."""
+
+    def __init__(self) -> None:
+        self._memory = MemoryTable()
+        self._lock = Lock()
+        self.asked: Asked | None = None  # where calls are counted, while they are
+
+    def image(self, pk: str, sk: str) -> dict[str, Any]:
+        return self._memory.items[pk][sk]
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        operation = getattr(self._memory, name)
+
+        def call(**request: Any) -> Any:
+            with self._lock:
+                asked = self.asked
+                if asked is None:
+                    return operation(**request)
+                kind = "".join(word.capitalize() for word in name.split("_"))
+                asked.requests[f"dynamodb.{kind}"] += 1
+                before = self._written(request)
+                answer = operation(**request)
+                factor = 1 + (kind == "TransactWriteItems")  # DynamoDB writes those twice
+                _pay(asked.units, before, self._written(request), factor=factor)
+                return answer
+
+        return call
+
+    def _written(self, request: dict[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:
+        """Give the items that a request writes, as they are."""
+        each = [one for write in request.get("TransactItems", ()) for one in write.values()]
+        if "UpdateExpression" in request or "Item" in request:
+            each.append(request)
+        keys = [one.get("Item", one.get("Key")) for one in each]
+        places = [(key["pk"]["S"], key["sk"]["S"]) for key in keys]
+        return {place: self._memory.items.get(place[0], {}).get(place[1], {}) for place in places}
+
+
+class Stack:
+    """One webhook on a table in memory, and the functions that deliver to it."""
+
+    def __init__(self, url: str) -> None:
+        self.client = _Counting()
+        self.table = Table(_TABLE, self.client)  # type: ignore[arg-type]
+        with patch.object(wiring, "dynamodb", lambda: self.client):
+            self.fanout, self.delivery = support.load("fanout"), support.load("delivery")
+        self.webhook = Webhook(ids.new(clock.now()), _ACCOUNT, url, clock.now())
+        vault = vaults.vault(self.table)
+        made = webhooks.creating(self.table, vault, self.webhook, secret=_SECRET)
+        transact(self.table.client, list(made.values()))
+        with patch.object(boto3, "client", lambda _: self.client):
+            self.usual = _load_usual()
+
+    def emit(self) -> Signal:
+        """Store a signal, still to be fanned out."""
+        now = clock.now()
+        signal = Signal(
+            id=ids.new(now),
+            account_id=_ACCOUNT,
+            type="alert",
+            content="the door is open",
+            from_identity=f"identity:{_ACCOUNT}",
+            created_at=now,
+            expires_at=now + 30 * 86_400 * SECOND,
+        )
+        signals.insert(self.table, signal)
+        return signal
+
+    def fan_out(self, signal: Signal) -> None:
+        """Have the stream's reader see a signal."""
+        day = signal.created_at // (86_400 * SECOND)
+        image = self.client.image(f"SIGNAL#{_ACCOUNT}#{day}", signal.id)
+        record = {"dynamodb": {"SequenceNumber": "1", "NewImage": image}}
+        answer = self.fanout.handler({"Records": [record]}, support.Context())
+        _expect(answer == {"batchItemFailures": []})
+
+    def messages(self, count: int) -> list[dict[str, Any]]:
+        """Make deliveries that are to be attempted, and give their messages as SQS does."""
+        sent: list[dict[str, Any]] = []
+        kept = patch.object(type(sending.queue()), "_send", lambda _, some: sent.extend(some))
+        with kept:
+            for _ in range(count):
+                self.fan_out(self.emit())
+        return [_record(message.body) for message in sent]  # type: ignore[attr-defined]
+
+    def deliver(self, records: list[dict[str, Any]], *, batch: int) -> float:
+        """Deliver, so many messages at a time; gives the deliveries a second."""
+        started = time.perf_counter()
+        for start in range(0, len(records), batch):
+            event = {"Records": records[start : start + batch]}
+            answer = self.delivery.handler(event, support.Context())
+            _expect(answer == {"batchItemFailures": []})
+        took = time.perf_counter() - started
+        for record in records:
+            delivery = json.loads(record["body"])["delivery"]
+            status = self.client.image(f"DELIVERY#{delivery}", "DELIVERY")["status"]
+            _expect(status == {"S": "delivered"})
+        return len(records) / took
+
+    def deliver_usually(self, count: int) -> float:
+        """Deliver the usual way; gives the deliveries a second."""
+        body = {
+            "webhook": {"pk": {"S": f"WEBHOOK#{_ACCOUNT}"}, "sk": {"S": self.webhook.id}},
+            "payload": {"type": "alert", "content": "the door is open"},
+        }
+        keys = [{"pk": {"S": f"USUAL#{ids.new(clock.now())}"}, "sk": {"S": "USUAL"}}] * count
+        records = [_record(json.dumps(body | {"delivery": key})) for key in keys]
+        started = time.perf_counter()
+        for start in range(0, count, BATCH):
+            self.usual.handler({"Records": records[start : start + BATCH]}, support.Context())
+        return count / (time.perf_counter() - started)
+
+
+def rates() -> Rates:
+    """Measure the three, a batch or a few deliveries of each in turn."""
+    found = Rates([], [], [])
+    with _receiver() as url, _stack(url) as stack:
+        stack.deliver(stack.messages(BATCH), batch=BATCH)  # opens the secret, fills the memories
+        stack.deliver_usually(1)
+        for _ in range(ROUNDS):
+            found.batched.append(stack.deliver(stack.messages(BATCH), batch=BATCH))
+            found.alone.append(stack.deliver(stack.messages(_ALONE), batch=1))
+            found.usual.append(stack.deliver_usually(_ALONE))
+    return found
+
+
+def steps() -> list[tuple[str, Asked]]:
+    """Count what each step of a webhook's first delivery asks of AWS, and of its next one."""
+    found = []
+    with _receiver(milliseconds=0) as url, _stack(url) as stack:
+        client = boto3.client("sqs")
+
+        def count(name: str, act: Callable[[], Any]) -> Any:
+            stack.client.asked = asked = Asked()
+            with _watched(asked):
+                done = act()
+            found.append((name, asked))
+            return done
+
+        for which in ("first", "next"):
+            signal = count(f"{which} signal: stored", stack.emit)
+            count(f"{which} signal: fan-out", lambda signal=signal: stack.fan_out(signal))
+            queue = os.environ["GATEHOUSE_DELIVERY_QUEUE"]
+            [message] = client.receive_message(QueueUrl=queue)["Messages"]
+            client.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
+            records = [_record(message["Body"])]
+            count(
+                f"{which} signal: attempt",
+                lambda records=records: stack.deliver(records, batch=BATCH),
+            )
+    return found
+
+
+@contextlib.contextmanager
+def _receiver(milliseconds: int = RECEIVER_MS) -> Iterator[str]:
+    command = [sys.executable, str(_HERE / "receiver.py"), str(milliseconds)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin
+        assert process.stdout
+        yield f"http://127.0.0.1:{int(process.stdout.readline())}/in"
+        process.stdin.close()
+
+
+@contextlib.contextmanager
+def _stack(url: str) -> Iterator[Stack]:
+    environment = {
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "bench",
+        "AWS_SECRET_ACCESS_KEY": "bench",
+        "GATEHOUSE_KEYS_TABLE": _TABLE,
+        "GATEHOUSE_MAIN_TABLE": _TABLE,
+        "GATEHOUSE_OUTBOUND": "local",
+        "POWERTOOLS_METRICS_NAMESPACE": "bench",
+    }
+    quiet = contextlib.redirect_stdout(io.StringIO())
+    with mock_aws(), patch.dict(os.environ, environment), quiet:
+        os.environ["GATEHOUSE_SETTINGS_KEY"] = support.make_settings_key()
+        os.environ["GATEHOUSE_DELIVERY_QUEUE"] = support.make_queue("bench")
+        _forget()
+        yield Stack(url)
+        _forget()
+
+
+def _forget() -> None:
+    for made in (wiring.dynamodb, wiring.kms, wiring.sqs, wiring.tables, sending.queue):
+        made.cache_clear()
+
+
+@contextlib.contextmanager
+def _watched(asked: Asked) -> Iterator[None]:
+    """Count the requests of every client of botocore's."""
+    call = botocore.client.BaseClient._make_api_call  # noqa: SLF001 - every request goes through it
+
+    def counted(client: Any, operation: str, parameters: Any) -> Any:
+        asked.requests[f"{client.meta.service_model.service_name}.{operation}"] += 1
+        return call(client, operation, parameters)
+
+    with patch.object(botocore.client.BaseClient, "_make_api_call", counted):
+        yield
+
+
+def _pay(
+    units: Counter[str],
+    before: dict[tuple[str, str], dict[str, Any]],
+    after: dict[tuple[str, str], dict[str, Any]],
+    *,
+    factor: int,
+) -> None:
+    """Add the write units of items, each index's entries by themselves."""
+    for (pk, sk), new in after.items():
+        old = before[pk, sk]
+        size = max(len(json.dumps(item, default=repr)) for item in (old, new))
+        kind = (sk if sk.startswith("ATTEMPT#") else pk).partition("#")[0].lower()
+        units[kind] += factor * -(-size // _UNIT)
+        for index, names in INDEXES.items():
+            was, stands = ([item.get(name) for name in names] for item in (old, new))
+            if was != stands:  # an entry goes, comes, or both
+                there = sum(all(name in item for name in names) for item in (old, new))
+                units[f"index {index}"] += there
+
+
+def _load_usual() -> ModuleType:
+    path = _HERE / "usual" / "delivery" / "handler.py"
+    spec = importlib.util.spec_from_file_location("usual_delivery", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _record(body: str) -> dict[str, Any]:
+    like: dict[str, Any] = support.event("delivery")["Records"][0]
+    return like | {"messageId": ids.new(clock.now()), "body": body}
+
+
+def _expect(held: bool) -> None:  # noqa: FBT001 - a check
+    if not held:
+        raise RuntimeError("a delivery was not made: what follows would measure nothing")

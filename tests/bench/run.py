@@ -1,0 +1,472 @@
+"""Measure what quality.md budgets, beside the usual way, and print it as Markdown.
+
+    python tests/bench/run.py [--samples 11] [--write]
+
+All runs of one kind are interleaved, so that whatever else this machine does disturbs both sides
+alike; ratios are the result and milliseconds are this machine's. `--write` puts the same text into
+docs/benchmarks.md. The exit code is 1 when a budget is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import random
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean, median
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "layers" / "gatehouse" / "python"), str(ROOT / "tests")]
+# Read when the logger is made; a line for each of thousands of requests helps nobody.
+os.environ["POWERTOOLS_LOG_LEVEL"] = "CRITICAL"
+
+import arrivals  # noqa: E402 - its place on the path is set above
+import builds  # noqa: E402 - as above
+import calls  # noqa: E402 - as above
+import deliveries  # noqa: E402 - as above
+import emulator  # noqa: E402 - as above
+
+import support  # noqa: E402 - as above
+
+_PLACE = ROOT / ".gatehouse" / "bench"
+_TEMPLATE = support.template()
+_FUNCTIONS = {
+    said["Properties"]["CodeUri"].removeprefix("functions/"): said["Properties"]
+    for said in _TEMPLATE["Resources"].values()
+    if said["Type"] == "AWS::Serverless::Function"
+}
+_API_GROUPS = [
+    name
+    for name, said in _FUNCTIONS.items()
+    if any(event["Type"] == "Api" for event in said.get("Events", {}).values())
+]
+# Loads what reads a signed message, which is why it is a function of its own: shown, not judged.
+_HEAVY = "wallet"
+_OWN_REQUESTS = 3_000
+_GROWTH = (100, 10_000)
+_ARRIVALS = 100
+_TIMES = 8  # a batch of ten side by side, against one after the other
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """One line of the verdict."""
+
+    what: str
+    measured: str
+    allowed: str
+    passed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One table of the report."""
+
+    title: str
+    says: str
+    head: tuple[str, ...]
+    rows: list[tuple[str, ...]]
+
+
+def main() -> int:
+    """Measure, print, and tell by the exit code whether all budgets are kept."""
+    parser = argparse.ArgumentParser(description="Measure what quality.md budgets.")
+    parser.add_argument("--samples", type=int, default=11, help="cold starts of each function")
+    parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md")
+    options = parser.parse_args()
+    _say("building both sides")
+    built = builds.build(_PLACE)
+    budgets: list[Budget] = []
+    sections = [
+        _init(built, options.samples, budgets),
+        _calls(budgets),
+        _own_time(built, budgets),
+        _growth(budgets),
+        _deliveries(budgets),
+        _per_delivery(),
+        _arrivals(budgets),
+    ]
+    text = _report(sections, budgets)
+    sys.stdout.write(text)
+    if options.write:
+        (ROOT / "docs" / "benchmarks.md").write_text(text)
+    return 0 if all(budget.passed for budget in budgets) else 1
+
+
+def _init(built: builds.Builds, samples: int, budgets: list[Budget]) -> Section:
+    functions = _functions(built)
+    rie = emulator.binary(builds.TOOLS)
+    took: dict[str, list[float]] = {function.name: [] for function in functions}
+    for number in range(samples + 1):
+        _say(f"cold starts, round {number} of {samples}")
+        order = random.sample(functions, len(functions))
+        for function in order:
+            duration = emulator.init_ms(rie, built.python, function)
+            if number:  # the first round warms the disk's cache
+                took[function.name].append(duration)
+    middle = {name: median(values) for name, values in took.items()}
+    ratio = middle["authorizer"] / middle["usual authorizer"]
+    budgets += [
+        Budget("authorizer init against the usual way", f"{ratio:.2f}", "0.50", ratio <= 0.5),
+        _under("authorizer init", middle["authorizer"], 200),
+        *(
+            _under(f"`{group}` init", middle[group], 400)
+            for group in _API_GROUPS
+            if group != _HEAVY
+        ),
+    ]
+    rows = []
+    for name, values in took.items():
+        usual = middle["usual authorizer" if "authorizer" in name else "usual keys"]
+        ours = middle[name]
+        rows.append((name, f"{ours:.0f}", f"{min(values):.0f}", f"{ours / usual:.2f}"))
+    return Section(
+        "Init",
+        f"Duration of the init phase under the Lambda runtime interface emulator, {samples}"
+        " interleaved cold starts of each function. The usual way is FastAPI, Mangum, boto3's"
+        " resource and Powertools' Logger, Tracer and Metrics as their tutorials show"
+        " (`tests/bench/usual`), shipped as `sam build` ships it, without bytecode; the last two"
+        " rows are the same with bytecode, which tells the build's share from the code's. `wallet`"
+        " alone loads what reads a signed message, and is no budget of the others.",
+        ("function", "median ms", "best ms", "of the usual way"),
+        rows,
+    )
+
+
+def _functions(built: builds.Builds) -> list[emulator.Function]:
+    layers = (built.deps, built.gatehouse, built.runtime_client)
+    ours = [
+        emulator.Function(
+            name,
+            built.functions / name,
+            (*layers, built.wallet) if name == _HEAVY else layers,
+            _settings(name),
+            _event(name),
+        )
+        for name in _FUNCTIONS
+    ]
+    usual = [
+        emulator.Function(
+            f"usual {name}{note}",
+            place / name,
+            (place / "packages", built.runtime_client),
+            _settings(name),
+            _event(name),
+        )
+        for place, note in ((built.usual, ""), (built.usual_compiled, ", bytecode"))
+        for name in ("authorizer", "keys")
+    ]
+    return ours + usual
+
+
+def _settings(name: str) -> dict[str, str]:
+    """Give a function its variables as the template does, the stack's own names made up."""
+    everywhere = _TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]
+    own = _FUNCTIONS[name].get("Environment", {}).get("Variables", {})
+    return {variable: _value(said) for variable, said in (everywhere | own).items()}
+
+
+def _value(said: Any) -> str:
+    if isinstance(said, str):
+        return said
+    parameter = _TEMPLATE["Parameters"].get(said.get("Ref"), {})
+    return str(parameter.get("Default", "bench"))
+
+
+def _event(name: str) -> dict[str, Any]:
+    """Give an event that a function answers without a table."""
+    if name == "authorizer":
+        return calls.event("none") | {"headers": {}}
+    return {
+        "resource": "/none",
+        "path": "/none",
+        "httpMethod": "GET",
+        "headers": {},
+        "multiValueHeaders": {},
+        "queryStringParameters": None,
+        "multiValueQueryStringParameters": None,
+        "body": None,
+        "isBase64Encoded": False,
+        "requestContext": {"requestId": "bench", "identity": {"sourceIp": "192.0.2.1"}},
+    }
+
+
+def _calls(budgets: list[Budget]) -> Section:
+    rows, one, four = [], [], []
+    for load in calls.LOADS:
+        _say(f"table calls at {load:.0%} of a key's limit")
+        with calls.tables():
+            costs = []
+            for environments in (1, 4):
+                [key] = calls.add_keys(1)
+                calls.forget()
+                costs.append(calls.spread(calls.authorizers(environments), key, load))
+        one.append(costs[0])
+        four.append(costs[1])
+        rows.append(
+            (
+                f"{load:.0%}",
+                f"{load * calls.LIMIT / 60:.0f}",
+                *(f"{cost.calls:.2f}" for cost in costs),
+                str(costs[1].most_calls),
+            )
+        )
+    with calls.tables():
+        [key] = calls.add_keys(1, limited=False)
+        calls.forget()
+        unlimited = calls.spread(calls.authorizers(4), key, 0.5)
+    rows.append(("no limit", "50", "", f"{unlimited.calls:.2f}", str(unlimited.most_calls)))
+    alone, shared = max(cost.calls for cost in one), mean(cost.calls for cost in four)
+    most = max(cost.most_calls for cost in (*one, *four, unlimited))
+    budgets += [
+        Budget("table calls, warm key, one environment", f"{alone:.2f}", "1.00", alone <= 1),
+        Budget(
+            "table calls over four environments, mean of the rates",
+            f"{shared:.2f}",
+            "under 1.25",
+            shared < 1.25,
+        ),
+        Budget("table calls, most of any request", str(most), "2", most <= 2),
+    ]
+    return Section(
+        "Table calls",
+        f"DynamoDB requests per authorised request of one key with a limit of {calls.LIMIT} a"
+        " minute, counted where botocore sends them (moto's tables). Requests come at random"
+        " times and to a random environment each, which is the hardest case: no environment sees"
+        " what the others did. Halfway to the limit a key is as often busy as drained, and a"
+        " first guess is often wrong; the budget is held by the mean of the rates, not by each."
+        " The usual way makes 2, always.",
+        ("use of the limit", "requests a second", "one environment", "four", "most of any"),
+        rows,
+    )
+
+
+def _own_time(built: builds.Builds, budgets: list[Budget]) -> Section:
+    _say("the authorizer's own time")
+    layers = (built.deps, built.gatehouse)
+    ours = _timing(built, built.functions / "authorizer", layers)
+    usual = _timing(
+        built, built.usual_compiled / "authorizer", (built.usual_compiled / "packages",)
+    )
+    rounds = [(ours(), usual()) for _ in range(3)]
+    rows = []
+    for side, name in enumerate(("authorizer", "usual authorizer")):
+        shown = [
+            median(one[side][field] for one in rounds)
+            for field in ("total_ms", "botocore_ms", "own_ms", "own_p99_ms")
+        ]
+        rows.append((name, *(f"{value:.2f}" for value in shown)))
+    own = median(one[0]["own_ms"] for one in rounds)
+    budgets.append(Budget("authorizer's own time, warm", f"{own:.2f} ms", "under 1 ms", own < 1))
+    return Section(
+        "Time per warm request",
+        "A hook inside botocore answers for DynamoDB at once, so no time is spent on the wire or"
+        " in a table: what is left is botocore's work (writing, signing and reading the request)"
+        " and the handler's own, its log line included. Medians of"
+        f" {_OWN_REQUESTS} requests, three interleaved rounds.",
+        ("function", "total ms", "in botocore", "own", "own, p99"),
+        rows,
+    )
+
+
+def _timing(
+    built: builds.Builds, folder: Path, packages: tuple[Path, ...]
+) -> Callable[[], dict[str, float]]:
+    with calls.tables():
+        item = calls.item(limited=True) | {"tat": {"N": "1"}, "used": {"N": "1"}}
+    text = calls.rules.write("hk", bytes(calls.rules.SECRET_BYTES))
+    files = {"item": item, "event": calls.event(text)}
+    for name, value in files.items():
+        (_PLACE / f"{name}.json").write_text(json.dumps(value))
+    environment = {
+        "PATH": os.defpath,
+        "PYTHONPATH": os.pathsep.join(map(str, (folder, *packages))),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "bench",
+        "AWS_SECRET_ACCESS_KEY": "bench",
+        "POWERTOOLS_METRICS_NAMESPACE": "usual",
+        "POWERTOOLS_TRACE_DISABLED": "true",  # no daemon listens here
+        **_settings("authorizer"),
+    }
+    command = [
+        built.python,
+        Path(__file__).with_name("own_time.py"),
+        str(_OWN_REQUESTS),
+        *(_PLACE / f"{name}.json" for name in files),
+    ]
+
+    def run() -> dict[str, float]:
+        done = subprocess.run(command, check=True, env=environment, capture_output=True, text=True)
+        found: dict[str, float] = json.loads(done.stdout)
+        return found
+
+    return run
+
+
+def _growth(budgets: list[Budget]) -> Section:
+    rows, costs = [], []
+    for count in _GROWTH:
+        _say(f"a request among {count} keys")
+        with calls.tables():
+            keys = calls.add_keys(count)
+            calls.forget()
+            cost = calls.spread(calls.authorizers(1), keys[count // 2], 0.1)
+        costs.append(cost)
+        rows.append(
+            (
+                f"{count:,}",
+                f"{cost.calls:.2f}",
+                f"{cost.sent_bytes:.0f}",
+                f"{cost.received_bytes:.0f}",
+                f"{cost.ms:.1f}",
+            )
+        )
+    few, many = costs
+    same = (few.calls, round(few.received_bytes)) == (many.calls, round(many.received_bytes))
+    budgets.append(
+        Budget(
+            f"growth from {_GROWTH[0]} to {_GROWTH[1]:,} keys, calls and bytes",
+            "none" if same else "some",
+            "none",
+            same,
+        )
+    )
+    return Section(
+        "Growth",
+        "The same request with few and many keys in the table. A request reads one item by its"
+        " whole key, so calls and bytes are what could grow; the time is moto's, which scans"
+        " nothing for it either.",
+        ("keys", "calls", "bytes sent", "bytes received", "median ms on moto"),
+        rows,
+    )
+
+
+def _deliveries(budgets: list[Budget]) -> Section:
+    _say("deliveries a second")
+    found = deliveries.rates()
+    passed = found.ratio >= _TIMES
+    budgets.append(
+        Budget(
+            "deliveries, batch against one at a time",
+            f"{found.ratio:.2f} times",
+            f"{_TIMES} times",
+            passed,
+        )
+    )
+    rows = [
+        (
+            name,
+            f"{median(rates):.0f}",
+            f"{max(rates):.0f}",
+            f"{median(rates) / median(found.alone):.1f}",
+        )
+        for name, rates in (
+            (f"`delivery`, {deliveries.BATCH} messages at a time", found.batched),
+            ("`delivery`, one message at a time", found.alone),
+            ("usual delivery", found.usual),
+        )
+    ]
+    return Section(
+        "Deliveries",
+        "What one environment of the worker delivers to a receiver on loopback, in a process of"
+        f" its own, that takes {deliveries.RECEIVER_MS} ms for each answer. Every side works on the"
+        " same table in memory (`tests/memory_table.py`), which answers at once: the waiting for"
+        " DynamoDB and botocore's work for it are in none of the numbers, so only the receiver and"
+        " the handlers' own work count. The usual way is a loop over the batch's records that reads"
+        " the webhook, posts and updates the delivery, with botocore's urllib3 in the place of"
+        " `requests`, which the usual lock does not hold; it keeps its connection, where ours"
+        " dials anew each time, signs, takes a lease and writes the attempt down. Medians of"
+        f" {deliveries.ROUNDS} interleaved rounds. A batch is as slow as its slowest delivery, so"
+        " other work on the machine costs it more than the two that do one thing at a time: the"
+        f" load average was {os.getloadavg()[0]:.1f} on {os.cpu_count()} CPUs after it.",
+        ("worker", "deliveries a second", "at best", "of one at a time"),
+        rows,
+    )
+
+
+def _per_delivery() -> Section:
+    _say("calls per delivery")
+    return Section(
+        "Calls per delivery",
+        "What is asked of AWS for a signal of one webhook that takes it at the first attempt: the"
+        " first since the worker's environment began, and the next one. Requests are counted at the"
+        " clients; write units are computed from the items before and after each request, twice"
+        " for a transaction's items, once for each entry that comes to an index or goes. An"
+        " emission's own reads and its Idempotency-Key are not in it, nor are reading the stream,"
+        " which is free for Lambda, and the queue's polling: a receive and a delete for each"
+        " batch of up to ten.",
+        ("step", "DynamoDB requests", "write units", "SQS", "KMS"),
+        [
+            (
+                name,
+                asked.said("dynamodb"),
+                asked.written(),
+                asked.said("sqs"),
+                asked.said("kms"),
+            )
+            for name, asked in deliveries.steps()
+        ],
+    )
+
+
+def _arrivals(budgets: list[Budget]) -> Section:
+    _say("emit to received, on the engine")
+    took = sorted(arrivals.measure(_ARRIVALS))
+    middle, late = median(took), took[int(len(took) * 0.99)]
+    budgets.append(_under("emit to received, median", middle, 100))
+    return Section(
+        "Emit to received",
+        f"From sending `POST /emit` to the receiver's request, {_ARRIVALS} signals one after the"
+        " other on the deployed stack of the local engine, one webhook, IAM enforced. The engine's"
+        " own polls of stream and queue are in it.",
+        ("median ms", "p99 ms", "best ms"),
+        [(f"{middle:.0f}", f"{late:.0f}", f"{took[0]:.0f}")],
+    )
+
+
+def _under(what: str, measured: float, most: int) -> Budget:
+    return Budget(what, f"{measured:.0f} ms", f"under {most} ms here", measured < most)
+
+
+def _report(sections: list[Section], budgets: list[Budget]) -> str:
+    machine = f"{platform.machine()}, {os.cpu_count()} CPUs, Python {platform.python_version()}"
+    parts = [
+        "# Benchmarks",
+        (
+            f"Written by `make bench ARGS=--write`, on {machine}."
+            " Ratios carry over to other machines; milliseconds do not."
+        ),
+        "## Budgets",
+        _table(
+            ("budget", "measured", "allowed", ""),
+            [
+                (budget.what, budget.measured, budget.allowed, "PASS" if budget.passed else "FAIL")
+                for budget in budgets
+            ],
+        ),
+    ]
+    for section in sections:
+        parts += [f"## {section.title}", section.says, _table(section.head, section.rows)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"bench: {text}\n")
+    sys.stderr.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

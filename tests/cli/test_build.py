@@ -1,0 +1,180 @@
+"""What a build is told, and where it keeps its cache."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from gatehouse_cli import samconfig
+from gatehouse_cli.local.home import Home
+from gatehouse_cli.local.sam import Sam
+from gatehouse_cli.main import cli
+from gatehouse_cli.trouble import Trouble
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    (tmp_path / "layers").mkdir()
+    (tmp_path / "layers" / "target.mk").write_text("one")
+    return tmp_path
+
+
+def cache_of(project: Path, target: dict[str, str]) -> str:
+    words = samconfig.build_words(project, target)
+    return words[words.index("--cache-dir") + 1]
+
+
+def test_the_built_template_lies_in_the_build_folder(project: Path) -> None:
+    target = samconfig.layer_target(project, "python3.13", "arm64")
+    words = samconfig.build_words(project, target)
+
+    folder = Path(words[words.index("--build-dir") + 1])
+    assert samconfig.built_template(project, target).parent == folder
+
+
+def test_each_runtime_and_architecture_has_a_cache_of_its_own(project: Path) -> None:
+    targets = [
+        samconfig.layer_target(project, runtime, architecture)
+        for runtime in ("python3.11", "python3.13")
+        for architecture in ("host", "arm64", "x86_64")
+    ]
+
+    assert len({cache_of(project, target) for target in targets}) == len(targets)
+
+
+def test_a_change_of_what_the_layers_share_is_another_cache(project: Path) -> None:
+    target = samconfig.layer_target(project, "python3.13", "arm64")
+    before = cache_of(project, target)
+
+    (project / "layers" / "target.mk").write_text("two")
+
+    assert cache_of(project, target) != before
+
+
+@pytest.fixture
+def clone(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A clone whose SAM only notes how it was called, and fails when told to."""
+    (project / "template.yaml").touch()
+    (project / "samconfig.toml").write_text(
+        """
+        [dev.global.parameters]
+        stack_name = "gatehouse-dev"
+        [dev.deploy.parameters]
+        parameter_overrides = ["PythonRuntime=python3.12", "Architecture=x86_64", "A=b=c"]
+        """
+    )
+    sam = project / ".gatehouse" / "tools" / "sam" / "bin" / "sam"
+    sam.parent.mkdir(parents=True)
+    sam.write_text(
+        f"#!{sys.executable}\n"
+        "import json, os, sys\n"
+        "with open('called', 'a') as file:\n"
+        "    env = {k: v for k, v in os.environ.items() if k.startswith('GATEHOUSE_')}\n"
+        "    file.write(json.dumps([sys.argv[1:], env]) + chr(10))\n"
+        "sys.exit(os.path.exists('fail'))\n"
+    )
+    sam.chmod(0o700)
+    monkeypatch.chdir(project)
+    return project
+
+
+def calls(clone: Path) -> list[tuple[list[str], dict[str, str]]]:
+    return [tuple(json.loads(line)) for line in (clone / "called").read_text().splitlines()]
+
+
+def test_deploy_builds_for_the_place_and_deploys_that_with_all_its_parameters(clone: Path) -> None:
+    result = CliRunner().invoke(cli, ["deploy", "--place", "dev"])
+
+    assert result.exit_code == 0, result.output
+    (build, built_for), (deploy, _) = calls(clone)
+    assert (build[0], deploy[0]) == ("build", "deploy")
+    assert built_for["GATEHOUSE_RUNTIME"] == "python3.12"
+    assert built_for["GATEHOUSE_ARCHITECTURE"] == "x86_64"
+    folder = build[build.index("--build-dir") + 1]
+    assert deploy[deploy.index("--template-file") + 1] == f"{folder}/template.yaml"
+    assert deploy[-4:] == ["--config-file", str(clone / "samconfig.toml"), "--config-env", "dev"]
+    given = deploy[deploy.index("--parameter-overrides") + 1 : -4]
+    assert given[:3] == ["PythonRuntime=python3.12", "Architecture=x86_64", "A=b=c"]
+    assert re.fullmatch(r"DeployedAt=\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", given[3])
+
+
+def test_a_failed_build_is_not_deployed(clone: Path) -> None:
+    (clone / "fail").touch()
+
+    result = CliRunner().invoke(cli, ["deploy"])
+
+    assert (result.exit_code, result.output) == (1, "Error: sam build failed with code 1.\n")
+    assert len(calls(clone)) == 1
+
+
+def test_a_failed_local_build_gives_sam_s_reason_and_where_the_rest_is(
+    clone: Path, tmp_path: Path
+) -> None:
+    sam = clone / ".gatehouse" / "tools" / "sam" / "bin" / "sam"
+    sam.write_text("#!/bin/sh\necho Building\necho 'Error: no wheel'\nexit 1\n")
+    home = Home(tmp_path / "home")
+    home.prepare()
+
+    with pytest.raises(Trouble, match=r"^sam build failed: no wheel \(all of it is in .*\)\.$"):
+        Sam(clone, home, "http://127.0.0.1:1").build()
+
+
+def is_running(pid: int) -> bool:
+    """Tell whether the process is there and no mere entry that its parent has not read."""
+    listed = subprocess.run(
+        ["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False
+    )
+    # Behind the state stand flags, as of a process of another niceness.
+    return listed.stdout.strip()[:1] not in {"", "Z"}
+
+
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """Python's own answer to SIGINT: a test runner's worker process ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c")
+def test_an_interrupted_build_ends_what_sam_started(clone: Path, tmp_path: Path) -> None:
+    sam = clone / ".gatehouse" / "tools" / "sam" / "bin" / "sam"
+    sam.write_text(f"#!/bin/sh\nsleep 60 &\necho $! > {tmp_path}/child\nkill -INT $PPID\nwait\n")
+    home = Home(tmp_path / "home")
+    home.prepare()
+
+    with pytest.raises(KeyboardInterrupt):
+        Sam(clone, home, "http://127.0.0.1:1").build()
+
+    child = int((tmp_path / "child").read_text())
+    deadline = time.monotonic() + 5
+    while is_running(child) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not is_running(child)
+
+
+def test_nothing_of_the_developer_s_aws_account_reaches_a_local_build(
+    clone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "SAM_CLI_DEBUG"):
+        monkeypatch.setenv(name, "mine")
+    sam = clone / ".gatehouse" / "tools" / "sam" / "bin" / "sam"
+    sam.write_text(f"#!/bin/sh\nenv > {tmp_path}/env\n")
+    home = Home(tmp_path / "home")
+    home.prepare()
+
+    Sam(clone, home, "http://127.0.0.1:1").build()
+
+    seen = dict(line.split("=", 1) for line in (tmp_path / "env").read_text().splitlines())
+    assert "mine" not in seen.values()
+    assert seen["AWS_ENDPOINT_URL"] == "http://127.0.0.1:1"
+    assert seen["AWS_ACCESS_KEY_ID"] == "test"
+    assert seen["SAM_CLI_TELEMETRY"] == "0"
+    assert seen["GATEHOUSE_ARCHITECTURE"] == "host"

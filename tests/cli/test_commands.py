@@ -1,0 +1,218 @@
+"""The command itself: its options, the first key, the logs it shows."""
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from gatehouse_cli.bootstrap import apply, first_key, named_file
+from gatehouse_cli.invoking import RefusedError
+from gatehouse_cli.local.logs import Follower
+from gatehouse_cli.main import cli
+from gatehouse_cli.trouble import Trouble
+from gatehouse_cli.up import more_ports
+
+KEY = "hk_" + "ab" * 36
+
+
+class Functions:
+    """Answers one invocation, and keeps what it was called with."""
+
+    def __init__(self, answer: object, error: str | None = None) -> None:
+        self.answer, self.error, self.calls = answer, error, list[dict[str, Any]]()
+
+    def invoke(self, **call: Any) -> dict[str, Any]:
+        self.calls.append(call)
+        body: dict[str, Any] = {"Payload": io.BytesIO(json.dumps(self.answer).encode())}
+        return {**body, "FunctionError": self.error} if self.error else body
+
+
+def test_bootstrap_asks_the_stack_s_function_and_gives_the_key() -> None:
+    functions: Any = Functions({"account": {}, "identity": {}, "api_key": {"id": "1", "key": KEY}})
+
+    assert first_key(functions, "boot", action="create") == KEY
+    assert functions.calls == [{"FunctionName": "boot", "Payload": b'{"action": "create"}'}]
+
+
+def test_a_refusal_to_bootstrap_twice_keeps_its_code() -> None:
+    functions: Any = Functions({"error": {"code": "ALREADY_BOOTSTRAPPED", "message": "Has one"}})
+
+    with pytest.raises(RefusedError, match="Has one") as refused:
+        first_key(functions, "boot", action="create")
+
+    assert refused.value.code == "ALREADY_BOOTSTRAPPED"
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "sentence"),
+    [
+        ({"errorMessage": "no table\nmore"}, "Unhandled", "failed: no table; its log group"),
+        (None, "Unhandled", "failed: it gave no reason"),
+        ({"other": 1}, None, "gave no key"),
+        ([], None, "gave no key"),
+    ],
+)
+def test_a_bootstrap_that_fails_is_one_clear_sentence(
+    answer: object, error: str | None, sentence: str
+) -> None:
+    functions: Any = Functions(answer, error)
+
+    with pytest.raises(Trouble, match=sentence):
+        first_key(functions, "boot", action="create")
+
+
+@pytest.mark.parametrize(
+    ("text", "ports"),
+    [("", ()), ("  ", ()), ("3000", (3000,)), ("3000, 20001", (3000, 20001)), ("1 2", (1, 2))],
+)
+def test_more_ports_are_read_with_commas_or_spaces(text: str, ports: tuple[int, ...]) -> None:
+    assert more_ports(text) == ports
+
+
+@pytest.mark.parametrize("text", ["0", "65536", "http", "-1", "3000,", "\u0663"])
+def test_what_is_no_port_is_named(text: str) -> None:
+    with pytest.raises(Trouble, match="which is no port"):
+        more_ports(text)
+
+
+def test_a_parameter_without_a_value_is_one_clear_sentence() -> None:
+    result = CliRunner().invoke(cli, ["up", "--set", "AccountCreation"])
+
+    assert (result.exit_code, result.output) == (
+        1,
+        "Error: --set wants NAME=VALUE, not 'AccountCreation'.\n",
+    )
+
+
+def test_every_command_says_what_it_is_for() -> None:
+    assert set(cli.commands) >= {"up", "clean-state", "bootstrap", "build", "deploy"}
+    for command in cli.commands.values():
+        result = CliRunner().invoke(command, ["--help"])
+        assert result.exit_code == 0
+        assert command.help
+
+
+class Logs:
+    """Gives the same events at each look, as an overlapping look does."""
+
+    def __init__(self) -> None:
+        self.events: list[dict[str, Any]] = []
+        self.starts: list[int] = []
+
+    def get_paginator(self, _operation: str) -> "Logs":
+        return self
+
+    def paginate(self, **call: Any) -> list[dict[str, Any]]:
+        self.starts.append(call["startTime"])
+        return [{"events": self.events}]
+
+    def add(self, timestamp: int, message: str) -> None:
+        self.events.append({"logStreamName": "s", "timestamp": timestamp, "message": message})
+
+
+def test_each_log_line_is_given_once_in_the_order_of_time() -> None:
+    logs: Any = Logs()
+    follower = Follower(logs, ["g"], since_ms=0)
+    logs.add(2, "two\n")
+    logs.add(1, "one\n")
+    first = follower.new_lines()
+    logs.add(1, "late\n")
+    second = follower.new_lines()
+
+    assert [line.message for line in first] == ["one", "two"]
+    assert [line.message for line in second] == ["late"]
+
+
+def test_equal_lines_of_one_millisecond_are_all_given() -> None:
+    logs: Any = Logs()
+    follower = Follower(logs, ["g"], since_ms=0)
+    logs.add(1, "same")
+    logs.add(1, "same")
+
+    assert len(follower.new_lines()) == 2
+    logs.add(1, "same")
+    assert len(follower.new_lines()) == 1
+
+
+def test_a_look_reaches_back_for_lines_that_come_late() -> None:
+    logs: Any = Logs()
+    follower = Follower(logs, ["g"], since_ms=5)
+    logs.add(60_000, "x")
+    follower.new_lines()
+    follower.new_lines()
+
+    assert logs.starts == [5, 50_000]
+
+
+HOOK = "whsec_" + "A" * 43 + "="
+STEP = {"verb": "add", "kind": "webhook", "name": "a", "detail": {}, "shown": HOOK}
+NAMED = "webhooks:\n  - {name: a, secret_env: HOOK_A}\n  - {name: b, secret_env: HOOK_B}\n"
+
+
+def test_the_secrets_that_a_file_names_are_sent_beside_it_and_never_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HOOK_A", HOOK)
+    monkeypatch.setenv("HOOK_B", f"{HOOK}2")
+    functions: Any = Functions({"steps": [STEP | {"shown": None}]})
+    file = tmp_path / "bootstrap.yaml"
+    file.write_text(NAMED)
+
+    apply(functions, "boot", file, dry_run=False)
+    sent = json.loads(functions.calls[0]["Payload"])
+    assert (sent["yaml"], sent["secrets"]) == (NAMED, {"HOOK_A": HOOK, "HOOK_B": f"{HOOK}2"})
+    assert "whsec_" not in "".join(capsys.readouterr())
+
+
+def test_a_secret_that_was_made_is_printed_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    functions: Any = Functions({"steps": [STEP]})
+    file = tmp_path / "bootstrap.yaml"
+    file.write_text("webhooks: [{name: a}]")
+
+    apply(functions, "boot", file, dry_run=False)
+    assert capsys.readouterr().out == f"add webhook a secret {HOOK}\n1 of 1 changed\n"
+
+
+@pytest.mark.parametrize(
+    ("value", "sentence"),
+    [
+        (None, "is to come from HOOK_B, which is not set here"),
+        ("", "is to come from HOOK_B, which is not set here"),
+        ("hunter2-hunter2", "HOOK_B holds no webhook secret"),
+    ],
+)
+def test_a_variable_without_a_secret_is_named_before_anything_is_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str | None, sentence: str
+) -> None:
+    monkeypatch.setenv("HOOK_A", HOOK)
+    monkeypatch.delenv("HOOK_B", raising=False)
+    if value is not None:
+        monkeypatch.setenv("HOOK_B", value)
+    functions: Any = Functions({"steps": []})
+    file = tmp_path / "bootstrap.yaml"
+    file.write_text(NAMED)
+    monkeypatch.setenv("CHORUS_BOOTSTRAP", str(file))
+
+    for act in (lambda: apply(functions, "boot", file, dry_run=True), named_file):
+        with pytest.raises(Trouble, match=sentence) as refused:
+            act()
+        assert "hunter2" not in str(refused.value)
+    assert functions.calls == []
+
+
+@pytest.mark.parametrize(
+    "text", ["webhooks: [", "- a", "webhooks: 5", "webhooks: [5, {secret_env: [x]}]", ""]
+)
+def test_what_else_is_wrong_with_a_file_is_told_by_the_stack(tmp_path: Path, text: str) -> None:
+    functions: Any = Functions({"error": {"code": "X", "message": "line 1: wrong"}})
+    file = tmp_path / "bootstrap.yaml"
+    file.write_text(text)
+
+    with pytest.raises(RefusedError, match="line 1: wrong"):
+        apply(functions, "boot", file, dry_run=False)
+    assert json.loads(functions.calls[0]["Payload"])["secrets"] == {}

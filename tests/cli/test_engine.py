@@ -1,0 +1,162 @@
+"""What the engine is started with, and how it is refused or gives up."""
+
+import json
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+
+from gatehouse_cli.local import engine
+from gatehouse_cli.local.home import Home
+from gatehouse_cli.trouble import Trouble
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    home = Home(tmp_path)
+    home.prepare()
+    return home
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def stand_in(tmp_path: Path, script: str) -> Path:
+    """Return a program that is started in the place of the engine's Python."""
+    path = tmp_path / "python"
+    path.write_text(f"#!{sys.executable}\n{script}\n")
+    path.chmod(0o700)
+    return path
+
+
+READY = """
+import http.server, json, os, signal, sys, threading
+class Ready(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("content-length", "0")
+        self.end_headers()
+    def log_message(self, *_):
+        pass
+server = http.server.HTTPServer(("127.0.0.1", int(os.environ["GATEWAY_PORT"])), Ready)
+def end(*_):
+    threading.Thread(target=server.shutdown).start()
+signal.signal(signal.SIGTERM, end)
+os.chdir(os.environ["STATE_DIR"])
+with open("seen.json", "w") as seen:
+    json.dump(dict(os.environ), seen)
+server.serve_forever()
+open("ended", "w").close()
+"""
+
+
+def test_a_taken_port_is_one_clear_sentence(home: Home) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+
+        with (
+            pytest.raises(Trouble, match=rf"^Port {port} is taken: .* with --engine-port\.$"),
+            engine.running(Path(sys.executable), home, port=port, enforce_iam=True),
+        ):
+            pass
+
+
+def test_an_engine_that_ends_at_once_is_one_clear_sentence(home: Home, tmp_path: Path) -> None:
+    python = stand_in(tmp_path, "import sys; sys.exit(3)")
+
+    with (
+        pytest.raises(Trouble, match=r"^The engine ended with code 3: .*engine\.log\.$"),
+        engine.running(python, home, port=free_port(), enforce_iam=True),
+    ):
+        pass
+
+
+def test_an_engine_that_never_answers_is_given_up_and_ended(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "READY_WITHIN", 0.3)
+    python = stand_in(tmp_path, "import time; time.sleep(60)")
+
+    with (
+        pytest.raises(Trouble, match="not ready within"),
+        engine.running(python, home, port=free_port(), enforce_iam=True),
+    ):
+        pass
+
+
+def test_an_engine_that_hangs_at_its_end_is_ended_by_force(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "STOPPED_WITHIN", 0.3)
+    python = stand_in(tmp_path, READY.replace("def end(*_):", "def end(*_):\n    return"))
+
+    with engine.running(python, home, port=free_port(), enforce_iam=True) as running:
+        pass
+
+    assert running.process.returncode == -9
+
+
+def test_nothing_of_the_developer_s_own_reaches_the_engine(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "mine")
+    monkeypatch.setenv("PYTHONPATH", "/somewhere")
+    python = stand_in(tmp_path, READY)
+    port = free_port()
+
+    with engine.running(python, home, port=port, enforce_iam=True) as running:
+        running.check()
+
+    seen = json.loads((home.state / "seen.json").read_text())
+    assert "AWS_PROFILE" not in seen
+    assert "PYTHONPATH" not in seen
+    assert seen["BIND_HOST"] == "127.0.0.1"
+    assert seen["GATEWAY_PORT"] == str(port)
+    assert seen["AUTH"] == "true"
+    assert seen["IOT_MTLS_ENABLED"] == "0"
+    assert seen["STATE_DIR"] == str(home.state)
+    assert seen["TMPDIR"] == str(home.scratch)
+    assert (home.state / "ended").exists(), "it was not let end in order"
+    assert not home.scratch.exists()
+
+
+def test_an_engine_that_dies_later_is_noticed(home: Home, tmp_path: Path) -> None:
+    python = stand_in(tmp_path, READY)
+
+    with engine.running(python, home, port=free_port(), enforce_iam=False) as running:
+        running.process.kill()
+        running.process.wait()
+
+        with pytest.raises(Trouble, match="ended with code -9"):
+            running.check()
+
+
+def test_stream_positions_begin_anew_and_the_rest_of_the_state_stays(
+    home: Home, tmp_path: Path
+) -> None:
+    def state(position: int) -> dict[str, object]:
+        return {
+            "__ministack_format__": 2,
+            "payload": {
+                "functions": {"position": 7},
+                "dynamodb_stream_positions": {
+                    "__account_region_scoped__": True,
+                    "data": {"000000000000\0us-east-1\0'esm-1'": position},
+                },
+            },
+        }
+
+    saved = home.state / "lambda.json"
+    saved.write_text(json.dumps(state(41)))
+
+    with engine.running(stand_in(tmp_path, READY), home, port=free_port(), enforce_iam=True):
+        pass
+
+    assert json.loads(saved.read_text()) == state(0)
+    assert saved.stat().st_mode & 0o777 == 0o600

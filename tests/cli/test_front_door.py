@@ -1,0 +1,227 @@
+"""The front door against a small server of our own on loopback, over real sockets."""
+
+import gzip
+import json
+import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import pytest
+
+from gatehouse_cli.local.front_door import MAX_BODY, FrontDoor, Target
+from gatehouse_cli.local.listening import loopback, served
+
+PACKED = gzip.compress(b"packed")
+
+
+async def stage(scope: Any, receive: Any, send: Any) -> None:
+    """Stands for the engine: tells what it was asked, or answers something peculiar."""
+    if scope["type"] == "lifespan":
+        return
+    body = b""
+    while True:
+        message = await receive()
+        body += message.get("body", b"")
+        if not message.get("more_body"):
+            break
+    status, headers = 200, [(b"x-amzn-requestid", b"r-1")]
+    if scope["raw_path"].endswith(b"/cookies"):
+        headers += [(b"set-cookie", b"a=1"), (b"set-cookie", b"b=2")]
+        answer = b""
+    elif scope["raw_path"].endswith(b"/packed"):
+        headers += [(b"content-encoding", b"gzip")]
+        answer = PACKED
+    elif scope["raw_path"].endswith(b"/gone"):
+        status, answer = 204, b""
+    elif scope["raw_path"].endswith(b"/moved"):
+        status, answer = 307, b""
+        headers += [(b"location", b"http://elsewhere.invalid/")]
+    else:
+        answer = json.dumps(
+            {
+                "method": scope["method"],
+                "path": scope["raw_path"].decode(),
+                "query": scope["query_string"].decode(),
+                "headers": [
+                    [name.decode(), value.decode("latin-1")] for name, value in scope["headers"]
+                ],
+                "body": body.decode(),
+            }
+        ).encode()
+    if status != 204:
+        headers.append((b"content-length", str(len(answer)).encode()))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": answer})
+
+
+def port_of(sockets: list[socket.socket]) -> int:
+    return int(sockets[0].getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def door() -> Iterator[tuple[FrontDoor, httpx.Client]]:
+    with loopback([0]) as inner, served(stage, inner):
+        door = FrontDoor(Target(f"http://127.0.0.1:{port_of(inner)}", "/_aws/execute-api/id/live"))
+        with (
+            loopback([0]) as outer,
+            served(door, outer),
+            httpx.Client(base_url=f"http://127.0.0.1:{port_of(outer)}", trust_env=False) as client,
+        ):
+            yield door, client
+
+
+@pytest.fixture
+def client(door: tuple[FrontDoor, httpx.Client]) -> httpx.Client:
+    return door[1]
+
+
+def headers_of(answer: dict[str, Any], name: str) -> list[str]:
+    return [value for key, value in answer["headers"] if key == name]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/api-keys",
+        "/api/services/a%2Fb/health",
+        "/admin/../v1/whoami",
+        "/v1//api-keys/",
+        "/v1/%E2%82%AC",
+        "/",
+    ],
+)
+def test_a_path_reaches_the_stage_byte_for_byte(client: httpx.Client, path: str) -> None:
+    request = client.build_request("GET", "/", extensions={"target": path.encode()})
+
+    assert client.send(request).json()["path"] == "/_aws/execute-api/id/live" + path
+
+
+def test_a_query_reaches_the_stage_byte_for_byte(client: httpx.Client) -> None:
+    query = "status=all&a=%20&a=2&b"
+    request = client.build_request("GET", "/", extensions={"target": f"/x?{query}".encode()})
+
+    assert client.send(request).json()["query"] == query
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
+def test_every_method_and_its_body_pass(client: httpx.Client, method: str) -> None:
+    answer = client.request(method, "/x", content=b'{"a":1}').json()
+
+    assert (answer["method"], answer["body"]) == (method, '{"a":1}')
+
+
+def test_a_chunked_body_passes_whole(client: httpx.Client) -> None:
+    answer = client.post("/x", content=iter([b"one ", b"two"])).json()
+
+    assert answer["body"] == "one two"
+    assert headers_of(answer, "content-length") == ["7"]
+
+
+def test_head_is_answered_without_a_body(client: httpx.Client) -> None:
+    response = client.head("/x")
+
+    assert (response.status_code, response.content) == (200, b"")
+
+
+def test_the_source_address_is_the_connection_s_whatever_the_caller_claims(
+    client: httpx.Client,
+) -> None:
+    answer = client.get("/x", headers={"X-Forwarded-For": "203.0.113.9"}).json()
+
+    assert headers_of(answer, "x-forwarded-for") == ["127.0.0.1"]
+
+
+def test_the_caller_s_host_never_chooses_among_the_engine_s_services(client: httpx.Client) -> None:
+    answer = client.get("/x", headers={"Host": "s3.amazonaws.com"}).json()
+
+    assert headers_of(answer, "host")[0].startswith("127.0.0.1:")
+
+
+def test_headers_of_one_connection_stay_on_it(client: httpx.Client) -> None:
+    answer = client.get("/x", headers={"TE": "trailers", "Connection": "close, TE"}).json()
+
+    assert headers_of(answer, "te") == []
+
+
+def test_no_header_is_added_on_the_way_in(client: httpx.Client) -> None:
+    request = httpx.Request("GET", client.base_url.join("/x"), headers={"X-Api-Key": "hk"})
+
+    names = {name for name, _ in client.send(request).json()["headers"]}
+
+    assert names == {"host", "x-api-key", "x-forwarded-for"}
+
+
+def test_a_repeated_request_header_stays_repeated(client: httpx.Client) -> None:
+    answer = client.get("/x", headers=[("X-Tag", "1"), ("X-Tag", "2")]).json()
+
+    assert headers_of(answer, "x-tag") == ["1", "2"]
+
+
+def test_a_repeated_response_header_stays_repeated(client: httpx.Client) -> None:
+    assert client.get("/cookies").headers.get_list("set-cookie") == ["a=1", "b=2"]
+
+
+def test_no_header_is_added_on_the_way_out(client: httpx.Client) -> None:
+    ours = set(client.get("/x").headers)
+
+    # `date` and `server` here are the small server's, as on AWS they are API Gateway's.
+    assert ours == {"x-amzn-requestid", "content-length"}
+
+
+def test_an_encoded_body_passes_as_it_is(client: httpx.Client) -> None:
+    with client.stream("GET", "/packed") as response:
+        raw = b"".join(response.iter_raw())
+
+    assert raw == PACKED
+    assert response.headers["content-length"] == str(len(PACKED))
+
+
+def test_a_204_stays_without_body_and_length(client: httpx.Client) -> None:
+    response = client.delete("/gone")
+
+    assert response.status_code == 204
+    assert "content-length" not in response.headers
+
+
+def test_a_redirect_is_the_caller_s_to_follow(client: httpx.Client) -> None:
+    assert client.get("/moved").status_code == 307
+
+
+def test_200_callers_at_once_are_all_answered(client: httpx.Client) -> None:
+    with ThreadPoolExecutor(32) as pool:
+        statuses = list(pool.map(lambda _: client.get("/x").status_code, range(200)))
+
+    assert statuses == [200] * 200
+
+
+def test_a_body_beyond_the_gateway_s_bound_is_413(client: httpx.Client) -> None:
+    response = client.post("/x", content=b"x" * (MAX_BODY + 1))
+
+    assert response.status_code == 413
+    assert response.json()["error"] == "Payload Too Large"
+    assert response.json()["request_id"] == response.headers["x-request-id"]
+
+
+def test_before_a_stack_is_deployed_it_is_503() -> None:
+    with loopback([0]) as sockets, served(FrontDoor(), sockets):
+        response = httpx.get(f"http://127.0.0.1:{port_of(sockets)}/v1/whoami", trust_env=False)
+
+    assert response.status_code == 503
+    assert response.headers["retry-after"] == "1"
+    assert response.json() == {
+        "error": "Service Unavailable",
+        "status": 503,
+        "request_id": response.headers["x-request-id"],
+    }
+
+
+def test_when_the_engine_is_gone_it_is_503() -> None:
+    with loopback([0]) as unused:
+        port = port_of(unused)
+    door = FrontDoor(Target(f"http://127.0.0.1:{port}", "/live"))
+    with loopback([0]) as sockets, served(door, sockets):
+        response = httpx.get(f"http://127.0.0.1:{port_of(sockets)}/x", trust_env=False)
+
+    assert response.status_code == 503

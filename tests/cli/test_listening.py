@@ -1,0 +1,49 @@
+"""Loopback ports: both addresses, ours before anything is started, and a clear word if not."""
+
+import socket
+
+import pytest
+
+from gatehouse_cli.local.listening import loopback
+from gatehouse_cli.trouble import Trouble
+
+
+def test_a_taken_port_is_one_clear_sentence_and_exit_code_1() -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+
+        with pytest.raises(Trouble) as trouble, loopback([port]):
+            pass
+
+    assert trouble.value.message == (
+        f"Port {port} is taken: end what listens there, or choose another with --port."
+    )
+    assert trouble.value.exit_code == 1
+
+
+def test_only_loopback_is_listened_on() -> None:
+    with loopback([0]) as sockets:
+        addresses = {listener.getsockname()[0] for listener in sockets}
+
+    assert addresses <= {"127.0.0.1", "::1"}
+    assert "127.0.0.1" in addresses
+
+
+def test_a_port_named_twice_is_opened_once() -> None:
+    with loopback([0]) as first:
+        port = first[0].getsockname()[1]
+
+    with loopback([port, port]) as sockets:
+        assert len(sockets) == len({listener.family for listener in sockets})
+
+
+def test_a_port_is_free_again_at_once() -> None:
+    with loopback([0]) as first:
+        port = first[0].getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)):
+            pass
+
+    with loopback([port]) as second:
+        assert second[0].getsockname()[1] == port

@@ -1,0 +1,123 @@
+"""`gatehouse secrets`: what it asks the stack's functions, and what it makes of their answers."""
+
+import io
+import json
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from gatehouse_cli.invoking import RefusedError
+from gatehouse_cli.main import cli
+from gatehouse_cli.secrets import rewrap_all
+from gatehouse_cli.trouble import Trouble
+
+
+class Functions:
+    """Answers invocations one after the other, and keeps what it was asked."""
+
+    def __init__(self, *answers: dict[str, Any]) -> None:
+        self.answers, self.asked = list(answers), list[dict[str, Any]]()
+
+    def invoke(self, **call: Any) -> dict[str, Any]:
+        self.asked.append(json.loads(call["Payload"]))
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        return {"Payload": io.BytesIO(json.dumps(answer).encode())}
+
+
+def step(
+    rewrapped: int = 0, left: int = 0, cursor: str | None = None, *, done: bool = False
+) -> dict[str, Any]:
+    return {"rewrapped": rewrapped, "left": left, "cursor": cursor, "done": done}
+
+
+def test_a_rewrap_goes_on_with_the_cursor_and_passes_until_it_is_done() -> None:
+    functions: Any = Functions(step(100, cursor="a"), step(7), step(cursor="b"), step(done=True))
+
+    assert rewrap_all(functions, "rewrap") == (107, 0)
+    assert functions.asked == [
+        {"do": "rewrap", "cursor": cursor} for cursor in (None, "a", None, "b")
+    ]
+
+
+def test_a_rewrap_ends_when_all_that_is_left_cannot_be_opened() -> None:
+    functions: Any = Functions(step(5, left=2), step(left=2))
+
+    assert rewrap_all(functions, "rewrap") == (5, 2)
+
+
+def test_a_rewrap_that_finds_no_end_says_so() -> None:
+    functions: Any = Functions(step(1))
+
+    with pytest.raises(Trouble, match="run it once more"):
+        rewrap_all(functions, "rewrap")
+
+
+def test_a_refusal_is_told() -> None:
+    functions: Any = Functions({"error": {"code": "SETTINGS_KEY_UNUSABLE", "message": "too short"}})
+
+    with pytest.raises(RefusedError, match="too short"):
+        rewrap_all(functions, "rewrap")
+
+
+@pytest.mark.parametrize("command", [["get", "a", "provider/x"], ["rewrap"]])
+@pytest.mark.parametrize(
+    ("outputs", "answer", "code", "said"),
+    [
+        ({}, {}, 1, "is it Gatehouse?"),
+        (
+            {"SecretsFunctionName": "f", "RewrapFunctionName": "f"},
+            {"error": {"code": "X", "message": "Not today"}},
+            1,
+            "Error: Not today\n",
+        ),
+    ],
+)
+def test_what_goes_wrong_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch,
+    command: list[str],
+    outputs: dict[str, str],
+    answer: dict[str, Any],
+    code: int,
+    said: str,
+) -> None:
+    result = run(monkeypatch, command, outputs, answer)
+
+    assert result.exit_code == code
+    assert said in result.output
+    assert result.output.count("\n") == 1
+
+
+def test_a_secret_is_printed_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    outputs = {"SecretsFunctionName": "f"}
+    result = run(monkeypatch, ["get", "a", "provider/x"], outputs, {"value": "the key"})
+
+    assert (result.exit_code, result.output) == (0, "the key\n")
+
+
+def test_what_is_left_is_an_error_that_says_where_to_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = run(monkeypatch, ["rewrap"], {"RewrapFunctionName": "f"}, step(left=3))
+
+    assert result.exit_code == 1
+    assert result.output.startswith("0 re-wrapped\nError: 3 are left")
+
+
+def run(
+    monkeypatch: pytest.MonkeyPatch,
+    command: list[str],
+    outputs: dict[str, str],
+    answer: dict[str, Any],
+) -> Any:
+    """Run the command against a stack of these outputs, whose functions answer this."""
+
+    class Session:
+        def client(self, service: str, **_: Any) -> Any:
+            return Stacks() if service == "cloudformation" else Functions(answer)
+
+    class Stacks:
+        def describe_stacks(self, **_: Any) -> Any:
+            listed = [{"OutputKey": key, "OutputValue": value} for key, value in outputs.items()]
+            return {"Stacks": [{"Outputs": listed}]}
+
+    monkeypatch.setattr("gatehouse_cli.secrets.boto3.Session", Session)
+    return CliRunner().invoke(cli, ["secrets", *command])

@@ -1,0 +1,78 @@
+"""The settings encryption keys reach SAM as they are, and nobody else."""
+
+import json
+import stat
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from gatehouse_cli import settings_keys
+from gatehouse_cli.trouble import Trouble
+from support import ROOT
+
+CURRENT, PREVIOUS = settings_keys.PARAMETERS
+HEX = "ab" * 32
+# What SAM makes of the words, by its own reader.
+READ = """
+import json, sys
+from samcli.cli.types import CfnParameterOverridesType
+print(json.dumps(CfnParameterOverridesType().convert(tuple(sys.argv[1:]), None, None)))
+"""
+
+
+def test_what_is_set_is_given_be_it_to_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (CURRENT, PREVIOUS):
+        monkeypatch.delenv(name, raising=False)
+    assert settings_keys.from_environment() == {}
+    monkeypatch.setenv(PREVIOUS, "")
+    monkeypatch.setenv(CURRENT, HEX)
+    assert settings_keys.from_environment() == {
+        "SettingsEncryptionKey": HEX,
+        "SettingsEncryptionKeyPrevious": "",
+    }
+
+
+def test_what_sam_would_mangle_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(CURRENT, 'sixteen characters\\" and more')
+    with pytest.raises(Trouble, match=f"^{CURRENT} holds a backslash"):
+        settings_keys.from_environment()
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        HEX,
+        "",
+        "q83v" * 10 + "q80=",
+        "a text with spaces and = signs",
+        '"in double quotes of its own"',
+        "'in single ones, and {braces}: #x'",
+        "gr\u00fc\u00dfe \u20ac und noch mehr",
+        "a back\\slash, and $HOME",
+    ],
+)
+def test_sam_reads_a_key_as_it_is(key: str) -> None:
+    given = {"DeployedAt": "2026-11-21T09:30:00Z", "SettingsEncryptionKey": key}
+    with settings_keys.override_words(given) as words:
+        assert words[0] == "--parameter-overrides"
+        assert not key or key not in " ".join(words)
+        python = ROOT / ".gatehouse" / "tools" / "sam" / "bin" / "python"
+        done = subprocess.run(
+            [python, "-c", READ, *words[1:]], check=True, capture_output=True, text=True
+        )
+    assert json.loads(done.stdout) == given
+
+
+def test_the_file_is_its_owners_alone_and_gone_afterwards() -> None:
+    with settings_keys.override_words({"SettingsEncryptionKey": HEX}) as words:
+        path = Path(words[-1].removeprefix("file://"))
+        assert HEX in path.read_text()
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    assert not path.parent.exists()
+
+
+def test_without_keys_there_is_no_file() -> None:
+    with settings_keys.override_words({"AccessLogs": "off"}) as words:
+        assert words == ["--parameter-overrides", "AccessLogs=off"]

@@ -1,0 +1,92 @@
+"""What is read from the real template, and that every place builds for the same target."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from gatehouse_cli import samconfig
+from gatehouse_cli.local import template
+from gatehouse_cli.local.sam import host_parameters
+from gatehouse_cli.trouble import Trouble
+
+PROJECT = Path(__file__).parents[2]
+RESOURCES = template.resources(PROJECT / "template.yaml")
+
+
+def test_each_refusal_of_the_template_is_put_in_api_gateway_s_words() -> None:
+    refusals = {refusal.response_type: refusal for refusal in template.refusals(RESOURCES)}
+
+    denied = refusals["ACCESS_DENIED"]
+    assert denied.status_code == "401"
+    assert denied.parameters == {
+        "gatewayresponse.header.X-Request-Id": "context.requestId",
+        "gatewayresponse.header.WWW-Authenticate": "'Bearer'",
+    }
+    assert denied.templates["application/json"].startswith('{"error":"Unauthorized","status":401')
+    assert set(refusals) == set(RESOURCES["Api"]["Properties"]["GatewayResponses"])
+
+
+def test_a_refusal_without_a_status_of_its_own_keeps_the_gateway_s() -> None:
+    refusals = {refusal.response_type: refusal for refusal in template.refusals(RESOURCES)}
+
+    assert refusals["DEFAULT_4XX"].status_code is None
+
+
+def test_tables_that_expire_items_are_found_with_their_attribute() -> None:
+    assert template.expiring_tables(RESOURCES) == {"MainTable": "ttl"}
+
+
+def test_log_groups_are_found() -> None:
+    assert {"AuthorizerLogGroup", "KeysLogGroup"} <= set(template.log_groups(RESOURCES))
+
+
+@pytest.mark.parametrize("place", ["dev", "prod"])
+def test_a_place_on_aws_builds_for_what_the_template_and_the_layers_take_as_given(
+    place: str,
+) -> None:
+    given = dict(
+        re.findall(
+            r"^GATEHOUSE_(RUNTIME|ARCHITECTURE) \?= (\S+)$",
+            (PROJECT / "layers/target.mk").read_text(),
+            re.MULTILINE,
+        )
+    )
+    defaults = re.search(
+        r"PythonRuntime:.*?Default: (\S+).*?Architecture:.*?Default: (\S+)",
+        (PROJECT / "template.yaml").read_text(),
+        re.DOTALL,
+    )
+    parameters = samconfig.read(PROJECT, place).parameters
+
+    assert defaults is not None
+    assert (
+        (parameters["PythonRuntime"], parameters["Architecture"])
+        == defaults.groups()
+        == (given["RUNTIME"], given["ARCHITECTURE"])
+    )
+
+
+def test_the_local_place_opens_what_only_a_developer_may_have_open() -> None:
+    parameters = samconfig.read(PROJECT, "local").parameters
+
+    assert parameters["AccountCreation"] == "open"
+    assert parameters["EnforceConditions"] == "false"
+    assert parameters["AccessLogs"] == "off"
+
+
+@pytest.mark.parametrize("place", ["dev", "prod"])
+def test_no_place_on_aws_turns_a_guard_off(place: str) -> None:
+    parameters = samconfig.read(PROJECT, place).parameters
+
+    assert parameters["AccountCreation"] == "closed"
+    assert "EnforceConditions" not in parameters
+
+
+def test_an_unknown_place_is_one_clear_sentence() -> None:
+    with pytest.raises(Trouble, match="has no parameter set test: it has local, dev, prod"):
+        samconfig.read(PROJECT, "test")
+
+
+def test_the_host_runs_functions_in_its_own_python() -> None:
+    assert re.fullmatch(r"python3\.1[1-9]", host_parameters()["PythonRuntime"])

@@ -1,0 +1,152 @@
+"""Fixtures of the rooms' and the functions' tests. Nothing here is on by itself."""
+
+from __future__ import annotations
+
+import io
+import time
+import uuid
+from collections.abc import Iterator
+
+import hypothesis
+import pytest
+from moto import mock_aws
+
+import support
+from faults import Wire, wire
+from front import Front
+from gatehouse import clock, wiring
+from gatehouse.deliveries import sending
+from gatehouse.observe import logger
+from gatehouse.table import Tables
+from held_clock import HeldClock
+from light_moto import lighten
+from people import People
+from receivers import dialled, names  # noqa: F401 - fixtures for everybody
+from workloads import workloads  # noqa: F401 - likewise
+
+ENVIRONMENT = {
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_ACCESS_KEY_ID": "testing",
+    "AWS_SECRET_ACCESS_KEY": "testing",
+    "POWERTOOLS_SERVICE_NAME": "gatehouse",
+    "POWERTOOLS_METRICS_NAMESPACE": "Gatehouse/test",
+    "GATEHOUSE_ACCOUNT_CREATION": "open",
+    "GATEHOUSE_DEFAULT_RATE_LIMIT": "6000",
+    "GATEHOUSE_WALLET_DOMAINS": "app.example",
+}
+
+
+# How long an example takes says how busy the machine is.
+hypothesis.settings.register_profile("gatehouse", deadline=None)
+hypothesis.settings.load_profile("gatehouse")
+
+
+def _forget_tables() -> None:
+    for cached in (wiring.tables, wiring.keys_table):
+        cached.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def aws() -> Iterator[pytest.MonkeyPatch]:
+    """An AWS of moto for a test file; the environment can be changed through what it gives."""
+    with pytest.MonkeyPatch.context() as patch, mock_aws():
+        for name, value in ENVIRONMENT.items():
+            patch.setenv(name, value)
+        lighten(patch)
+        wiring.dynamodb.cache_clear()
+        yield patch
+        wiring.dynamodb.cache_clear()
+        _forget_tables()
+
+
+@pytest.fixture(scope="module")
+def stack(aws: pytest.MonkeyPatch) -> Tables:
+    """The template's two tables, which functions loaded from now on will find."""
+    for name, value in support.make_tables(uuid.uuid4().hex).items():
+        aws.setenv(name, value)
+    _forget_tables()
+    return wiring.tables()
+
+
+@pytest.fixture(scope="module")
+def settings_key(aws: pytest.MonkeyPatch) -> Iterator[str]:
+    """The template's KMS key, which functions that keep secrets will find."""
+    wiring.kms.cache_clear()
+    key = support.make_settings_key()
+    aws.setenv("GATEHOUSE_SETTINGS_KEY", key)
+    yield key
+    wiring.kms.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def delivery_queue(aws: pytest.MonkeyPatch) -> Iterator[str]:
+    """The template's queue of deliveries by its URL, which functions will find."""
+    for cached in (wiring.sqs, sending.queue):
+        cached.cache_clear()
+    url = support.make_queue(uuid.uuid4().hex)
+    aws.setenv("GATEHOUSE_DELIVERY_QUEUE", url)
+    yield url
+    for cached in (wiring.sqs, sending.queue):
+        cached.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def front(stack: Tables) -> Front:
+    """The front door, its functions loaded as they are first needed."""
+    del stack
+    return Front()
+
+
+@pytest.fixture(scope="module")
+def people(front: Front, stack: Tables) -> People:
+    """Makes accounts, members and keys through the front door."""
+    return People(front, stack)
+
+
+@pytest.fixture
+def tables(aws: pytest.MonkeyPatch) -> Tables:
+    """Two fresh tables for one test of the rooms."""
+    for name, value in support.make_tables(uuid.uuid4().hex).items():
+        aws.setenv(name, value)
+    _forget_tables()
+    return wiring.tables()
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> HeldClock:
+    """Hold every function's clock."""
+    watch = HeldClock()
+    monkeypatch.setattr(clock, "now", watch)
+    return watch
+
+
+@pytest.fixture
+def sleeps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Note what would be slept instead of sleeping."""
+    slept: list[float] = []
+    monkeypatch.setattr(time, "sleep", slept.append)
+    return slept
+
+
+@pytest.fixture
+def logs() -> Iterator[io.StringIO]:
+    """What the functions log, as it would reach CloudWatch."""
+    written = io.StringIO()
+    handler = logger.registered_handler
+    real = handler.setStream(written)
+    yield written
+    handler.setStream(real)
+
+
+@pytest.fixture
+def line(stack: Tables) -> Iterator[Wire]:
+    """The wire between the functions and their tables."""
+    with wire(stack.main.client) as watching:
+        yield watching
+
+
+@pytest.fixture
+def room_line(tables: Tables) -> Iterator[Wire]:
+    """The wire between the rooms and one test's tables."""
+    with wire(tables.main.client) as watching:
+        yield watching

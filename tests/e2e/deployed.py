@@ -1,0 +1,165 @@
+"""The deployed stack that the end-to-end tests call, over real HTTP, IAM enforced.
+
+It is started as a user starts it, stopped as a user stops it, and started again: what the
+tests then meet has been through a restart.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from gatehouse_cli.local import env_file
+from gatehouse_cli.local.aws import session
+from gatehouse_cli.local.home import Home
+from gatehouse_cli.local.stack import Plan, running
+
+PROJECT = Path(__file__).parents[2]
+FIRST_START_WITHIN = 240.0
+LOGGED_WITHIN = 15.0
+
+
+@dataclass(frozen=True)
+class FirstRun:
+    """What `gatehouse up` did from nothing until Ctrl-C, and what was made meanwhile."""
+
+    output: str
+    exit_code: int
+    stopped_in: float
+    admin_key: str
+    account_key: str
+    ports: tuple[int, ...]
+    ports_open_after: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """The stack as it stands after its restart."""
+
+    url: str
+    admin_key: str
+    endpoint: str
+    outputs: Mapping[str, str]
+    home: Home
+    first_run: FirstRun
+    restarted_in: float
+    restart_steps: tuple[str, ...]
+
+    def client(self, service: str) -> Any:
+        """Return a boto3 client of the engine, as its root."""
+        return session().client(service, endpoint_url=self.endpoint)  # type: ignore[call-overload]
+
+    def table(self, output: str) -> Any:
+        """Return one of the stack's tables: `KeysTableName` or `MainTableName`."""
+        resource: Any = session().resource("dynamodb", endpoint_url=self.endpoint)
+        return resource.Table(self.outputs[output])
+
+    def call(
+        self, method: str, path: str, *, key: str | None = None, **more: Any
+    ) -> httpx.Response:
+        """Send one request through the front door, with `key` as the bearer credential."""
+        headers = dict(more.pop("headers", {}))
+        if key is not None:
+            headers["Authorization"] = f"Bearer {key}"
+        return httpx.request(
+            method, self.url + path, headers=headers, trust_env=False, timeout=60, **more
+        )
+
+
+@contextmanager
+def deployed(home: Home) -> Iterator[Deployed]:
+    """Deploy the real template into the home, restart it, and keep it up for the block."""
+    ports = free_ports(2)
+    first_run = _run_as_a_user(home, ports)
+    steps: list[str] = []
+    plan = Plan(PROJECT, home, ports=ports[:1], engine_port=ports[1])
+    began = time.monotonic()
+    with running(plan, steps.append) as stack:
+        yield Deployed(
+            url=stack.url,
+            admin_key=stack.api_key,
+            endpoint=stack.engine.endpoint,
+            outputs=stack.outputs,
+            home=home,
+            first_run=first_run,
+            restarted_in=time.monotonic() - began,
+            restart_steps=tuple(steps),
+        )
+
+
+def free_ports(count: int) -> tuple[int, ...]:
+    """Return ports that nothing listens on, all different."""
+    probes = [socket.socket() for _ in range(count)]
+    try:
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return tuple(probe.getsockname()[1] for probe in probes)
+    finally:
+        for probe in probes:
+            probe.close()
+
+
+def _run_as_a_user(home: Home, ports: tuple[int, ...]) -> FirstRun:
+    """Run the command itself, make an account through it, and end it with Ctrl-C."""
+    command = [
+        str(Path(sys.executable).with_name("gatehouse")),
+        "up",
+        "--home", str(home.root),
+        "--port", str(ports[0]),
+        "--engine-port", str(ports[1]),
+    ]  # fmt: skip
+    home.root.mkdir(parents=True, exist_ok=True)
+    printed = home.root / "first-run.out"
+    with printed.open("wb") as output:
+        process = subprocess.Popen(
+            command,
+            cwd=PROJECT,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        )
+    try:
+        _await(printed, "Gatehouse is ready.", process, within=FIRST_START_WITHIN)
+        env = env_file.read(home.env_file)
+        assert env is not None
+        made = httpx.post(
+            f"{env.url}/v1/accounts", json={"name": "Before"}, trust_env=False, timeout=30
+        )
+        assert made.status_code == 201, made.text
+        account_key = made.json()["data"]["api_key"]["key"]
+        _await(printed, "  accounts  ", process, within=LOGGED_WITHIN)
+    finally:
+        began = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        exit_code = process.wait(60)
+    return FirstRun(
+        output=printed.read_text(),
+        exit_code=exit_code,
+        stopped_in=time.monotonic() - began,
+        admin_key=env.api_key,
+        account_key=account_key,
+        ports=ports,
+        ports_open_after=tuple(port for port in ports if _is_open(port)),
+    )
+
+
+def _await(printed: Path, text: str, process: subprocess.Popen[bytes], *, within: float) -> None:
+    deadline = time.monotonic() + within
+    while text not in printed.read_text():
+        assert process.poll() is None, printed.read_text()
+        assert time.monotonic() < deadline, printed.read_text()
+        time.sleep(0.1)
+
+
+def _is_open(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -1,0 +1,128 @@
+"""Health metrics: what the stream's reader counted, for each account its own."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from e2e.deployed import Deployed
+from e2e.people import Tenant, hire, open_tenant
+from gatehouse import clock, ids
+from gatehouse.deliveries.model import Status
+
+COUNTED_WITHIN = 30.0
+NONE = {"pending": 0, "delivered": 0, "acked": 0, "dead_letter": 0}
+
+
+@pytest.fixture(scope="module")
+def tenant(stack: Deployed) -> Tenant:
+    return open_tenant(stack)
+
+
+def metrics(tenant: Tenant) -> dict[str, Any]:
+    answer = tenant.call("GET", "/admin/health-metrics")
+    assert answer.status_code == 200, answer.text
+    data: dict[str, Any] = answer.json()["data"]
+    return data
+
+
+def wait_for(tenant: Tenant, told: Callable[[dict[str, Any]], Any], expected: Any) -> None:
+    deadline = time.monotonic() + COUNTED_WITHIN
+    while (found := told(metrics(tenant))) != expected:
+        assert time.monotonic() < deadline, found
+        time.sleep(0.1)
+
+
+def put_delivery(tenant: Tenant, status: Status) -> dict[str, str]:
+    """Write a delivery as it stands when nobody is to attempt it."""
+    key = {"pk": f"DELIVERY#{uuid.uuid4()}", "sk": "DELIVERY"}
+    tenant.stack.table("MainTableName").put_item(
+        Item={**key, "account_id": tenant.account_id, "status": status.value}
+    )
+    return key
+
+
+def emit(tenant: Tenant, *, signal_type: str = "task") -> str:
+    """Emit a signal and give its id."""
+    body = {"signal_type": signal_type, "content": "for the counters"}
+    made = tenant.call("POST", "/emit", json=body)
+    assert made.status_code == 201, made.text
+    return str(made.json()["data"]["id"])
+
+
+def ack(tenant: Tenant, signal_id: str) -> None:
+    """Claim a task and acknowledge it."""
+    for path in ("/claim", "/ack"):
+        done = tenant.call("POST", path, json={"signal_id": signal_id})
+        assert done.status_code == 200, done.text
+
+
+def key_of(tenant: Tenant, signal_id: str) -> dict[str, str]:
+    """Name a signal's item."""
+    bare = signal_id.removeprefix("signal:")
+    day = ids.moment_of(bare) // clock.DAY
+    return {"pk": f"SIGNAL#{tenant.account_id}#{day}", "sk": bare}
+
+
+def test_a_new_account_has_no_traffic_and_sees_nobody_elses(
+    stack: Deployed, tenant: Tenant
+) -> None:
+    emit(tenant)
+    wait_for(tenant, lambda data: data["signal_volume_24h"], 1)
+    found = metrics(open_tenant(stack))
+
+    assert found["delivery_stats"] == NONE
+    assert (found["dead_letter_count"], found["signal_volume_24h"]) == (0, 0)
+    assert found["embedding_queue_depth"] == 0
+    assert found["uptime_seconds"] >= 0
+    assert found["db_latency_ms"] > 0
+
+
+def test_the_counts_follow_what_is_stored(stack: Deployed) -> None:
+    tenant = open_tenant(stack)
+    table = stack.table("MainTableName")
+    kept = {status: put_delivery(tenant, status) for status in Status}
+    signals = [emit(tenant) for _ in range(4)] + [emit(tenant, signal_type="pulse")]
+    wait_for(tenant, lambda data: data["signal_volume_24h"], 5)
+    wait_for(
+        tenant,
+        lambda data: data["delivery_stats"],
+        {"pending": 2, "delivered": 1, "acked": 0, "dead_letter": 1},
+    )
+
+    ack(tenant, signals[0])
+    ack(tenant, signals[1])
+    table.update_item(
+        Key=kept[Status.RETRYING],
+        UpdateExpression="SET #status = :dead",
+        ExpressionAttributeNames={"#status": "status"},
+        ExpressionAttributeValues={":dead": "dead_letter"},
+    )
+    table.delete_item(Key=kept[Status.DELIVERED])
+    table.delete_item(Key=key_of(tenant, signals[1]))
+    wait_for(
+        tenant,
+        lambda data: data["delivery_stats"],
+        {"pending": 1, "delivered": 0, "acked": 1, "dead_letter": 2},
+    )
+    found = metrics(tenant)
+    assert (found["dead_letter_count"], found["signal_volume_24h"]) == (2, 5)
+
+
+def test_the_metrics_are_for_those_who_manage(stack: Deployed, tenant: Tenant) -> None:
+    refused = stack.call("GET", "/admin/health-metrics", key=hire(tenant))
+
+    assert refused.status_code == 403
+    assert refused.json()["error"]["code"] == "POLICY_DENIED"
+    assert stack.call("GET", "/admin/health-metrics").status_code == 401
+
+
+def test_without_a_queue_there_is_no_embedding_provider(tenant: Tenant) -> None:
+    config = tenant.call("GET", "/admin/config").json()["data"]
+
+    assert config["embedding_provider"] == "none"
+    assert "EmbeddingQueueUrl" not in tenant.stack.outputs

@@ -1,0 +1,108 @@
+"""Disturbances between a function and its tables: errors, lost answers, sudden death."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from botocore.awsrequest import AWSResponse
+from botocore.exceptions import EndpointConnectionError
+
+Plan = Callable[[int, str], Any]
+
+
+class Killed(BaseException):
+    """The process ends here: no handler of exceptions runs on."""
+
+
+class Wire:
+    """Counts a client's calls and lets a plan disturb them.
+
+    `before` and `after` are asked with the number of the call (from 1) and its operation; they
+    return None, raise, or (`before` only) return an answer instead of the call.
+    """
+
+    def __init__(self, client: Any, *, service: str = "dynamodb") -> None:
+        self.calls: list[str] = []
+        self.before: Plan | None = None
+        self.after: Plan | None = None
+        self._client = client
+        self._service = service
+        client.meta.events.register(f"before-call.{service}", self._before)
+        client.meta.events.register(f"after-call.{service}", self._after)
+
+    def close(self) -> None:
+        """Take the hooks off again."""
+        self._client.meta.events.unregister(f"before-call.{self._service}", self._before)
+        self._client.meta.events.unregister(f"after-call.{self._service}", self._after)
+
+    def clear(self) -> None:
+        """Start to count anew, undisturbed."""
+        self.calls.clear()
+        self.before = self.after = None
+
+    def _before(self, model: Any, **_: Any) -> Any:
+        self.calls.append(model.name)
+        return self.before(len(self.calls), model.name) if self.before else None
+
+    def _after(self, model: Any, **_: Any) -> None:
+        if self.after:
+            self.after(len(self.calls), model.name)
+
+
+@contextmanager
+def wire(client: Any, *, service: str = "dynamodb") -> Iterator[Wire]:
+    """Watch a client for a while."""
+    watching = Wire(client, service=service)
+    try:
+        yield watching
+    finally:
+        watching.close()
+
+
+def error(code: str, status: int = 400, **parsed: Any) -> tuple[AWSResponse, dict[str, Any]]:
+    """Write the answer that DynamoDB gives for an error."""
+    http = AWSResponse("https://dynamodb.us-east-1.amazonaws.com", status, {}, None)
+    return http, {
+        "Error": {"Code": code, "Message": f"{code} for a test"},
+        "ResponseMetadata": {"HTTPStatusCode": status},
+        **parsed,
+    }
+
+
+def conflict_in_transaction(writes: int) -> tuple[AWSResponse, dict[str, Any]]:
+    """Write the answer to a transaction of which another one holds the last item."""
+    reasons = [{"Code": "None"}] * (writes - 1) + [
+        {"Code": "TransactionConflict", "Message": "Transaction is ongoing for the item"}
+    ]
+    return error("TransactionCanceledException", CancellationReasons=reasons)
+
+
+def unreachable() -> None:
+    """Fail as a client does that finds nobody there."""
+    raise EndpointConnectionError(endpoint_url="https://dynamodb.us-east-1.amazonaws.com")
+
+
+def first(times: int, fault: Callable[[], Any], operation: str | None = None) -> Plan:
+    """Plan a fault for the first calls (of an operation)."""
+    left = times
+
+    def plan(_: int, called: str) -> Any:
+        nonlocal left
+        if left == 0 or operation not in {None, called}:
+            return None
+        left -= 1
+        return fault()
+
+    return plan
+
+
+def die_at(number: int) -> Plan:
+    """Plan death at a call."""
+
+    def plan(call: int, _: str) -> None:
+        if call == number:
+            raise Killed
+
+    return plan

@@ -1,0 +1,423 @@
+"""The account surface: /v1, snake_case, everything in `data`."""
+
+from __future__ import annotations
+
+import re
+import uuid
+
+import pytest
+
+from front import Front, said
+from gatehouse.grants import Grants
+from held_clock import HeldClock
+from people import Holder, People
+
+KEY = re.compile(r"hk_[0-9a-f]{72}")
+NO_PERMISSIONS = {"signal_types": [], "task_types": [], "ring_scopes": [], "memory_scopes": []}
+
+
+@pytest.fixture
+def admin(people: People) -> Holder:
+    return people.tenant()
+
+
+@pytest.mark.parametrize("shape", ["aws", "engine"])
+def test_an_account_is_opened_without_a_credential(front: Front, shape: str) -> None:
+    front.shape = shape
+    opened = front("POST", "/v1/accounts", body={"name": "Acme"})
+    front.shape = "aws"
+
+    assert opened.status == 201
+    data = opened.json()["data"]
+    account, key = data["account"], data["api_key"]
+    assert set(account) == {"id", "name", "plan", "created_at"}
+    assert account["name"] == "Acme"
+    assert KEY.fullmatch(key["key"])
+    assert key == {
+        "id": key["id"],
+        "account_id": account["id"],
+        "name": "default",
+        "key_prefix": key["key"][:7],
+        "created_at": account["created_at"],
+        "key": key["key"],
+        "plain_key": key["key"],
+    }
+    me = front("GET", "/v1/whoami", key=key["key"]).json()["data"]
+    assert me["account"] == account
+    assert me["identity"] == {
+        "id": me["identity"]["id"],
+        "name": "Acme",
+        "type": "human",
+        "is_admin": True,
+        "claw_type": "central",
+        "status": "active",
+    }
+    assert me["grants"] == {"scopes": ["*"], "permissions": NO_PERMISSIONS}
+    assert me["key"]["id"] == key["id"]
+    assert "key" not in me["key"]
+
+
+def test_an_account_cannot_be_opened_where_that_is_closed(
+    front: Front, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GATEHOUSE_ACCOUNT_CREATION", "closed")
+    answer = front("POST", "/v1/accounts", body={"name": "Acme"})
+    assert answer.status == 403
+    assert answer.json() == {"error": "Account creation is closed"}
+
+
+def test_a_key_is_made_and_shown_once(front: Front, admin: Holder) -> None:
+    made = front("POST", "/v1/api-keys", key=admin.key, body={"name": "production"})
+    assert made.status == 201
+    data = made.json()["data"]
+    text = data.pop("key")
+    assert KEY.fullmatch(text)
+    assert data == {
+        "id": data["id"],
+        "account_id": admin.account_id,
+        "name": "production",
+        "key_prefix": text[:7],
+        "created_at": data["created_at"],
+        "revoked_at": None,
+    }
+    listed = front("GET", "/v1/api-keys", key=admin.key)
+    assert listed.status == 200
+    assert data in listed.json()["data"]
+    assert text not in listed.text
+    me = front("GET", "/v1/whoami", key=text).json()["data"]
+    assert me["grants"]["scopes"] == ["*"]
+
+
+def test_keys_are_listed_oldest_first_without_the_revoked_ones(
+    front: Front, people: People
+) -> None:
+    admin = people.tenant()
+    made = [people.key(admin, name=f"key {n}").key_id for n in range(4)]
+    front("DELETE", f"/v1/api-keys/{made.pop(1)}", key=admin.key)
+    expected = [admin.key_id, *made]
+    whole = front("GET", "/v1/api-keys", key=admin.key).json()
+    assert [view["id"] for view in whole["data"]] == expected
+    assert "cursor" not in whole
+
+    seen: list[str] = []
+    cursor = None
+    for _ in range(4):
+        query = {"limit": "1"} | ({"after": cursor} if cursor else {})
+        page = front("GET", "/v1/api-keys", key=admin.key, query=query)
+        seen += [view["id"] for view in page.json()["data"]]
+        cursor = page.json().get("cursor")
+        assert page.headers.get("x-next-cursor") == cursor
+    assert seen == expected
+    assert cursor is None
+
+
+def test_a_revoked_key_is_404_for_delete_patch_and_rotate(front: Front, people: People) -> None:
+    admin = people.tenant()
+    doomed = people.key(admin)
+    path = f"/v1/api-keys/{doomed.key_id}"
+    assert front("DELETE", path, key=admin.key).status == 204
+    for method, there, body in (
+        ("DELETE", path, None),
+        ("PATCH", path, {"name": "x"}),
+        ("POST", f"{path}/rotate", {}),
+    ):
+        answer = front(method, there, key=admin.key, body=body)
+        assert answer.status == 404
+        assert answer.json() == {"error": "Not Found"}
+
+
+@pytest.mark.parametrize("method", ["DELETE", "PATCH", "POST"])
+@pytest.mark.parametrize("bad", ["1", "not-a-uuid", "api_key:x", "%2e%2e", "a b"])
+def test_an_id_that_is_no_uuid_is_a_400(front: Front, admin: Holder, method: str, bad: str) -> None:
+    path = f"/v1/api-keys/{bad}" + ("/rotate" if method == "POST" else "")
+    answer = front(method, path, key=admin.key, body=None if method == "DELETE" else {})
+    assert answer.status == 400
+    assert answer.json() == {"error": "invalid id"}
+
+
+def test_revoking_the_key_in_use_locks_its_holder_out(front: Front, people: People) -> None:
+    admin = people.tenant()
+    assert front("DELETE", f"/v1/api-keys/{admin.key_id}", key=admin.key).status == 204
+    assert front("GET", "/v1/whoami", key=admin.key).status == 401
+
+
+def test_a_patch_changes_what_it_names_and_nothing_else(
+    front: Front, people: People, admin: Holder
+) -> None:
+    key = people.key(admin, name="before", metadata={"team": "a"}, rate_limit=100)
+    path = f"/v1/api-keys/{key.key_id}"
+
+    def patch(**body: object) -> dict:
+        answer = front("PATCH", path, key=admin.key, body=body)
+        assert answer.status == 200, answer.text
+        return answer.json()["data"]
+
+    untouched = patch()
+    assert set(untouched) == {
+        *("id", "account_id", "name", "key_prefix", "created_at", "revoked_at", "enabled"),
+        *("expires_at", "rate_limit", "metadata", "scopes", "permissions"),
+    }
+    assert patch(name=" after ") == {**untouched, "name": "after"}
+    assert patch(name="before") == untouched
+    assert patch(enabled=False) == {**untouched, "enabled": False}
+    assert patch(enabled=True) == untouched
+    assert patch(expires_at="2999-01-01T00:00:00Z") == {
+        **untouched,
+        "expires_at": "2999-01-01T00:00:00.000Z",
+    }
+    assert patch(expires_at=None) == untouched
+    assert patch(rate_limit=7)["rate_limit"] == 7
+    metadata = {"nested": [1, 2.5, None, {"deep": True}], "ä": "☃"}
+    assert patch(rate_limit=100, metadata=metadata) == {**untouched, "metadata": metadata}
+    assert "surprise" not in patch(surprise="x")
+
+
+def test_a_disabled_key_is_refused_until_it_is_enabled(
+    front: Front, people: People, admin: Holder
+) -> None:
+    key = people.key(admin)
+    path = f"/v1/api-keys/{key.key_id}"
+    for enabled, status in ((False, 401), (True, 200)):
+        front("PATCH", path, key=admin.key, body={"enabled": enabled})
+        assert front("GET", "/v1/whoami", key=key.key).status == status
+
+
+def test_a_new_limit_holds_from_the_next_request(
+    front: Front, people: People, admin: Holder, held: HeldClock
+) -> None:
+    key = people.key(admin, rate_limit=2)
+    statuses = [front("GET", "/v1/whoami", key=key.key).status for _ in range(3)]
+    assert statuses == [200, 200, 429]
+    front("PATCH", f"/v1/api-keys/{key.key_id}", key=admin.key, body={"rate_limit": 60})
+    answer = front("GET", "/v1/whoami", key=key.key)
+    assert answer.headers["ratelimit-limit"] == "60"
+    held.advance(seconds=60)
+    statuses = [front("GET", "/v1/whoami", key=key.key).status for _ in range(61)]
+    assert statuses == [200] * 60 + [429]
+
+
+def test_an_expired_key_is_refused_not_rotated_and_may_be_extended(
+    front: Front, people: People, admin: Holder, held: HeldClock
+) -> None:
+    key = people.key(admin, expires_at=held.text(seconds=10))
+    path = f"/v1/api-keys/{key.key_id}"
+    held.advance(seconds=9.999999)
+    assert front("GET", "/v1/whoami", key=key.key).status == 200
+    held.advance(micros=1)
+    assert front("GET", "/v1/whoami", key=key.key).status == 401
+    refused = front("POST", f"{path}/rotate", key=admin.key, body={})
+    assert refused.status == 409
+    assert refused.json() == {"error": "API key has expired"}
+    extended = front("PATCH", path, key=admin.key, body={"expires_at": held.text(seconds=60)})
+    assert extended.status == 200
+    assert front("GET", "/v1/whoami", key=key.key).status == 200
+
+
+def test_rotation_ends_the_old_key_at_once(front: Front, people: People, admin: Holder) -> None:
+    wish = {"scopes": ["services:read"], "rate_limit": 30, "metadata": {"team": "a"}}
+    old = people.key(admin, name="rotating", expires_at="2999-01-01T00:00:00Z", **wish)
+    rotated = front("POST", f"/v1/api-keys/{old.key_id}/rotate", key=admin.key, body={})
+    assert rotated.status == 201
+    new = rotated.json()["data"]
+    assert set(new) == {
+        *("id", "account_id", "name", "key_prefix", "key", "created_at", "revoked_at")
+    }
+    assert (new["name"], new["revoked_at"]) == ("rotating", None)
+    assert new["id"] != old.key_id
+    assert front("GET", "/v1/whoami", key=old.key).status == 401
+    me = front("GET", "/v1/whoami", key=new["key"]).json()["data"]["key"]
+    assert (me["scopes"], me["rate_limit"], me["metadata"], me["expires_at"]) == (
+        ["services:read"],
+        30,
+        {"team": "a"},
+        "2999-01-01T00:00:00.000Z",
+    )
+
+
+def test_rotation_needs_no_body(front: Front, people: People, admin: Holder) -> None:
+    old = people.key(admin)
+    assert front("POST", f"/v1/api-keys/{old.key_id}/rotate", key=admin.key).status == 201
+
+
+def test_the_old_key_lives_on_for_the_grace_and_then_not(
+    front: Front, people: People, admin: Holder, held: HeldClock
+) -> None:
+    old = people.key(admin)
+    path = f"/v1/api-keys/{old.key_id}"
+    new = front("POST", f"{path}/rotate", key=admin.key, body={"grace_seconds": 60})
+    fresh = new.json()["data"]["key"]
+    listed = front("GET", "/v1/api-keys", key=admin.key).json()["data"]
+    shown = {view["id"]: view["revoked_at"] for view in listed}
+    assert shown[old.key_id] is None
+    held.advance(seconds=59.999999)
+    for key in (old.key, fresh):
+        assert front("GET", "/v1/whoami", key=key).status == 200
+    held.advance(micros=1)
+    assert front("GET", "/v1/whoami", key=old.key).status == 401
+    assert front("GET", "/v1/whoami", key=fresh).status == 200
+    assert front("PATCH", path, key=admin.key, body={"enabled": True}).status == 404
+
+
+def test_a_grace_never_outlives_the_old_expiry_or_an_earlier_grace(
+    front: Front, people: People, admin: Holder, held: HeldClock
+) -> None:
+    expiring = people.key(admin, expires_at=held.text(seconds=30))
+    rotated = people.key(admin)
+    for key, grace in ((expiring, 3600), (rotated, 30), (rotated, 3600)):
+        path = f"/v1/api-keys/{key.key_id}/rotate"
+        assert front("POST", path, key=admin.key, body={"grace_seconds": grace}).status == 201
+    held.advance(seconds=29.9)
+    for key in (expiring, rotated):
+        assert front("GET", "/v1/whoami", key=key.key).status == 200
+    held.advance(seconds=0.1)
+    for key in (expiring, rotated):
+        assert front("GET", "/v1/whoami", key=key.key).status == 401
+
+
+def test_a_key_in_its_grace_can_be_revoked_at_once(
+    front: Front, people: People, admin: Holder
+) -> None:
+    old = people.key(admin)
+    path = f"/v1/api-keys/{old.key_id}"
+    front("POST", f"{path}/rotate", key=admin.key, body={"grace_seconds": 600})
+    assert front("DELETE", path, key=admin.key).status == 204
+    assert front("GET", "/v1/whoami", key=old.key).status == 401
+
+
+@pytest.mark.parametrize(
+    ("grace", "error"),
+    [
+        (-1, "grace_seconds must be from 0 to 2592000"),
+        (30 * 86_400 + 1, "grace_seconds must be from 0 to 2592000"),
+        (1.5, "grace_seconds must be a whole number"),
+        ("60", "grace_seconds must be a whole number"),
+        (None, "grace_seconds must be a whole number"),
+        (True, "grace_seconds must be a whole number"),
+    ],
+)
+def test_a_bad_grace_is_named_and_changes_nothing(
+    front: Front, people: People, admin: Holder, grace: object, error: str
+) -> None:
+    old = people.key(admin)
+    path = f"/v1/api-keys/{old.key_id}/rotate"
+    answer = front("POST", path, key=admin.key, body={"grace_seconds": grace})
+    assert answer.status == 400
+    assert answer.json() == {"error": error}
+    assert front("GET", "/v1/whoami", key=old.key).status == 200
+
+
+def test_thirty_days_of_grace_are_allowed(front: Front, people: People, admin: Holder) -> None:
+    path = f"/v1/api-keys/{people.key(admin).key_id}/rotate"
+    body = {"grace_seconds": 30 * 86_400}
+    assert front("POST", path, key=admin.key, body=body).status == 201
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "error"),
+    [
+        ("name", "", "name is required"),
+        ("name", " \t ", "name is required"),
+        ("name", None, "name must be a string"),
+        ("name", 10, "name must be a string"),
+        ("name", "x" * 10_000, "name must be at most 200 characters"),
+        ("rate_limit", 0, "rate_limit must be from 1 to 60000"),
+        ("rate_limit", -1, "rate_limit must be from 1 to 60000"),
+        ("rate_limit", 10**9, "rate_limit must be from 1 to 60000"),
+        ("rate_limit", "many", "rate_limit must be a whole number"),
+        ("expires_at", "soon", "expires_at must be an RFC 3339 timestamp with Z or an offset"),
+        ("expires_at", "2020-01-01T00:00:00Z", "expires_at must be in the future"),
+        ("expires_at", 1, "expires_at must be a string"),
+        ("metadata", [], "metadata must be an object"),
+        ("metadata", None, "metadata must be an object"),
+        ("metadata", {"x": "y" * 5000}, "metadata must be at most 4096 bytes"),
+    ],
+)
+@pytest.mark.parametrize("method", ["POST", "PATCH"])
+def test_a_bad_field_is_named(
+    front: Front, admin: Holder, method: str, field: str, value: object, error: str
+) -> None:
+    path = "/v1/api-keys" if method == "POST" else f"/v1/api-keys/{admin.key_id}"
+    answer = front(method, path, key=admin.key, body={"name": "x", field: value})
+    assert answer.status == 400
+    assert answer.json() == {"error": error}
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "error"),
+    [
+        ("scopes", ["bogus"], "Unknown scope: bogus. Allowed: "),
+        ("scopes", "*", "scopes must be a list"),
+        ("permissions", [], "permissions must be an object"),
+        ("permissions", {"signal_types": "task"}, "permissions.signal_types must be a list"),
+        ("permissions", {"signal_types": ["x"]}, "Unknown entry in permissions.signal_types: x"),
+        ("permissions", {"memory_scopes": ["x"]}, "Unknown entry in permissions.memory_scopes: x"),
+        ("permissions", {"ring_scopes": [""]}, "permissions.ring_scopes must have printable"),
+        (
+            "permissions",
+            {"task_types": [str(n) for n in range(51)]},
+            "permissions.task_types must have at most 50 entries",
+        ),
+    ],
+)
+def test_bad_grants_are_named(
+    front: Front, admin: Holder, field: str, value: object, error: str
+) -> None:
+    answer = front("POST", "/v1/api-keys", key=admin.key, body={"name": "x", field: value})
+    assert answer.status == 400
+    assert said(answer).startswith(error)
+
+
+@pytest.mark.parametrize("enabled", [None, 0, 1, "false", []])
+def test_enabled_is_true_or_false(front: Front, admin: Holder, enabled: object) -> None:
+    path = f"/v1/api-keys/{admin.key_id}"
+    answer = front("PATCH", path, key=admin.key, body={"enabled": enabled})
+    assert answer.status == 400
+    assert answer.json() == {"error": "enabled must be true or false"}
+
+
+def test_a_missing_name_is_named(front: Front, admin: Holder) -> None:
+    for path, key in (("/v1/api-keys", admin.key), ("/v1/accounts", None)):
+        answer = front("POST", path, key=key, body={})
+        assert answer.status == 400
+        assert answer.json() == {"error": "name is required"}
+
+
+@pytest.mark.parametrize("name", ["", "  ", "x" * 10_000, 7, None, "a\x7fb"])
+def test_an_account_needs_a_usable_name(front: Front, name: object) -> None:
+    assert front("POST", "/v1/accounts", body={"name": name}).status == 400
+
+
+@pytest.mark.parametrize("number", ["1e400", "-1e999"])
+def test_a_number_that_no_answer_can_carry_is_refused(
+    front: Front, admin: Holder, number: str
+) -> None:
+    text = f'{{"name": "x", "metadata": {{"n": {number}}}}}'
+    answer = front("POST", "/v1/api-keys", key=admin.key, body=text)
+    assert answer.status == 400
+
+
+@pytest.mark.parametrize(
+    ("scopes", "status"),
+    [
+        ([], {"GET": 403, "POST": 403, "DELETE": 403, "PATCH": 403, "rotate": 403}),
+        (["services:read"], {"GET": 200, "POST": 403, "DELETE": 403, "PATCH": 403, "rotate": 403}),
+        (["services:write"], {"GET": 403, "POST": 201, "DELETE": 404, "PATCH": 404, "rotate": 404}),
+    ],
+)
+def test_each_route_asks_for_its_scope(
+    front: Front, people: People, admin: Holder, scopes: list[str], status: dict[str, int]
+) -> None:
+    key = people.key_for(admin, people.member(admin, ceiling=Grants(tuple(scopes))), scopes=scopes)
+    unknown = f"/v1/api-keys/{uuid.uuid4()}"
+    got = {
+        "GET": front("GET", "/v1/api-keys", key=key.key),
+        "POST": front("POST", "/v1/api-keys", key=key.key, body={"name": "x", "scopes": scopes}),
+        "DELETE": front("DELETE", unknown, key=key.key),
+        "PATCH": front("PATCH", unknown, key=key.key, body={}),
+        "rotate": front("POST", f"{unknown}/rotate", key=key.key, body={}),
+    }
+    assert {name: answer.status for name, answer in got.items()} == status
+    for answer in got.values():
+        if answer.status == 403:
+            assert answer.json() == {"error": "Insufficient API key scope"}
+    assert front("GET", "/v1/whoami", key=key.key).status == 200

@@ -1,0 +1,191 @@
+"""Each function answers its own file of events/, whose shape is that of AWS."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+import support
+from gatehouse.credentials import actions as credentials
+from gatehouse.table import Tables
+
+CONTEXT = support.Context()
+
+
+def body(answer: dict[str, Any], status: int) -> Any:
+    assert answer["statusCode"] == status, answer
+    assert answer["headers"]["X-Request-Id"] == "5a6f1b0c-0000-4000-8000-000000000001"
+    return json.loads(answer["body"])
+
+
+@pytest.mark.usefixtures("stack")
+def test_the_authorizer_denies_the_made_up_key_and_allows_a_real_one() -> None:
+    event = support.event("authorizer")
+    authorizer = support.load("authorizer")
+    denied = authorizer.handler(event, CONTEXT)
+    assert denied["policyDocument"]["Statement"][0]["Effect"] == "Deny"
+    assert denied["context"] == {}
+
+    made = body(support.load("accounts").handler(support.event("accounts"), CONTEXT), 201)
+    event["headers"]["Authorization"] = f"Bearer {made['data']['api_key']['key']}"
+    allowed = authorizer.handler(event, CONTEXT)
+    assert allowed["policyDocument"]["Statement"] == [
+        {
+            "Action": "execute-api:Invoke",
+            "Effect": "Allow",
+            "Resource": "arn:aws:execute-api:eu-central-1:123456789012:abcde12345/live/*",
+        }
+    ]
+    assert all(isinstance(value, str) for value in allowed["context"].values())
+
+
+@pytest.mark.usefixtures("stack")
+def test_the_account_surface_opens_an_account() -> None:
+    made = body(support.load("accounts").handler(support.event("accounts"), CONTEXT), 201)
+
+    assert made["data"]["account"]["name"] == "Acme"
+
+
+@pytest.mark.usefixtures("stack")
+def test_keys_names_what_is_not_there() -> None:
+    """The event's principal belongs to nobody in these tables: its identity is not found."""
+    answer = support.load("keys").handler(support.event("keys"), CONTEXT)
+
+    assert body(answer, 404) == {"error": "Identity not found", "status": 404}
+
+
+@pytest.mark.usefixtures("stack")
+def test_verify_does_not_know_the_made_up_key() -> None:
+    answer = support.load("verify").handler(support.event("verify"), CONTEXT)
+
+    assert body(answer, 200)["data"]["code"] == "NOT_FOUND"
+
+
+@pytest.mark.usefixtures("stack")
+def test_admin_reads_an_empty_trail() -> None:
+    answer = support.load("admin").handler(support.event("admin"), CONTEXT)
+
+    assert body(answer, 200)["data"]["events"] == []
+
+
+@pytest.mark.usefixtures("stack")
+def test_public_answers_health() -> None:
+    answer = support.load("public").handler(support.event("public"), CONTEXT)
+
+    assert body(answer, 200)["status"] == "ok"
+
+
+@pytest.mark.usefixtures("stack")
+def test_people_makes_an_invite() -> None:
+    made = body(support.load("people").handler(support.event("people"), CONTEXT), 201)
+
+    assert made["data"]["name"] == "new colleague"
+
+
+@pytest.mark.usefixtures("stack")
+def test_wallet_does_not_know_the_made_up_code() -> None:
+    answer = support.load("wallet").handler(support.event("wallet"), CONTEXT)
+
+    assert body(answer, 404)["error"]["code"] == "INVITE_NOT_FOUND"
+
+
+@pytest.mark.usefixtures("stack")
+def test_federation_lists_no_peers() -> None:
+    answer = support.load("federation").handler(support.event("federation"), CONTEXT)
+
+    assert body(answer, 200)["data"] == []
+
+
+@pytest.mark.usefixtures("stack")
+def test_signals_lists_none() -> None:
+    answer = support.load("signals").handler(support.event("signals"), CONTEXT)
+
+    assert body(answer, 200)["data"] == []
+
+
+@pytest.mark.usefixtures("stack")
+def test_webhooks_lists_none() -> None:
+    answer = support.load("webhooks").handler(support.event("webhooks"), CONTEXT)
+
+    assert body(answer, 200)["data"] == []
+
+
+@pytest.mark.usefixtures("stack", "delivery_queue")
+def test_deliveries_names_the_webhook_that_is_not_there() -> None:
+    answer = support.load("deliveries").handler(support.event("deliveries"), CONTEXT)
+
+    assert body(answer, 404)["error"]["code"] == "WEBHOOK_NOT_FOUND"
+
+
+@pytest.mark.usefixtures("stack", "delivery_queue")
+def test_fanout_finds_nobody_who_wants_the_signal() -> None:
+    answer = support.load("fanout").handler(support.event("fanout"), CONTEXT)
+
+    assert answer == {"batchItemFailures": []}
+
+
+@pytest.mark.usefixtures("stack", "delivery_queue", "settings_key")
+def test_delivery_drops_the_message_of_a_delivery_that_is_not_there() -> None:
+    answer = support.load("delivery").handler(support.event("delivery"), CONTEXT)
+
+    assert answer == {"batchItemFailures": []}
+
+
+@pytest.mark.usefixtures("stack")
+def test_services_lists_none() -> None:
+    answer = support.load("services").handler(support.event("services"), CONTEXT)
+
+    assert body(answer, 200) == []
+
+
+@pytest.mark.usefixtures("stack", "settings_key")
+def test_secrets_keeps_a_provider_s_key_and_rewrap_finds_nothing_to_do() -> None:
+    answer = support.load("secrets").handler(support.event("secrets"), CONTEXT)
+    assert (answer["statusCode"], answer["body"]) == (204, "")
+
+    done = support.load("rewrap").handler(support.event("rewrap"), CONTEXT)
+    assert done == {"rewrapped": 0, "left": 0, "cursor": None, "done": True}
+
+
+@pytest.mark.usefixtures("stack", "delivery_queue")
+def test_the_sweeper_finds_nothing_to_do() -> None:
+    done = support.load("sweeper").handler(support.event("sweeper"), CONTEXT)
+
+    assert set(done) >= {"memberships", "sent", "internal", "signals", "woken"}
+    assert not any(done.values())
+
+
+@pytest.mark.usefixtures("stack")
+def test_stats_counts_what_metrics_then_tells() -> None:
+    assert support.load("stats").handler(support.event("stats"), CONTEXT) == {"state": {}}
+    told = body(support.load("metrics").handler(support.event("metrics"), CONTEXT), 200)["data"]
+
+    assert told["delivery_stats"] == {"pending": 0, "delivered": 1, "acked": 0, "dead_letter": 0}
+
+
+def test_every_function_has_an_event() -> None:
+    functions = {path.name for path in (support.ROOT / "functions").iterdir()}
+
+    assert {path.stem for path in (support.ROOT / "events").iterdir()} == functions
+
+
+def test_bootstrap_works_once_and_recovers_afterwards(tables: Tables) -> None:
+    function = support.load("bootstrap")
+    nothing_yet = function.handler({"action": "recover"}, CONTEXT)
+    assert nothing_yet["error"]["code"] == "NOT_BOOTSTRAPPED"
+
+    first = function.handler(support.event("bootstrap"), CONTEXT)
+    known = credentials.look_up(tables.keys, first["api_key"]["key"])
+    assert known is not None
+    assert (known.operator, known.owner.is_admin, known.rate_limit) == (True, True, None)
+
+    again = function.handler(support.event("bootstrap"), CONTEXT)
+    assert again["error"]["code"] == "ALREADY_BOOTSTRAPPED"
+    recovered = function.handler({"action": "recover"}, CONTEXT)
+    assert recovered["account"] == first["account"]
+    assert recovered["identity"] != first["identity"]
+    assert credentials.look_up(tables.keys, recovered["api_key"]["key"]) is not None
+    odd = function.handler({"action": "dance"}, CONTEXT)
+    assert odd["error"]["code"] == "VALIDATION_INVALID_VALUE"

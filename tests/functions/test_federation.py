@@ -1,0 +1,241 @@
+"""Peers through the front door: trusted, heard, removed; every bad proof is the same 401."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import io
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from faults import Wire, error, unreachable, wire
+from front import Front
+from gatehouse import wiring
+from gatehouse.table import Tables
+from held_clock import HeldClock
+from inspection import State
+from newcomers import proven
+from people import Holder, People
+from support import Answer
+
+pytestmark = pytest.mark.usefixtures("settings_key", "held")
+
+
+@pytest.fixture
+def admin(people: People) -> Holder:
+    return people.tenant()
+
+
+@pytest.fixture
+def kms(settings_key: str) -> Iterator[Wire]:
+    del settings_key
+    with wire(wiring.kms(), service="kms") as watching:
+        yield watching
+
+
+def trust(front: Front, admin: Holder, **fields: Any) -> Answer:
+    body = {"name": "other", "endpoint": "https://other.example/federation/inbound", **fields}
+    headers = body.pop("headers", None)
+    return front("POST", "/federation/trust", key=admin.key, body=body, headers=headers)
+
+
+def trusted(front: Front, admin: Holder, **fields: Any) -> dict[str, Any]:
+    answer = trust(front, admin, **fields)
+    assert answer.status == 201, answer.text
+    return answer.json()["data"]
+
+
+def send(front: Front, body: Any, headers: dict[str, str]) -> Answer:
+    return front("POST", "/federation/inbound", body=body, headers=headers)
+
+
+def check_refused(answer: Answer, why: str = "") -> None:
+    assert answer.status == 401, why
+    said = answer.json()["error"]
+    assert (said["code"], said["details"]) == ("FEDERATION_INVALID_PROOF", {}), why
+
+
+@pytest.mark.parametrize("shape", ["aws", "engine"])
+def test_a_peer_is_trusted_heard_and_removed(
+    front: Front, admin: Holder, held: HeldClock, shape: str
+) -> None:
+    front.shape = shape
+    peer = trusted(front, admin, expires_at=held.text(seconds=3600))
+    assert set(peer) == {"peer_id", "shared_secret", "expires_at"}
+    body, headers = proven(peer)
+    heard = send(front, body, headers)
+    assert heard.status == 201, heard.text
+    data = heard.json()["data"]
+    digest = hashlib.sha256(body.encode()).hexdigest()
+    text = "\n".join(("receipt", data["signal_id"].removeprefix("signal:"), digest))
+    receipt = hmac.new(peer["shared_secret"].encode(), text.encode(), hashlib.sha256).hexdigest()
+    assert data["receipt"] == receipt
+    listed = front("GET", "/admin/peers", key=admin.key)
+    front.shape = "aws"
+    assert listed.json()["data"] == [
+        {
+            "id": peer["peer_id"],
+            "name": "other",
+            "endpoint": "https://other.example/federation/inbound",
+            "status": "active",
+            "allowed_scopes": ["signal:*"],
+            "expires_at": held.text(seconds=3600),
+            "created_at": held.text(),
+        }
+    ]
+    removed = front("DELETE", f"/admin/peers/{peer['peer_id']}", key=admin.key)
+    assert removed.json()["data"] == {"id": peer["peer_id"], "deleted": True}
+    check_refused(send(front, *proven(peer)))
+    again = front("DELETE", f"/admin/peers/{peer['peer_id']}", key=admin.key)
+    assert (again.status, again.json()["error"]["code"]) == (404, "PEER_NOT_FOUND")
+    event = front("GET", "/admin/audit", key=admin.key).json()["data"]["events"][1]
+    assert (event["action"], event["actor"]) == ("signal.receive", peer["peer_id"])
+
+
+def test_a_body_sent_as_bytes_is_proven_as_it_was_sent(front: Front, admin: Holder) -> None:
+    peer = trusted(front, admin)
+    body, headers = proven(peer, content="grüße")
+    assert send(front, body.encode(), headers).status == 201
+    body, headers = proven(peer)
+    check_refused(send(front, body.replace(": ", ":"), headers), "the same JSON, other bytes")
+
+
+def test_every_bad_proof_is_the_same_refusal(front: Front, admin: Holder, held: HeldClock) -> None:
+    peer, other = trusted(front, admin), trusted(front, admin)
+    body, headers = proven(peer)
+    assert send(front, body, headers).status == 201
+    check_refused(send(front, body, headers), "replayed")
+    body, headers = proven(peer)
+    proof = json.loads(headers["X-Federation-Proof"])
+
+    def with_proof(**fields: Any) -> dict[str, str]:
+        return headers | {"X-Federation-Proof": json.dumps(proof | fields)}
+
+    later, digest = proof["timestamp"] + 1, hashlib.sha256(b"{}").hexdigest()
+    for why, changed in {
+        "another peer": headers | {"X-Federation-Peer": other["peer_id"]},
+        "no such peer": headers | {"X-Federation-Peer": f"peer:{admin.account_id}"},
+        "no peer": {"X-Federation-Proof": headers["X-Federation-Proof"]},
+        "odd peer": headers | {"X-Federation-Peer": "peer:x"},
+        "no proof": {"X-Federation-Peer": peer["peer_id"]},
+        "odd proof": headers | {"X-Federation-Proof": "[1, 2]"},
+        "altered time": with_proof(timestamp=later),
+        "altered nonce": with_proof(nonce="another-nonce"),
+        "altered hash": with_proof(body_hash=digest),
+        "altered signature": with_proof(signature="0" * 64),
+        "signature in capitals": with_proof(signature=proof["signature"].upper()),
+        "a time in text": with_proof(timestamp=str(proof["timestamp"])),
+        "forged": proven(peer | {"shared_secret": other["shared_secret"]})[1],
+    }.items():
+        check_refused(send(front, body, changed), why)
+    held.advance(seconds=300)
+    assert send(front, body, headers).status == 201, "at the very edge, and no refusal spent it"
+    late, headers = proven(peer)
+    held.advance(seconds=300, micros=1_000)
+    check_refused(send(front, late, headers), "late")
+    held.advance(seconds=-600, micros=-2_000)
+    check_refused(send(front, late, headers), "early")
+
+
+def test_a_trust_that_ran_out_is_listed_as_expired_and_refused(
+    front: Front, admin: Holder, held: HeldClock
+) -> None:
+    peer = trusted(front, admin, expires_at=held.text(seconds=60))
+    held.advance(seconds=60)
+    check_refused(send(front, *proven(peer)))
+    (view,) = front("GET", "/admin/peers", key=admin.key).json()["data"]
+    assert view["status"] == "expired"
+
+
+def test_a_peer_sends_only_what_it_may_and_only_what_there_is(front: Front, admin: Holder) -> None:
+    peer = trusted(front, admin, allowed_scopes=["signal:pulse"])
+    assert send(front, *proven(peer, signal_type="pulse")).status == 201
+    for other in ("task", "*", "noise"):
+        refused = send(front, *proven(peer, signal_type=other))
+        said = refused.json()["error"]
+        assert (refused.status, said["code"]) == (403, "FEDERATION_SCOPE_DENIED")
+    for fields, code in (
+        ({"signal_type": "noise"}, "SIGNAL_EMIT_INVALID_TYPE"),
+        ({"content": ""}, "VALIDATION_FIELD_REQUIRED"),
+        ({"content": 5}, "VALIDATION_INVALID_TYPE"),
+        ({"from_identity": "n" * 201}, "VALIDATION_INVALID_VALUE"),
+    ):
+        refused = send(front, *proven(trusted(front, admin), **fields))
+        assert (refused.status, refused.json()["error"]["code"]) == (400, code)
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"name": ""}, "name"),
+        ({"name": "n" * 201}, "name"),
+        ({"endpoint": "http://other.example"}, "endpoint"),
+        ({"endpoint": "https://u:p@other.example"}, "endpoint"),
+        ({"endpoint": None}, "endpoint"),
+        ({"allowed_scopes": ["signal:noise"]}, "allowed_scopes"),
+        ({"allowed_scopes": "signal:*"}, "allowed_scopes"),
+        ({"expires_at": "2001-01-01T00:00:00Z"}, "expires_at"),
+        ({"expires_at": "soon"}, "expires_at"),
+    ],
+)
+def test_a_bad_peer_names_its_field(
+    front: Front, admin: Holder, fields: dict[str, Any], field: str
+) -> None:
+    refused = trust(front, admin, **fields)
+    assert (refused.status, refused.json()["error"]["details"]["field"]) == (400, field)
+
+
+def test_peers_need_a_manager_and_belong_to_their_account(
+    front: Front, people: People, admin: Holder
+) -> None:
+    peer, stranger = trusted(front, admin), people.tenant()
+    employee = people.employee(admin)
+    assert trust(front, employee).status == 403
+    assert front("GET", "/admin/peers", key=employee.key).status == 403
+    path = f"/admin/peers/{peer['peer_id']}"
+    assert front("DELETE", path, key=employee.key).status == 403
+    assert front("GET", "/admin/peers", key=stranger.key).json()["data"] == []
+    assert front("DELETE", path, key=stranger.key).status == 404
+    assert front("DELETE", "/admin/peers/x", key=admin.key).status == 400
+    assert send(front, *proven(peer)).status == 201
+
+
+def test_a_repeated_trust_names_the_peer_and_shows_no_secret(front: Front, admin: Holder) -> None:
+    once = {"Idempotency-Key": "once"}
+    peer = trusted(front, admin, headers=once)
+    again = trust(front, admin, headers=once)
+    assert again.status == 409
+    assert again.json()["error"]["details"] == {"id": peer["peer_id"]}
+    assert peer["shared_secret"] not in again.text
+
+
+@pytest.mark.parametrize("away", [unreachable, lambda: error("KMSInternalException", 500)])
+def test_while_kms_is_away_it_is_503_and_nothing_is_stored(
+    front: Front, admin: Holder, stack: Tables, kms: Wire, away: Any
+) -> None:
+    peer = trusted(front, admin)
+    before = State(stack).main
+    kms.before = lambda *_: away()
+    assert trust(front, admin).status == 503
+    body, headers = proven(peer)
+    assert send(front, body, headers).status == 503
+    assert State(stack).main == before
+    kms.clear()
+    assert send(front, body, headers).status == 201
+
+
+def test_a_shared_secret_is_in_the_answer_that_makes_it_and_nowhere_else(
+    front: Front, admin: Holder, stack: Tables, logs: io.StringIO
+) -> None:
+    peer = trusted(front, admin)
+    secret = peer["shared_secret"]
+    answers = [send(front, *proven(peer)), front("GET", "/admin/peers", key=admin.key)]
+    answers += [front("GET", "/admin/audit", key=admin.key), send(front, "{}", {})]
+    written = json.dumps(State(stack).main, default=repr) + logs.getvalue()
+    everything = written + "".join(answer.text for answer in answers)
+    assert peer["peer_id"] in everything, "the search reads what is there"
+    marks = [secret[start : start + 12] for start in range(0, 52, 4)]
+    assert [mark for mark in marks if mark in everything] == []

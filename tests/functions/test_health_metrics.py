@@ -1,0 +1,183 @@
+"""GET /admin/health-metrics: how the caller's own account stands, for those who manage it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import boto3
+import pytest
+
+import support
+from faults import Wire, error
+from front import Front
+from gatehouse import wiring
+from gatehouse.stats import actions as stats
+from gatehouse.table import Tables
+from held_clock import HeldClock
+from people import Holder, People
+from streams import Stream, delivery, signal
+
+PATH = "/admin/health-metrics"
+FIELDS = {
+    *("db_latency_ms", "uptime_seconds", "delivery_stats", "dead_letter_count"),
+    *("embedding_queue_depth", "signal_volume_24h"),
+}
+
+
+@pytest.fixture
+def admin(people: People) -> Holder:
+    return people.tenant()
+
+
+@pytest.fixture
+def queue(aws: pytest.MonkeyPatch, front: Front) -> Iterator[str]:
+    """A queue for the ids of new signals, which the functions know."""
+    wiring.sqs.cache_clear()
+    url: str = boto3.client("sqs").create_queue(QueueName="embedding")["QueueUrl"]
+    aws.setenv("GATEHOUSE_EMBEDDING_QUEUE", url)
+    del front
+    yield url
+    aws.delenv("GATEHOUSE_EMBEDDING_QUEUE")
+    wiring.sqs.cache_clear()
+
+
+def busy(stack: Tables, admin: Holder, *, now: int) -> None:
+    """Let an account's traffic be counted."""
+    stream = Stream()
+    for number in range(3):
+        stream.put(signal(admin.account_id, f"s{number}", at=now))
+    stream.change(signal(admin.account_id, "s0", at=now), task_status="acked")
+    states = ("pending", "retrying", "delivered", "dead_letter", "dead_letter")
+    for number, state in enumerate(states):
+        stream.put(delivery(admin.account_id, f"{admin.account_id}-{number}", state))
+    stats.count(stack.main, f"shard-{admin.account_id}", stream.records, now=now)
+
+
+@pytest.mark.parametrize("shape", ["aws", "engine"])
+def test_a_new_account_has_no_traffic(front: Front, admin: Holder, shape: str) -> None:
+    front.shape = shape
+    answer = front("GET", PATH, key=admin.key)
+    front.shape = "aws"
+
+    assert answer.status == 200
+    data = answer.json()["data"]
+    assert set(data) == FIELDS
+    assert data["delivery_stats"] == {"pending": 0, "delivered": 0, "acked": 0, "dead_letter": 0}
+    assert (data["dead_letter_count"], data["signal_volume_24h"]) == (0, 0)
+    assert data["embedding_queue_depth"] == 0
+
+
+def test_the_page_shows_what_is_answered(front: Front, admin: Holder) -> None:
+    page = (support.ROOT / "docs" / "health.md").read_text()
+    [example] = re.findall(r"^```json\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    shown, told = json.loads(example), front("GET", PATH, key=admin.key).json()
+
+    assert _shape(shown) == _shape(told)
+
+
+def _shape(value: Any) -> Any:
+    return {name: _shape(one) for name, one in value.items()} if isinstance(value, dict) else None
+
+
+def test_an_account_sees_its_own_traffic_and_no_others(
+    front: Front, people: People, stack: Tables, admin: Holder, held: HeldClock
+) -> None:
+    busy(stack, admin, now=held.at)
+    stranger = people.tenant()
+
+    data = front("GET", PATH, key=admin.key).json()["data"]
+    assert data["delivery_stats"] == {"pending": 2, "delivered": 1, "acked": 1, "dead_letter": 2}
+    assert (data["dead_letter_count"], data["signal_volume_24h"]) == (2, 3)
+    theirs = front("GET", PATH, key=stranger.key).json()["data"]
+    assert set(theirs["delivery_stats"].values()) == {0}
+    assert theirs["signal_volume_24h"] == 0
+
+
+def test_the_volume_falls_after_a_day_and_the_rest_stays(
+    front: Front, stack: Tables, admin: Holder, held: HeldClock
+) -> None:
+    busy(stack, admin, now=held.at)
+    held.advance(seconds=86_400 - 60)
+    assert front("GET", PATH, key=admin.key).json()["data"]["signal_volume_24h"] == 3
+    held.advance(seconds=60)
+    data = front("GET", PATH, key=admin.key).json()["data"]
+    assert data["signal_volume_24h"] == 0
+    assert data["delivery_stats"]["pending"] == 2
+
+
+def test_the_latency_is_that_of_one_consistent_read(
+    front: Front, stack: Tables, admin: Holder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+    ticks = iter([10.0, 10.012_345_6])
+    monkeypatch.setattr(stats, "time", SimpleNamespace(perf_counter=lambda: next(ticks)))
+    events = stack.main.client.meta.events
+
+    def note(params: Any, **_: Any) -> None:
+        asked.append(params)
+
+    events.register("provide-client-params.dynamodb.Query", note)
+    try:
+        data = front("GET", PATH, key=admin.key).json()["data"]
+    finally:
+        events.unregister("provide-client-params.dynamodb.Query", note)
+    assert [one["ConsistentRead"] for one in asked] == [True]
+    assert data["db_latency_ms"] == 12.35
+
+
+def test_uptime_is_since_the_deployment(
+    front: Front, admin: Holder, held: HeldClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GATEHOUSE_DEPLOYED_AT", held.text(seconds=-3_600.5))
+    assert front("GET", PATH, key=admin.key).json()["data"]["uptime_seconds"] == 3_600
+    monkeypatch.setenv("GATEHOUSE_DEPLOYED_AT", held.text(seconds=5))
+    assert front("GET", PATH, key=admin.key).json()["data"]["uptime_seconds"] == 0
+
+
+def test_the_depth_is_the_queues_messages_taken_up_or_not(
+    front: Front, admin: Holder, queue: str
+) -> None:
+    client = boto3.client("sqs")
+    for number in range(3):
+        client.send_message(QueueUrl=queue, MessageBody=str(number))
+    client.receive_message(QueueUrl=queue, MaxNumberOfMessages=1)
+
+    assert front("GET", PATH, key=admin.key).json()["data"]["embedding_queue_depth"] == 3
+    config = front("GET", "/admin/config", key=admin.key).json()["data"]
+    assert config["embedding_provider"] == "queue"
+
+
+def test_without_a_queue_the_provider_is_none_and_nothing_is_asked(
+    front: Front, admin: Holder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wiring, "sqs", lambda: pytest.fail("asked for a queue"))
+    assert front("GET", PATH, key=admin.key).json()["data"]["embedding_queue_depth"] == 0
+    config = front("GET", "/admin/config", key=admin.key).json()["data"]
+    assert config["embedding_provider"] == "none"
+
+
+def test_a_queue_that_is_gone_is_our_failure(front: Front, admin: Holder, queue: str) -> None:
+    boto3.client("sqs").delete_queue(QueueUrl=queue)
+    answer = front("GET", PATH, key=admin.key)
+    assert (answer.status, answer.json()["error"]["code"]) == (503, "SERVICE_UNAVAILABLE")
+
+
+def test_a_table_that_does_not_answer_is_our_failure(
+    front: Front, admin: Holder, line: Wire
+) -> None:
+    line.before = lambda _, called: error("ThrottlingException") if called == "Query" else None
+    assert front("GET", PATH, key=admin.key).status == 503
+
+
+def test_it_needs_a_manager(front: Front, people: People, admin: Holder) -> None:
+    employee = people.employee(admin)
+    refused = front("GET", PATH, key=employee.key)
+    assert (refused.status, refused.json()["error"]["code"]) == (403, "POLICY_DENIED")
+    manager = people.member(admin, is_admin=True)
+    narrow = people.key_for(admin, manager, scopes=["services:read"])
+    assert front("GET", PATH, key=narrow.key).status == 403
+    assert front("GET", PATH).status == 401

@@ -1,0 +1,221 @@
+"""Idempotency-Key: a repeated creation never creates twice."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import threading
+from collections.abc import Callable
+from ipaddress import IPv4Address
+from typing import Any
+
+import pytest
+
+from faults import Wire
+from front import Front, said
+from gatehouse.table import Tables
+from held_clock import HeldClock
+from inspection import check_everything
+from people import Holder, People
+from support import Answer
+
+Post = Callable[..., Answer]
+ROUTES = ["accounts", "services", "account", "admin", "rotate", "admin rotate"]
+
+
+@pytest.fixture
+def admin(people: People, held: HeldClock) -> Holder:
+    del held
+    return people.tenant()
+
+
+def _post(front: Front, people: People, admin: Holder, route: str) -> Post:
+    """Give a function that posts a fixed body to one of the creating routes."""
+    old = people.key(admin)
+    path, body = {
+        "accounts": ("/v1/accounts", {"name": "Acme"}),
+        "services": ("/api/auth/keys", {"name": "x"}),
+        "account": ("/v1/api-keys", {"name": "x"}),
+        "admin": ("/admin/api-keys", {"owner": admin.identity_id}),
+        "rotate": (f"/v1/api-keys/{old.key_id}/rotate", {"grace_seconds": 60}),
+        "admin rotate": (f"/admin/api-keys/{old.key_id}/rotate", {"grace_seconds": 60}),
+    }[route]
+
+    key = None if route == "accounts" else admin.key
+    source = str(IPv4Address(secrets.randbits(32)))  # is who calls where no key tells it
+
+    def post(token: str, **changes: Any) -> Answer:
+        headers = {"Idempotency-Key": token}
+        there = {"key": key, "headers": headers, "source": source}
+        return front("POST", path, body={**body, **changes}, **there)
+
+    return post
+
+
+def _count(stack: Tables) -> int:
+    return sum(
+        page["Count"]
+        for page in stack.keys.client.get_paginator("scan").paginate(
+            TableName=stack.keys.name, Select="COUNT"
+        )
+    )
+
+
+def _made(answer: Answer) -> str:
+    value = answer.json()
+    value = value.get("data", value)
+    return value["account"]["id"] if "account" in value else value["id"].split(":")[-1]
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_a_repeat_is_a_conflict_that_names_what_was_made(
+    front: Front, people: People, admin: Holder, stack: Tables, route: str
+) -> None:
+    post = _post(front, people, admin, route)
+    first = post("once")
+    assert first.status in {200, 201}
+    before = _count(stack)
+    repeat = post("once")
+    assert repeat.status == 409
+    assert _made(first) in said(repeat)
+    if "admin" in route:
+        assert repeat.json()["error"]["code"] == "IDEMPOTENCY_KEY_REUSED"
+        assert repeat.json()["error"]["details"] == {"id": _made(first)}
+    assert _count(stack) == before
+    assert post("twice").status == first.status
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_the_same_key_with_another_body_is_a_conflict(
+    front: Front, people: People, admin: Holder, stack: Tables, route: str
+) -> None:
+    post = _post(front, people, admin, route)
+    first = post("once")
+    before = _count(stack)
+    changes = {"grace_seconds": 61} if "rotate" in route else {"name": "y"}
+    other = post("once", **changes)
+    assert other.status == 409
+    assert said(other) == "Idempotency-Key was used with another body"
+    assert _made(first) not in other.text
+    assert _count(stack) == before
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_after_a_day_the_key_is_free_again(
+    front: Front, people: People, admin: Holder, held: HeldClock, route: str
+) -> None:
+    post = _post(front, people, admin, route)
+    if "rotate" in route:
+        assert post("once").status in {200, 201}
+        held.advance(seconds=86_400)
+        assert post("once").status == 404, "the rotated key itself is gone by then"
+        return
+    first = post("once")
+    held.advance(seconds=86_399.999999)
+    assert post("once").status == 409
+    held.advance(micros=1)
+    anew = post("once")
+    assert anew.status == 201
+    assert _made(anew) != _made(first)
+    assert _made(anew) in said(post("once"))
+
+
+def test_two_at_the_same_time_make_one(
+    front: Front, people: People, admin: Holder, stack: Tables, line: Wire
+) -> None:
+    """The second request comes in after the first looked and before it wrote."""
+
+    def elsewhere(post: Post, answers: list[Answer]) -> None:
+        asyncio.set_event_loop(loop := asyncio.new_event_loop())
+        answers.append(post("both"))
+        loop.close()
+
+    for route in ROUTES:
+        post = _post(front, people, admin, route)
+        between: list[Answer] = []
+
+        def before(_: int, operation: str, post: Post = post, between: list = between) -> None:
+            if operation == "TransactWriteItems":
+                line.before = None
+                thread = threading.Thread(target=elsewhere, args=(post, between))
+                thread.start()
+                thread.join()
+
+        before_count = _count(stack)
+        line.before = before
+        outer = post("both")
+        assert between[0].status in {200, 201}, route
+        assert outer.status == 409, route
+        assert _made(between[0]) in said(outer)
+        assert _count(stack) == before_count + 1, route
+
+
+def test_a_key_is_the_callers_own_and_the_routes_own(
+    front: Front, people: People, admin: Holder
+) -> None:
+    stranger, employee = people.tenant(), people.employee(admin)
+    headers = {"Idempotency-Key": "shared"}
+    body = {"name": "x"}
+    for holder in (admin, stranger, employee):
+        for path in ("/api/auth/keys", "/v1/api-keys"):
+            assert front("POST", path, key=holder.key, body=body, headers=headers).status == 201
+    for source, status in (("203.0.113.1", 201), ("203.0.113.2", 201), ("203.0.113.1", 409)):
+        answer = front("POST", "/v1/accounts", body=body, headers=headers, source=source)
+        assert answer.status == status
+
+
+@pytest.mark.parametrize("token", ["", "x" * 256, "é", "a\tb", "a\x7f", "\u2603"])
+@pytest.mark.parametrize("path", ["/api/auth/keys", "/v1/api-keys", "/v1/accounts"])
+def test_an_unusable_key_is_a_400(front: Front, admin: Holder, path: str, token: str) -> None:
+    key = None if path == "/v1/accounts" else admin.key
+    headers = {"Idempotency-Key": token}
+    answer = front("POST", path, key=key, body={"name": "x"}, headers=headers)
+    assert answer.status == 400
+    assert said(answer) == "Idempotency-Key must be 1 to 255 printable ASCII characters"
+
+
+def test_the_longest_key_is_usable(front: Front, admin: Holder) -> None:
+    headers = {"Idempotency-Key": "~ " * 127 + "x"}
+    for status in (201, 409):
+        answer = front("POST", "/v1/api-keys", key=admin.key, body={"name": "x"}, headers=headers)
+        assert answer.status == status
+
+
+def test_a_refused_request_leaves_its_key_free(front: Front, admin: Holder) -> None:
+    headers = {"Idempotency-Key": "again"}
+    for body, status in (({"name": ""}, 400), ({"name": "x", "rate_limit": None}, 403)):
+        answer = front("POST", "/v1/api-keys", key=admin.key, body=body, headers=headers)
+        assert answer.status == status
+    made = front("POST", "/v1/api-keys", key=admin.key, body={"name": "x"}, headers=headers)
+    assert made.status == 201
+
+
+def test_a_used_key_stops_nothing_else(front: Front, people: People, admin: Holder) -> None:
+    headers = {"Idempotency-Key": "kept"}
+    key = people.key(admin)
+    for method, path, body in (
+        ("GET", "/v1/api-keys", None),
+        ("PATCH", f"/v1/api-keys/{key.key_id}", {"name": "y"}),
+        ("POST", "/v1/keys/verify", {"key": key.key}),
+    ):
+        for _ in range(2):
+            answer = front(method, path, key=admin.key, body=body, headers=headers)
+            assert answer.status == 200
+
+
+def test_no_record_holds_a_secret_and_all_expire(
+    front: Front, admin: Holder, stack: Tables, held: HeldClock
+) -> None:
+    headers = {"Idempotency-Key": "record"}
+    answer = front("POST", "/v1/api-keys", key=admin.key, body={"name": "x"}, headers=headers)
+    records = [
+        item
+        for item in stack.main.client.scan(TableName=stack.main.name)["Items"]
+        if item["pk"]["S"].startswith("IDEMPOTENCY#")
+    ]
+    mine = [item for item in records if item["made"]["S"] == _made(answer)]
+    assert len(mine) == 1
+    assert set(mine[0]) == {"pk", "sk", "body_hash", "made", "expires_at", "ttl"}
+    assert int(mine[0]["ttl"]["N"]) == held.at // 1_000_000 + 86_400
+    assert answer.json()["data"]["key"] not in str(records)
+    check_everything(stack, now=held.at)

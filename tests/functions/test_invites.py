@@ -1,0 +1,210 @@
+"""The invite routes: made on /invite/create, listed, redeemed by anybody on /invite."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from front import Front
+from held_clock import HeldClock
+from people import Holder, People
+from support import Answer
+
+VIEW = {
+    *("id", "code", "name", "type", "scopes", "permissions", "max_uses", "uses", "redeemed"),
+    *("redeemed_by", "created_by", "created_at", "redeemed_at", "expires_at"),
+}
+
+pytestmark = pytest.mark.usefixtures("settings_key", "held")
+
+
+@pytest.fixture
+def admin(people: People) -> Holder:
+    return people.tenant()
+
+
+def create(front: Front, holder: Holder, **fields: Any) -> Answer:
+    headers = fields.pop("headers", None)
+    body = {"name": "new", "type": "human", **fields}
+    return front("POST", "/invite/create", key=holder.key, body=body, headers=headers)
+
+
+def made(front: Front, holder: Holder, **fields: Any) -> dict[str, Any]:
+    answer = create(front, holder, **fields)
+    assert answer.status == 201, answer.text
+    return answer.json()["data"]
+
+
+def redeem(front: Front, code: str, *, source: str = "192.0.2.1", **fields: Any) -> Answer:
+    body = {"code": code, "name": "bo", "type": "human", **fields}
+    return front("POST", "/invite", body=body, source=source)
+
+
+@pytest.mark.parametrize("shape", ["aws", "engine"])
+def test_an_invite_is_made_redeemed_and_listed(
+    front: Front, admin: Holder, held: HeldClock, shape: str
+) -> None:
+    front.shape = shape
+    invite = made(front, admin, scopes=["services:*"], permissions={"rings": ["a"]})
+    assert invite == {
+        "id": invite["id"],
+        "code": invite["code"],
+        "name": "new",
+        "type": "human",
+        "scopes": ["services:*"],
+        "permissions": {
+            "signal_types": [],
+            "task_types": [],
+            "ring_scopes": ["a"],
+            "memory_scopes": [],
+        },
+        "max_uses": 1,
+        "uses": 0,
+        "redeemed": False,
+        "redeemed_by": None,
+        "created_by": f"identity:{admin.identity_id}",
+        "created_at": held.text(),
+        "redeemed_at": None,
+        "expires_at": held.text(seconds=72 * 3600),
+    }
+    assert set(invite) == VIEW
+    assert re.fullmatch(r"[0-9a-f]{8}", invite["code"])
+
+    came = redeem(front, f" {invite['code'].upper()} ")
+    front.shape = "aws"
+    assert came.status == 201
+    data = came.json()["data"]
+    assert set(data) == {"identity", "api_key", "api_key_id", "expires_at"}
+    assert data["expires_at"] is None
+    me = front("GET", "/v1/whoami", key=data["api_key"]).json()["data"]
+    assert me["account"]["id"] == admin.account_id
+    assert me["identity"]["id"] == data["identity"]["id"].removeprefix("identity:")
+    assert me["grants"]["scopes"] == ["services:*"]
+    listed = front("GET", "/admin/invites", key=admin.key).json()["data"][0]
+    assert (listed["redeemed"], listed["uses"]) == (True, 1)
+    assert (listed["redeemed_by"], listed["redeemed_at"]) == (data["identity"]["id"], held.text())
+    assert data["api_key"] not in front("GET", "/admin/audit", key=admin.key).text
+
+
+def test_a_code_is_in_no_audit_event(front: Front, admin: Holder) -> None:
+    invite = made(front, admin, long=True)
+    redeem(front, invite["code"])
+    assert invite["code"] not in front("GET", "/admin/audit", key=admin.key).text
+
+
+def test_each_way_not_to_get_in_has_its_code(front: Front, admin: Holder, held: HeldClock) -> None:
+    used, passing = made(front, admin), made(front, admin, expires_at=held.text(seconds=60))
+    assert redeem(front, used["code"]).status == 201
+    held.advance(seconds=60)
+    for code, status, name in (
+        (used["code"], 409, "INVITE_ALREADY_REDEEMED"),
+        (passing["code"], 410, "INVITE_EXPIRED"),
+        ("0" * 32, 404, "INVITE_NOT_FOUND"),
+        ("nonsense", 404, "INVITE_NOT_FOUND"),
+    ):
+        refused = redeem(front, code)
+        assert (refused.status, refused.json()["error"]["code"]) == (status, name)
+
+
+@pytest.mark.parametrize(
+    ("fields", "field", "code"),
+    [
+        ({"name": ""}, "name", "VALIDATION_FIELD_REQUIRED"),
+        ({"name": None}, "name", "VALIDATION_INVALID_TYPE"),
+        ({"name": "n" * 201}, "name", "VALIDATION_INVALID_VALUE"),
+        ({"type": "ghost"}, "type", "VALIDATION_INVALID_VALUE"),
+        ({"max_uses": 0}, "max_uses", "VALIDATION_INVALID_VALUE"),
+        ({"max_uses": 1_001}, "max_uses", "VALIDATION_INVALID_VALUE"),
+        ({"max_uses": 1.5}, "max_uses", "VALIDATION_INVALID_TYPE"),
+        ({"max_uses": True}, "max_uses", "VALIDATION_INVALID_TYPE"),
+        ({"long": "yes"}, "long", "VALIDATION_INVALID_TYPE"),
+        ({"expires_at": "tomorrow"}, "expires_at", "VALIDATION_INVALID_VALUE"),
+        ({"expires_at": "2001-01-01T00:00:00Z"}, "expires_at", "VALIDATION_INVALID_VALUE"),
+        ({"expires_at": "2999-01-01T00:00:00Z"}, "expires_at", "VALIDATION_INVALID_VALUE"),
+        ({"scopes": ["planets:read"]}, "scopes", "VALIDATION_INVALID_VALUE"),
+        ({"scopes": "services:read"}, "scopes", "VALIDATION_INVALID_TYPE"),
+        (
+            {"permissions": {"rings": ["a"], "ring_scopes": ["b"]}},
+            "permissions.rings",
+            "VALIDATION_INVALID_VALUE",
+        ),
+    ],
+)
+def test_a_bad_invite_names_its_field(
+    front: Front, admin: Holder, fields: dict[str, Any], field: str, code: str
+) -> None:
+    refused = create(front, admin, **fields)
+    error = refused.json()["error"]
+    assert (refused.status, error["code"], error["details"]["field"]) == (400, code, field)
+
+
+def test_inviting_needs_a_manager_and_a_refusal_says_why(
+    front: Front, people: People, admin: Holder
+) -> None:
+    refused = create(front, people.employee(admin))
+    error = refused.json()["error"]
+    assert (refused.status, error["code"]) == (403, "POLICY_DENIED")
+    assert error["details"]["rule"] == "admin_action_restriction"
+    assert error["details"]["would_allow"] == {"is_admin": True}
+    assert front("POST", "/invite/create", body={"name": "x", "type": "human"}).status == 401
+
+
+def test_a_repeat_names_the_invite_and_makes_none(front: Front, admin: Holder) -> None:
+    once = {"Idempotency-Key": "once"}
+    invite = made(front, admin, headers=once)
+    again = create(front, admin, headers=once)
+    error = again.json()["error"]
+    assert (again.status, error["code"]) == (409, "IDEMPOTENCY_KEY_REUSED")
+    assert error["details"]["id"] == invite["id"]
+    assert invite["code"] not in again.text
+    assert create(front, admin, headers=once, name="other").status == 409
+    assert len(front("GET", "/admin/invites", key=admin.key).json()["data"]) == 1
+
+
+def test_the_sixth_wrong_code_is_429_and_ten_minutes_later_the_right_one_opens(
+    front: Front, admin: Holder, held: HeldClock
+) -> None:
+    invite, source = made(front, admin), "192.0.2.66"
+    wrong = [redeem(front, f"{number:08x}", source=source).status for number in range(6)]
+    assert wrong == [404] * 5 + [429]
+    refused = redeem(front, invite["code"], source=source)
+    assert (refused.status, refused.headers["retry-after"]) == (429, "600")
+    assert refused.json()["error"]["code"] == "RATE_LIMIT_EXCEEDED"
+    forged = front(
+        "POST",
+        "/invite",
+        body={"code": invite["code"], "name": "bo", "type": "human"},
+        headers={"X-Forwarded-For": "192.0.2.67"},
+        source=source,
+    )
+    assert forged.status == 429, "the address is the gateway's, not the caller's word"
+    assert redeem(front, "not a code", source=source).status == 404
+    held.advance(seconds=600)
+    assert redeem(front, invite["code"], source=source).status == 201
+
+
+def test_invites_page_newest_first_and_belong_to_their_account(
+    front: Front, people: People, admin: Holder
+) -> None:
+    ids = [made(front, admin)["id"] for _ in range(5)]
+    seen: list[str] = []
+    query = {"limit": "2"}
+    while True:
+        page = front("GET", "/admin/invites", key=admin.key, query=query)
+        seen += [view["id"] for view in page.json()["data"]]
+        cursor = page.json()["meta"].get("cursor")
+        assert page.headers.get("x-next-cursor") == cursor
+        if cursor is None:
+            break
+        query["after"] = cursor
+    assert sorted(seen, reverse=True) == seen
+    assert set(seen) == set(ids)
+    stranger = people.tenant()
+    assert front("GET", "/admin/invites", key=stranger.key).json()["data"] == []
+    foreign = front("GET", "/admin/invites", key=stranger.key, query=query)
+    assert foreign.status == 400
+    for limit in ("0", "101", "x"):
+        asked = front("GET", "/admin/invites", key=admin.key, query={"limit": limit})
+        assert asked.status == 400

@@ -1,0 +1,168 @@
+"""The limit of a key: exact, told in headers, and 429 in the surface's own dialect."""
+
+from __future__ import annotations
+
+import random
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from types import ModuleType
+
+import pytest
+
+from faults import wire
+from front import ARN, Front
+from gatehouse.principal import Principal
+from gatehouse.table import Tables
+from held_clock import HeldClock
+from people import Holder, People
+from support import Context, load
+
+LIMITED = [
+    ("GET", "/api/auth/keys", {"error": "Rate limit exceeded", "status": 429}),
+    ("GET", "/v1/whoami", {"error": "Rate limit exceeded"}),
+    ("POST", "/v1/keys/verify", {"error": "Rate limit exceeded"}),
+    ("GET", "/admin/policy", None),
+]
+
+
+@pytest.fixture
+def admin(people: People, held: HeldClock) -> Holder:
+    del held
+    return people.tenant()
+
+
+def test_every_answer_tells_where_the_key_stands(
+    front: Front, people: People, admin: Holder, held: HeldClock
+) -> None:
+    key = people.key(admin, rate_limit=4)  # one request in 15 s
+    told = []
+    for path in ("/v1/whoami", "/api/auth/keys", "/admin/policy", "/v1/api-keys"):
+        answer = front("GET", path, key=key.key)
+        assert answer.status == 200
+        names = ("ratelimit-limit", "ratelimit-remaining", "ratelimit-reset")
+        told.append(tuple(answer.headers[name] for name in names))
+    assert told == [
+        ("4", "3", "15"),
+        ("4", "2", "30"),
+        ("4", "1", "45"),
+        ("4", "0", "60"),
+    ]
+    held.advance(seconds=14.2)
+    refused = front("GET", "/v1/whoami", key=key.key)
+    assert refused.status == 429
+    assert refused.headers["retry-after"] == "1", "0.8 s, rounded up"
+    assert refused.headers["ratelimit-remaining"] == "0"
+    assert refused.headers["ratelimit-reset"] == "46"
+    held.advance(seconds=0.8)
+    assert front("GET", "/v1/whoami", key=key.key).status == 200
+    assert front("GET", "/v1/whoami", key=key.key).headers["retry-after"] == "15"
+
+
+@pytest.mark.parametrize(("method", "path", "body"), LIMITED)
+def test_over_the_limit_each_surface_says_so_in_its_dialect(
+    front: Front, people: People, admin: Holder, method: str, path: str, body: dict | None
+) -> None:
+    key = people.key(admin, rate_limit=1)
+    assert front("GET", "/v1/whoami", key=key.key).status == 200
+    refused = front(method, path, key=key.key, body={"key": "x"} if method == "POST" else None)
+    assert refused.status == 429
+    assert refused.headers["retry-after"] == "60"
+    if body is not None:
+        assert refused.json() == body
+    else:
+        assert refused.json()["error"]["code"] == "RATE_LIMIT_EXCEEDED"
+
+
+def test_errors_of_a_limited_key_tell_the_limit_too(
+    front: Front, people: People, admin: Holder
+) -> None:
+    key = people.key(admin, rate_limit=50, scopes=[])
+    for method, path in (
+        ("GET", "/v1/api-keys"),
+        ("DELETE", "/v1/api-keys/x"),
+        ("GET", "/admin/policy"),
+    ):
+        answer = front(method, path, key=key.key)
+        assert answer.status == 403
+        assert answer.headers["ratelimit-limit"] == "50"
+
+
+def test_refused_requests_spend_nothing(
+    front: Front, people: People, admin: Holder, held: HeldClock
+) -> None:
+    key = people.key(admin, rate_limit=1)
+    assert front("GET", "/v1/whoami", key=key.key).status == 200
+    for _ in range(20):
+        held.advance(seconds=2.9)
+        assert front("GET", "/v1/whoami", key=key.key).status == 429
+    held.advance(seconds=2)
+    assert front("GET", "/v1/whoami", key=key.key).status == 200
+
+
+def _event(key: str) -> dict:
+    return {
+        "methodArn": f"{ARN}/GET/v1/whoami",
+        "headers": {"authorization": f"Bearer {key}"},
+        "requestContext": {"requestId": "r"},
+    }
+
+
+def _admitted(said: dict) -> bool:
+    return not Principal.from_context(said["context"]).limit_state.exceeded
+
+
+def test_two_hundred_parallel_calls_on_a_limit_of_fifty_admit_fifty(
+    people: People,
+    admin: Holder,
+    stack: Tables,
+    held: HeldClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Eight environments in eight threads. DynamoDB makes one update of an item atomic, which
+    moto does not, so each call is let through alone; the engine's suite does it for real.
+    """
+    key = people.key(admin, rate_limit=50)
+    environments = [load("authorizer") for _ in range(8)]
+    lock, real = threading.Lock(), stack.keys.client._make_api_call  # noqa: SLF001
+
+    def alone(operation: str, request: dict) -> dict:
+        with lock:
+            return real(operation, request)
+
+    monkeypatch.setattr(stack.keys.client, "_make_api_call", alone)
+
+    def run(environment: ModuleType) -> int:
+        event = _event(key.key)
+        return sum(_admitted(environment.handler(event, Context())) for _ in range(25))
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(run, environments)) == 50
+    held.advance(seconds=60)
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(run, environments)) == 50
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_many_environments_never_need_more_than_two_calls_and_stay_exact(
+    people: People, admin: Holder, stack: Tables, held: HeldClock, seed: int
+) -> None:
+    """Their clocks run apart by up to 40 ms, as those of real machines do."""
+    chance = random.Random(seed)  # noqa: S311 - no secret
+    limit = chance.choice([1, 2, 7, 60])
+    key = people.key(admin, rate_limit=limit)
+    environments = [load("authorizer") for _ in range(4)]
+    admitted: list[int] = []
+    truth = held.at
+    with wire(stack.keys.client) as line:
+        for _ in range(150):
+            truth += chance.choice([0, 1, 20_000, 60_000_000 // limit, 61_000_000])
+            held.at = truth + chance.randint(0, 40_000)
+            line.clear()
+            if _admitted(chance.choice(environments).handler(_event(key.key), Context())):
+                admitted.append(truth)
+            assert 1 <= len(line.calls) <= 2
+    skew = 40_000
+    for start in range(len(admitted)):
+        for end in range(start, len(admitted)):
+            span = admitted[end] - admitted[start] + skew
+            assert end - start + 1 <= limit + span * limit / 60_000_000 + 1e-9

@@ -1,0 +1,134 @@
+"""Nobody gets further by a detour: what a bounded key brings about stays within its bounds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from eth_account import Account
+
+from front import Front
+from gatehouse import clock
+from held_clock import HeldClock
+from newcomers import signed
+from people import Holder, People
+
+
+@pytest.fixture(scope="module")
+def boss(people: People) -> Holder:
+    return people.tenant()
+
+
+def in_an_hour() -> str:
+    return clock.rfc3339(clock.now() + 60 * clock.MINUTE)
+
+
+def invited(front: Front, holder: Holder, **fields: Any) -> dict[str, Any]:
+    body = {"name": "new", "type": "human", "long": True, **fields}
+    made = front("POST", "/invite/create", key=holder.key, body=body)
+    assert made.status == 201, made.text
+    data: dict[str, Any] = made.json()["data"]
+    return data
+
+
+@pytest.mark.usefixtures("settings_key")
+def test_a_wallet_that_an_expiring_limited_key_let_in_is_bounded_like_it(
+    front: Front, people: People, boss: Holder, held: HeldClock
+) -> None:
+    passing = people.key(boss, expires_at=in_an_hour(), rate_limit=5)
+    code = invited(front, passing)["code"]
+    wallet = Account.create()
+    body = {"code": code, "name": "bo", "type": "human"} | signed(front, wallet)
+    assert front("POST", "/invite", body=body).status == 201
+
+    came = front("POST", "/auth/siwe-login", body=signed(front, wallet)).json()["data"]
+    me = front("GET", "/v1/whoami", key=came["api_key"]).json()["data"]["key"]
+    assert me["rate_limit"] == 5
+    assert clock.parse(me["expires_at"]) <= clock.now() + 60 * clock.MINUTE
+    held.advance(seconds=3_660)
+    assert front("POST", "/auth/siwe-login", body=signed(front, wallet)).status == 401
+
+
+@pytest.mark.usefixtures("settings_key")
+def test_a_limited_key_that_attaches_a_wallet_gains_no_pace(
+    front: Front, people: People, boss: Holder
+) -> None:
+    slow = people.employee(boss, rate_limit=2)
+    wallet = Account.create()
+    attached = front("POST", "/auth/attach-wallet", key=slow.key, body=signed(front, wallet))
+    assert attached.status == 200
+
+    came = front("POST", "/auth/siwe-login", body=signed(front, wallet)).json()["data"]
+    me = front("GET", "/v1/whoami", key=came["api_key"]).json()["data"]["key"]
+    assert me["rate_limit"] == 2
+
+
+def test_a_narrow_manager_changes_nobody_who_is_wider(
+    front: Front, people: People, boss: Holder
+) -> None:
+    narrow = people.key(boss, scopes=["admin:manage"])
+    wide = people.employee(boss)
+    for identity in (boss.identity_id, wide.identity_id):
+        for change in ({"scopes": ["admin:manage"]}, {"status": "suspended"}, {"is_admin": True}):
+            path = f"/admin/identities/{identity}"
+            answer = front("PATCH", path, key=narrow.key, body=change)
+            if identity == boss.identity_id and "is_admin" in change:
+                continue  # the boss is one already: nothing changes
+            assert (answer.status, answer.json()["error"]["code"]) == (403, "GRANTS_EXCEEDED")
+    assert front("GET", "/v1/whoami", key=wide.key).status == 200
+
+
+def test_a_narrow_manager_reads_no_code_that_lets_in_somebody_wider(
+    front: Front, people: People, boss: Holder
+) -> None:
+    wide, small = invited(front, boss), invited(front, boss, scopes=["admin:manage"])
+    narrow = people.key(boss, scopes=["admin:manage"])
+    shown = {
+        entry["id"]: entry["code"]
+        for entry in front("GET", "/admin/invites", key=narrow.key).json()["data"]
+    }
+
+    assert shown[wide["id"]] is None
+    assert shown[small["id"]] == small["code"]
+    listed = front("GET", "/admin/invites", key=boss.key).json()["data"]
+    assert wide["code"] in {entry["code"] for entry in listed}
+
+
+def test_an_invite_ends_with_its_makers_power(front: Front, people: People, boss: Holder) -> None:
+    other = people.key_for(boss, people.member(boss, is_admin=True))
+    code = invited(front, other)["code"]
+    path = f"/admin/identities/{other.identity_id}"
+    # A member written by hand is in no tally; promote the tally by a real promotion.
+    helper = people.employee(boss)
+    front("PATCH", f"/admin/identities/{helper.identity_id}", key=boss.key, body={"is_admin": True})
+    assert front("PATCH", path, key=boss.key, body={"status": "suspended"}).status == 200
+
+    refused = front("POST", "/invite", body={"code": code, "name": "bo", "type": "human"})
+    assert (refused.status, refused.json()["error"]["code"]) == (410, "INVITE_EXPIRED")
+
+
+@pytest.mark.usefixtures("settings_key")
+def test_a_peer_sends_no_more_than_who_trusts_it_could(
+    front: Front, people: People, boss: Holder
+) -> None:
+    body = {"name": "other", "endpoint": "https://other.example/in"}
+    managers = (
+        people.key(boss, scopes=["admin:manage"]),
+        people.key(boss, permissions={"signal_types": ["pulse"]}),
+        people.key(boss, expires_at=in_an_hour()),
+    )
+    for manager in managers:
+        refused = front("POST", "/federation/trust", key=manager.key, body=body)
+        assert (refused.status, refused.json()["error"]["code"]) == (403, "GRANTS_EXCEEDED")
+    within = body | {"allowed_scopes": ["signal:pulse"]}
+    trusted = front("POST", "/federation/trust", key=managers[1].key, body=within)
+    assert trusted.status == 201
+
+
+def test_a_made_up_cursor_reaches_no_item_that_is_no_event(front: Front, boss: Holder) -> None:
+    from gatehouse import ids  # noqa: PLC0415 - as whoever makes one up
+
+    made_up = ids.cursor("admin:audit", boss.account_id, "zzz")
+    answer = front("GET", "/admin/audit", key=boss.key, query={"after": made_up})
+
+    assert answer.status == 400

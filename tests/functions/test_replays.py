@@ -1,0 +1,198 @@
+"""Idempotency-Key where the answer holds no secret: a repeat gets the first answer again."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from faults import Wire, conflict_in_transaction, error, first
+from front import Front
+from gatehouse.table import Tables
+from held_clock import HeldClock
+from inspection import State
+from people import Holder, People
+from support import Answer
+
+Post = Callable[..., Answer]
+
+
+@pytest.fixture
+def admin(people: People, held: HeldClock) -> Holder:
+    del held
+    return people.tenant()
+
+
+@pytest.fixture
+def post(front: Front, admin: Holder) -> Post:
+    """Emit a fixed body under an Idempotency-Key of this test."""
+    token = f"token-{secrets.token_hex(8)}"
+
+    def send(**changes: Any) -> Answer:
+        headers = {"Idempotency-Key": changes.pop("token", token)}
+        holder = changes.pop("holder", admin)
+        body = {"signal_type": "alert", "content": "grüße \u2603", "urgency": 0.30, **changes}
+        return front("POST", "/emit", key=holder.key, body=body, headers=headers)
+
+    return send
+
+
+def stored(stack: Tables, prefix: str) -> list[dict[str, Any]]:
+    return [item for item in State(stack).main if item["pk"].startswith(prefix)]
+
+
+def count(stack: Tables) -> int:
+    return len(stored(stack, "SIGNAL#"))
+
+
+def check_again(first_answer: Answer, again: Answer) -> None:
+    """Demand the first answer byte for byte, said to be one, with a request id of its own."""
+    assert first_answer.status == again.status == 201
+    assert first_answer.text == again.text
+    assert "idempotent-replayed" not in first_answer.headers
+    assert again.headers["idempotent-replayed"] == "true"
+    assert again.headers["content-type"] == first_answer.headers["content-type"]
+    assert again.headers["x-request-id"] == again.request_id != first_answer.request_id
+
+
+@pytest.mark.parametrize("shape", ["aws", "engine"])
+def test_a_repeat_gets_the_first_answer_and_makes_nothing(
+    front: Front, stack: Tables, post: Post, shape: str
+) -> None:
+    front.shape = shape
+    made = post()
+    before = count(stack)
+    for _ in range(3):
+        check_again(made, post())
+    front.shape = "aws"
+    assert count(stack) == before
+    assert post(token="another").json()["data"]["id"] != made.json()["data"]["id"]
+
+
+def test_the_answer_is_as_it_was_whatever_became_of_the_signal(
+    front: Front, admin: Holder, post: Post
+) -> None:
+    made = post()
+    body = {"signal_id": made.json()["data"]["id"]}
+    assert front("POST", "/claim", key=admin.key, body=body).status == 200
+    check_again(made, post())
+
+
+def test_another_body_is_a_conflict_that_tells_nothing(stack: Tables, post: Post) -> None:
+    made = post()
+    before = count(stack)
+    for changes in ({"content": "other"}, {"urgency": 0.31}, {"unknown": 1}):
+        refused = post(**changes)
+        error_body = refused.json()["error"]
+        assert (refused.status, error_body["code"]) == (409, "IDEMPOTENCY_KEY_REUSED")
+        assert error_body["message"] == "Idempotency-Key was used with another body"
+        assert made.json()["data"]["id"] not in refused.text
+        assert "idempotent-replayed" not in refused.headers
+    assert count(stack) == before
+
+
+def test_after_a_day_it_is_another_signal(held: HeldClock, post: Post) -> None:
+    made = post()
+    held.advance(seconds=86_399.999999)
+    check_again(made, post())
+    held.advance(micros=1)
+    anew = post()
+    assert anew.json()["data"]["id"] != made.json()["data"]["id"]
+    check_again(anew, post())
+
+
+def test_a_key_is_each_callers_own(people: People, admin: Holder, post: Post) -> None:
+    holders = [admin, people.tenant(), people.employee(admin)]
+    answers = [post(holder=holder) for holder in holders]
+    assert len({answer.json()["data"]["id"] for answer in answers}) == len(holders)
+    for holder, answer in zip(holders, answers, strict=True):
+        check_again(answer, post(holder=holder))
+    assert post(holder=people.key(admin)).text == answers[0].text, "it is the identity's"
+
+
+def test_a_refused_request_leaves_its_key_free(admin: Holder, post: Post) -> None:
+    assert post(content="").status == 400
+    assert post(to_identity=f"identity:{admin.account_id}").status == 404
+    assert post().status == 201
+
+
+def test_the_record_holds_the_answer_and_ends_after_a_day(
+    stack: Tables, held: HeldClock, post: Post
+) -> None:
+    made = post()
+    name = made.json()["data"]["id"]
+    (record,) = [one for one in stored(stack, "IDEMPOTENCY#") if one["made"] == name]
+    names = {"pk", "sk", "body_hash", "made", "expires_at", "ttl", "status", "answer"}
+    assert set(record) == names
+    assert (record["status"], record["answer"]) == (201, made.text)
+    assert record["ttl"] == held.at // 1_000_000 + 86_400
+
+
+@pytest.mark.parametrize("operation", ["GetItem", "TransactWriteItems"])
+def test_of_two_at_once_one_makes_it_and_both_get_its_answer(
+    stack: Tables, line: Wire, post: Post, operation: str
+) -> None:
+    """The second one comes in whole before the first one's look, or between look and write."""
+    between: list[Answer] = []
+
+    def elsewhere() -> None:
+        asyncio.set_event_loop(loop := asyncio.new_event_loop())
+        between.append(post())
+        loop.close()
+
+    def before(_: int, called: str) -> None:
+        if called == operation:
+            line.before = None
+            thread = threading.Thread(target=elsewhere)
+            thread.start()
+            thread.join()
+
+    there = count(stack)
+    line.before = before
+    outer = post()
+    check_again(between[0], outer)
+    assert count(stack) == there + 1
+
+
+def test_of_two_at_once_with_different_bodies_one_is_refused(
+    stack: Tables, line: Wire, post: Post
+) -> None:
+    between: list[Answer] = []
+
+    def elsewhere() -> None:
+        asyncio.set_event_loop(loop := asyncio.new_event_loop())
+        between.append(post(content="other"))
+        loop.close()
+
+    def before(_: int, called: str) -> None:
+        if called == "TransactWriteItems":
+            line.before = None
+            thread = threading.Thread(target=elsewhere)
+            thread.start()
+            thread.join()
+
+    there = count(stack)
+    line.before = before
+    outer = post()
+    assert between[0].status == 201
+    assert (outer.status, outer.json()["error"]["code"]) == (409, "IDEMPOTENCY_KEY_REUSED")
+    assert count(stack) == there + 1
+
+
+def test_a_request_under_way_elsewhere_is_waited_for(
+    stack: Tables, line: Wire, post: Post, sleeps: list[float]
+) -> None:
+    there = count(stack)
+    line.before = first(3, lambda: conflict_in_transaction(2), "TransactWriteItems")
+    assert post().status == 201
+    assert len(sleeps) == 3
+    line.before = first(99, lambda: error("TransactionConflictException"), "TransactWriteItems")
+    late = post(token="late")
+    assert (late.status, late.headers["retry-after"]) == (503, "1")
+    line.clear()
+    assert post(token="late").status == 201
+    assert count(stack) == there + 2

@@ -1,0 +1,246 @@
+"""Whatever arrives, a handler answers, in its dialect, without telling what happened inside."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+import pytest
+
+from faults import Wire, error, first, unreachable
+from front import Front, answer_of, routes, said
+from people import Holder, People
+from support import Answer, Context
+
+GROUPS = {
+    "keys": "/api/auth/keys",
+    "accounts": "/v1/api-keys",
+    "verify": "/v1/keys/verify",
+    "admin": "/admin/api-keys",
+    "signals": "/signals/list",
+    "public": "/health",
+}
+
+
+@pytest.fixture(scope="module")
+def admin(people: People) -> Holder:
+    return people.tenant()
+
+
+def _event(front: Front, holder: Holder, method: str, path: str, **changes: Any) -> dict:
+    """Write the event of a route that need not be in the template, with a real principal."""
+    route = next(route for route in routes() if route.path == "/v1/whoami")
+    headers = {"Authorization": f"Bearer {holder.key}", "Content-Type": "application/json"}
+    event = front.event(route, path, {}, headers, None, None, "203.0.113.7", "request-1")
+    event |= {"httpMethod": method, "resource": path}
+    context = front.authorize(event)
+    assert isinstance(context, dict)
+    event["requestContext"]["authorizer"] = context
+    return event | changes
+
+
+def _handle(front: Front, group: str, event: dict) -> Answer:
+    raw = front.function(group).handler(event, Context())
+    return answer_of(raw, event, method=event["httpMethod"], documented=False)
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_a_route_that_the_function_does_not_have_is_a_404(
+    front: Front, admin: Holder, group: str
+) -> None:
+    for path in (f"{GROUPS[group]}/nothing/here", f"{GROUPS[group]}/"):
+        answer = _handle(front, group, _event(front, admin, "GET", path))
+        assert answer.status == 404
+        assert said(answer) == "Not Found"
+
+
+@pytest.mark.parametrize("group", GROUPS)
+@pytest.mark.parametrize("method", ["PUT", "OPTIONS", "HEAD", "TRACE", "BREW"])
+def test_a_method_that_the_route_does_not_have_is_a_405(
+    front: Front, admin: Holder, group: str, method: str
+) -> None:
+    answer = _handle(front, group, _event(front, admin, method, GROUPS[group]))
+    assert answer.status == 405
+    assert said(answer) == "Method Not Allowed"
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_an_unknown_path_never_reaches_a_function(front: Front, admin: Holder, group: str) -> None:
+    answer = front("GET", f"{GROUPS[group]}/nothing/here", key=admin.key)
+    assert answer.status == 404
+    assert answer.json() == {
+        "error": "Not Found",
+        "status": 404,
+        "request_id": answer.request_id,
+    }
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["[::1]:8080", "localhost:8080", "localhost:99999999", "", ":", "a:b:c", None, "\u2603"],
+)
+def test_any_host_header_will_do(front: Front, admin: Holder, host: str | None) -> None:
+    headers = {"Host": host, "X-Forwarded-Port": "x", "X-Forwarded-Proto": "ftp"}
+    for path in ("/api/auth/keys", "/v1/whoami", "/admin/policy"):
+        assert front("GET", path, key=admin.key, headers=headers).status == 200
+    assert front("GET", "/health", headers=headers).status == 200
+
+
+def test_headers_that_are_not_there_do_no_harm(front: Front, admin: Holder) -> None:
+    for changes in (
+        {"headers": None, "multiValueHeaders": None},
+        {"headers": {}, "multiValueHeaders": {}},
+        {"headers": {"X-Empty": None}, "multiValueHeaders": {"X-Empty": None}},
+        {"headers": {"X-Empty": None}, "multiValueHeaders": None},
+        {"multiValueHeaders": {"X-Empty": []}},
+        {"headers": {"X-Odd": "\u2603 \n"}, "multiValueHeaders": {"X-Odd": ["\u2603 \n"]}},
+    ):
+        for shape in ({}, {"version": "1.0"}):
+            event = _event(front, admin, "GET", "/v1/whoami", **changes, **shape)
+            assert _handle(front, "accounts", event).status == 200
+
+
+def test_query_and_parameters_that_are_not_there_do_no_harm(front: Front, admin: Holder) -> None:
+    event = _event(front, admin, "GET", "/v1/api-keys")
+    for name in ("queryStringParameters", "multiValueQueryStringParameters", "pathParameters"):
+        del event[name]
+    assert _handle(front, "accounts", event).status == 200
+
+
+@pytest.mark.parametrize("body", ["%%%", "abc", "é", "\x00"])
+def test_a_body_that_is_no_base64_is_a_400(front: Front, admin: Holder, body: str) -> None:
+    for group, path in list(GROUPS.items())[:5]:
+        event = _event(front, admin, "POST", path, body=body, isBase64Encoded=True)
+        answer = _handle(front, group, event)
+        assert answer.status == 400, answer.text
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/api-keys/a%2Fb",
+        "/v1/api-keys/%2F",
+        "/v1/api-keys/..%2F..%2Fetc",
+        "/v1/api-keys/%2e%2e%2Frotate",
+        "/v1/api-keys/%00",
+        "/v1/api-keys/%ff%fe",
+        "/v1/api-keys/%",
+        "/v1/api-keys/a b",
+        "/v1/api-keys/\u2603",
+    ],
+)
+def test_a_strange_id_is_refused_cleanly(front: Front, admin: Holder, path: str) -> None:
+    for method in ("DELETE", "PATCH"):
+        answer = front(method, path, key=admin.key, body={} if method == "PATCH" else None)
+        assert answer.status in {400, 404, 405}
+        assert said(answer) in {"invalid id", "Not Found", "Method Not Allowed"}
+
+
+@pytest.mark.parametrize("group", list(GROUPS)[:5])
+def test_without_a_principal_nothing_opens(front: Front, admin: Holder, group: str) -> None:
+    """The gateway never sends this; a function that is invoked otherwise must not open."""
+    method = "POST" if group == "verify" else "GET"
+    for authorizer in (None, {}, {"principalId": "nobody"}):
+        event = _event(front, admin, method, GROUPS[group])
+        event["requestContext"]["authorizer"] = authorizer
+        answer = _handle(front, group, event)
+        assert answer.status == 401
+        assert answer.headers["www-authenticate"] == "Bearer"
+    event = _event(front, admin, method, GROUPS[group])
+    del event["requestContext"]["authorizer"]
+    assert _handle(front, group, event).status == 401
+
+
+@pytest.mark.parametrize("field", ["grants", "is_admin", "account_id", "operator"])
+def test_a_principal_with_a_part_missing_is_never_guessed(
+    front: Front, admin: Holder, field: str
+) -> None:
+    event = _event(front, admin, "GET", "/v1/whoami")
+    for name in (field, "limit_state"):
+        del event["requestContext"]["authorizer"][name]
+    assert _handle(front, "accounts", event).status == 500
+
+
+class Boom(Exception):
+    """Text that nobody outside may see."""
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/api/auth/keys"),
+        ("GET", "/v1/api-keys"),
+        ("POST", "/v1/keys/verify"),
+        ("GET", "/admin/audit"),
+    ],
+)
+def test_a_bug_is_a_500_that_tells_nothing(
+    front: Front,
+    admin: Holder,
+    line: Wire,
+    method: str,
+    path: str,
+    logs: io.StringIO,
+) -> None:
+    def boom(_: int, operation: str) -> None:
+        if operation in {"Query", "GetItem"}:
+            raise Boom("private-detail-4711")
+
+    line.before = boom
+    body = {"key": admin.key} if method == "POST" else None
+    answer = front(method, path, key=admin.key, body=body)
+    assert answer.status == 500
+    assert said(answer) == "Internal Server Error"
+    assert "4711" not in answer.text
+    assert "4711" not in json.dumps(answer.headers)
+    logged = [json.loads(text) for text in logs.getvalue().splitlines()]
+    assert any("4711" in json.dumps(entry) for entry in logged), "the log has it"
+    assert [entry["status"] for entry in logged if entry["message"] == "request"] == [500]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        unreachable,
+        lambda: error("ProvisionedThroughputExceededException"),
+        lambda: error("ThrottlingException"),
+        lambda: error("InternalServerError", 500),
+        lambda: error("TransactionInProgressException"),
+    ],
+)
+def test_a_table_that_does_not_answer_is_a_503_in_the_dialect(
+    front: Front, admin: Holder, line: Wire, fault: Any
+) -> None:
+    for method, path, operation, body in (
+        ("GET", "/api/auth/keys", "Query", None),
+        ("GET", "/v1/api-keys", "Query", None),
+        ("GET", "/v1/api-keys", "BatchGetItem", None),
+        ("GET", "/v1/whoami", "GetItem", None),
+        ("POST", "/v1/keys/verify", "GetItem", {"key": admin.key}),
+        ("GET", "/admin/audit", "Query", None),
+        ("POST", "/v1/api-keys", "TransactWriteItems", {"name": "x"}),
+        ("DELETE", f"/api/auth/keys/{admin.key_id}", "TransactWriteItems", None),
+    ):
+        line.before = first(1, fault, operation)
+        answer = front(method, path, key=admin.key, body=body)
+        assert answer.status == 503, (path, operation, answer.text)
+        assert said(answer) == "Service Unavailable"
+        assert answer.headers["retry-after"] == "1"
+    assert front("GET", "/v1/whoami", key=admin.key).status == 200
+
+
+def test_a_table_that_is_not_ours_is_a_500(front: Front, admin: Holder, line: Wire) -> None:
+    line.before = first(1, lambda: error("AccessDeniedException"), "Query")
+    assert front("GET", "/v1/api-keys", key=admin.key).status == 500
+
+
+def test_a_request_is_one_line_of_log(front: Front, admin: Holder, logs: io.StringIO) -> None:
+    answer = front("GET", "/v1/api-keys", key=admin.key, query={"limit": "7"})
+    lines = [json.loads(text) for text in logs.getvalue().splitlines()]
+    assert [line["message"] for line in lines] == ["authorized", "request"]
+    assert {line["request_id"] for line in lines} == {answer.request_id}
+    told = lines[1]
+    assert (told["method"], told["route"], told["status"]) == ("GET", "/v1/api-keys", 200)
+    assert (told["key_id"], told["account_id"]) == (admin.key_id, admin.account_id)
+    assert admin.key not in json.dumps(lines)

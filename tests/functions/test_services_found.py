@@ -1,0 +1,406 @@
+"""Services that were found by their tags, and lists of many, some of which do not answer."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from faults import Wire, error, wire
+from front import Front, said
+from gatehouse import wiring
+from gatehouse.table import Tables
+from held_clock import HeldClock
+from inspection import State
+from people import Holder, People
+from receivers import Receiver, receiving
+from watching import WELL, checked, first_admin, listed, register, silent
+from workloads import Workloads
+
+pytestmark = pytest.mark.usefixtures("settings_key", "workloads", "held")
+
+
+@pytest.fixture(scope="module")
+def operator(front: Front) -> Holder:
+    return first_admin(front)
+
+
+@pytest.fixture
+def tenant(people: People) -> Holder:
+    return people.tenant()
+
+
+@pytest.fixture
+def well() -> Iterator[Receiver]:
+    with receiving(WELL) as receiver:
+        yield receiver
+
+
+# ---- Found -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def runs(workloads: Workloads, stack: Tables, operator: Holder) -> Iterator[Workloads]:
+    """What runs in this test alone; the operator's account has no services before and after."""
+    yield workloads
+    workloads.clear()
+    for item in State(stack).main:
+        if item["pk"].startswith(f"SERVICE#{operator.account_id}"):
+            key = {name: {"S": item[name]} for name in ("pk", "sk")}
+            stack.main.client.delete_item(TableName=stack.main.name, Key=key)
+
+
+def test_functions_and_containers_are_found_by_their_tag(
+    front: Front, operator: Holder, runs: Workloads, held: HeldClock
+) -> None:
+    runs.function("orders")
+    runs.function("with-Capitals")
+    runs.function("no name")
+    runs.container("web")
+    views = listed(front, operator)
+    assert set(views) == {"orders", "with-capitals", "web"}
+    assert views["orders"] == {
+        "name": "orders",
+        "kind": "lambda",
+        "status": "running",
+        "healthy": True,
+        "listening": True,
+        "healthUrl": None,
+        "latencyMs": None,
+        "lastChecked": held.text(),
+        "logGroup": "/aws/lambda/fn-orders",
+        "detail": None,
+    }
+    web = views["web"]
+    assert (web["kind"], web["status"], web["logGroup"]) == ("ecs", "running", "/ecs/web")
+    assert checked(front, operator, "web") == web
+    assert checked(front, operator, "orders") == views["orders"]
+
+
+def test_what_appears_and_what_goes_is_seen_half_a_minute_later(
+    front: Front, operator: Holder, runs: Workloads, held: HeldClock
+) -> None:
+    runs.function("old")
+    assert set(listed(front, operator)) == {"old"}
+    runs.clear()
+    runs.function("new")
+    assert set(listed(front, operator)) == {"old"}
+    unknown = front("GET", "/api/services/new/health", key=operator.key)
+    assert unknown.status == 404
+    gone = checked(front, operator, "old")
+    assert (gone["status"], gone["listening"]) == ("stopped", False)
+    held.advance(seconds=31)
+    assert set(listed(front, operator)) == {"new"}
+
+
+def test_a_function_that_fails_is_degraded(
+    front: Front, operator: Holder, runs: Workloads, held: HeldClock
+) -> None:
+    few, many = runs.function("few"), runs.function("many")
+    runs.failed(few, errors=1, invocations=100)
+    runs.failed(many, errors=30, invocations=100)
+    held.advance(seconds=60)
+    views = listed(front, operator)
+    assert (views["few"]["status"], views["many"]["status"]) == ("running", "degraded")
+    assert views["many"]["detail"] == "30 of 100 calls failed in the last 5 minutes"
+    assert checked(front, operator, "many")["detail"] == views["many"]["detail"]
+
+
+def test_a_container_service_that_lacks_tasks_is_degraded_or_stopped(
+    front: Front, operator: Holder, runs: Workloads
+) -> None:
+    runs.container("short", desired=5, running=2)
+    runs.container("none", desired=3, running=0)
+    runs.container("off", desired=0, running=0)
+    with wire(wiring.ecs(), service="ecs") as line:
+        views = listed(front, operator)
+        assert line.calls.count("DescribeServices") == 1, "ten at a time"
+    assert {name: (view["status"], view["detail"]) for name, view in views.items()} == {
+        "none": ("stopped", "0 of 3 tasks run"),
+        "off": ("stopped", "Scaled to no tasks"),
+        "short": ("degraded", "2 of 5 tasks run"),
+    }
+
+
+def test_another_account_neither_sees_nor_touches_the_operators_services(
+    front: Front, operator: Holder, tenant: Holder, runs: Workloads, well: Receiver
+) -> None:
+    runs.function("orders")
+    assert "orders" in listed(front, operator)
+    assert listed(front, tenant) == {}
+    for method, path in (
+        ("GET", "orders/health"),
+        ("POST", "orders/restart"),
+        ("DELETE", "orders"),
+    ):
+        answer = front(method, f"/api/services/{path}", key=tenant.key)
+        assert (answer.status, said(answer)) == (404, 'Service "orders" not found')
+    assert "GATEHOUSE_RESTARTED_AT" not in runs.variables("fn-orders")
+    # Not even that the name is taken can be seen.
+    assert register(front, tenant, "orders", well.url).status == 201
+    assert listed(front, tenant)["orders"]["kind"] == "http"
+    assert listed(front, operator)["orders"]["kind"] == "lambda"
+
+
+def test_a_found_name_cannot_be_registered_nor_removed(
+    front: Front, operator: Holder, runs: Workloads, well: Receiver
+) -> None:
+    runs.function("orders")
+    taken = register(front, operator, "orders", well.url)
+    assert (taken.status, said(taken)) == (409, 'Service "orders" exists')
+    kept = front("DELETE", "/api/services/orders", key=operator.key)
+    assert kept.status == 409
+    assert "gatehouse:service" in said(kept)
+
+
+def test_two_accounts_do_not_see_each_other(
+    front: Front, people: People, tenant: Holder, well: Receiver
+) -> None:
+    other = people.tenant()
+    register(front, tenant, "mine", well.url)
+    assert listed(front, other) == {}
+    for method, path in (("GET", "mine/health"), ("POST", "mine/restart"), ("DELETE", "mine")):
+        assert front(method, f"/api/services/{path}", key=other.key).status == 404
+    assert set(listed(front, tenant)) == {"mine"}
+
+
+# ---- Log groups --------------------------------------------------------------------------------
+
+
+def test_a_log_group_is_the_operators_to_name_and_says_itself_that_it_may_be(
+    front: Front, operator: Holder, tenant: Holder, runs: Workloads, well: Receiver
+) -> None:
+    for group, tags in (
+        ("/app/tagged", {"gatehouse:service": "app"}),
+        ("/app/other", {"team": "app"}),
+        ("/app/off", {"gatehouse:service": "app", "gatehouse:logs": "off"}),
+    ):
+        runs.logs.create_log_group(logGroupName=group, tags=tags)
+    for group in ("/app/other", "/app/off", "/app/none", "a b", "x" * 600, "*", "a:*"):
+        refused = register(front, operator, "app", well.url, logGroup=group)
+        assert refused.status == 400, group
+        assert "logGroup" in said(refused)
+    denied = register(front, tenant, "app", well.url, logGroup="/app/tagged")
+    assert denied.status == 403
+    made = register(front, operator, "app", well.url, logGroup="/app/tagged")
+    assert (made.status, made.json()["logGroup"]) == (201, "/app/tagged")
+    assert listed(front, operator)["app"]["logGroup"] == "/app/tagged"
+    front("DELETE", "/api/services/app", key=operator.key)
+
+
+# ---- Metrics -----------------------------------------------------------------------------------
+
+METRICS = {
+    *("cpuPercent", "cpuCount", "loadAvg", "memTotalBytes", "memFreeBytes", "memUsedBytes"),
+    *("memUsedPercent", "diskTotalBytes", "diskUsedBytes", "diskUsedPercent", "source"),
+    "collectedAt",
+}
+
+
+def test_metrics_come_from_this_machine_where_nobody_writes_any(
+    front: Front, operator: Holder, held: HeldClock
+) -> None:
+    answer = front("GET", "/api/services/metrics", key=operator.key)
+    view = answer.json()
+    assert (answer.status, set(view)) == (200, METRICS)
+    assert (view["source"], view["collectedAt"]) == ("environment", held.text())
+    assert 0 <= view["cpuPercent"] <= 100
+    assert view["cpuCount"] >= 1
+    assert len(view["loadAvg"]) == 3
+    assert view["memTotalBytes"] == view["memUsedBytes"] + view["memFreeBytes"]
+    assert 0 < view["memUsedPercent"] < 100
+    assert 0 < view["diskUsedBytes"] <= view["diskTotalBytes"]
+
+
+def test_metrics_are_the_operators(front: Front, tenant: Holder) -> None:
+    assert front("GET", "/api/services/metrics", key=tenant.key).status == 403
+
+
+def test_metrics_come_from_the_agent_where_there_is_one(
+    front: Front, operator: Holder, workloads: Workloads, held: HeldClock
+) -> None:
+    for host, used in (("i-1", 1_000), ("i-2", 3_000)):
+        values = {
+            ("cpu_usage_idle", "cpu", "cpu-total"): 75,
+            ("cpu_usage_idle", "cpu", "cpu0"): 1,
+            ("mem_total", "host", host): 4_000,
+            ("mem_used", "host", host): used,
+            ("disk_total", "path", "/"): 100,
+            ("disk_used", "path", "/"): 40,
+            ("disk_used", "path", "/data"): 99,
+        }
+        workloads.cloudwatch.put_metric_data(
+            Namespace="CWAgent",
+            MetricData=[
+                {
+                    "MetricName": metric,
+                    "Dimensions": [
+                        {"Name": "InstanceId", "Value": host},
+                        {"Name": name, "Value": value},
+                    ],
+                    "Value": number,
+                }
+                for (metric, name, value), number in values.items()
+            ],
+        )
+    held.advance(seconds=60)
+    view = front("GET", "/api/services/metrics", key=operator.key).json()
+    assert view["source"] == "cloudwatch"
+    assert (view["cpuPercent"], view["cpuCount"]) == (25.0, None)
+    assert view["loadAvg"] == [None, None, None]
+    assert (view["memTotalBytes"], view["memUsedBytes"], view["memFreeBytes"]) == (
+        8_000,
+        4_000,
+        4_000,
+    )
+    assert (view["memUsedPercent"], view["diskUsedPercent"]) == (50.0, 40.0)
+
+
+# ---- Many, and those that do not answer --------------------------------------------------------
+
+
+def test_two_hundred_services_are_listed_in_a_second(
+    front: Front,
+    stack: Tables,
+    operator: Holder,
+    runs: Workloads,
+    held: HeldClock,
+    logs: io.StringIO,
+) -> None:
+    """Thirty found, a hundred and seventy registered, of which some never answer."""
+    for number in range(20):
+        runs.function(f"fn-{number}")
+    for number in range(10):
+        runs.container(f"ecs-{number}")
+    with ExitStack() as servers:
+        well = servers.enter_context(receiving(WELL))
+        hanging = servers.enter_context(receiving(silent))
+        for number in range(170):
+            url = hanging.url if number % 17 == 0 else well.url
+            _plant(stack, operator.account_id, f"http-{number:03}", url, held.at)
+        expected = {
+            **{f"fn-{number}": "running" for number in range(20)},
+            **{f"ecs-{number}": "running" for number in range(10)},
+            **{
+                f"http-{number:03}": "degraded" if number % 17 == 0 else "running"
+                for number in range(170)
+            },
+        }
+        # Who had no fair chance is looked at again by the next request, all after half a minute.
+        for _ in range(24):
+            views = listed(front, operator)
+            assert set(views) == set(expected), "whoever does not answer, all are there"
+            statuses = {name: view["status"] for name, view in views.items()}
+            if statuses == expected and all(view["lastChecked"] for view in views.values()):
+                break
+            held.advance(seconds=4)
+        assert statuses == expected
+        asked = well.connections
+        assert listed(front, operator) == views
+        assert well.connections == asked
+    # It waits 0.8 s for checks; the rest is this machine's, on which others may work too.
+    took = _milliseconds(logs)
+    assert min(took) < 2_000, took
+
+
+def _milliseconds(logs: io.StringIO) -> list[float]:
+    """Read how long lists took, as the function itself measured it."""
+    lines = [json.loads(line) for line in logs.getvalue().splitlines()]
+    return [line["duration_ms"] for line in lines if line.get("route") == "/api/services/list"]
+
+
+def _plant(stack: Tables, account_id: str, name: str, url: str, at: int) -> None:
+    stack.main.insert(
+        {
+            "pk": f"SERVICE#{account_id}",
+            "sk": name,
+            "health_url": url,
+            "restart_url": "",
+            "log_group": "",
+            "created_at": at,
+        }
+    )
+
+
+def test_a_list_asks_once_in_half_a_minute(
+    front: Front, tenant: Holder, well: Receiver, held: HeldClock
+) -> None:
+    register(front, tenant, "billing", well.url)
+    first = listed(front, tenant)
+    asked = well.connections
+    held.advance(seconds=30)
+    assert listed(front, tenant) == first
+    assert well.connections == asked
+    held.advance(micros=1)
+    assert listed(front, tenant)["billing"]["lastChecked"] == held.text()
+    assert well.connections == asked + 1
+
+
+def test_while_another_request_checks_a_list_shows_what_is_known(
+    front: Front, stack: Tables, tenant: Holder, well: Receiver, held: HeldClock
+) -> None:
+    register(front, tenant, "billing", well.url)
+    first = listed(front, tenant)
+    held.advance(seconds=60)
+    stack.main.update(
+        {"pk": f"SERVICE#{tenant.account_id}#KEPT", "sk": "HEALTH"},
+        "SET holder = :other, leased_until = :until",
+        condition="attribute_exists(pk)",
+        names={},
+        values={":other": "another", ":until": held.at + 3_000_000},
+    )
+    asked = well.connections
+    assert listed(front, tenant) == first
+    assert well.connections == asked
+    held.advance(seconds=4)
+    assert listed(front, tenant)["billing"]["lastChecked"] == held.text()
+
+
+@pytest.mark.parametrize("code", ["ThrottlingException", "AccessDeniedException"])
+def test_a_control_plane_that_refuses_makes_no_list_fail(
+    front: Front, operator: Holder, runs: Workloads, held: HeldClock, code: str
+) -> None:
+    runs.function("orders")
+    runs.container("web")
+    before = listed(front, operator)
+    held.advance(seconds=60)
+    with ExitStack() as lines:
+        for client, service in ((wiring.lambdas(), "lambda"), (wiring.ecs(), "ecs")):
+            line: Wire = lines.enter_context(wire(client, service=service))
+            line.before = lambda *_: error(code)
+        assert listed(front, operator) == before, "as it was known"
+        one = checked(front, operator, "orders")
+        assert (one["status"], one["detail"]) == ("degraded", "AWS did not answer")
+        held.advance(seconds=301)
+        assert listed(front, operator)["orders"]["detail"] == "Not checked for 6 minutes"
+
+
+def test_while_nobody_can_search_the_last_search_stands(
+    front: Front, operator: Holder, stack: Tables, runs: Workloads, held: HeldClock
+) -> None:
+    runs.function("orders")
+    listed(front, operator)
+    held.advance(seconds=60)
+    with wire(wiring.tagging(), service="resource-groups-tagging-api") as line:
+        line.before = lambda *_: error("ThrottledException")
+        assert set(listed(front, operator)) == {"orders"}
+        for sk in ("FOUND", "HEALTH"):
+            stack.main.client.delete_item(
+                TableName=stack.main.name,
+                Key={"pk": {"S": f"SERVICE#{operator.account_id}#KEPT"}, "sk": {"S": sk}},
+            )
+        assert front("GET", "/api/services/list", key=operator.key).status == 503
+
+
+def test_nothing_secret_of_a_function_is_shown(
+    front: Front, operator: Holder, runs: Workloads, stack: Tables
+) -> None:
+    runs.function("orders", variables={"PASSWORD": "not-to-be-shown"})
+    answers = [front("GET", "/api/services/list", key=operator.key).text]
+    answers.append(json.dumps(checked(front, operator, "orders")))
+    everything = json.dumps(State(stack).main, default=repr) + "".join(answers)
+    assert "orders" in everything
+    assert "not-to-be-shown" not in everything

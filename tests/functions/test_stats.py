@@ -1,0 +1,138 @@
+"""The stream's second reader, with events as AWS and as the local engine send them."""
+
+from __future__ import annotations
+
+import copy
+import io
+import json
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+import support
+from faults import Wire, error
+from front import Front
+from gatehouse import clock
+from gatehouse.errors import Unavailable
+from gatehouse.stats import actions as stats
+from gatehouse.stats.model import Health
+from gatehouse.table import Tables
+from streams import Stream, signal
+
+ACCOUNT = "0190a3c4-7d52-7b1e-9c1e-000000000001"
+AT = 1_795_253_400 * clock.SECOND
+ENGINE_KEYS = {"Records"}
+
+
+@pytest.fixture
+def counter(front: Front, stack: Tables) -> ModuleType:
+    del stack
+    return front.function("stats")
+
+
+def call(counter: ModuleType, event: dict[str, Any]) -> Any:
+    return counter.handler(event, support.Context())
+
+
+def fresh(shard: str, account: str) -> dict[str, Any]:
+    """Read the event of AWS, as another shard's and another account's."""
+    text = json.dumps(support.event("stats")).replace(ACCOUNT, account)
+    return {**json.loads(text), "shardId": shard}
+
+
+def health(stack: Tables, account: str) -> Health:
+    return stats.health(stack.main, account, now=AT + clock.MINUTE)
+
+
+def test_a_batch_of_aws_is_counted_once(
+    counter: ModuleType, stack: Tables, logs: io.StringIO
+) -> None:
+    event = fresh("shard-once", "once")
+    assert call(counter, event) == {"state": {}}
+    assert call(counter, copy.deepcopy(event)) == {"state": {}}
+
+    found = health(stack, "once")
+    assert found.totals == {"pending": 0, "delivered": 1, "dead_letter": 0, "acked": 0}
+    assert found.volume == 1
+    lines = [json.loads(line) for line in logs.getvalue().splitlines()]
+    assert [(one["shard"], one["records"], one["transactions"]) for one in lines] == [
+        ("shard-once", 4, 1),
+        ("shard-once", 4, 0),
+    ]
+    assert "review the draft" not in logs.getvalue()
+
+
+def test_the_window_keeps_nothing_and_its_end_asks_nothing(
+    counter: ModuleType, stack: Tables, line: Wire
+) -> None:
+    del stack
+    line.clear()
+    last = {
+        **support.event("stats"),
+        "Records": [],
+        "state": {},
+        "isFinalInvokeForWindow": True,
+    }
+    assert call(counter, last) == {"state": {}}
+    assert line.calls == []
+
+
+def test_a_batch_of_the_local_engine_names_no_shard(
+    counter: ModuleType, stack: Tables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GATEHOUSE_STREAM_SHARDS", "one")
+    event = {"Records": fresh("", "engine")["Records"]}
+    assert set(event) == ENGINE_KEYS
+    for record in event["Records"]:  # as the engine writes it: milliseconds, and a running number
+        number = int(record["dynamodb"]["SequenceNumber"]) % 10**10
+        record["dynamodb"]["SequenceNumber"] = f"{AT // 1_000:020d}{number:010d}"
+    for batch in (event["Records"], event["Records"], event["Records"][1:]):
+        assert call(counter, {"Records": batch}) == {"state": {}}
+    assert health(stack, "engine").volume == 1
+    assert health(stack, "engine").totals["delivered"] == 1
+
+    label = event["Records"][0]["eventSourceARN"].rpartition("/")[2]
+    assert stack.main.get({"pk": "STATS#POSITION", "sk": label}) is not None
+
+
+def test_a_batch_that_names_no_shard_is_refused_where_there_are_many(
+    counter: ModuleType, stack: Tables
+) -> None:
+    """Counted under a common name, the shards would hide each other's records."""
+    with pytest.raises(KeyError):
+        call(counter, {"Records": fresh("", "refused")["Records"]})
+    assert health(stack, "refused").volume == 0
+
+
+def test_a_table_that_stays_away_fails_the_batch_which_comes_again(
+    counter: ModuleType, stack: Tables, line: Wire, sleeps: list[float]
+) -> None:
+    event = fresh("shard-away", "away")
+    line.before = lambda _, called: (
+        error("ThrottlingException") if called == "TransactWriteItems" else None
+    )
+    with pytest.raises(Unavailable):
+        call(counter, event)
+    line.clear()
+    call(counter, event)
+    assert health(stack, "away").volume == 1
+    assert sleeps
+
+
+def test_a_record_that_cannot_be_read_fails_its_half_alone(
+    counter: ModuleType, stack: Tables
+) -> None:
+    stream = Stream()
+    for number in range(4):
+        stream.put(signal("half", f"s{number}", at=AT))
+    del stream.records[3]["dynamodb"]["NewImage"]["created_at"]
+    event = {**support.event("stats"), "shardId": "shard-half", "Records": stream.records}
+    with pytest.raises(KeyError):
+        call(counter, event)
+    assert health(stack, "half").volume == 0
+    for batch in (stream.records[:2], stream.records[2:3]):  # what Lambda makes of it
+        call(counter, {**event, "Records": batch})
+    with pytest.raises(KeyError):
+        call(counter, {**event, "Records": stream.records[3:]})
+    assert health(stack, "half").volume == 3

@@ -1,0 +1,97 @@
+"""The sweeper: each minute, finishing what crashes left, or raising so that somebody is told."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+
+from faults import Wire, error
+from front import Front
+from gatehouse.errors import Unavailable
+from gatehouse.table import Tables
+from members import SWEEPER, boss, change, member, seen_with
+from standing import check_followed, check_standing
+from support import Context, event
+from visits import Visitor
+
+BATCH = 25
+SHARDS = 16
+
+pytestmark = pytest.mark.usefixtures("delivery_queue")
+
+
+def _half_done(stack: Tables, line: Wire, admin: Visitor) -> Visitor:
+    """Suspend somebody and stop before the first key follows."""
+    target = member(admin)
+    line.clear()
+    line.before = lambda *_: (
+        error("ThrottlingException") if "TransactWriteItems" in line.calls[:-1] else None
+    )
+    with pytest.raises(Unavailable):
+        change(admin, target, status="suspended")
+    line.clear()
+    assert seen_with(stack, target.minted, admin.now).principal.membership == "active"
+    return target
+
+
+def test_whatever_was_left_is_finished_batch_by_batch(
+    front: Front, stack: Tables, line: Wire, logs: io.StringIO
+) -> None:
+    sweeper = front.function("sweeper")
+    admin = boss(stack)
+    left = [_half_done(stack, line, admin) for _ in range(BATCH + 2)]
+    done = [sweeper.handler(event("sweeper"), Context())["memberships"] for _ in range(3)]
+    assert done == [BATCH, 2, 0]
+    state = check_standing(stack, now=admin.now)
+    check_followed(state, now=admin.now)
+    assert len(left) == BATCH + 2
+    lines = [json.loads(text) for text in logs.getvalue().splitlines()]
+    assert [line["memberships"] for line in lines if line["message"] == "swept"] == [BATCH, 2]
+
+
+def test_what_the_sweeper_cuts_is_on_record_as_the_sweepers(
+    front: Front, stack: Tables, line: Wire
+) -> None:
+    sweeper, admin = front.function("sweeper"), boss(stack)
+    target = member(admin)
+    line.clear()
+    line.before = lambda *_: (
+        error("ThrottlingException") if "TransactWriteItems" in line.calls[:-1] else None
+    )
+    with pytest.raises(Unavailable):
+        change(admin, target, scopes=("services:read",))
+    line.clear()
+    context = Context()
+    assert sweeper.handler({}, context)["memberships"] == 1
+    last = check_standing(stack, now=admin.now).events(admin.account_id)[-1]
+    assert (last["action"], last["actor"]) == ("api_key.update", SWEEPER.actor)
+    assert last["request_id"] == context.aws_request_id
+    assert last["after"]["scopes"] == ["services:read"]
+
+
+@pytest.mark.parametrize("operation", ["Query", "UpdateItem"])
+def test_while_the_table_is_away_it_raises_and_the_next_round_finishes(
+    front: Front, stack: Tables, line: Wire, operation: str
+) -> None:
+    sweeper, admin = front.function("sweeper"), boss(stack)
+    _half_done(stack, line, admin)
+    line.before = lambda _, called: error("ThrottlingException") if called == operation else None
+    with pytest.raises(Unavailable):
+        sweeper.handler({}, Context())
+    line.clear()
+    assert sweeper.handler({}, Context())["memberships"] == 1
+    check_followed(check_standing(stack, now=admin.now), now=admin.now)
+
+
+def test_an_idle_round_looks_once_into_each_place_and_logs_nothing(
+    front: Front, stack: Tables, line: Wire, logs: io.StringIO
+) -> None:
+    del stack
+    sweeper = front.function("sweeper")
+    line.clear()
+    assert not any(sweeper.handler({}, Context()).values())
+    # What is marked, twice, and both halves of the due index: no queue is asked.
+    assert line.calls == ["Query"] * (2 + 2 * SHARDS)
+    assert logs.getvalue() == ""

@@ -1,0 +1,260 @@
+"""Sign-In with Ethereum through the front door, with wallets that really sign."""
+
+from __future__ import annotations
+
+import io
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from eth_account import Account
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from siwe import ISO8601Datetime
+
+from front import Front
+from gatehouse import clock
+from gatehouse.table import Tables
+from held_clock import HeldClock
+from inspection import State
+from newcomers import signed
+from people import Holder, People
+from support import Answer
+
+pytestmark = pytest.mark.usefixtures("settings_key", "held")
+
+
+@pytest.fixture
+def admin(people: People) -> Holder:
+    return people.tenant()
+
+
+def at(seconds: float = 0) -> ISO8601Datetime:
+    moment = datetime.fromtimestamp(clock.now() / clock.SECOND + seconds, UTC)
+    return ISO8601Datetime.from_datetime(moment)
+
+
+def come_in(front: Front, admin: Holder, wallet: Any = None, **fields: Any) -> Answer:
+    body = {"name": "new", "type": "human", "long": True, **fields}
+    code = front("POST", "/invite/create", key=admin.key, body=body).json()["data"]["code"]
+    brought = signed(front, wallet) if wallet else {}
+    return front("POST", "/invite", body={"code": code, "name": "bo", "type": "human", **brought})
+
+
+def sign_in(front: Front, body: Any) -> Answer:
+    return front("POST", "/auth/siwe-login", body=body)
+
+
+def attach(front: Front, key: str, body: Any) -> Answer:
+    return front("POST", "/auth/attach-wallet", key=key, body=body)
+
+
+def check_refused(answer: Answer, why: str = "") -> None:
+    assert answer.status == 401, why
+    error = answer.json()["error"]
+    assert error["code"] == "AUTH_INVALID_SIGNATURE", why
+    assert (error["message"], error["details"]) == ("The signature does not hold", {}), why
+
+
+@pytest.mark.parametrize("shape", ["aws", "engine"])
+def test_a_wallet_comes_in_with_an_invite_and_signs_in_for_a_day(
+    front: Front, admin: Holder, held: HeldClock, shape: str
+) -> None:
+    front.shape = shape
+    wallet = Account.create()
+    came = come_in(front, admin, wallet, scopes=["services:*"]).json()["data"]
+    assert came["identity"]["wallet_address"] == wallet.address
+    first = sign_in(front, signed(front, wallet)).json()["data"]
+    front.shape = "aws"
+    assert first["identity"] == came["identity"]
+    assert first["expires_at"] == held.text(seconds=86_400)
+    me = front("GET", "/v1/whoami", key=first["api_key"]).json()["data"]
+    assert me["grants"]["scopes"] == ["services:*"]
+    second = sign_in(front, signed(front, wallet)).json()["data"]
+    assert front("GET", "/v1/whoami", key=first["api_key"]).status == 401
+    held.advance(seconds=86_400, micros=-1)
+    assert front("GET", "/v1/whoami", key=second["api_key"]).status == 200
+    held.advance(micros=1)
+    assert front("GET", "/v1/whoami", key=second["api_key"]).status == 401
+    assert front("GET", "/v1/whoami", key=came["api_key"]).status == 200
+
+
+def test_a_nonce_is_good_once_and_for_ten_minutes(
+    front: Front, admin: Holder, held: HeldClock
+) -> None:
+    wallet = Account.create()
+    come_in(front, admin, wallet)
+    used, late, last = (signed(front, wallet) for _ in range(3))
+    assert sign_in(front, used).status == 200
+    check_refused(sign_in(front, used))
+    held.advance(seconds=600, micros=-1)
+    assert sign_in(front, last).status == 200
+    held.advance(micros=1)
+    check_refused(sign_in(front, late))
+    front.renew("wallet")
+    check_refused(sign_in(front, used), "another environment knows it too")
+    assert sign_in(front, signed(front, wallet)).status == 200
+
+
+def test_every_bad_sign_in_is_the_same_refusal(front: Front, admin: Holder) -> None:
+    wallet, thief = Account.create(), Account.create()
+    come_in(front, admin, wallet)
+    good = signed(front, wallet)
+    message, signature = good["message"], good["signature"]
+    bad: dict[str, dict[str, str]] = {
+        "another's signature": good | {"signature": signed(front, thief)["signature"]},
+        "another's message": good | {"message": signed(front, thief)["message"]},
+        "unknown wallet": signed(front, thief),
+        "altered chain": good | {"message": message.replace("Chain ID: 1", "Chain ID: 5")},
+        "altered domain": good | {"message": message.replace("app.example", "app.exampl3")},
+        "altered address": good | {"message": message.replace(wallet.address, thief.address)},
+        "another domain": signed(front, wallet, domain="evil.example"),
+        "a domain that begins alike": signed(front, wallet, domain="app.example.evil"),
+        "a domain with a port": signed(front, wallet, domain="app.example:444"),
+        "another chain": signed(front, wallet, chain_id=5),
+        "expired": signed(front, wallet, expiration_time=at(-1)),
+        "expires now": signed(front, wallet, expiration_time=at()),
+        "not yet valid": signed(front, wallet, not_before=at(1)),
+        "issued ahead": signed(front, wallet, issued_at=at(61)),
+        "made-up nonce": signed(front, wallet, nonce="f" * 40),
+        "foreign nonce": signed(front, wallet, nonce="abcdefgh12345678"),
+        "no message": {"message": "hello", "signature": signature},
+        "no signature": good | {"signature": "0x"},
+        "short signature": good | {"signature": signature[:-2]},
+        "long signature": good | {"signature": signature + "00"},
+        "signature of text": good | {"signature": "signature"},
+        "zero signature": good | {"signature": "0x" + "00" * 65},
+        "huge message": good | {"message": message + "x" * 5_000},
+        "huge signature": good | {"signature": "0x" + "ab" * 5_000},
+        "trailing line": good | {"message": message + "\n"},
+        "lone null": good | {"message": "\x00"},
+    }
+    for why, body in bad.items():
+        check_refused(sign_in(front, body), why)
+    edges = {"expiration_time": at(1), "not_before": at(), "issued_at": at(60)}
+    assert sign_in(front, signed(front, wallet, **edges)).status == 200
+    assert sign_in(front, good).status == 200, "no refusal spent its nonce"
+
+
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=st.data())
+def test_whatever_is_altered_or_made_up_is_refused_and_never_an_error_of_ours(
+    front: Front, data: st.DataObject
+) -> None:
+    good = signed(front, Account.from_key("0x" + "11" * 32))
+    part = data.draw(st.sampled_from(["message", "signature"]))
+    text = good[part]
+    at_ = data.draw(st.integers(0, len(text)))
+    put = data.draw(st.text(st.characters(exclude_categories=["Cs"]), max_size=5))
+    cut = data.draw(st.integers(0, 60))
+    check_refused(sign_in(front, good | {part: (text[:at_] + put + text[at_ + cut :]) or "x"}))
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({}, "message"),
+        ({"message": "x"}, "signature"),
+        ({"message": 5, "signature": "x"}, "message"),
+        ({"message": "", "signature": "x"}, "message"),
+        ({"message": "x", "signature": ""}, "signature"),
+        ({"message": None, "signature": "x"}, "message"),
+    ],
+)
+def test_a_missing_part_is_named(front: Front, body: Any, field: str) -> None:
+    refused = sign_in(front, body)
+    assert (refused.status, refused.json()["error"]["details"]["field"]) == (400, field)
+
+
+def test_a_wallet_belongs_to_one_identity(front: Front, admin: Holder) -> None:
+    wallet = Account.create()
+    assert come_in(front, admin, wallet).status == 201
+    key = come_in(front, admin).json()["data"]["api_key"]
+    for answer in (
+        attach(front, key, signed(front, wallet)),
+        come_in(front, admin, wallet),
+    ):
+        assert (answer.status, answer.json()["error"]["code"]) == (409, "WALLET_ATTACHED")
+    other = Account.create()
+    attached = attach(front, key, signed(front, other))
+    assert attached.json()["data"]["identity"]["wallet_address"] == other.address
+    again = attach(front, key, signed(front, Account.create()))
+    assert (again.status, again.json()["error"]["code"]) == (409, "WALLET_ATTACHED")
+    assert attach(front, "", signed(front, wallet)).status == 401
+
+
+def test_a_narrow_or_expiring_key_attaches_nothing_and_no_wallet_gains_by_signing_in(
+    front: Front, admin: Holder, held: HeldClock
+) -> None:
+    came = come_in(front, admin).json()["data"]
+    identity = came["identity"]["id"]
+    for fields in ({"scopes": ["services:read"]}, {"expires_at": held.text(seconds=60)}):
+        body = {"owner": identity, **fields}
+        made = front("POST", "/admin/api-keys", key=admin.key, body=body).json()["data"]
+        refused = attach(front, made["api_key"], signed(front, Account.create()))
+        error = refused.json()["error"]
+        assert (refused.status, error["code"]) == (403, "GRANTS_EXCEEDED")
+        assert set(error["details"]) == set(fields)
+    wallet = Account.create()
+    assert attach(front, came["api_key"], signed(front, wallet)).status == 200
+    path = f"/admin/identities/{identity}"
+    front("PATCH", path, key=admin.key, body={"scopes": ["services:read"]})
+    key = sign_in(front, signed(front, wallet)).json()["data"]["api_key"]
+    me = front("GET", "/v1/whoami", key=key).json()["data"]
+    assert me["grants"]["scopes"] == ["services:read"]
+    front("PATCH", path, key=admin.key, body={"status": "suspended"})
+    check_refused(sign_in(front, signed(front, wallet)))
+    assert front("GET", "/v1/whoami", key=key).status == 401
+
+
+def test_where_a_wallet_is_required_nobody_comes_in_without_one(
+    front: Front, admin: Holder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GATEHOUSE_REQUIRE_WALLET", "true")
+    refused = come_in(front, admin)
+    error = refused.json()["error"]
+    assert (refused.status, error["code"]) == (400, "VALIDATION_FIELD_REQUIRED")
+    assert error["details"] == {"field": "message"}
+    assert come_in(front, admin, Account.create()).status == 201
+
+
+def test_where_no_domain_is_named_nobody_signs_in_with_a_wallet(
+    front: Front, admin: Holder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wallet = Account.create()
+    come_in(front, admin, wallet)
+    monkeypatch.setenv("GATEHOUSE_WALLET_DOMAINS", "")
+    check_refused(sign_in(front, signed(front, wallet)))
+
+
+def test_an_invite_with_a_bad_signature_is_not_used_up(front: Front, admin: Holder) -> None:
+    body = {"name": "new", "type": "human", "long": True}
+    code = front("POST", "/invite/create", key=admin.key, body=body).json()["data"]["code"]
+    wallet = Account.create()
+    wrong = signed(front, wallet) | {"signature": "0x" + "00" * 65}
+    mine = {"code": code, "name": "bo", "type": "human"}
+    check_refused(front("POST", "/invite", body=mine | wrong))
+    half = front("POST", "/invite", body=mine | {"message": wrong["message"]})
+    assert half.status == 400, "one half alone is an oversight, not a wish to come without"
+    assert front("POST", "/invite", body=mine | signed(front, wallet)).status == 201
+
+
+def test_nothing_secret_of_a_sign_in_is_written_or_logged(
+    front: Front, admin: Holder, stack: Tables, logs: io.StringIO
+) -> None:
+    wallet = Account.create()
+    come_in(front, admin, wallet)
+    body = signed(front, wallet)
+    key = sign_in(front, body).json()["data"]["api_key"]
+    spent = sign_in(front, body)
+    state = State(stack)
+    written = json.dumps(state.main, default=repr) + logs.getvalue() + spent.text
+    assert wallet.address in written, "the search reads what is stored"
+    hexes = key.partition("_")[2]
+    marks = [hexes[start : start + 12] for start in range(0, 60, 3)]
+    marks += [body["signature"][2:], body["signature"][2:40], wallet.key.hex(), "wants you to sign"]
+    assert [mark for mark in marks if mark in written] == []
+    assert body["message"].split("Nonce: ")[1][:40] not in logs.getvalue()

@@ -1,0 +1,102 @@
+"""Drives signals to webhooks through every function on the way, for the test of permissions."""
+
+from __future__ import annotations
+
+import time
+
+import support
+from e2e.receivers import Answer, Receiver
+from front import Front
+from gatehouse.table import Table
+from held_clock import HeldClock
+from queued import drain
+
+
+def drive(front: Front, table: Table, key: str, *, queue: str, held: HeldClock) -> None:
+    """Deliver, fail, give up, park, wake, replay, recover, lose and sweep."""
+    with Receiver() as receiver:
+        receiver.on("/dead", Answer(500))
+        receiver.on("/gone", Answer(410))
+        hooks = {
+            name: _webhook(front, key, receiver.url(f"/{name}")) for name in ("ok", "dead", "gone")
+        }
+        _fan_out(front, table, _emit(front, key))
+        _work(front, queue)
+        receiver.wait_for(2, path="/dead")
+        for hook in hooks.values():
+            _use_deliveries(front, key, hook)
+        assert front("POST", f"/admin/webhooks/{hooks['ok']}/test", key=key).status == 202
+        _pause_and_resume(front, table, key, hooks["ok"], queue=queue, held=held)
+        since = {"since": "2020-01-01T00:00:00Z"}
+        path = f"/admin/webhooks/{hooks['dead']}/recover"
+        recovered = front("POST", path, key=key, body=since).json()
+        assert recovered["data"]["count"] > 0, recovered
+        _work(front, queue)
+        _lose_and_sweep(front, key, held)
+        _work(front, queue)
+        assert front("DELETE", f"/admin/webhooks/{hooks['gone']}", key=key).status == 200
+        _work(front, queue)
+
+
+def _webhook(front: Front, key: str, url: str) -> str:
+    made = front("POST", "/admin/webhooks", key=key, body={"url": url, "retry_schedule": [1]})
+    assert made.status == 201, made.text
+    return str(made.json()["data"]["id"])
+
+
+def _emit(front: Front, key: str) -> str:
+    made = front("POST", "/emit", key=key, body={"signal_type": "alert", "content": "hot"})
+    assert made.status == 201, made.text
+    return str(made.json()["data"]["id"]).removeprefix("signal:")
+
+
+def _fan_out(front: Front, table: Table, signal_id: str) -> None:
+    """Hand the stream's record of a signal to its reader."""
+    found = table.client.scan(TableName=table.name)["Items"]
+    [item] = [one for one in found if one["sk"]["S"] == signal_id]
+    event = support.event("fanout")
+    event["Records"][0]["dynamodb"]["NewImage"] = item
+    done = front.function("fanout").handler(event, support.Context())
+    assert done == {"batchItemFailures": []}
+
+
+def _work(front: Front, queue: str) -> None:
+    """Work until nothing has come for longer than a retry is held back."""
+    ends_at = time.monotonic() + 1.5
+    while time.monotonic() < ends_at:
+        event = drain(queue)
+        if event["Records"]:
+            done = front.function("delivery").handler(event, support.Context())
+            assert done == {"batchItemFailures": []}
+            ends_at = time.monotonic() + 1.5
+
+
+def _use_deliveries(front: Front, key: str, hook: str) -> None:
+    listed = front("GET", f"/admin/webhooks/{hook}/deliveries", key=key).json()["data"]
+    path = f"/admin/webhooks/deliveries/{listed[0]['id']}"
+    assert front("GET", path, key=key).status == 200
+    once = {"Idempotency-Key": hook}
+    assert front("POST", f"{path}/replay", key=key, headers=once).status in {202, 409}
+
+
+def _pause_and_resume(
+    front: Front, table: Table, key: str, hook: str, *, queue: str, held: HeldClock
+) -> None:
+    path = f"/admin/webhooks/{hook}"
+    assert front("PATCH", path, key=key, body={"active": False}).status == 200
+    _fan_out(front, table, _emit(front, key))
+    _work(front, queue)
+    assert front("PATCH", path, key=key, body={"active": True}).status == 200
+    _work(front, queue)
+    front.function("sweeper").handler({}, support.Context())
+    held.advance(seconds=180)
+
+
+def _lose_and_sweep(front: Front, key: str, held: HeldClock) -> None:
+    """Emit what the stream loses, then lose the message of its delivery."""
+    _emit(front, key)
+    held.advance(seconds=180)
+    sweeper = front.function("sweeper").handler
+    assert sweeper({}, support.Context())["signals"] >= 1
+    held.advance(seconds=180)
+    sweeper({}, support.Context())

@@ -1,0 +1,101 @@
+"""The examples in docs/ do what they say."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from gatehouse import clock
+from gatehouse.audit import rules as chain
+from gatehouse.audit.model import Change, Head, Origin
+from gatehouse.peers import rules as proofs
+from gatehouse.seeding import document
+from gatehouse.seeding import rules as seeding
+from gatehouse.services import rules as services
+from gatehouse.signals import rules as signals
+from gatehouse.signals.model import Wish
+from gatehouse.webhooks import signing
+
+DOCS = Path(__file__).parents[2] / "docs"
+NOW = 1_790_000_000_000_000
+
+
+def blocks(page: str, language: str) -> list[str]:
+    """Read a page's code blocks of one language."""
+    text = (DOCS / page).read_text()
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
+def test_the_proof_that_the_page_shows_holds() -> None:
+    (code,) = blocks("federation.md", "python")
+    namespace: dict[str, Any] = {}
+    exec(compile(code, "docs/federation.md", "exec"), namespace)  # noqa: S102 - our own page
+    body = b'{"signal_type": "task"}'
+
+    proof = proofs.read_proof(namespace["proof"]("the secret", body))
+    assert proof is not None
+    now = proof.timestamp * 1_000
+    assert proofs.holds(proof, "the secret", method="POST", body=body, now=now)
+    assert not proofs.holds(proof, "another", method="POST", body=body, now=now)
+
+
+def test_a_hook_that_verifies_as_the_page_does_believes_ours_and_nobody_else_s() -> None:
+    (code,) = blocks("services.md", "python")
+    namespace: dict[str, Any] = {}
+    exec(compile(code, "docs/services.md", "exec"), namespace)  # noqa: S102 - our own page
+    genuine = namespace["genuine"]
+    secret, other = (services.secret_text(bytes([start]) * 32) for start in (1, 2))
+    body, now = b'{"type": "service.restart"}', clock.now() // clock.SECOND
+
+    def headers(timestamp: int) -> dict[str, str]:
+        return signing.standard([secret], message_id="restart:1", timestamp=timestamp, body=body)
+
+    assert genuine(secret, headers(now), body)
+    assert not genuine(other, headers(now), body)
+    assert not genuine(secret, headers(now), body + b" ")
+    assert not genuine(secret, headers(now) | {"webhook-id": "restart:2"}, body)
+    assert not genuine(secret, headers(now - 301), body)
+
+
+def test_the_bootstrap_file_that_the_page_shows_is_one() -> None:
+    (text,) = blocks("bootstrap.md", "yaml")
+    seed = seeding.parse(document.read(text))
+
+    assert [identity.name for identity in seed.identities] == ["deploy bot"]
+    assert {name.kind for name in seed.names} == {"role", "ring"}
+    assert [invite.max_uses for invite in seed.invites] == [1]
+    assert [webhook.secret_env for webhook in seed.webhooks] == ["ON_CALL_SECRET"]
+
+
+def test_an_event_is_hashed_as_the_page_says() -> None:
+    event, _ = chain.link(Head(), Change("a.b", "c:d"), origin=Origin("x", "r"), now=NOW)
+    body = {name: value for name, value in event.items() if name != "hash"}
+    text = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+
+    assert event["hash"] == hashlib.sha256(text.encode()).hexdigest()
+    assert (event["seq"], event["prev_hash"]) == (1, "0" * 64)
+
+
+def test_a_signal_is_shown_as_the_page_shows_it() -> None:
+    (text,) = blocks("signals.md", "json")
+    shown = json.loads(text)
+    made = signals.made(
+        Wish(**{field.name: shown[field.name] for field in fields(Wish)}),
+        signal_id=shown["id"].removeprefix("signal:"),
+        account_id="account",
+        from_identity=shown["from_identity"],
+        now=clock.parse(shown["created_at"]),
+        expires_at=NOW,
+    )
+
+    assert list(signals.view(made, NOW).items()) == list(shown.items())
+
+
+def test_every_json_example_is_json() -> None:
+    for page in DOCS.glob("*.md"):
+        for text in blocks(page.name, "json"):
+            json.loads(text)

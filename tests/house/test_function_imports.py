@@ -1,0 +1,147 @@
+"""What each function loads, as names: a budget of milliseconds is first one of modules.
+
+A function that loads something new, or no longer loads something, is a change of this list.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import re
+import subprocess
+import sys
+import sysconfig
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from house.sources import FUNCTIONS, PACKAGE, ROOT
+
+BOTOCORE = {"botocore", "dateutil", "jmespath", "six", "urllib3"}
+POWERTOOLS = {"aws_lambda_powertools", "typing_extensions"}
+FASTAPI = {
+    *("fastapi", "starlette", "anyio", "mangum", "opentelemetry"),
+    *("pydantic", "pydantic_core", "annotated_types", "annotated_doc", "typing_inspection"),
+}
+API = BOTOCORE | POWERTOOLS | FASTAPI
+
+VAULT = {"cryptography", "_cffi_backend"}
+# Sign-In with Ethereum, in the one function that does it.
+SIWE = {
+    *("Crypto", "abnf", "bitarray", "cffi", "ckzg", "cytoolz", "ens", "hexbytes", "parsimonious"),
+    *("eth_abi", "eth_account", "eth_hash", "eth_keyfile", "eth_keys", "eth_rlp", "eth_typing"),
+    *("eth_utils", "pycparser", "regex", "rlp", "siwe", "toolz", "web3", "websockets"),
+    *("aiohappyeyeballs", "aiohttp", "aiosignal", "attr", "frozenlist", "multidict", "propcache"),
+    *("certifi", "charset_normalizer", "idna", "requests", "yarl"),
+}
+
+LOADED = {
+    "accounts": API,
+    "admin": API,
+    "authorizer": BOTOCORE | POWERTOOLS,
+    "bootstrap": BOTOCORE | POWERTOOLS | VAULT | {"yaml"},
+    "deliveries": API | VAULT,
+    "delivery": BOTOCORE | POWERTOOLS | VAULT,
+    "fanout": BOTOCORE | POWERTOOLS | VAULT,
+    "federation": API | VAULT,
+    "keys": API,
+    "metrics": API,
+    "people": API,
+    "public": API,
+    "services": API | VAULT,
+    "signals": API,
+    "stats": BOTOCORE | POWERTOOLS,
+    "sweeper": BOTOCORE | POWERTOOLS | VAULT,
+    "rewrap": BOTOCORE | POWERTOOLS | VAULT,
+    "secrets": API | VAULT,
+    "verify": API,
+    "wallet": API | VAULT | SIWE,
+    "webhooks": API | VAULT,
+}
+# On every request's path: each of our own modules here costs every cold start of the API.
+AUTHORIZERS_OWN = {
+    *(
+        "attributes",
+        "clock",
+        "dynamodb",
+        "errors",
+        "grants",
+        "observe",
+        "principal",
+        "settings",
+        "table",
+    ),
+    "wiring",
+    *("credentials", "credentials.actions", "credentials.model", "credentials.rules"),
+    "credentials.store",
+}
+
+
+@cache
+def _packages(*, wallet: bool) -> tuple[set[str], set[str]]:
+    """Name the top-level packages that the layer's lock brings, and what else is installed."""
+    locks = ("deps", "wallet") if wallet else ("deps",)
+    lock = "\n".join((ROOT / "layers" / one / "requirements.lock").read_text() for one in locks)
+    locked = {_plain(name) for name in re.findall(r"^([A-Za-z0-9_.-]+)==", lock, re.MULTILINE)}
+    owners = importlib.metadata.packages_distributions()
+    layer = {top for top, dists in owners.items() if locked & {_plain(dist) for dist in dists}}
+    return layer, owners.keys() - layer - {"gatehouse"}
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+@cache
+def _loaded(function: str) -> dict[str, Any]:
+    environment = {
+        "PATH": os.defpath,
+        # Without `site` no .pth file of this environment brings in anything by itself.
+        "PYTHONPATH": os.pathsep.join([str(PACKAGE.parent), sysconfig.get_path("purelib")]),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "GATEHOUSE_KEYS_TABLE": "keys",
+        "GATEHOUSE_MAIN_TABLE": "main",
+        "GATEHOUSE_DELIVERY_QUEUE": "queue",
+    }
+    script = Path(__file__).with_name("loads.py")
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-S",
+            script,
+            FUNCTIONS / function,
+            *map(",".join, _packages(wallet=function == "wallet")),
+        ],
+        env=environment,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def test_the_list_names_every_function() -> None:
+    assert set(LOADED) == {path.name for path in FUNCTIONS.iterdir() if path.is_dir()}
+
+
+@pytest.mark.parametrize("function", LOADED)
+def test_a_function_loads_what_is_listed(function: str) -> None:
+    assert set(_loaded(function)["packages"]) == LOADED[function]
+
+
+def test_the_authorizer_loads_no_web_framework() -> None:
+    loaded = set(_loaded("authorizer")["packages"])
+
+    assert not loaded & {"fastapi", "starlette", "mangum", "pydantic", "boto3", "cryptography"}
+
+
+def test_the_authorizer_loads_of_ours_what_it_needs() -> None:
+    ours = {name.removeprefix("gatehouse.") for name in _loaded("authorizer")["ours"]}
+
+    assert ours == AUTHORIZERS_OWN

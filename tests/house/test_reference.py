@@ -1,0 +1,54 @@
+"""The reference says what the code does: the OpenAPI document, the codes, the page."""
+
+import html
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from gatehouse import errors, reference
+
+ROOT = Path(__file__).parents[2]
+SOURCES = [*(ROOT / "layers/gatehouse/python").rglob("*.py"), *(ROOT / "functions").rglob("*.py")]
+
+
+def test_the_committed_openapi_document_is_what_the_handlers_say() -> None:
+    checked = subprocess.run(
+        [sys.executable, str(ROOT / "tests/openapi_document.py")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert checked.returncode == 0, checked.stderr
+
+
+def test_the_documents_copy_in_docs_is_the_served_one() -> None:
+    assert (ROOT / "docs/openapi.json").read_text() == reference.document()
+
+
+def test_every_code_is_explained_in_the_code_the_page_and_the_docs() -> None:
+    used = {
+        code
+        for source in SOURCES
+        for code in re.findall(r"\bcode(?:: str)? ?= ?\"([A-Z_]+)\"", source.read_text())
+    }
+    page, docs = reference.page(), (ROOT / "docs/errors.md").read_text()
+
+    assert used <= set(errors.CODES)
+    unused = set(errors.CODES) - used
+    assert not unused
+    for code in errors.CODES:
+        assert f'id="{code}"' in page
+        assert f"`{code}`" in docs
+
+
+def test_every_route_is_on_the_page_with_what_it_needs() -> None:
+    page = html.unescape(reference.page())
+
+    for path, methods in json.loads(reference.document())["paths"].items():
+        assert path in page
+        for operation in methods.values():
+            assert operation["x-needs"]
+            assert operation["summary"] in page

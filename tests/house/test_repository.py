@@ -1,0 +1,175 @@
+"""What lies in the repository: no secrets, no machine's paths, no download addresses, true docs."""
+
+from __future__ import annotations
+
+import ast
+import re
+import runpy
+import shlex
+import tomllib
+from pathlib import Path
+
+import click
+import pytest
+
+from gatehouse import reference
+from gatehouse_cli.main import cli
+from house import sources
+from house.sources import ROOT
+from house.test_layout import tracked
+
+FILES = [path for path in tracked() if path.suffix not in {".png", ".ico", ".woff2"}]
+DOCS = tracked("*.md")
+
+# Brackets keep these patterns from finding themselves.
+FORBIDDEN = {
+    "an AWS access key": r"\b(AKIA|ASIA)[0-9A-Z]{16}\b",
+    "a private key": r"-----BEGIN [A-Z ]*PRIVATE[ ]KEY-----",
+    "a key of Gatehouse": r"\b(hb|hk|chorus)_[0-9a-f]{72}\b",
+    "a token of a code host": r"\b(gh[pousr]_[A-Za-z0-9]{36}|glpat-[A-Za-z0-9_-]{20})",
+    "a webhook secret": r"\bwhsec_[A-Za-z0-9+/]{24}",
+    "a home folder": r"(?<![\w.$}])/(home|Users)/[a-z]|(?<![\w.])/ro[o]t/|[A-Z]:\\\\Users",
+    "this machine's folders": r"(?<![\w./])/(work|workspace|mnt|srv)/[a-z]",
+    "a package index": (
+        r"pypi[.]org|pythonhosted[.]org|npmjs[.](org|com)|crates[.]io|rubygems[.]org"
+        r"|--(extra-)?index-u[r]l|simple[/]index"
+    ),
+    "an image registry": r"docker[.]io|ghcr[.]io|quay[.]io|public[.]ecr",
+}
+
+
+@pytest.mark.parametrize("what", FORBIDDEN)
+def test_no_file_holds(what: str) -> None:
+    pattern = re.compile(FORBIDDEN[what])
+    found = []
+    for path in FILES:
+        try:
+            text = path.read_text()
+        except UnicodeDecodeError:
+            continue
+        found += [
+            f"{path.relative_to(ROOT)}:{number}"
+            for number, line in enumerate(text.splitlines(), 1)
+            if pattern.search(line)
+        ]
+
+    assert found == []
+
+
+def test_every_pinned_package_has_its_hashes() -> None:
+    for lock in tracked("*.lock"):
+        requirements = re.split(r"\n(?=[A-Za-z0-9])", lock.read_text().strip())
+
+        assert requirements, lock
+        bare = [one for one in requirements if "==" not in one or "--hash=sha256:" not in one]
+        assert bare == [], lock
+
+
+def test_the_version_is_one() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+    assert project["version"] == reference.VERSION
+
+
+def test_the_changelog_knows_the_version() -> None:
+    text = (ROOT / "CHANGELOG.md").read_text()
+
+    assert re.search(rf"^## .*({re.escape(reference.VERSION)}|Unreleased)", text, re.MULTILINE)
+
+
+def test_the_layer_keeps_botocore_s_data_of_what_we_call_and_of_nothing_else() -> None:
+    kept = runpy.run_path(str(ROOT / "layers" / "deps" / "trim.py"))["SERVICES"]
+    called = {
+        node.args[0].value
+        for module in sources.everything()
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr == "create_client"
+        and isinstance(node.args[0], ast.Constant)
+    }
+
+    assert kept == called
+
+
+# ---- Documents ---------------------------------------------------------------------------------
+
+
+def targets() -> set[str]:
+    """Name what the Makefile makes."""
+    return set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+def commands(document: Path) -> list[str]:
+    """Find what a document tells to type: lines of shell blocks, and code within a line."""
+    text = document.read_text()
+    blocks = re.findall(r"^```(?:sh|bash|console|shell)\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    lines = [line.strip() for block in blocks for line in block.splitlines()]
+    prose = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+    return lines + re.findall(r"`([^`\n]+)`", prose)
+
+
+def words(command: str) -> list[str]:
+    """Split a command, its comment left out."""
+    try:
+        return shlex.split(command, comments=True)
+    except ValueError:
+        return []
+
+
+@pytest.mark.parametrize("document", DOCS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_documents_name_only_targets_that_there_are(document: Path) -> None:
+    asked = {
+        word
+        for command in commands(document)
+        for word in words(command)[1:]
+        if words(command)[0] == "make" and re.fullmatch(r"[a-z][a-z-]*", word)
+    }
+
+    assert asked - targets() == set()
+
+
+@pytest.mark.parametrize("document", DOCS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_documents_name_only_commands_that_there_are(document: Path) -> None:
+    for command in commands(document):
+        first, *rest = words(command) or [""]
+        if Path(first).name == "gatehouse":
+            check(cli, rest, command)
+
+
+def check(entry: click.Command, rest: list[str], command: str) -> None:
+    """Follow a command line through the groups; each name and option must exist."""
+    known = {"--help", "-h", "--version"}
+    for word in rest:
+        if isinstance(entry, click.Group) and not word.startswith("-"):
+            assert word in entry.commands, command
+            entry = entry.commands[word]
+        elif word.startswith("-"):
+            known |= {option for parameter in entry.params for option in parameter.opts}
+            assert word.partition("=")[0] in known, command
+
+
+LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]+)(?:#[^)]*)?\)")
+
+
+@pytest.mark.parametrize("document", DOCS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_within_the_repository_lead_somewhere(document: Path) -> None:
+    inner = [link for link in LINK.findall(document.read_text()) if "://" not in link]
+    inner = [link for link in inner if not link.startswith("mailto:")]
+
+    assert [link for link in inner if not (document.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("name", ["README", "CHANGELOG", "CONTRIBUTING", "SECURITY"])
+def test_a_reader_finds_the_usual_pages(name: str) -> None:
+    assert (ROOT / f"{name}.md").read_text().startswith("# ")
+
+
+def test_every_decision_says_why_and_how_to_undo_it() -> None:
+    for page in (ROOT / "docs" / "decisions").glob("[0-9]*.md"):
+        text = page.read_text()
+
+        assert re.match(rf"# {page.name[:4]} \S", text), page
+        assert [
+            part for part in ("Context", "Choice", "Alternatives", "Undo") if part not in text
+        ] == []

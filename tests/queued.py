@@ -1,0 +1,32 @@
+"""What lies in a real queue, as Lambda hands it to a worker."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import boto3
+
+
+def drain(url: str) -> dict[str, Any]:
+    """Take what is visible in a queue, up to ten messages, as the event of a batch."""
+    client = boto3.client("sqs")
+    answer = client.receive_message(
+        QueueUrl=url, MaxNumberOfMessages=10, MessageSystemAttributeNames=["All"]
+    )
+    records = []
+    for message in answer.get("Messages", []):
+        client.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+        records.append(
+            {
+                "messageId": message["MessageId"],
+                "receiptHandle": message["ReceiptHandle"],
+                "body": message["Body"],
+                "attributes": message["Attributes"],
+                "messageAttributes": {},
+                "md5OfBody": message["MD5OfBody"],
+                "eventSource": "aws:sqs",
+                "eventSourceARN": "arn:aws:sqs:us-east-1:123456789012:deliveries",
+                "awsRegion": "us-east-1",
+            }
+        )
+    return {"Records": records}

@@ -1,0 +1,198 @@
+"""Judging a key: calls counted, hints that never decide, and the limit under many environments."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from faults import Wire, error, first, wire
+from gatehouse.clock import MINUTE, SECOND
+from gatehouse.credentials import actions as credentials
+from gatehouse.credentials.actions import UNLIMITED, Memory
+from gatehouse.credentials.model import Code
+from gatehouse.errors import Unavailable
+from gatehouse.keys import actions as keys
+from gatehouse.table import Tables
+from visits import Visitor, visitor, wish
+
+
+@pytest.fixture
+def who(tables: Tables) -> Visitor:
+    return visitor(tables)
+
+
+def _unlimited(who: Visitor) -> str:
+    """Make a key without a limit, as only a caller without one can."""
+    free = who.unlimited()
+    return keys.create(who.tables, free.call(), wish(rate_limit=None)).secret
+
+
+def test_a_malformed_key_costs_no_call(who: Visitor, room_line: Wire) -> None:
+    for key in ("", "hk_", "hk_" + "0" * 72, "x" * 10_000, who.minted.secret.upper()):
+        assert who.admit(key).code is Code.NOT_FOUND
+        assert credentials.look_up(who.tables.keys, key) is None
+    assert room_line.calls == []
+
+
+def test_an_unknown_key_costs_one(who: Visitor, room_line: Wire) -> None:
+    fresh = credentials.mint("hk")
+    assert who.admit(fresh.text).code is Code.NOT_FOUND
+    assert room_line.calls == ["UpdateItem"]
+
+
+def test_a_limited_key_costs_one_call_warm_or_drained(who: Visitor, room_line: Wire) -> None:
+    memory = Memory()
+    who.now += MINUTE
+    for step in (0, 1, SECOND, MINUTE, 2 * MINUTE):
+        who.now += step
+        room_line.clear()
+        assert who.admit(who.minted.secret, memory).code is Code.VALID
+        assert room_line.calls == ["UpdateItem"]
+
+
+def test_a_key_without_a_limit_costs_one_read_and_its_use_is_noted_once_a_minute(
+    who: Visitor, room_line: Wire
+) -> None:
+    key, memory = _unlimited(who), Memory()
+    room_line.clear()
+    assert who.admit(key, memory).code is Code.VALID
+    assert room_line.calls == ["UpdateItem", "UpdateItem"], "a cold one: the limit's, then the use"
+    for step, calls in (
+        (0, ["GetItem"]),
+        (MINUTE - 1, ["GetItem"]),
+        (1, ["GetItem", "UpdateItem"]),
+        (1, ["GetItem"]),
+    ):
+        who.now += step
+        room_line.clear()
+        verdict = who.admit(key, memory)
+        assert (verdict.code, verdict.limit_state) == (Code.VALID, None)
+        assert room_line.calls == calls
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["ConditionalCheckFailedException", "TransactionConflictException", "ThrottlingException"],
+)
+def test_a_use_that_cannot_be_noted_is_no_reason_to_refuse(
+    who: Visitor, room_line: Wire, code: str
+) -> None:
+    key, memory = _unlimited(who), Memory()
+    who.admit(key, memory)
+    who.now += MINUTE
+    room_line.before = first(1, lambda: error(code), "UpdateItem")
+    assert who.admit(key, memory).code is Code.VALID
+
+
+def test_hints_gone_wrong_cost_a_second_call_and_never_a_wrong_verdict(
+    who: Visitor, room_line: Wire
+) -> None:
+    free = who.unlimited()
+    minted = keys.create(who.tables, free.call(), wish(rate_limit=60))
+    memory = Memory()
+    who.admit(minted.secret, memory)
+    for limit in (None, 2, None, 60_000, 1):
+        keys.patch(who.tables, free.call(), minted.key.id, {"rate_limit": limit})
+        who.now += 5 * MINUTE
+        free.now = who.now
+        room_line.clear()
+        verdict = who.admit(minted.secret, memory)
+        assert verdict.code is Code.VALID
+        assert (verdict.limit_state is None) == (limit is None)
+        assert len(room_line.calls) <= 2
+
+
+def test_four_conflicts_are_outlasted_and_a_fifth_is_unavailable(
+    who: Visitor, room_line: Wire, sleeps: list[float]
+) -> None:
+    conflict = lambda: error("TransactionConflictException")  # noqa: E731
+    room_line.before = first(4, conflict)
+    assert who.admit(who.minted.secret).code is Code.VALID
+    assert len(sleeps) == 4
+    assert sum(sleeps) <= 0.060
+    room_line.before = first(5, conflict)
+    with pytest.raises(Unavailable):
+        who.admit(who.minted.secret)
+
+
+def test_a_memory_is_bounded_and_forgets_what_it_noted_longest_ago(who: Visitor) -> None:
+    verdict = who.admit(who.minted.secret)
+    memory = Memory(most=3)
+    for number in range(10):
+        memory.note(replace(verdict.credential, digest=str(number)))
+        memory.note(replace(verdict.credential, digest="kept"))
+    known = [digest for digest in (*map(str, range(10)), "kept") if memory.recall(digest)]
+    assert known == ["8", "9", "kept"]
+    memory.note(replace(verdict.credential, digest="free", rate_limit=None))
+    assert memory.recall("free") == UNLIMITED
+    memory.note(replace(verdict.credential, digest="new", tat=None))
+    assert memory.recall("new") is None
+
+
+def test_the_memory_of_an_environment_holds_ten_thousand_keys() -> None:
+    assert Memory()._most == 10_000  # noqa: SLF001 - a published bound
+
+
+steps = st.lists(
+    st.tuples(
+        st.integers(0, 3),
+        st.sampled_from([0, 1, 999_999, SECOND, 10 * SECOND, 30 * SECOND, MINUTE, 3 * MINUTE]),
+    ),
+    min_size=1,
+    max_size=40,
+)
+
+
+@settings(
+    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(limit=st.sampled_from([1, 2, 3, 6, 60]), steps=steps)
+def test_any_interleaving_of_environments_is_exact_in_at_most_two_calls(
+    tables: Tables, limit: int, steps: list[tuple[int, int]]
+) -> None:
+    """Against the rule itself: in any window of t at most limit + t * limit / 60 s pass, and a
+    request that the rule leaves room for is admitted.
+    """
+    who = visitor(tables)
+    key = keys.create(tables, who.call(), wish(rate_limit=limit)).secret
+    memories = [Memory() for _ in range(4)]
+    interval = -(-MINUTE // limit)
+    tat = 0
+    with wire(tables.keys.client) as line:
+        for environment, step in steps:
+            who.now += step
+            line.clear()
+            verdict = who.admit(key, memories[environment])
+            assert len(line.calls) <= 2
+            ahead = max(tat, who.now) + interval - who.now
+            if ahead > limit * interval:
+                assert verdict.code is Code.RATE_LIMITED
+                wait = ahead - limit * interval
+                assert verdict.limit_state.retry_after == -(-wait // SECOND)
+            else:
+                assert verdict.code is Code.VALID
+                tat = who.now + ahead
+                assert verdict.limit_state.remaining == limit - -(-ahead // interval)
+
+
+@pytest.mark.parametrize("old", [1, 2, 60, 60_000])
+@pytest.mark.parametrize("new", [1, 2, 60, 60_000])
+def test_a_changed_limit_is_exact_from_where_the_key_stands(
+    who: Visitor, old: int, new: int
+) -> None:
+    free = who.unlimited()
+    minted = keys.create(who.tables, free.call(), wish(rate_limit=old))
+    memory = Memory()
+    for _ in range(min(old, 20)):
+        assert who.admit(minted.secret, memory).code is Code.VALID
+    keys.patch(who.tables, free.call(), minted.key.id, {"rate_limit": new})
+    used = min(old, 20) * -(-MINUTE // old)  # microseconds of the minute that are spent
+    interval = -(-MINUTE // new)
+    expected = max(0, (new * interval - used) // interval)
+    passed = 0
+    while passed <= 25 and who.admit(minted.secret, memory).code is Code.VALID:
+        passed += 1
+    assert passed == min(26, expected)

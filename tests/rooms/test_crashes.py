@@ -1,0 +1,215 @@
+"""Killed at every call to the tables, before it and after it: nothing is ever half done.
+
+After each death both items of every key agree, every change has its audit event and every event
+its change, the chain verifies, and the same request, sent again, does its work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from faults import Killed, Wire, conflict_in_transaction, die_at, error, first
+from gatehouse.accounts import actions as accounts
+from gatehouse.call import Call
+from gatehouse.clock import SECOND
+from gatehouse.credentials.model import Code
+from gatehouse.errors import Conflict, IdempotencyReused, NotFound
+from gatehouse.keys import actions as keys
+from gatehouse.table import Tables
+from inspection import State, check_everything
+from visits import Visitor, visitor, wish
+
+Act = Callable[[Visitor, str], Any]
+MOST_CALLS = 30
+
+
+def _create(who: Visitor, _: str) -> Any:
+    return keys.create(who.tables, who.call(), wish())
+
+
+def _rotate(who: Visitor, key_id: str) -> Any:
+    return keys.rotate(who.tables, who.call(), key_id, grace_seconds=0, prefix="hk")
+
+
+def _rotate_with_grace(who: Visitor, key_id: str) -> Any:
+    return keys.rotate(who.tables, who.call(), key_id, grace_seconds=60, prefix="hk")
+
+
+def _revoke(who: Visitor, key_id: str) -> Any:
+    return keys.revoke(who.tables, who.call(), key_id)
+
+
+def _patch(who: Visitor, key_id: str) -> Any:
+    fields = {"name": "new", "enabled": False, "rate_limit": 7, "expires_at": who.now + SECOND}
+    return keys.patch(who.tables, who.call(), key_id, fields)
+
+
+def _open(who: Visitor, _: str) -> Any:
+    call = Call(request_id="request-open", now=who.now)
+    return accounts.open_account(who.tables, call, name="Other", prefix="hk")
+
+
+ACTIONS = [_create, _rotate, _rotate_with_grace, _revoke, _patch, _open]
+
+
+def _named(act: Act) -> str:
+    return act.__name__.strip("_").replace("_", " ")
+
+
+def _deaths(room_line: Wire, when: str, act: Act, who: Visitor, key_id: str, number: int) -> bool:
+    """Do it, dying at call `number`; False where it has no such call and was done."""
+    room_line.clear()
+    setattr(room_line, when, die_at(number))
+    try:
+        act(who, key_id)
+    except Killed:
+        return True
+    finally:
+        room_line.clear()
+    return False
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("act", ACTIONS, ids=_named)
+def test_a_death_at_any_call_leaves_all_or_nothing_and_the_repeat_works(
+    tables: Tables, room_line: Wire, act: Act, when: str
+) -> None:
+    died_at = []
+    for number in range(1, MOST_CALLS):
+        who = visitor(tables)
+        target = keys.create(tables, who.call(), wish())
+        before = State(tables)
+        if not _deaths(room_line, when, act, who, target.key.id, number):
+            break
+        died_at.append(number)
+        after = check_everything(tables, now=who.now)
+        changed = after.main != before.main
+        assert changed == (after.looked_up != before.looked_up)
+        assert not (changed and when == "before")
+        try:
+            act(who, target.key.id)
+        except NotFound:
+            assert changed
+            assert act in {_revoke, _rotate}, "which can be done only once"
+            assert who.admit(target.secret).code is Code.REVOKED
+        check_everything(tables, now=who.now)
+    assert len(died_at) >= 2, "it was killed at least twice"
+    assert died_at == list(range(1, len(died_at) + 1))
+
+
+@pytest.mark.parametrize("act", ACTIONS, ids=_named)
+def test_only_the_last_call_changes_anything(tables: Tables, room_line: Wire, act: Act) -> None:
+    """One transaction, as the last call: what makes the test above true by construction."""
+    who = visitor(tables)
+    target = keys.create(tables, who.call(), wish()).key
+    room_line.clear()
+    act(who, target.id)
+    reads = {"GetItem", "BatchGetItem", "Query"}
+    assert set(room_line.calls[:-1]) <= reads
+    assert room_line.calls[-1] == "TransactWriteItems"
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_death_under_an_idempotency_key_never_creates_twice(
+    tables: Tables, room_line: Wire, when: str
+) -> None:
+    for number in range(1, MOST_CALLS):
+        who = visitor(tables)
+        before = len(keys.page(tables, who.call(), keys.Listed.ALL, limit=100)[0])
+
+        def act(visit: Visitor, _: str) -> Any:
+            return keys.create(visit.tables, visit.call(token="once"), wish())
+
+        if not _deaths(room_line, when, act, who, "", number):
+            break
+        with_repeat = []
+        for _ in range(2):
+            try:
+                with_repeat.append(act(who, ""))
+            except IdempotencyReused as reused:
+                made = keys.get(tables, who.call(), reused.details["id"])
+                assert made.name == "made"
+        assert len(with_repeat) <= 1
+        after = len(keys.page(tables, who.call(), keys.Listed.ALL, limit=100)[0])
+        assert after == before + 1
+        check_everything(tables, now=who.now)
+    else:
+        pytest.fail("it never came to an end")
+
+
+@pytest.mark.parametrize("act", ACTIONS, ids=_named)
+def test_conflicts_with_other_transactions_are_outlasted(
+    tables: Tables, room_line: Wire, sleeps: list[float], act: Act
+) -> None:
+    for fault in (
+        lambda: error("TransactionConflictException"),
+        lambda: conflict_in_transaction(7),
+    ):
+        who = visitor(tables)
+        target = keys.create(tables, who.call(), wish()).key
+        room_line.before = first(7, fault, "TransactWriteItems")
+        act(who, target.id)
+        room_line.clear()
+        check_everything(tables, now=who.now)
+    assert len(sleeps) == 14
+
+
+def test_of_two_rotations_at_once_one_makes_a_successor(tables: Tables, room_line: Wire) -> None:
+    """The second one comes in between the first one's reading and its writing."""
+    who = visitor(tables)
+    target = keys.create(tables, who.call(), wish()).key
+
+    def between(_: int, operation: str) -> None:
+        if operation == "TransactWriteItems":
+            room_line.before = None
+            _rotate(who, target.id)
+
+    room_line.before = between
+    with pytest.raises(NotFound):
+        _rotate(who, target.id)
+    check_everything(tables, now=who.now)
+
+
+def test_a_key_that_changes_while_it_is_patched_is_looked_at_again(
+    tables: Tables, room_line: Wire
+) -> None:
+    who = visitor(tables)
+    minted = keys.create(tables, who.call(), wish())
+
+    def between(_: int, operation: str) -> None:
+        if operation == "TransactWriteItems":
+            room_line.before = None
+            keys.patch(tables, who.call(), minted.key.id, {"enabled": False})
+
+    room_line.before = between
+    patched = keys.patch(tables, who.call(), minted.key.id, {"name": "renamed"})
+    assert (patched.name, patched.enabled) == ("renamed", False)
+    assert who.admit(minted.secret).code is Code.DISABLED
+    check_everything(tables, now=who.now)
+
+
+def test_an_owner_that_is_suspended_while_a_key_is_made_gets_none(
+    tables: Tables, room_line: Wire
+) -> None:
+    who = visitor(tables)
+
+    def between(_: int, operation: str) -> None:
+        if operation == "TransactWriteItems":
+            room_line.before = None
+            tables.main.client.update_item(
+                TableName=tables.main.name,
+                Key={
+                    "pk": {"S": f"IDENTITY#{who.account_id}"},
+                    "sk": {"S": who.principal.identity_id},
+                },
+                UpdateExpression="SET membership = :m, version = version + :one",
+                ExpressionAttributeValues={":m": {"S": "suspended"}, ":one": {"N": "1"}},
+            )
+
+    room_line.before = between
+    with pytest.raises(Conflict):
+        keys.create(tables, who.call(), wish())
+    check_everything(tables, now=who.now)

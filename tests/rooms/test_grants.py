@@ -1,0 +1,234 @@
+"""Scopes and permissions: what covers what, and who may give what."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gatehouse.errors import BadInput, FieldRequired, GrantsExceeded
+from gatehouse.grants import (
+    AREAS,
+    ATOMS,
+    EVERYTHING,
+    FULL,
+    KNOWN_SCOPES,
+    Grants,
+    Permissions,
+    covers,
+)
+from gatehouse.keys import rules
+from gatehouse.principal import Principal
+
+scopes = st.sampled_from(KNOWN_SCOPES)
+atoms = st.sampled_from(ATOMS)
+entries = st.lists(st.sampled_from("abcd"), max_size=3, unique=True).map(tuple)
+permissions = st.builds(Permissions, entries, entries, entries, entries)
+grants = st.builds(Grants, st.lists(scopes, max_size=4, unique=True).map(tuple), permissions)
+
+MADE = Principal(
+    key_id="k",
+    account_id="a",
+    identity_id="i",
+    key_prefix="hk_0000",
+    grants=FULL,
+    is_admin=True,
+    claw_type="central",
+    membership="active",
+    operator=False,
+)
+
+
+@given(scopes)
+def test_every_scope_covers_itself_and_a_star_covers_all(scope: str) -> None:
+    assert covers(scope, scope)
+    assert all(covers(star, scope) for star in EVERYTHING)
+
+
+@given(scopes, scopes, scopes)
+def test_covering_is_transitive(one: str, two: str, three: str) -> None:
+    if covers(one, two) and covers(two, three):
+        assert covers(one, three)
+
+
+@given(scopes, scopes)
+def test_a_scope_covers_another_where_it_opens_all_that_the_other_opens(a: str, b: str) -> None:
+    opened = {atom for atom in ATOMS if covers(a, atom)}
+    other = {atom for atom in ATOMS if covers(b, atom)}
+    if covers(a, b):
+        assert other <= opened
+
+
+@pytest.mark.parametrize("area", AREAS)
+def test_write_does_not_imply_read_nor_read_write(area: str) -> None:
+    assert not covers(f"{area}:write", f"{area}:read")
+    assert not covers(f"{area}:read", f"{area}:write")
+    for verb in ("read", "write"):
+        assert covers(f"{area}:*", f"{area}:{verb}")
+        assert covers(f"*:{verb}", f"{area}:{verb}")
+        assert not covers(f"{area}:*", f"*:{verb}")
+        assert not covers(f"*:{verb}", f"{area}:*")
+    assert not covers(f"{area}:*", "*")
+
+
+@pytest.mark.parametrize("pattern", ["*:read", "*:write", "services:*"])
+def test_a_wildcard_of_verbs_does_not_manage(pattern: str) -> None:
+    assert not covers(pattern, "admin:manage")
+
+
+@given(grants)
+def test_nothing_is_beyond_itself_or_beyond_everything(held: Grants) -> None:
+    assert held.excess_over(held) == {}
+    assert held.excess_over(FULL) == {}
+
+
+@given(grants, grants, grants)
+def test_lying_within_is_transitive(one: Grants, two: Grants, three: Grants) -> None:
+    if not one.excess_over(two) and not two.excess_over(three):
+        assert one.excess_over(three) == {}
+
+
+@given(grants, grants, atoms)
+def test_what_lies_within_opens_nothing_more(held: Grants, ceiling: Grants, atom: str) -> None:
+    if not held.excess_over(ceiling) and held.opens(atom):
+        assert ceiling.opens(atom)
+
+
+@given(grants, grants)
+def test_the_excess_is_exactly_what_to_take_away(held: Grants, ceiling: Grants) -> None:
+    excess = held.excess_over(ceiling)
+    lists = held.permissions.to_dict()
+    for name in ("signal_types", "task_types", "ring_scopes", "memory_scopes"):
+        if excess.get(name) == ["*"]:
+            lists[name] = list(getattr(ceiling.permissions, name))
+        else:
+            beyond = excess.get(name, [])
+            kept = [entry for entry in lists[name] if entry not in beyond]
+            lists[name] = kept or list(getattr(ceiling.permissions, name))
+    kept_scopes = [scope for scope in held.scopes if scope not in excess.get("scopes", [])]
+    narrowed = Grants(tuple(kept_scopes), Permissions.from_dict(lists))
+    assert narrowed.excess_over(ceiling) == {}
+
+
+@given(grants)
+def test_grants_survive_being_packed(held: Grants) -> None:
+    assert Grants.from_text(held.to_text()) == held
+    principal = replace(MADE, grants=held, expires_at=5, rate_limit=None)
+    assert Principal.from_context(principal.to_context()) == principal
+    assert all(isinstance(value, str) for value in principal.to_context().values())
+
+
+def test_a_principal_with_a_missing_part_is_a_key_error() -> None:
+    context = MADE.to_context()
+    for name in context:
+        rest = {key: value for key, value in context.items() if key != name}
+        with pytest.raises(KeyError):
+            Principal.from_context(rest)
+
+
+bounds = st.one_of(st.none(), st.integers(1, 100))
+
+
+@given(held=grants, wanted=grants, mine=st.tuples(bounds, bounds), asked=st.tuples(bounds, bounds))
+def test_nobody_mints_beyond_their_own_key(
+    held: Grants,
+    wanted: Grants,
+    mine: tuple[int | None, int | None],
+    asked: tuple[int | None, int | None],
+) -> None:
+    caller = replace(MADE, grants=held, expires_at=mine[0], rate_limit=mine[1])
+    within = (
+        not wanted.excess_over(held)
+        and (mine[0] is None or (asked[0] is not None and asked[0] <= mine[0]))
+        and (mine[1] is None or (asked[1] is not None and asked[1] <= mine[1]))
+    )
+    if within:
+        rules.check_minting(wanted, expires_at=asked[0], rate_limit=asked[1], caller=caller)
+        return
+    with pytest.raises(GrantsExceeded) as exceeded:
+        rules.check_minting(wanted, expires_at=asked[0], rate_limit=asked[1], caller=caller)
+    assert exceeded.value.details
+    for name in exceeded.value.details:
+        assert f"{name}: " in exceeded.value.message
+
+
+@given(held=grants, ceiling=grants)
+def test_a_ceiling_holds(held: Grants, ceiling: Grants) -> None:
+    if not held.excess_over(ceiling):
+        rules.check_ceiling(held, ceiling)
+        return
+    with pytest.raises(GrantsExceeded) as exceeded:
+        rules.check_ceiling(held, ceiling)
+    assert exceeded.value.details == held.excess_over(ceiling)
+
+
+def test_each_restriction_has_its_list() -> None:
+    assert {part.name for part in fields(Permissions)} == set(Permissions().to_dict())
+
+
+@pytest.mark.parametrize("name", ["x", " x ", "ünïcode", "☃" * 200, "a b", "x" * 200])
+def test_a_usable_name_is_trimmed_and_kept(name: str) -> None:
+    assert rules.name_of(name) == name.strip()
+
+
+@pytest.mark.parametrize("name", ["", " ", "\t\n", "\u3000"])
+def test_a_name_must_not_be_blank(name: str) -> None:
+    with pytest.raises(FieldRequired):
+        rules.name_of(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["x" * 201, "a\x00", "a\x1b[0m", "a\u202eb", "\ue000x", "a\u2028b"]
+)
+def test_a_name_is_bounded_and_printable(name: str) -> None:
+    with pytest.raises(BadInput):
+        rules.name_of(name)
+
+
+@given(st.lists(scopes, max_size=60))
+def test_repeated_scopes_are_dropped_in_order(values: list[str]) -> None:
+    assert rules.scopes_of(values) == tuple(dict.fromkeys(values))
+
+
+@given(st.text(max_size=70).filter(lambda text: text not in KNOWN_SCOPES))
+def test_an_unknown_scope_is_refused(scope: str) -> None:
+    with pytest.raises(BadInput):
+        rules.scopes_of([scope])
+
+
+@pytest.mark.parametrize("limit", [1, 60_000, None])
+def test_a_limit_from_1_to_60000_or_none_is_taken(limit: int | None) -> None:
+    assert rules.rate_limit_of(limit, field="x") == limit
+
+
+@pytest.mark.parametrize("limit", [0, -1, 60_001, 10**30])
+def test_any_other_limit_is_refused(limit: int) -> None:
+    with pytest.raises(BadInput, match="x must be from 1 to 60000"):
+        rules.rate_limit_of(limit, field="x")
+
+
+@pytest.mark.parametrize("value", [99, 100])
+def test_an_expiry_lies_ahead(value: int) -> None:
+    with pytest.raises(BadInput, match="x must be in the future"):
+        rules.expiry_of(value, field="x", now=100)
+    assert rules.expiry_of(101, field="x", now=100) == 101
+
+
+@pytest.mark.parametrize(
+    ("value", "fits"),
+    [
+        ({}, True),
+        ({"x": "y" * 4_088}, True),
+        ({"x": "y" * 4_089}, False),
+        ({"x": "é" * 2_044}, True),
+        ({"x": "é" * 2_045}, False),
+    ],
+)
+def test_metadata_is_at_most_4096_bytes_of_json(value: dict[str, str], *, fits: bool) -> None:
+    if fits:
+        assert rules.metadata_of(value) == value
+    else:
+        with pytest.raises(BadInput):
+            rules.metadata_of(value)

@@ -1,0 +1,244 @@
+"""Keys: the bound of live ones, lists that look through a bounded number, and what stays hidden."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import product
+
+import pytest
+
+from faults import Wire, error, first, unreachable
+from gatehouse import tally
+from gatehouse.clock import DAY, SECOND
+from gatehouse.credentials import actions as credentials
+from gatehouse.credentials.model import Code
+from gatehouse.errors import BoundReached, NotFound, Unavailable
+from gatehouse.keys import actions as keys
+from gatehouse.keys import rules, store
+from gatehouse.keys.model import MOST_LIVE, Key, Listed
+from gatehouse.table import ConditionFailed, Tables, marshal
+from inspection import check_everything
+from visits import Visitor, visitor, wish
+
+
+def _fill(who: Visitor, *, forever: int, expiring: int) -> list[Key]:
+    """Write keys as owned up to that many in all, and count them, without transactions."""
+    pattern = keys.create(who.tables, who.call(), wish()).key
+    there = tally.read(who.tables.main, f"KEYS#{who.account_id}")
+    made = []
+    for number in range(forever + expiring - there):
+        expires_at = who.now + DAY if number < expiring else None
+        bare = f"{pattern.id[:-4]}{number:04x}"
+        made.append(replace(pattern, id=bare, digest=f"{number:064x}", expires_at=expires_at))
+    client = who.tables.main.client
+    puts = [{"PutRequest": {"Item": marshal(store.to_item(key))}} for key in made]
+    for start in range(0, len(puts), 25):
+        client.batch_write_item(RequestItems={who.tables.main.name: puts[start : start + 25]})
+    pk = f"KEYS#{who.account_id}"
+    seen = who.tables.main.get({"pk": f"{pk}#COUNT", "sk": "COUNT"})
+    assert seen is not None
+    tally.correct(who.tables.main, pk, seen=seen, to=forever + expiring)
+    return made
+
+
+def _live(who: Visitor) -> int:
+    return sum(
+        rules.is_listed(key, Listed.ACTIVE, who.now)
+        for key in store.all_of(who.tables.main, who.account_id)
+    )
+
+
+def test_an_account_has_at_most_a_thousand_live_keys(tables: Tables) -> None:
+    who = visitor(tables)
+    _fill(who, forever=MOST_LIVE - 1, expiring=0)
+    last = keys.create(tables, who.call(), wish())
+    assert _live(who) == MOST_LIVE
+    for attempt in (
+        lambda: keys.create(tables, who.call(), wish()),
+        lambda: keys.rotate(tables, who.call(), last.key.id, grace_seconds=60, prefix="hk"),
+    ):
+        with pytest.raises(BoundReached) as refused:
+            attempt()
+        assert refused.value.status == 409
+    assert _live(who) == MOST_LIVE
+    new = keys.rotate(tables, who.call(), last.key.id, grace_seconds=0, prefix="hk")
+    keys.revoke(tables, who.call(), new.key.id)
+    keys.create(tables, who.call(), wish())
+    with pytest.raises(BoundReached):
+        keys.create(tables, who.call(), wish())
+    assert _live(who) == MOST_LIVE
+
+
+def test_expired_keys_make_room_when_the_bound_is_met(tables: Tables) -> None:
+    who = visitor(tables)
+    _fill(who, forever=MOST_LIVE - 300, expiring=300)
+    with pytest.raises(BoundReached):
+        keys.create(tables, who.call(), wish())
+    who.now += DAY
+    keys.create(tables, who.call(), wish())
+    assert tally.read(tables.main, f"KEYS#{who.account_id}") == _live(who) == MOST_LIVE - 299
+
+
+def test_reviving_an_expired_key_counts_and_meets_the_bound(tables: Tables) -> None:
+    who = visitor(tables)
+    made = keys.create(tables, who.call(), wish(expires_at=who.now + SECOND))
+    _fill(who, forever=MOST_LIVE, expiring=0)
+    who.now += SECOND
+    keys.create(tables, who.call(), wish())  # counts again, and fills the last place
+    with pytest.raises(BoundReached):
+        keys.patch(tables, who.call(), made.key.id, {"expires_at": None})
+    keys.patch(tables, who.call(), made.key.id, {"name": "still expired"})
+
+
+def test_revoking_an_expired_key_takes_nothing_from_the_count(tables: Tables) -> None:
+    who = visitor(tables)
+    made = keys.create(tables, who.call(), wish(expires_at=who.now + SECOND))
+    who.now += SECOND
+    counted = tally.read(tables.main, f"KEYS#{who.account_id}")
+    keys.revoke(tables, who.call(), made.key.id)
+    assert tally.read(tables.main, f"KEYS#{who.account_id}") == counted
+    check_everything(tables, now=who.now)
+
+
+def test_a_list_looks_through_a_thousand_keys_a_call_and_still_ends(
+    tables: Tables, room_line: Wire
+) -> None:
+    who = visitor(tables)
+    _fill(who, forever=2, expiring=1_300)
+    who.now += DAY
+    pages, after = [], None
+    while True:
+        room_line.clear()
+        found, after = keys.page(tables, who.call(), Listed.ACTIVE, limit=100, after=after)
+        assert room_line.calls.count("Query") <= 11
+        pages.append(found)
+        if after is None:
+            break
+    assert len(pages) == 2
+    shown = [key.id for page in pages for key in page]
+    assert len(shown) == len(set(shown)) == 2
+
+
+def test_pages_of_any_size_show_every_key_once_in_order(tables: Tables) -> None:
+    who = visitor(tables)
+    made = [keys.create(tables, who.call(), wish(name=str(n))).key.id for n in range(7)]
+    for dead in made[1::2]:
+        keys.revoke(tables, who.call(), dead)
+    alive = [who.minted.key.id, *made]
+    for which, newest_first, limit in product(Listed, (True, False), (1, 2, 3, 7, 100)):
+        expected = sorted(alive if which is Listed.ALL else set(alive) - set(made[1::2]))
+        seen: list[str] = []
+        after = None
+        while True:
+            page, after = keys.page(
+                tables, who.call(), which, limit=limit, after=after, newest_first=newest_first
+            )
+            assert len(page) <= limit
+            seen += [key.id for key in page]
+            if after is None:
+                break
+        assert seen == (expected[::-1] if newest_first else expected)
+
+
+def test_a_batch_that_is_not_read_whole_is_asked_again_and_then_unavailable(
+    tables: Tables, room_line: Wire
+) -> None:
+    who = visitor(tables)
+    left = 2
+
+    def some_unread(_: int, operation: str) -> object:
+        nonlocal left
+        if operation != "BatchGetItem" or left == 0:
+            return None
+        left -= 1
+        wanted = {"Keys": [{"pk": {"S": f"KEY#{who.minted.key.digest}"}}]}
+        http, _ = error("none", 200)
+        return http, {"Responses": {}, "UnprocessedKeys": {tables.keys.name: wanted}}
+
+    room_line.before = some_unread
+    assert keys.page(tables, who.call(), Listed.ALL, limit=10)[0][0].last_used_at == who.now
+    left = 99
+    with pytest.raises(Unavailable):
+        keys.page(tables, who.call(), Listed.ALL, limit=10)
+
+
+def test_a_failing_table_stops_a_change_and_leaves_nothing(
+    tables: Tables, room_line: Wire, sleeps: list[float]
+) -> None:
+    who = visitor(tables)
+    for fault in (
+        unreachable,
+        lambda: error("ThrottlingException"),
+        lambda: error(
+            "TransactionCanceledException",
+            CancellationReasons=[{"Code": "None"}, {"Code": "ThrottlingError"}],
+        ),
+        lambda: error(
+            "TransactionCanceledException",
+            CancellationReasons=[{"Code": "ProvisionedThroughputExceeded"}],
+        ),
+    ):
+        room_line.before = first(1, fault, "TransactWriteItems")
+        with pytest.raises(Unavailable):
+            keys.create(tables, who.call(), wish())
+    assert sleeps == []
+    state = check_everything(tables, now=who.now)
+    assert len(state.owned) == 1
+
+
+def test_eight_conflicts_in_a_row_are_unavailable(
+    tables: Tables, room_line: Wire, sleeps: list[float]
+) -> None:
+    who = visitor(tables)
+    conflict = lambda: error("TransactionConflictException")  # noqa: E731
+    room_line.clear()
+    room_line.before = first(8, conflict, "TransactWriteItems")
+    with pytest.raises(Unavailable):
+        keys.create(tables, who.call(), wish())
+    assert room_line.calls.count("TransactWriteItems") == 8
+    assert all(wait <= 0.64 for wait in sleeps)
+    check_everything(tables, now=who.now)
+
+
+def test_another_identitys_key_is_not_found_by_who_is_no_admin(tables: Tables) -> None:
+    who = visitor(tables)
+    made = keys.create(tables, who.call(), wish())
+    other = replace(
+        who,
+        principal=replace(
+            who.principal, is_admin=False, identity_id="0190a3c4-7d52-7b1e-9c1e-2f3a4b5c6d7e"
+        ),
+    )
+    for act in (
+        lambda: keys.get(tables, other.call(), made.key.id),
+        lambda: keys.revoke(tables, other.call(), made.key.id),
+        lambda: keys.patch(tables, other.call(), made.key.id, {}),
+        lambda: keys.rotate(tables, other.call(), made.key.id, grace_seconds=0, prefix="hk"),
+    ):
+        with pytest.raises(NotFound):
+            act()
+    assert who.admit(made.secret).code is Code.VALID
+
+
+def test_a_tally_that_moved_and_came_back_is_not_corrected(tables: Tables) -> None:
+    """One key ends and another is made while the keys are counted: the sum looks unmoved."""
+    who = visitor(tables)
+    pk = f"KEYS#{who.account_id}"
+    seen = tables.main.get({"pk": f"{pk}#COUNT", "sk": "COUNT"})
+    assert seen is not None
+    made = keys.create(tables, who.call(), wish()).key
+    keys.revoke(tables, who.call(), made.id)
+    assert tally.read(tables.main, pk) == seen["live"]
+
+    with pytest.raises(ConditionFailed):
+        tally.correct(tables.main, pk, seen=seen, to=0)
+
+
+def test_a_key_that_ended_at_once_is_refused_by_a_clock_that_is_behind(tables: Tables) -> None:
+    who = visitor(tables)
+    minted = keys.create(tables, who.call(), wish())
+    keys.revoke(tables, who.call(), minted.key.id)
+
+    behind = who.now - 10 * SECOND
+    verdict = credentials.admit(tables.keys, minted.secret, credentials.Memory(), behind)
+    assert verdict.code is Code.REVOKED

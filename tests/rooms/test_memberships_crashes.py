@@ -1,0 +1,259 @@
+"""Killed at every call to the tables, whatever lets people and peers in: all or nothing.
+
+After each death every change has its audit event and every event its change, the chain verifies,
+tallies are exact, pointers point, and the same request, sent again, does its work or says that it
+was done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+
+from faults import Killed, Wire, die_at
+from gatehouse.audit.actions import Refused
+from gatehouse.clock import SECOND
+from gatehouse.errors import Conflict, IdempotencyReused, NotFound, Unauthorized
+from gatehouse.invites import actions as invites
+from gatehouse.peers import actions as peers
+from gatehouse.table import Tables
+from gatehouse.wallets import actions as wallets
+from inspection import State
+from members import (
+    NONCE_SECRET,
+    boss,
+    change,
+    come_in,
+    empty_operator,
+    invited,
+    member,
+    outside,
+    proof,
+    received,
+    signed,
+    trusted,
+    vault,
+)
+from rewind import Rewind
+from standing import check_standing, kind
+from visits import Visitor
+
+Act = Callable[[], Any]
+MOST_CALLS = 40
+
+
+def _invite(who: Visitor) -> Act:
+    return lambda: invited(who)
+
+
+def _redeem_the_last_use(who: Visitor) -> Act:
+    invite = invited(who)
+    return lambda: come_in(who.tables, invite, now=who.now)
+
+
+def _redeem_one_of_many_uses(who: Visitor) -> Act:
+    invite = invited(who, max_uses=5, long=False)
+    return lambda: come_in(who.tables, invite, now=who.now)
+
+
+def _redeem_with_a_wallet(who: Visitor) -> Act:
+    invite, wallet = invited(who, max_uses=2), signed(who.now)
+    return lambda: come_in(who.tables, invite, now=who.now, signed=wallet)
+
+
+def _attach_a_wallet(who: Visitor) -> Act:
+    holder, wallet = member(who), signed(who.now)
+    return lambda: wallets.attach(who.tables, holder.call(), wallet, secret=NONCE_SECRET)
+
+
+def _sign_in(who: Visitor) -> Act:
+    wallet = signed(who.now)
+    come_in(who.tables, invited(who), now=who.now, signed=wallet)
+    again = signed(who.now, wallet.address)
+    return lambda: wallets.sign_in(who.tables, outside(who.now), again, secret=NONCE_SECRET)
+
+
+def _sign_in_again(who: Visitor) -> Act:
+    wallet = signed(who.now)
+    come_in(who.tables, invited(who), now=who.now, signed=wallet)
+    first, second = (signed(who.now, wallet.address) for _ in range(2))
+    wallets.sign_in(who.tables, outside(who.now), first, secret=NONCE_SECRET)
+    return lambda: wallets.sign_in(who.tables, outside(who.now), second, secret=NONCE_SECRET)
+
+
+def _trust(who: Visitor) -> Act:
+    kept_in = vault()
+    return lambda: trusted(who, kept_in)
+
+
+def _remove_a_peer(who: Visitor) -> Act:
+    peer = trusted(who, vault()).peer
+    return lambda: peers.remove(who.tables, who.call(), peer.id)
+
+
+def _receive(who: Visitor) -> Act:
+    kept_in = vault()
+    made = trusted(who, kept_in)
+    shown = proof(made.secret, b"{}", who.now)
+    return lambda: received(who.tables, kept_in, made.peer.id, shown, now=who.now)
+
+
+def _rename(who: Visitor) -> Act:
+    target = member(who)
+    return lambda: change(who, target, name="renamed")
+
+
+# What a repeat says once it was done.
+DONE: dict[Callable[[Visitor], Act], type[Exception] | None] = {
+    _invite: None,
+    _redeem_the_last_use: Conflict,
+    _redeem_one_of_many_uses: None,
+    _redeem_with_a_wallet: Refused,  # which the door tells in its own words
+    _attach_a_wallet: Conflict,
+    _sign_in: Unauthorized,
+    _sign_in_again: Unauthorized,
+    _trust: None,
+    _remove_a_peer: NotFound,
+    _receive: Unauthorized,
+    _rename: None,
+}
+
+
+def _named(prepare: Callable[[Visitor], Act]) -> str:
+    return prepare.__name__.strip("_").replace("_", " ")
+
+
+def _dies(room_line: Wire, when: str, act: Act, number: int) -> bool:
+    """Do it, dying at call `number`; False where it has no such call and was done."""
+    room_line.clear()
+    setattr(room_line, when, die_at(number))
+    try:
+        act()
+    except Killed:
+        return True
+    finally:
+        room_line.clear()
+    return False
+
+
+@pytest.mark.usefixtures("settings_key")
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("prepare", DONE, ids=_named)
+def test_a_death_at_any_call_leaves_all_or_nothing_and_the_repeat_works(
+    tables: Tables, room_line: Wire, prepare: Callable[[Visitor], Act], when: str
+) -> None:
+    deaths = 0
+    who = boss(tables)
+    act = prepare(who)
+    before, start = State(tables), Rewind(tables)
+    for number in range(1, MOST_CALLS):
+        start.back()
+        if not _dies(room_line, when, act, number):
+            break
+        deaths += 1
+        after = check_standing(tables, now=who.now)
+        changed = after.main != before.main
+        assert not (changed and when == "before")
+        done = DONE[prepare]
+        if changed and done is not None:
+            with pytest.raises(done):
+                act()
+        else:
+            act()
+        check_standing(tables, now=who.now)
+    assert deaths >= 2, "it was killed at least twice"
+    check_standing(tables, now=who.now)
+
+
+@pytest.mark.usefixtures("settings_key")
+@pytest.mark.parametrize("prepare", DONE, ids=_named)
+def test_only_the_last_call_changes_anything(
+    tables: Tables, room_line: Wire, prepare: Callable[[Visitor], Act]
+) -> None:
+    """One transaction, as the last call: what makes the test above true by construction."""
+    act = prepare(boss(tables))
+    room_line.clear()
+    act()
+    assert set(room_line.calls[:-1]) <= {"GetItem", "BatchGetItem", "Query"}
+    assert room_line.calls[-1] == "TransactWriteItems"
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_the_first_redemption_dies_at_any_call_and_still_makes_one_admin(
+    aws: pytest.MonkeyPatch, tables: Tables, room_line: Wire, when: str
+) -> None:
+    """On one operator's account: each death leaves it empty, or with its one admin."""
+    del aws
+    now = boss(tables).now
+    invite = empty_operator(tables, now)
+    for number in range(1, MOST_CALLS):
+        if not _dies(room_line, when, lambda: come_in(tables, invite, now=now), number):
+            break
+        state = check_standing(tables, now=now)
+        members = kind(state, f"IDENTITY#{invite.account_id}")
+        assert len(members) <= (when == "after")
+        if members:
+            with pytest.raises(Conflict):
+                come_in(tables, invite, now=now)
+            break
+    (first,) = kind(check_standing(tables, now=now), f"IDENTITY#{invite.account_id}")
+    assert (first["is_admin"], first["claw_type"]) == (True, "central")
+
+
+@pytest.mark.usefixtures("settings_key")
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("what", ["invite", "identity", "api_key", "peer"])
+def test_a_death_under_an_idempotency_key_never_does_it_twice(
+    tables: Tables, room_line: Wire, what: str, when: str
+) -> None:
+    kept_in = vault()
+    who = boss(tables)
+    wallet = signed(who.now)
+    invite = invited(who, max_uses=2)
+    come_in(tables, invite, now=who.now, signed=wallet)
+    call, later = who.call(token="once"), signed(who.now, wallet.address)
+    anybody = outside(who.now, token="once")
+    acts: dict[str, Act] = {
+        "invite": partial(invites.create, tables, call, invites.Wish("new", "human")),
+        "identity": partial(
+            invites.redeem, tables, anybody, invites.Arrival(invite.code, "cy", "human")
+        ),
+        "api_key": partial(wallets.sign_in, tables, anybody, later, secret=NONCE_SECRET),
+        "peer": partial(
+            peers.trust,
+            tables,
+            call,
+            kept_in,
+            name="other",
+            endpoint="https://other.example",
+            allowed_scopes=None,
+            expires_at=who.now + SECOND,
+        ),
+    }
+    kinds = {
+        "invite": "INVITES#",
+        "identity": "IDENTITY#",
+        "api_key": "KEYS#",
+        "peer": "PEERS#",
+    }
+    mine = f"{kinds[what]}{who.account_id}"
+    before = {item["sk"] for item in kind(State(tables), mine)}
+    start = Rewind(tables)
+    for number in range(1, MOST_CALLS):
+        start.back()
+        if not _dies(room_line, when, acts[what], number):
+            break
+        named = []
+        for _ in range(2):
+            try:
+                acts[what]()
+            except IdempotencyReused as reused:
+                named.append(reused.details["id"])
+        made = {item["sk"] for item in kind(check_standing(tables, now=who.now), mine)} - before
+        assert len(made) == 1
+        assert set(named) == {f"{what}:{one}" for one in made}
+    else:
+        pytest.fail("it never came to an end")

@@ -1,0 +1,427 @@
+"""An identity's change reaches every key: killed half-way, raced, or done twice.
+
+The change and its mark are one transaction; each key follows in a write of its own. Whatever dies
+or comes in between, once the sweeper was there both items of every key agree and each key carries
+its identity as that stands.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+
+from faults import Killed, Wire, die_at, error, first
+from gatehouse.credentials.model import Code
+from gatehouse.errors import (
+    Conflict,
+    GatehouseError,
+    GrantsExceeded,
+    NotFound,
+    Unauthorized,
+    Unavailable,
+)
+from gatehouse.grants import FULL, Grants, Permissions
+from gatehouse.identities import actions as identities
+from gatehouse.identities.model import Identity
+from gatehouse.keys import actions as keys
+from gatehouse.memberships import actions as memberships
+from gatehouse.table import Tables
+from gatehouse.wallets import actions as wallets
+from members import (
+    NONCE_SECRET,
+    SWEEPER,
+    boss,
+    change,
+    come_in,
+    identity_of,
+    invited,
+    key_of,
+    member,
+    outside,
+    seen_with,
+    signed,
+    sweep,
+)
+from rewind import Rewind
+from standing import check_followed, check_standing
+
+MOST_CALLS = 60
+NARROW = Grants(("services:*", "agents:read"), Permissions(signal_types=("task", "alert")))
+CHANGES: dict[str, dict[str, Any]] = {
+    "suspended": {"status": "suspended"},
+    "removed": {"status": "removed"},
+    "demoted": {"is_admin": False},
+    "made a service": {"claw_type": "service"},
+    "ceiling cut": {"ceiling": NARROW},
+    "ceiling cut and suspended": {"ceiling": NARROW, "status": "suspended"},
+}
+
+
+class Cast:
+    """An admin, a second admin with keys of several kinds, who is changed, and a bystander."""
+
+    def __init__(self, tables: Tables) -> None:
+        self.tables = tables
+        self.boss = boss(tables)
+        self.now = self.boss.now
+        self.wallet = signed(self.now)
+        came = come_in(tables, invited(self.boss), now=self.now, signed=self.wallet)
+        self.target = seen_with(tables, came.minted, self.now)
+        change(self.boss, self.target, is_admin=True)
+        self.keys = [
+            came.minted,
+            key_of(self.boss, self.target, scopes=["services:read"]),
+            key_of(self.boss, self.target, permissions={"signal_types": ["pulse"]}),
+        ]
+        revoked = key_of(self.boss, self.target)
+        keys.revoke(tables, self.boss.call(), revoked.key.id)
+        self.bystander = member(self.boss)
+        self._rewind, self._first_keys = Rewind(tables), tuple(self.keys)
+
+    def again(self) -> None:
+        """Begin again where all this stood."""
+        self._rewind.back()
+        self.keys = list(self._first_keys)
+
+    def change(self, **fields: Any) -> None:
+        change(self.boss, self.target, **fields)
+
+    def codes(self) -> set[Code]:
+        return {self.boss.admit(minted.secret).code for minted in self.keys}
+
+    def settle(self) -> None:
+        """Let the sweeper finish and look at everything."""
+        sweep(self.tables, self.now)
+        state = check_standing(self.tables, now=self.now)
+        check_followed(state, now=self.now)
+        assert sweep(self.tables, self.now) == 0
+
+
+@pytest.fixture(scope="module")
+def whole_cast(stack: Tables) -> Cast:
+    return Cast(stack)
+
+
+@pytest.fixture
+def cast(whole_cast: Cast) -> Cast:
+    whole_cast.again()
+    return whole_cast
+
+
+def commit_only(cast: Cast, line: Wire, **fields: Any) -> Identity:
+    """Write a change and its mark, and die before any key followed."""
+    line.after = first(1, _die, "TransactWriteItems")
+    with pytest.raises(Killed):
+        cast.change(**fields)
+    line.clear()
+    return identity_of(cast.target)
+
+
+def _die() -> None:
+    raise Killed
+
+
+@pytest.mark.parametrize("fields", CHANGES.values(), ids=CHANGES)
+def test_a_change_killed_at_any_call_is_finished_by_the_sweeper(
+    cast: Cast, line: Wire, fields: dict[str, Any]
+) -> None:
+    """After each call; a death before one leaves what a death after the one before it leaves."""
+    half_done = 0
+    before = identity_of(cast.target)
+    for number in range(1, MOST_CALLS):
+        cast.again()
+        line.clear()
+        line.after = die_at(number)
+        try:
+            cast.change(**fields)
+        except Killed:
+            pass
+        else:
+            break
+        finally:
+            line.clear()
+        after = identity_of(cast.target)
+        assert after in {before, identities.changed(before, fields)}
+        check_standing(cast.tables, now=cast.now)
+        swept = sweep(cast.tables, cast.now)
+        assert swept in ({0, 1} if after != before else {0})
+        half_done += swept
+        cast.settle()
+        if "status" in fields and after != before:
+            assert cast.codes() == {Code.DISABLED}
+    else:
+        pytest.fail("it never came to an end")
+    assert half_done >= len(cast.keys), "it died once per key at least"
+    cast.settle()
+
+
+@pytest.mark.usefixtures("sleeps")
+def test_a_change_killed_half_way_can_simply_be_repeated(cast: Cast, line: Wire) -> None:
+    for number in range(1, MOST_CALLS):
+        cast.again()
+        line.clear()
+        line.after = die_at(number)
+        try:
+            cast.change(status="suspended", ceiling=NARROW)
+        except Killed:
+            line.clear()
+            cast.change(status="suspended", ceiling=NARROW)
+            assert cast.codes() == {Code.DISABLED}
+            cast.settle()
+        else:
+            break
+        finally:
+            line.clear()
+
+
+Intruder = Callable[[Cast], Any]
+
+
+def _suspend(cast: Cast) -> None:
+    cast.change(status="suspended")
+
+
+def _cut(cast: Cast) -> None:
+    cast.change(ceiling=Grants(("services:read",), Permissions(ring_scopes=("a",))))
+
+
+def _widen(cast: Cast) -> None:
+    cast.change(ceiling=FULL)
+
+
+def _rename(cast: Cast) -> None:
+    cast.change(name="renamed")
+
+
+def _mint(cast: Cast) -> None:
+    cast.keys.append(key_of(cast.boss, cast.target, scopes=["services:read"]))
+
+
+def _mint_everything(cast: Cast) -> None:
+    cast.keys.append(key_of(cast.boss, cast.target))
+
+
+def _rotate(cast: Cast) -> None:
+    old = cast.keys[1].key.id
+    cast.keys[1] = keys.rotate(cast.tables, cast.boss.call(), old, grace_seconds=60, prefix="hk")
+
+
+def _patch(cast: Cast) -> None:
+    keys.patch(cast.tables, cast.boss.call(), cast.keys[1].key.id, {"name": "patched"})
+
+
+def _revoke(cast: Cast) -> None:
+    keys.revoke(cast.tables, cast.boss.call(), cast.keys[1].key.id)
+
+
+def _sign_in(cast: Cast) -> None:
+    again = signed(cast.now, cast.wallet.address)
+    call = outside(cast.now)
+    cast.keys.append(wallets.sign_in(cast.tables, call, again, secret=NONCE_SECRET).minted)
+
+
+INTRUDERS: list[Intruder] = [
+    _suspend,
+    _cut,
+    _widen,
+    _rename,
+    _mint,
+    _mint_everything,
+    _rotate,
+    _patch,
+    _revoke,
+    _sign_in,
+]
+
+
+@pytest.mark.parametrize("intruder", INTRUDERS, ids=lambda act: act.__name__.strip("_"))
+@pytest.mark.parametrize("fields", ["suspended", "ceiling cut"])
+@pytest.mark.usefixtures("sleeps")
+def test_whatever_comes_in_between_any_two_calls_of_a_change_the_keys_follow(
+    cast: Cast, line: Wire, fields: str, intruder: Intruder
+) -> None:
+    refused: set[type[GatehouseError]] = set()
+    for number in range(1, MOST_CALLS):
+        cast.again()
+        met = _at_call(line, number, partial(intruder, cast), refused)
+        # Where a key changed under it, it says so and leaves the key to the sweeper.
+        with contextlib.suppress(Unavailable):
+            cast.change(**CHANGES[fields])
+        line.clear()
+        cast.settle()
+        if not met:
+            break
+    else:
+        pytest.fail("it never came to an end")
+    assert number > len(cast.keys)
+    assert refused <= {Conflict, GrantsExceeded, Unauthorized, NotFound}
+
+
+@pytest.mark.parametrize("first_in", ["the older within the newer", "the newer within the older"])
+def test_an_older_version_never_overwrites_a_newer_one(
+    cast: Cast, line: Wire, first_in: str
+) -> None:
+    """Two changes are written and neither has reached a key; then both go, one inside the other."""
+    older = commit_only(cast, line, ceiling=NARROW, claw_type="service")
+    newer = commit_only(cast, line, ceiling=FULL, claw_type="employee", status="suspended")
+    outer, inner = (newer, older) if first_in.startswith("the older") else (older, newer)
+    both_written = Rewind(cast.tables)
+
+    def finish(identity: Identity) -> None:
+        memberships.finish(cast.tables, identity, origin=SWEEPER, now=cast.now)
+
+    for number in range(1, MOST_CALLS):
+        both_written.back()
+        met = _at_call(line, number, partial(finish, inner), set())
+        with contextlib.suppress(Unavailable):
+            finish(outer)
+        line.clear()
+        if not met:
+            break
+        check_standing(cast.tables, now=cast.now)
+        assert cast.codes() == {Code.DISABLED}
+        cast.settle()
+    assert number > len(cast.keys)
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)], ids=["older first", "newer first"])
+def test_two_changes_one_after_the_other_end_in_the_newer_whichever_reaches_the_keys_last(
+    cast: Cast, line: Wire, order: tuple[int, int]
+) -> None:
+    written = [
+        commit_only(cast, line, status="suspended"),
+        commit_only(cast, line, status="active", is_admin=False),
+    ]
+    for at in order:
+        memberships.finish(cast.tables, written[at], origin=SWEEPER, now=cast.now)
+    assert cast.codes() == {Code.VALID}
+    cast.settle()
+
+
+def test_an_older_change_that_ends_late_leaves_the_newer_ones_mark(cast: Cast, line: Wire) -> None:
+    older = commit_only(cast, line, status="suspended")
+    commit_only(cast, line, status="active", is_admin=False)
+    memberships.finish(cast.tables, older, origin=SWEEPER, now=cast.now)
+    assert sweep(cast.tables, cast.now) == 1
+    cast.settle()
+
+
+def test_a_key_minted_between_the_identitys_write_and_the_propagation_follows_too(
+    cast: Cast, line: Wire
+) -> None:
+    identity = commit_only(cast, line, ceiling=NARROW)
+    with pytest.raises(GrantsExceeded):
+        key_of(cast.boss, cast.target)
+    cast.keys.append(key_of(cast.boss, cast.target, scopes=["agents:read"], **_tasks()))
+    change(cast.boss, cast.target, status="suspended")
+    assert identity_of(cast.target).version > identity.version
+    assert cast.codes() == {Code.DISABLED}
+    cast.settle()
+
+
+def _tasks() -> dict[str, Any]:
+    return {"permissions": {"signal_types": ["task"]}}
+
+
+@pytest.mark.parametrize("status", ["suspended", "removed"])
+def test_making_a_key_that_races_a_suspension_is_refused_by_its_condition(
+    cast: Cast, line: Wire, status: str
+) -> None:
+    before = len(keys.page(cast.tables, cast.boss.call(), keys.Listed.ALL, limit=100)[0])
+    line.before = _once("TransactWriteItems", lambda: cast.change(status=status), line)
+    with pytest.raises(Conflict, match="not an active member"):
+        key_of(cast.boss, cast.target)
+    after = len(keys.page(cast.tables, cast.boss.call(), keys.Listed.ALL, limit=100)[0])
+    assert after == before
+    cast.settle()
+
+
+def test_rotating_a_key_that_races_a_ceiling_cut_gives_no_more_than_the_new_ceiling(
+    cast: Cast, line: Wire
+) -> None:
+    line.before = _once("TransactWriteItems", lambda: commit_only(cast, line, ceiling=NARROW), line)
+    with pytest.raises(GrantsExceeded):
+        keys.rotate(
+            cast.tables, cast.boss.call(), cast.keys[0].key.id, grace_seconds=0, prefix="hk"
+        )
+    cast.settle()
+
+
+@pytest.mark.usefixtures("sleeps")
+def test_a_key_that_is_being_changed_itself_follows_a_moment_later(cast: Cast, line: Wire) -> None:
+    line.before = first(3, lambda: error("TransactionConflictException"), "UpdateItem")
+    cast.change(status="suspended")
+    line.clear()
+    assert cast.codes() == {Code.DISABLED}
+    cast.settle()
+
+
+@pytest.mark.usefixtures("sleeps")
+def test_a_key_that_stays_busy_is_said_and_left_to_the_sweeper(cast: Cast, line: Wire) -> None:
+    line.before = first(1_000, lambda: error("TransactionConflictException"), "UpdateItem")
+    with pytest.raises(Unavailable):
+        cast.change(status="suspended")
+    line.clear()
+    assert sweep(cast.tables, cast.now) == 1
+    assert cast.codes() == {Code.DISABLED}
+    cast.settle()
+
+
+def test_an_identity_that_cannot_be_finished_holds_up_no_other(cast: Cast, line: Wire) -> None:
+    commit_only(cast, line, status="suspended")
+    line.after = first(1, _die, "TransactWriteItems")
+    with pytest.raises(Killed):
+        change(cast.boss, cast.bystander, status="suspended")
+    line.clear()
+    line.before = _second_query()
+    with pytest.raises(Unavailable):
+        sweep(cast.tables, cast.now)
+    line.clear()
+    verdicts = [cast.boss.admit(one.minted.secret).code for one in (cast.target, cast.bystander)]
+    assert Code.DISABLED in verdicts
+    assert sweep(cast.tables, cast.now) == 1
+
+
+def _second_query() -> Callable[[int, str], Any]:
+    """Plan that the second query, of the first identity's keys, fails."""
+    queries = 0
+
+    def plan(_: int, operation: str) -> Any:
+        nonlocal queries
+        queries += operation == "Query"
+        return error("ThrottlingException") if queries == 2 and operation == "Query" else None
+
+    return plan
+
+
+def _once(operation: str, act: Callable[[], Any], line: Wire) -> Callable[[int, str], Any]:
+    def plan(_: int, called: str) -> None:
+        if called == operation:
+            line.before = None
+            act()
+
+    return plan
+
+
+def _at_call(
+    line: Wire, number: int, intruder: Callable[[], Any], refused: set[type[GatehouseError]]
+) -> list[int]:
+    """Let somebody act before call `number`; the list holds it once that was so."""
+    met: list[int] = []
+
+    def plan(call: int, _: str) -> None:
+        if call == number:
+            line.before = None
+            met.append(call)
+            try:
+                intruder()
+            except GatehouseError as error:
+                refused.add(type(error))
+
+    line.clear()
+    line.before = plan
+    return met

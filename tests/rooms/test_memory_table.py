@@ -1,0 +1,203 @@
+"""The table in memory answers as moto's does, call by call, to what the rooms say to it.
+
+Both get the same requests, made by the rooms' own stores from one seed: answers, errors, what a
+refused condition shows, and in the end every item must be the same.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from gatehouse import ids, tally
+from gatehouse.clock import DAY, SECOND
+from gatehouse.deliveries import rules, store
+from gatehouse.deliveries.model import Attempt, Delivery, Outcome, Parked, Wake
+from gatehouse.signals import store as signals
+from gatehouse.signals.model import Signal
+from gatehouse.table import (
+    ConditionFailed,
+    Table,
+    Tables,
+    TransactionCanceled,
+    Write,
+    transact,
+)
+from gatehouse.webhooks import store as webhooks
+from gatehouse.webhooks.model import Webhook
+from inspection import items
+from memory_table import MemoryTable
+from works import ACCOUNT, START
+
+Op = Callable[[Table], Any]
+
+
+class Chooser:
+    """Makes requests about few things, so that they meet each other."""
+
+    def __init__(self, seed: int) -> None:
+        self.rng = random.Random(seed)  # noqa: S311 - a seed that can be told
+        self.now = START
+        self.webhooks = [Webhook(ids.new(START), ACCOUNT, "https://a.example", START)] * 2
+        self.webhooks[1] = replace(self.webhooks[0], id=ids.new(START + 1_000), active=False)
+        self.signals = [
+            Signal(ids.new(START + n), ACCOUNT, "alert", "hot", "identity:x", START, START + DAY)
+            for n in range(3)
+        ]
+        self.deliveries = [
+            rules.made(
+                id=rules.id_of(signal.id, webhook.id),
+                account_id=ACCOUNT,
+                webhook_id=webhook.id,
+                signal_id=signal.id,
+                event="alert",
+                signal_ends_at=START + DAY,
+                now=START,
+            )
+            for signal in self.signals
+            for webhook in self.webhooks
+        ]
+
+    def op(self) -> Op:
+        """Make a request."""
+        self.now += self.rng.randrange(20 * SECOND)
+        write, other = self._write(), self._write()
+        seen = self._seen()
+        webhook, signal = self.rng.choice(self.webhooks), self.rng.choice(self.signals)
+        now, limit, state = self.now, self.rng.randint(1, 4), self.rng.choice(STATES)
+        low, high = sorted(self.rng.choice(self.deliveries).id for _ in range(2))
+        flip, every = self.rng.random() < 0.5, [one.id for one in self.deliveries]
+        shard = self.rng.randrange(16)
+        choices: list[Op] = [
+            lambda t: store.insert(t, seen),
+            lambda t: store.claim(t, seen.id, attempt=seen.next_attempt, now=now),
+            lambda t: store.find(t, seen.id),
+            lambda t: store.find_all(t, every),
+            lambda t: store.attempts(t, seen.id, limit=limit),
+            lambda t: store.due(t, rules.shard(seen.id), now=now, limit=limit),
+            lambda t: store.listed(t, webhook.id, state, limit=limit, newest_first=flip),
+            lambda t: store.listed(t, webhook.id, state, low=low, limit=limit, newest_first=flip),
+            lambda t: store.listed(t, webhook.id, state, high=high, limit=limit),
+            lambda t: store.listed(t, webhook.id, state, low=low, high=high, limit=limit),
+            lambda t: store.marks(t, limit=limit),
+            lambda t: t.query(f"DELIVERY#{seen.id}", limit=limit),
+            lambda t: list(t.query_all(f"WEBHOOK#{ACCOUNT}")),
+            lambda t: signals.insert(t, signal),
+            lambda t: signals.read(t, ACCOUNT, signal.id),
+            lambda t: signals.fanned_out(t, signal),
+            lambda t: signals.overdue(t, shard=shard, before=now, limit=limit),
+            lambda t: webhooks.read(t, ACCOUNT, webhook.id),
+            lambda t: webhooks.note_failure(t, webhook, now=now),
+            lambda t: webhooks.note_success(t, webhook, now=now, unless_since=now - 60 * SECOND),
+            lambda t: t.get({"pk": "T#COUNT", "sk": "COUNT"}),
+        ]
+        # Half of all are transactions.
+        if self.rng.random() < 0.5:
+            alone = self.rng.random() < 0.6
+            return lambda t: transact(
+                t.client,
+                [write[1](t)]
+                if alone or write[0] == other[0]
+                else [one[1](t) for one in (write, other)],
+            )
+        return self.rng.choice(choices)
+
+    def _seen(self) -> Delivery:
+        """Give a delivery as somebody might have seen it, rightly or not."""
+        kept = self.rng.randrange(len(self.deliveries))
+        one = self.deliveries[kept]
+        if self.rng.random() < 0.3:
+            outcome = Outcome(self.rng.choice((200, 500, 410)))
+            step = rules.next_step(one.step, outcome, schedule=(5, 30, 1_200), now=self.now)
+            self.deliveries[kept] = rules.after(one, outcome, step=step, now=self.now)
+        return one
+
+    def _write(self) -> tuple[str, Callable[[Table], Write]]:
+        """Make a write, and name the item that it is about."""
+        seen, now = self._seen(), self.now
+        after = self.rng.choice(
+            (
+                rules.parked(seen, Parked.PAUSED),
+                rules.again(seen, now),
+                rules.woken(seen, now),
+                rules.swept(seen, now, backlog=False),
+                rules.after(
+                    seen,
+                    Outcome(500),
+                    step=rules.next_step(0, Outcome(500), schedule=(5,), now=now),
+                    now=now,
+                ),
+            )
+        )
+        webhook = self.rng.choice(self.webhooks)
+        newer = replace(webhook, version=self.rng.randint(1, 3), active=self.rng.random() < 0.5)
+        attempt = Attempt(self.rng.randint(1, 3), now, 5, self.rng.choice((200, None)), None, "x")
+        by, most = self.rng.choice((1, -1)), self.rng.randint(1, 3)
+        keyed = f"webhook {webhook.id}"
+        due = replace(seen, due_at=seen.due_at or 1)
+        return self.rng.choice(
+            (
+                (seen.id, lambda t: store.create(t, seen)),
+                (seen.id, lambda t: store.replace(t, after, seen=seen)),
+                (seen.id, lambda t: store.move(t, after, seen=due)),
+                (f"{seen.id} {attempt.number}", lambda t: store.record(t, seen, attempt)),
+                ("mark", lambda t: store.mark(t, Wake(ACCOUNT, webhook.id), now=START)),
+                ("mark", lambda t: store.unmark(t, Wake(ACCOUNT, webhook.id), marked_at=START)),
+                (keyed, lambda t: webhooks.create(t, webhook)["webhook"]),
+                (keyed, lambda t: webhooks.replace(t, newer, seen=webhook)),
+                (keyed, lambda t: webhooks.remove(t, newer)["webhook"]),
+                (keyed, lambda t: webhooks.unchanged(t, newer)),
+                (keyed, lambda t: webhooks.failing(t, webhook, now=now)),
+                (keyed, lambda t: webhooks.recovered(t, webhook, now=now)),
+                ("tally", lambda t: tally.move(t, "T", by=by, most=most)),
+                ("tally", lambda t: tally.leave_one(t, "T")),
+                (
+                    "tally",
+                    lambda t: t.add({"pk": "T#COUNT", "sk": "COUNT"}, {"n": by}, also={"m": 1}),
+                ),
+                ("tally", lambda t: t.delete({"pk": "T#COUNT", "sk": "COUNT"})),
+            )
+        )
+
+
+STATES = ("pending", "retrying", "delivered", "dead_letter", store.PARKED)
+
+
+def _answer(op: Op, table: Table) -> Any:
+    try:
+        return op(table)
+    except ConditionFailed as failed:
+        return "condition failed", failed.item
+    except TransactionCanceled as canceled:
+        return "canceled", canceled.failed, canceled.conflict
+
+
+def _everything(client: MemoryTable) -> list[dict[str, Any]]:
+    return [item for line in client.items.values() for item in line.values()]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_same_requests_get_the_same_answers(tables: Tables, seed: int) -> None:
+    client, chooser = MemoryTable(), Chooser(seed)
+    double = Table(tables.main.name, client)  # type: ignore[arg-type]
+    said = set()
+    for number in range(300):
+        op = chooser.op()
+        expected = _answer(op, tables.main)
+        found = _answer(op, double)
+        assert found == expected, f"request {number} of seed {seed}"
+        refused = isinstance(expected, tuple) and isinstance(expected[0], str)
+        said.add(expected[0] if refused else type(expected).__name__)
+    assert said >= {"condition failed", "canceled", "NoneType", "list", "Delivery"}
+    kept = [tables.main.client.scan(TableName=tables.main.name)["Items"], _everything(client)]
+    one, other = (sorted(map(repr, map(_sorted, every))) for every in kept)
+    assert one == other
+    assert len(items(tables.main)) == len(other)
+
+
+def _sorted(item: dict[str, Any]) -> list[tuple[str, Any]]:
+    return sorted(item.items())

@@ -1,0 +1,280 @@
+"""TLS to real receivers on loopback: whose certificate counts, and for how long one waits."""
+
+from __future__ import annotations
+
+import datetime as dt
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from gatehouse import outbound
+from gatehouse.outbound import Reply
+from receivers import Names, receiving, response, saying
+
+SHORT = 0.4
+SOON = 4.0
+LATE = 8.0
+HOST = "hooks.example.com"
+DAY = dt.timedelta(days=1)
+
+
+class Authority:
+    """A certificate authority, and the server's contexts that it vouches for."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.key = ec.generate_private_key(ec.SECP256R1())
+        self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, folder.name)])
+        constraints = x509.BasicConstraints(ca=True, path_length=None)
+        certificate = self._built(self.name, self.key).add_extension(constraints, critical=True)
+        self.file = folder / "authority.pem"
+        self.file.write_bytes(self._signed(certificate))
+
+    def server(self, *names: str, ends: dt.timedelta = DAY) -> ssl.SSLContext:
+        """Make a context for a server of these names; `ends` is from now."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "receiver")])
+        certificate = self._built(subject, key, ends=ends).add_extension(
+            x509.SubjectAlternativeName([_alternative(name) for name in names]), critical=False
+        )
+        file = self.folder / "server.pem"
+        file.write_bytes(
+            self._signed(certificate)
+            + key.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption(),
+            )
+        )
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(file)
+        return context
+
+    def _built(
+        self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, ends: dt.timedelta = DAY
+    ) -> x509.CertificateBuilder:
+        now = dt.datetime.now(dt.UTC)
+        return (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self.name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - 2 * DAY)
+            .not_valid_after(now + ends)
+        )
+
+    def _signed(self, certificate: x509.CertificateBuilder) -> bytes:
+        signed = certificate.sign(self.key, hashes.SHA256())
+        return signed.public_bytes(serialization.Encoding.PEM)
+
+
+def _alternative(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    """An authority that nobody trusts."""
+    return Authority(tmp_path)
+
+
+@pytest.fixture
+def trusted(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> Iterator[Authority]:
+    """The authority, trusted as the system's are."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
+    outbound._trust.cache_clear()  # noqa: SLF001 - it is read once in a process
+    yield authority
+    outbound._trust.cache_clear()  # noqa: SLF001
+
+
+@pytest.fixture(autouse=True)
+def _loopback(names: Names, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GATEHOUSE_OUTBOUND", "local")
+    names.say(HOST, ["127.0.0.1"])
+
+
+def get(port: int, *, host: str = HOST, **given: Any) -> Reply:
+    return outbound.send("GET", f"https://{host}:{port}/", headers={}, timeout=LATE, **given)
+
+
+def kind_of(port: int, *, timeout: float = LATE, host: str = HOST) -> str:
+    with pytest.raises(outbound.Failed) as failed:
+        outbound.send("GET", f"https://{host}:{port}/", headers={}, timeout=timeout)
+    return failed.value.kind
+
+
+def test_a_certificate_for_the_host_is_asked_for_by_name_and_accepted(trusted: Authority) -> None:
+    context = trusted.server(HOST)
+    asked: list[str | None] = []
+
+    def note(_: ssl.SSLObject, name: str | None, __: ssl.SSLContext) -> None:
+        asked.append(name)
+
+    context.sni_callback = note
+    with receiving(saying(response(b"x" * 4_000)), tls=context) as receiver:
+        reply = get(receiver.port, most=100)
+        port = str(receiver.port).encode()
+
+        assert (reply.status, reply.body, reply.truncated) == (200, b"x" * 100, True)
+        assert asked == [HOST]
+        assert b"Host: hooks.example.com:" + port in receiver.requests[0]
+
+
+def test_an_address_has_a_certificate_for_itself(trusted: Authority) -> None:
+    with receiving(saying(response()), tls=trusted.server("127.0.0.1")) as receiver:
+        assert get(receiver.port, host="127.0.0.1").status == 200
+        assert kind_of(receiver.port) == "tls"
+        assert len(receiver.requests) == 1
+
+
+def test_a_large_body_goes_through(trusted: Authority) -> None:
+    with receiving(saying(response()), tls=trusted.server(HOST)) as receiver:
+        body = bytes(2_000_000)
+        url = f"https://{HOST}:{receiver.port}/"
+        assert outbound.send("POST", url, headers={}, body=body, timeout=60).status == 200
+        assert receiver.requests[0].endswith(body)
+
+
+@pytest.mark.parametrize("most", [5, 4_000])
+def test_a_body_may_end_with_the_connection(most: int, trusted: Authority) -> None:
+    answer = saying(b"HTTP/1.1 200 OK\r\n\r\n" + b"a" * 3_000)
+    with receiving(answer, tls=trusted.server(HOST)) as receiver:
+        assert get(receiver.port, most=most).body == b"a" * min(most, 3_000)
+
+
+def test_ten_at_once_share_no_session(trusted: Authority) -> None:
+    resumed: list[bool | None] = []
+
+    def echo(connection: socket.socket, request: bytes) -> None:
+        assert isinstance(connection, ssl.SSLSocket)
+        resumed.append(connection.session_reused)
+        connection.sendall(response(request.partition(b"\r\n\r\n")[2]))
+
+    with (
+        receiving(echo, tls=trusted.server(HOST)) as receiver,
+        ThreadPoolExecutor(10) as pool,
+    ):
+        url = f"https://{HOST}:{receiver.port}/"
+        bodies = [b"%d" % number for number in range(30)]
+        replies = pool.map(
+            lambda body: outbound.send("POST", url, headers={}, body=body, timeout=60), bodies
+        )
+        assert [reply.body for reply in replies] == bodies
+
+    assert resumed == [False] * 30
+
+
+BAD: dict[str, Callable[[Authority], ssl.SSLContext]] = {
+    "another host": lambda authority: authority.server("other.example.com"),
+    "no name": lambda authority: authority.server("127.0.0.2"),
+    "a wildcard beside": lambda authority: authority.server("*.hooks.example.com"),
+    "expired": lambda authority: authority.server(HOST, ends=-DAY),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_certificate_that_is_not_good_gets_no_request(name: str, trusted: Authority) -> None:
+    with receiving(saying(response()), tls=BAD[name](trusted)) as receiver:
+        assert kind_of(receiver.port) == "tls"
+        assert (receiver.connections, receiver.requests) == (1, [])
+
+
+def test_a_certificate_that_nobody_vouches_for_gets_no_request(authority: Authority) -> None:
+    with receiving(saying(response()), tls=authority.server(HOST)) as receiver:
+        assert kind_of(receiver.port) == "tls"
+        assert receiver.requests == []
+
+
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1 is deprecated:DeprecationWarning")
+def test_an_old_protocol_is_no_tls(trusted: Authority) -> None:
+    context = trusted.server(HOST)
+    context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
+    with receiving(saying(response()), tls=context) as receiver:
+        assert kind_of(receiver.port) == "tls"
+        assert receiver.requests == []
+
+
+# ---- The deadline ------------------------------------------------------------------------------
+
+
+def raw(serve: Callable[[socket.socket], None]) -> Any:
+    """Listen, and treat the very first bytes as the test says; no request is waited for."""
+
+    class Hello(ssl.SSLContext):
+        def wrap_socket(self, sock: socket.socket, **_: Any) -> Any:
+            serve(sock)
+            raise OSError
+
+    return receiving(saying(), tls=Hello(ssl.PROTOCOL_TLS_SERVER))
+
+
+def hang(connection: socket.socket) -> None:
+    while connection.recv(4_096):
+        pass
+
+
+def trickle(connection: socket.socket) -> None:
+    """Begin a handshake record of 16 KiB, a byte at a time."""
+    connection.recv(4_096)
+    for byte in b"\x16\x03\x03\x40\x00" + b"\x02" * 9_999:
+        connection.sendall(bytes([byte]))
+        time.sleep(SHORT / 8)
+
+
+@pytest.mark.parametrize("serve", [hang, trickle])
+def test_a_handshake_ends_at_the_deadline(serve: Callable[[socket.socket], None]) -> None:
+    with raw(serve) as receiver:
+        begun = time.monotonic()
+        assert kind_of(receiver.port, timeout=SHORT) == "timeout"
+        assert SHORT <= time.monotonic() - begun < SOON
+
+
+@pytest.mark.parametrize(
+    "said", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"SSH-2.0-OpenSSH_9.6\r\n", b"\x16\x03\x03"]
+)
+def test_whoever_speaks_something_else_speaks_no_tls(said: bytes) -> None:
+    def speak(connection: socket.socket) -> None:
+        connection.recv(4_096)
+        connection.sendall(said)
+
+    with raw(speak) as receiver:
+        assert kind_of(receiver.port) == "tls"
+
+
+@pytest.mark.parametrize("head", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 90\r\n\r\n"])
+def test_a_trickle_under_tls_ends_at_the_deadline(head: bytes, trusted: Authority) -> None:
+    def drip(connection: socket.socket, _: bytes) -> None:
+        connection.sendall(head)
+        while True:
+            connection.sendall(b"a")
+            time.sleep(SHORT / 8)
+
+    with receiving(drip, tls=trusted.server(HOST)) as receiver:
+        begun = time.monotonic()
+        assert kind_of(receiver.port, timeout=SHORT * 2) == "timeout"
+        assert SHORT <= time.monotonic() - begun < SOON
+
+
+def test_a_flood_of_session_tickets_ends_at_the_bound(trusted: Authority) -> None:
+    """They are no data, so one read of a plain TLS socket would go on as long as they come."""
+    context = trusted.server(HOST)
+    context.num_tickets = 20_000
+    with receiving(saying(response()), tls=context) as receiver:
+        begun = time.monotonic()
+        assert kind_of(receiver.port) == "protocol"
+        assert time.monotonic() - begun < LATE

@@ -1,0 +1,414 @@
+"""Peers: what a proof must be, and what is kept of it. By table, by property, and on moto."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from faults import Wire
+from gatehouse.clock import DAY, MINUTE, SECOND
+from gatehouse.errors import (
+    BadInput,
+    BoundReached,
+    FieldRequired,
+    Forbidden,
+    IdempotencyReused,
+    NotFound,
+    Unauthorized,
+)
+from gatehouse.grants import SIGNAL_TYPES
+from gatehouse.peers import actions as peers
+from gatehouse.peers import rules
+from gatehouse.peers.model import MOST_PEERS, SCOPES, Proof, Trusted
+from gatehouse.secrets.actions import Vault
+from gatehouse.table import Tables
+from inspection import State
+from members import boss, proof, received, trusted, vault
+from standing import check_standing, kind, tally
+from visits import Visitor
+
+SECRET = "not a secret, only a test's"
+NOW = 1_800_000_000 * SECOND
+BODY = b'{"signal_type":"task"}'
+WINDOW_MS = 5 * 60 * 1_000
+
+
+def shown(**fields: Any) -> Proof:
+    return proof(SECRET, BODY, NOW, **fields)
+
+
+def holds(one: Proof, *, secret: str = SECRET, body: bytes = BODY, method: str = "POST") -> bool:
+    return rules.holds(one, secret, method=method, body=body, now=NOW)
+
+
+# ---- The proof, pure -------------------------------------------------------------------------
+
+
+def test_the_proof_is_pinned() -> None:
+    """It is published: peers of other makes write it."""
+    body_hash = hashlib.sha256(BODY).hexdigest()
+    text = f"POST\n{body_hash}\n1800000000123\nnonce-12345"
+    written = rules.sign(
+        SECRET, method="POST", body_hash=body_hash, timestamp=1_800_000_000_123, nonce="nonce-12345"
+    )
+    assert written == hmac.new(SECRET.encode(), text.encode(), hashlib.sha256).hexdigest()
+    receipt = rules.receipt(SECRET, signal_id="s1", body_hash=body_hash)
+    text = f"receipt\ns1\n{body_hash}"
+    assert receipt == hmac.new(SECRET.encode(), text.encode(), hashlib.sha256).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "good"),
+    [
+        (0, True),
+        (WINDOW_MS, True),
+        (-WINDOW_MS, True),
+        (WINDOW_MS + 1, False),
+        (-WINDOW_MS - 1, False),
+        (-NOW // 1_000, False),
+        (10**15, False),
+    ],
+)
+def test_a_proof_is_of_these_five_minutes_to_the_millisecond(
+    milliseconds: int, *, good: bool
+) -> None:
+    assert holds(shown(timestamp=NOW // 1_000 + milliseconds)) == good
+
+
+def test_a_used_nonce_is_remembered_as_long_as_its_proof_could_hold() -> None:
+    late = shown(timestamp=NOW // 1_000 + WINDOW_MS)
+    assert rules.nonce_ends_at(late) > NOW + 2 * 5 * MINUTE
+
+
+@given(st.integers(0, len(BODY) * 8 - 1))
+def test_any_altered_bit_of_the_body_is_refused(bit: int) -> None:
+    altered = bytearray(BODY)
+    altered[bit // 8] ^= 1 << bit % 8
+    assert not holds(shown(), body=bytes(altered))
+
+
+@given(st.sampled_from(["signature", "body_hash", "nonce"]), st.data())
+def test_any_altered_character_of_the_proof_is_refused(part: str, data: st.DataObject) -> None:
+    whole = shown()
+    text = getattr(whole, part)
+    at = data.draw(st.integers(0, len(text) - 1))
+    other = data.draw(st.sampled_from([c for c in "0123456789abcdef" if c != text[at]]))
+    assert not holds(replace(whole, **{part: text[:at] + other + text[at + 1 :]}))
+
+
+@given(st.integers(-WINDOW_MS, WINDOW_MS).filter(bool))
+def test_a_proof_with_another_time_is_refused(by: int) -> None:
+    whole = shown()
+    assert not holds(replace(whole, timestamp=whole.timestamp + by))
+
+
+@given(st.text(max_size=80))
+def test_another_secret_is_refused(secret: str) -> None:
+    assert holds(shown(), secret=secret) == (secret == SECRET)
+
+
+def test_another_method_is_refused_and_a_body_with_its_own_hash_still_needs_the_signature() -> None:
+    assert not holds(shown(), method="PUT")
+    other = b"other"
+    swapped = replace(shown(), body_hash=hashlib.sha256(other).hexdigest())
+    assert not holds(swapped, body=other)
+
+
+def _written(**fields: Any) -> str:
+    whole = shown()
+    parts = {
+        "signature": whole.signature,
+        "timestamp": whole.timestamp,
+        "nonce": whole.nonce,
+        "body_hash": whole.body_hash,
+    }
+    return json.dumps({name: value for name, value in (parts | fields).items() if value != "-"})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "x", "[]", "[1, 2]", "null", "5", '"text"', "{}", "NaN", "[" * 1_000, "x" * 1_025),
+        *(_written(**{part: "-"}) for part in ("signature", "timestamp", "nonce", "body_hash")),
+        *(_written(timestamp=value) for value in ("1", 1.5, True, None, [1], 1e300)),
+        *(_written(nonce=value) for value in ("short", "n" * 129, "with space", "é" * 8, 12345678)),
+        *(_written(nonce=value) for value in ("line\nbreak", "null\x00null", "")),
+        *(_written(signature=value) for value in ("", "F" * 64, "f" * 63, "f" * 65, "٣" * 64, 5)),
+        *(_written(body_hash=value) for value in ("", "F" * 64, "f" * 63, "f" * 65, None, {})),
+    ],
+)
+def test_what_is_no_proof_is_read_as_none(text: str) -> None:
+    assert rules.read_proof(text) is None
+
+
+@given(st.text(max_size=200))
+def test_any_text_at_all_is_read_without_an_error(text: str) -> None:
+    rules.read_proof(text)
+    rules.read_proof(_written(nonce=text))
+
+
+@pytest.mark.parametrize("nonce", ["12345678", "n" * 128, "!~#$%&'()*+"])
+def test_a_proof_is_read_as_it_was_written(nonce: str) -> None:
+    read = rules.read_proof(_written(nonce=nonce, more="ignored"))
+    assert read is not None
+    assert read.nonce == nonce
+
+
+# ---- Bounds of a peer ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        *("", "https://", "http://a.example", "ftp://a.example", "//a.example", "a.example"),
+        *("https://u@a.example", "https://u:p@a.example", "https://@a.example"),
+        *("https://a.example/#", "https://a.example#x", "https://a.example:0", "https://a:99999"),
+        *("https://a.example:x", "https://[::1", "https://a.example/\r\nX: y", "https://a b"),
+        *("https://exämple.example", "https://a.example/" + "x" * 2_048, " https://a.example"),
+        *("https://a.example/\x00", "https://a.example/\x7f"),
+    ],
+)
+def test_an_endpoint_that_is_no_plain_https_address_is_refused(endpoint: str) -> None:
+    with pytest.raises(BadInput) as refused:
+        rules.endpoint_of(endpoint)
+    assert refused.value.details == {"field": "endpoint"}
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["https://a.example", "https://a.example:8443/x?y=1", "HTTPS://a.example/in"]
+)
+def test_an_https_address_is_kept_as_it_is(endpoint: str) -> None:
+    assert rules.endpoint_of(endpoint) == endpoint
+
+
+def test_scopes_are_every_signal_or_some_of_them() -> None:
+    assert rules.scopes_of(None) == ("signal:*",)
+    assert rules.scopes_of(SCOPES) == SCOPES
+    assert rules.scopes_of(["signal:task", "signal:task"]) == ("signal:task",)
+    assert rules.scopes_of([]) == ()
+    for unknown in ("signal:noise", "task", "*", "signal:", "admin:manage"):
+        with pytest.raises(BadInput, match="Unknown scope"):
+            rules.scopes_of(["signal:task", unknown])
+
+
+# ---- On moto ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def who(tables: Tables) -> Visitor:
+    return boss(tables)
+
+
+@pytest.fixture
+def kept_in(settings_key: str, tables: Tables) -> Vault:
+    del settings_key, tables
+    return vault()
+
+
+def send(who: Visitor, kept_in: Vault, made: Trusted, **given: Any) -> peers.Received:
+    one = given.pop("shown", None) or proof(
+        given.pop("secret", made.secret), b"{}", who.now, **given.pop("proof", {})
+    )
+    peer_id = given.pop("peer_id", made.peer.id)
+    return received(who.tables, kept_in, peer_id, one, now=who.now, **given)
+
+
+def test_a_trusted_peer_is_heard_and_gets_a_receipt(who: Visitor, kept_in: Vault) -> None:
+    made = trusted(who, kept_in)
+    assert len(made.secret) == 64
+    assert made.secret not in repr(made)
+    got = send(who, kept_in, made, raw=b"{}", content="hello")
+    body_hash = hashlib.sha256(b"{}").hexdigest()
+    assert got.receipt == rules.receipt(made.secret, signal_id=got.signal_id, body_hash=body_hash)
+    (signal,) = kind(check_standing(who.tables, now=who.now), "SIGNAL#")
+    assert (signal["content"], signal["origin_peer"]) == ("hello", f"peer:{made.peer.id}")
+    assert (signal["fanout"], signal["from_identity"]) == ("pending", "agent-7")
+
+
+def test_the_stored_item_of_a_peers_secret_holds_no_plaintext(who: Visitor, kept_in: Vault) -> None:
+    made = trusted(who, kept_in)
+    everything = repr(State(who.tables).main).encode()
+    assert made.secret.encode() not in everything
+    assert repr(bytes.fromhex(made.secret)).encode()[2:-1] not in everything
+
+
+def test_a_nonce_holds_once_for_each_peer(who: Visitor, kept_in: Vault) -> None:
+    one, two = trusted(who, kept_in), trusted(who, kept_in)
+    again = {"nonce": "once-only"}
+    assert send(who, kept_in, one, proof=again)
+    with pytest.raises(Unauthorized):
+        send(who, kept_in, one, proof=again)
+    assert send(who, kept_in, two, proof=again)
+    for item in kind(check_standing(who.tables, now=who.now), "NONCE#"):
+        assert item["ttl"] * SECOND >= who.now + 5 * MINUTE
+
+
+def test_of_the_same_request_twice_at_once_one_is_kept(
+    who: Visitor, kept_in: Vault, room_line: Wire
+) -> None:
+    made = trusted(who, kept_in)
+    one = proof(made.secret, b"{}", who.now)
+    met = []
+
+    def between(_: int, operation: str) -> None:
+        if operation == "TransactWriteItems":
+            room_line.before = None
+            met.append(send(who, kept_in, made, shown=one))
+
+    room_line.before = between
+    with pytest.raises(Unauthorized):
+        send(who, kept_in, made, shown=one)
+    assert len(met) == len(kind(check_standing(who.tables, now=who.now), "SIGNAL#")) == 1
+
+
+def test_a_peer_that_is_removed_while_it_is_heard_leaves_nothing(
+    who: Visitor, kept_in: Vault, room_line: Wire
+) -> None:
+    made = trusted(who, kept_in)
+
+    def between(_: int, operation: str) -> None:
+        if operation == "TransactWriteItems":
+            room_line.before = None
+            peers.remove(who.tables, who.call(), made.peer.id)
+
+    room_line.before = between
+    with pytest.raises(Unauthorized):
+        send(who, kept_in, made)
+    assert kind(check_standing(who.tables, now=who.now), "SIGNAL#") == []
+
+
+def test_every_wrong_proof_is_the_same_refusal_and_leaves_nothing(
+    who: Visitor, kept_in: Vault
+) -> None:
+    made, other = trusted(who, kept_in), trusted(who, kept_in)
+    passing = trusted(who, kept_in, expires_at=who.now + 1)
+    gone = trusted(who, kept_in)
+    peers.remove(who.tables, who.call(), gone.peer.id)
+    who.now += 1
+    before = State(who.tables).main
+    wrong: list[tuple[Trusted, dict[str, Any]]] = [
+        (made, {"secret": other.secret}),
+        (made, {"secret": ""}),
+        (made, {"peer_id": other.peer.id}),
+        (made, {"peer_id": who.account_id}),
+        (made, {"peer_id": None}),
+        (made, {"raw": b"{} "}),
+        (made, {"proof": {"timestamp": who.now // 1_000 - WINDOW_MS - 1}}),
+        (made, {"proof": {"timestamp": who.now // 1_000 + WINDOW_MS + 1}}),
+        (passing, {}),
+        (gone, {}),
+    ]
+    said = set()
+    for peer, changes in wrong:
+        with pytest.raises(Unauthorized) as refused:
+            send(who, kept_in, peer, **changes)
+        said.add((refused.value.code, refused.value.message))
+    with pytest.raises(Unauthorized) as refused:
+        received(who.tables, kept_in, made.peer.id, None, now=who.now)
+    said.add((refused.value.code, refused.value.message))
+    assert said == {("FEDERATION_INVALID_PROOF", "The proof does not hold")}
+    assert State(who.tables).main == before
+
+
+def test_a_trust_ends_to_the_microsecond(who: Visitor, kept_in: Vault) -> None:
+    made = trusted(who, kept_in, expires_at=who.now + MINUTE)
+    who.now += MINUTE - 1
+    assert send(who, kept_in, made)
+    who.now += 1
+    with pytest.raises(Unauthorized):
+        send(who, kept_in, made)
+    with pytest.raises(BadInput, match="expires_at"):
+        trusted(who, kept_in, expires_at=who.now)
+
+
+@pytest.mark.parametrize("signal_type", SIGNAL_TYPES)
+def test_a_peer_sends_what_its_scopes_name(who: Visitor, kept_in: Vault, signal_type: str) -> None:
+    one = trusted(who, kept_in, allowed_scopes=[f"signal:{signal_type}"])
+    everything, nothing = trusted(who, kept_in), trusted(who, kept_in, allowed_scopes=[])
+    assert send(who, kept_in, one, signal_type=signal_type)
+    assert send(who, kept_in, everything, signal_type=signal_type)
+    other = next(name for name in SIGNAL_TYPES if name != signal_type)
+    for peer, sent in ((one, other), (one, "*"), (one, "noise"), (nothing, signal_type)):
+        with pytest.raises(Forbidden) as refused:
+            send(who, kept_in, peer, signal_type=sent)
+        assert refused.value.code == "FEDERATION_SCOPE_DENIED"
+    for unknown in ("*", "noise", ""):
+        with pytest.raises(BadInput):
+            send(who, kept_in, everything, signal_type=unknown)
+
+
+@pytest.mark.parametrize(
+    ("fields", "error"),
+    [
+        ({"content": " "}, FieldRequired),
+        ({"content": "c" * 65_537}, BadInput),
+        ({"from_identity": ""}, FieldRequired),
+        ({"from_identity": "n" * 201}, BadInput),
+        ({"from_identity": "a\nb"}, BadInput),
+    ],
+)
+def test_a_signal_out_of_bounds_is_refused_and_its_nonce_stays_good(
+    who: Visitor, kept_in: Vault, fields: dict[str, str], error: type[Exception]
+) -> None:
+    made = trusted(who, kept_in)
+    one = proof(made.secret, b"{}", who.now)
+    with pytest.raises(error):
+        send(who, kept_in, made, shown=one, **fields)
+    assert send(who, kept_in, made, shown=one, content="c" * 65_536)
+
+
+def test_an_account_has_at_most_100_peers_and_removing_one_makes_room(
+    who: Visitor, kept_in: Vault
+) -> None:
+    made = [trusted(who, kept_in) for _ in range(MOST_PEERS)]
+    with pytest.raises(BoundReached, match="at most 100"):
+        trusted(who, kept_in)
+    state = check_standing(who.tables, now=who.now)
+    assert tally(state, f"PEERS#{who.account_id}") == MOST_PEERS
+    peers.remove(who.tables, who.call(), made[7].peer.id)
+    trusted(who, kept_in)
+    assert len(peers.all_of(who.tables.main, who.account_id)) == MOST_PEERS
+
+
+def test_another_accounts_peer_cannot_be_removed(who: Visitor, kept_in: Vault) -> None:
+    made = trusted(who, kept_in)
+    stranger = boss(who.tables)
+    with pytest.raises(NotFound):
+        peers.remove(who.tables, stranger.call(), made.peer.id)
+    assert peers.all_of(who.tables.main, stranger.account_id) == []
+    assert send(who, kept_in, made)
+
+
+def test_of_two_who_remove_a_peer_at_once_one_did_it(
+    who: Visitor, kept_in: Vault, room_line: Wire
+) -> None:
+    made = trusted(who, kept_in)
+
+    def between(_: int, operation: str) -> None:
+        if operation == "TransactWriteItems":
+            room_line.before = None
+            peers.remove(who.tables, who.call(), made.peer.id)
+
+    room_line.before = between
+    with pytest.raises(NotFound):
+        peers.remove(who.tables, who.call(), made.peer.id)
+    check_standing(who.tables, now=who.now)
+
+
+def test_a_repeated_trust_under_an_idempotency_key_names_the_peer(
+    who: Visitor, kept_in: Vault
+) -> None:
+    call = who.call(token="once")
+    asked = {"name": "o", "endpoint": "https://o.example", "allowed_scopes": None}
+    made = peers.trust(who.tables, call, kept_in, **asked, expires_at=who.now + DAY)
+    with pytest.raises(IdempotencyReused) as again:
+        peers.trust(who.tables, call, kept_in, **asked, expires_at=who.now + DAY)
+    assert again.value.details == {"id": f"peer:{made.peer.id}"}
+    check_standing(who.tables, now=who.now)

@@ -1,0 +1,295 @@
+"""Providers' keys in the rooms: exact bounds, all or nothing, and races that end in one truth."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
+
+from faults import Killed, Wire, conflict_in_transaction, die_at, error
+from gatehouse.audit.model import Origin
+from gatehouse.errors import BadInput, BoundReached, FieldRequired, NotFound, Unavailable
+from gatehouse.providers import actions as providers
+from gatehouse.providers import rules
+from gatehouse.secrets.actions import Vault
+from gatehouse.secrets.model import Place, Purpose
+from gatehouse.table import Tables
+from inspection import State
+from members import boss, vault
+from rewind import Rewind
+from standing import check_standing, tally
+from visits import Visitor
+
+pytestmark = pytest.mark.usefixtures("settings_key")
+IAM = Origin(actor="system:iam", request_id="iam")
+
+
+@pytest.fixture
+def kept_in(settings_key: str, tables: Tables) -> Vault:
+    del settings_key, tables
+    return vault()
+
+
+@pytest.fixture
+def who(tables: Tables) -> Visitor:
+    return boss(tables)
+
+
+def place(who: Visitor, name: str = "anthropic") -> Place:
+    return rules.named(who.account_id, name)
+
+
+def put(who: Visitor, kept_in: Vault, text: str = "key", at: Place | None = None) -> None:
+    table = who.tables.main
+    providers.put(table, who.call(), kept_in, place=at or place(who), text=text)
+
+
+def remove(who: Visitor, at: Place | None = None) -> None:
+    providers.remove(who.tables.main, who.call(), at or place(who))
+
+
+def reveal(who: Visitor, kept_in: Vault, at: Place | None = None) -> str:
+    table = who.tables.main
+    return providers.reveal(table, kept_in, at or place(who), origin=IAM, now=who.now)
+
+
+# ---- Names and keys ------------------------------------------------------------------------------
+
+
+@given(st.from_regex(r"[a-z0-9-]{1,64}", fullmatch=True))
+def test_a_name_is_a_place_of_its_own(name: str) -> None:
+    assert rules.named("a", name) == rules.place_of("a", f"provider/{name}")
+    assert rules.named("a", name) != rules.transcription("a")
+    assert rules.target(rules.named("a", name)) == f"secret:provider/{name}"
+
+
+@given(st.text())
+def test_any_other_name_is_refused(name: str) -> None:
+    if not name or len(name) > 64 or set(name) - set("abcdefghijklmnopqrstuvwxyz0123456789-"):
+        for read in (
+            rules.named,
+            lambda account, text: rules.place_of(account, f"provider/{text}"),
+        ):
+            with pytest.raises(BadInput):
+                read("a", name)
+
+
+@given(st.text())
+def test_only_providers_keys_are_placed(path: str) -> None:
+    if not path.startswith("provider/") and path != "transcription/openai":
+        with pytest.raises(BadInput):
+            rules.place_of("a", path)
+
+
+def test_transcription_has_one_place() -> None:
+    assert rules.place_of("a", "transcription/openai") == rules.transcription("a")
+    assert rules.transcription("a") == Place(Purpose.TRANSCRIPTION, "a", "openai")
+
+
+@given(st.text(max_size=30))
+def test_a_key_is_taken_as_it_is_or_not_at_all(text: str) -> None:
+    try:
+        assert rules.key_of(text, field="apiKey") == text
+        assert text.isprintable()
+    except FieldRequired:
+        assert not text.strip()
+    except BadInput:
+        assert not text.isprintable()
+
+
+# ---- In the table --------------------------------------------------------------------------------
+
+
+@examples(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("abc"), st.one_of(st.none(), st.text("xyz", min_size=1))),
+        max_size=8,
+    )
+)
+def test_what_was_put_last_is_what_comes_out(
+    tables: Tables, kept_in: Vault, acts: list[tuple[str, str | None]]
+) -> None:
+    who = boss(tables)
+    expected: dict[str, str] = {}
+    for name, text in acts:
+        who.now += 1
+        if text is None:
+            remove(who, place(who, name))
+            expected.pop(name, None)
+        else:
+            put(who, kept_in, text, place(who, name))
+            expected[name] = text
+    for name in "abc":
+        found = providers.find(tables.main, place(who, name))
+        assert (found is not None) == (name in expected)
+        if name in expected:
+            assert reveal(who, kept_in, place(who, name)) == expected[name]
+    assert tally(check_standing(tables, now=who.now), f"PROVIDER#{who.account_id}") == len(expected)
+
+
+def test_the_bound_is_exact_and_the_one_for_transcription_is_beside_it(
+    who: Visitor, kept_in: Vault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gatehouse.providers.store.MOST_KEYS", 3)
+    put(who, kept_in, at=rules.transcription(who.account_id))
+    for name in "abc":
+        put(who, kept_in, at=place(who, name))
+    with pytest.raises(BoundReached):
+        put(who, kept_in, at=place(who, "d"))
+    put(who, kept_in, "renewed", place(who, "a"))
+    remove(who, rules.transcription(who.account_id))
+    with pytest.raises(BoundReached):
+        put(who, kept_in, at=place(who, "d"))
+    remove(who, place(who, "b"))
+    put(who, kept_in, at=place(who, "d"))
+    check_standing(who.tables, now=who.now)
+
+
+def test_removing_twice_is_recorded_once(who: Visitor, kept_in: Vault) -> None:
+    put(who, kept_in)
+    remove(who)
+    before = State(who.tables).main
+    remove(who)
+    assert State(who.tables).main == before
+
+
+# ---- Races ---------------------------------------------------------------------------------------
+
+
+def meanwhile(room_line: Wire, act: Callable[[], Any], *, times: int = 1) -> None:
+    """Do something just before each of the next transactions."""
+    left = [times]
+
+    def plan(_: int, called: str) -> None:
+        if called == "TransactWriteItems" and left[0]:
+            left[0] -= 1
+            room_line.before = None
+            act()
+            room_line.before = plan
+
+    room_line.before = plan
+
+
+def test_two_that_put_at_once_both_did_and_the_last_one_stands(
+    who: Visitor, kept_in: Vault, room_line: Wire
+) -> None:
+    for text in ("first", "second"):
+        who.now += 10
+        other = Visitor(who.tables, who.principal, who.minted, who.now + 5)
+        meanwhile(room_line, lambda o=other: put(o, kept_in, "the other's"))
+        put(who, kept_in, text)
+        room_line.clear()
+        assert reveal(who, kept_in) == text
+        check_standing(who.tables, now=who.now)
+
+
+def test_a_key_removed_while_it_is_put_is_there_and_while_it_is_removed_is_gone(
+    who: Visitor, kept_in: Vault, room_line: Wire
+) -> None:
+    put(who, kept_in)
+    meanwhile(room_line, lambda: remove(who))
+    put(who, kept_in, "again")
+    room_line.clear()
+    assert reveal(who, kept_in) == "again"
+    meanwhile(room_line, lambda: remove(who))
+    remove(who)
+    room_line.clear()
+    assert providers.find(who.tables.main, place(who)) is None
+    check_standing(who.tables, now=who.now)
+
+
+def test_what_is_told_is_what_stood_when_it_was_recorded(
+    who: Visitor, kept_in: Vault, room_line: Wire
+) -> None:
+    put(who, kept_in, "old")
+    later = Visitor(who.tables, who.principal, who.minted, who.now + 1)
+    meanwhile(room_line, lambda: put(later, kept_in, "new"))
+    assert reveal(who, kept_in) == "new"
+    meanwhile(room_line, lambda: remove(who))
+    with pytest.raises(NotFound):
+        reveal(who, kept_in)
+
+
+def test_one_that_never_stands_still_is_unavailable_and_nothing_is_told(
+    who: Visitor, kept_in: Vault, room_line: Wire
+) -> None:
+    put(who, kept_in)
+    moments = itertools.count(who.now + 1)
+    for act in (lambda: put(who, kept_in), lambda: remove(who), lambda: reveal(who, kept_in)):
+        meanwhile(
+            room_line,
+            lambda: put(
+                Visitor(who.tables, who.principal, who.minted, next(moments)), kept_in, "other"
+            ),
+            times=9,
+        )
+        with pytest.raises(Unavailable):
+            act()
+        room_line.clear()
+    check_standing(who.tables, now=who.now)
+
+
+@pytest.mark.usefixtures("sleeps")
+def test_while_the_chain_is_contended_nothing_is_half_done(
+    who: Visitor, kept_in: Vault, room_line: Wire
+) -> None:
+    put(who, kept_in)
+    before = State(who.tables).main
+    room_line.before = lambda _, called: (
+        conflict_in_transaction(4) if called == "TransactWriteItems" else None
+    )
+    for act in (lambda: put(who, kept_in), lambda: remove(who), lambda: reveal(who, kept_in)):
+        with pytest.raises(Unavailable):
+            act()
+    room_line.before = lambda *_: error("ThrottlingException")
+    with pytest.raises(Unavailable):
+        put(who, kept_in)
+    room_line.clear()
+    assert State(who.tables).main == before
+
+
+# ---- Killed at every call ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("what", ["put new", "put over", "remove", "reveal"])
+def test_a_death_at_any_call_leaves_all_or_nothing_and_the_repeat_works(
+    who: Visitor, kept_in: Vault, room_line: Wire, what: str, when: str
+) -> None:
+    if what != "put new":
+        put(who, kept_in, "old")
+    acts: dict[str, Callable[[], Any]] = {
+        "put new": lambda: put(who, kept_in, "new"),
+        "put over": lambda: put(who, kept_in, "new"),
+        "remove": lambda: remove(who),
+        "reveal": lambda: reveal(who, kept_in),
+    }
+    who.now += 1
+    start, deaths = Rewind(who.tables), 0
+    for number in itertools.count(1):
+        assert number < 50, "it comes to no end"
+        start.back()
+        room_line.clear()
+        setattr(room_line, when, die_at(number))
+        try:
+            acts[what]()
+        except Killed:
+            deaths += 1
+        else:
+            break
+        finally:
+            room_line.clear()
+        check_standing(who.tables, now=who.now)
+        acts[what]()
+        check_standing(who.tables, now=who.now)
+        if what.startswith("put"):
+            assert reveal(who, kept_in) == "new"
+    assert deaths >= 3

@@ -1,0 +1,338 @@
+"""A rewrap: every secret by the new key, step by step, and none lost whoever is killed when."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import json
+import secrets as randomness
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from faults import Killed, Wire, die_at, error, wire
+from gatehouse import wiring
+from gatehouse.audit import rules as chain
+from gatehouse.audit import store as audit_store
+from gatehouse.audit.model import Origin
+from gatehouse.errors import BadInput, SettingsKeyUnusable, Unavailable
+from gatehouse.secrets import rewrapping, rules
+from gatehouse.secrets import store as secrets_store
+from gatehouse.secrets.actions import Vault
+from gatehouse.secrets.model import KMS, STACK, Place, Purpose, Step
+from gatehouse.table import Tables, transact
+from inspection import State
+from keyed import MARK, PLACE, Keyed
+from rewind import Rewind
+
+NOW = 1_790_000_000_000_000
+ORIGIN = Origin(actor="system:rewrap", request_id="rewrap")
+ONE, TWO, TEXT = "ab" * 32, "cd" * 32, "a text of some length"
+HOME = "operators-account"
+PLACES = [
+    PLACE,
+    Place(Purpose.WEBHOOK, "account-a", "hook"),
+    Place(Purpose.PROVIDER, "account-b", "anthropic"),
+    Place(Purpose.TRANSCRIPTION, "account-b", "openai"),
+    Place(Purpose.NONCE, STACK, "key"),
+]
+
+
+@pytest.fixture
+def kms(settings_key: str, tables: Tables) -> Iterator[Wire]:
+    del settings_key, tables
+    with wire(wiring.kms(), service="kms") as watching:
+        yield watching
+
+
+@pytest.fixture
+def keyed(aws: pytest.MonkeyPatch, tables: Tables, kms: Wire) -> Iterator[Keyed]:
+    del kms
+    stack = Keyed(aws, tables)
+    yield stack
+    stack.set()
+
+
+def fill(keyed: Keyed, vault: Vault) -> None:
+    for place in PLACES:
+        keyed.put(vault, place, text_of(place))
+
+
+def text_of(place: Place) -> str:
+    return f"{MARK} {place}"
+
+
+def check_readable(keyed: Keyed, vault: Vault) -> None:
+    for place in PLACES:
+        assert keyed.read(vault, place) == text_of(place)
+
+
+def step(keyed: Keyed, vault: Vault, cursor: str | None = None) -> Step:
+    table = keyed.tables.main
+    return rewrapping.step(table, vault, cursor=cursor, home=HOME, origin=ORIGIN, now=NOW)
+
+
+def rewrap(keyed: Keyed, vault: Vault) -> list[Step]:
+    """Go on until it is done."""
+    steps: list[Step] = []
+    while not (steps and steps[-1].done):
+        assert len(steps) < 50, "it comes to no end"
+        steps.append(step(keyed, vault, steps[-1].cursor if steps else None))
+    return steps
+
+
+WAYS = [("", ONE), (ONE, TWO), (ONE, TEXT), (TEXT, ONE), (TEXT, TEXT + "!"), (ONE, "")]
+
+
+@pytest.mark.parametrize(("old", "new"), WAYS)
+def test_every_secret_of_every_account_comes_along(keyed: Keyed, old: str, new: str) -> None:
+    fill(keyed, keyed.set(old))
+    before = keyed.stored()
+    vault = keyed.set(new, old)
+    first, second = rewrap(keyed, vault)
+    assert (first.rewrapped, first.left, first.cursor, first.done) == (len(PLACES), 0, None, False)
+    assert (second.rewrapped, second.left, second.cursor, second.done) == (0, 0, None, True)
+    after = keyed.stored()
+    (by,) = keyed.wrapped_by()
+    assert by == (KMS if not new else by) != before[PLACE].wrapped_by
+    for place, sealed in after.items():
+        was = before[place]
+        assert (sealed.ciphertext, sealed.nonce) == (was.ciphertext, was.nonce)
+        assert sealed.wrapped_key != was.wrapped_key
+    check_readable(keyed, keyed.set(new))
+    if new:
+        with pytest.raises(SettingsKeyUnusable):
+            keyed.read(keyed.set(old))
+
+
+def test_no_kms_is_asked_between_two_settings_keys(keyed: Keyed, kms: Wire) -> None:
+    fill(keyed, keyed.set(ONE))
+    rewrap(keyed, keyed.set(TWO, ONE))
+    assert kms.calls == []
+
+
+def test_each_rewrap_is_on_its_accounts_record_and_the_stacks_own_on_the_operators(
+    keyed: Keyed,
+) -> None:
+    fill(keyed, keyed.set(ONE))
+    vault = keyed.set(TWO, ONE)
+    rewrap(keyed, vault)
+    state = State(keyed.tables)
+    ids = [rules.settings_key(bytes.fromhex(key)).id for key in (ONE, TWO)]
+    for account_id, targets in {
+        "account-a": {"secret:peer/peer-1", "secret:webhook/hook"},
+        "account-b": {"secret:provider/anthropic", "secret:transcription/openai"},
+        HOME: {"secret:nonce/key"},
+    }.items():
+        trail = state.events(account_id)
+        assert chain.verify(trail, audit_store.read_head(keyed.tables.main, account_id)) == []
+        assert {event["target"] for event in trail} == targets
+        for event in trail:
+            assert (event["action"], event["actor"]) == ("secret.rewrap", "system:rewrap")
+            assert [event["before"], event["after"]] == [{"wrapped_by": one} for one in ids]
+    assert state.events(STACK) == []
+
+
+def test_before_there_is_an_operator_the_stack_keeps_its_own_record(keyed: Keyed) -> None:
+    fill(keyed, keyed.set())
+    rewrapping.step(
+        keyed.tables.main, keyed.set(ONE), cursor=None, home=None, origin=ORIGIN, now=NOW
+    )
+    assert len(State(keyed.tables).events(STACK)) == 1
+
+
+def test_once_done_the_key_before_is_refused_and_the_new_one_needs_no_other(keyed: Keyed) -> None:
+    fill(keyed, keyed.set(ONE))
+    rewrap(keyed, keyed.set(TWO, ONE))
+    other = replace(PLACE, name="later")
+    with pytest.raises(SettingsKeyUnusable):
+        keyed.put(keyed.set(ONE), other)
+    keyed.put(keyed.set(TWO), other)
+
+
+def test_until_it_is_done_the_key_before_is_asked_for(keyed: Keyed) -> None:
+    fill(keyed, keyed.set(ONE))
+    first = step(keyed, keyed.set(TWO, ONE))
+    assert (first.cursor, first.done) == (None, False)
+    with pytest.raises(SettingsKeyUnusable):
+        keyed.put(keyed.set(TWO), replace(PLACE, name="later"))
+
+
+def test_with_nothing_stored_it_is_done_at_once(keyed: Keyed) -> None:
+    for key in (ONE, ""):
+        assert [one.done for one in rewrap(keyed, keyed.set(key))] == [True]
+    keyed.put(keyed.set())
+
+
+def test_it_is_done_in_bounded_steps_that_go_on_where_the_last_one_ended(
+    keyed: Keyed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("_PAGE", 3), ("_PAGES", 4), ("_MOST", 5)):
+        monkeypatch.setattr(rewrapping, name, value)
+    old = keyed.set(ONE)
+    places = [Place(Purpose.PROVIDER, f"account-{n % 7}", f"p{n}") for n in range(20)]
+    for place in places:
+        keyed.put(old, place)
+    steps = rewrap(keyed, keyed.set(TWO, ONE))
+    assert sum(one.rewrapped for one in steps) == 20
+    assert all(one.rewrapped <= 5 + 2 for one in steps)
+    assert len(keyed.wrapped_by()) == 1
+    passes = [one.cursor for one in steps].count(None)
+    assert passes == 2
+    seen = [*itertools.takewhile(lambda one: one.cursor, steps)]
+    assert len({one.cursor for one in seen}) == len(seen) >= 3
+
+
+def test_a_pass_under_another_key_than_it_was_begun_with_begins_again(
+    keyed: Keyed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rewrapping, "_PAGE", 2)
+    monkeypatch.setattr(rewrapping, "_PAGES", 1)
+    fill(keyed, keyed.set())
+    cursor = step(keyed, keyed.set(ONE)).cursor
+    assert cursor is not None
+    began: list[bool] = []
+    events = keyed.tables.main.client.meta.events
+    events.register(
+        "provide-client-params.dynamodb.Scan",
+        lambda params, **_: began.append("ExclusiveStartKey" not in params),
+    )
+    vault = keyed.set(TWO, ONE)
+    step(keyed, vault, cursor)
+    assert began == [True]
+    rewrap(keyed, vault)
+    check_readable(keyed, keyed.set(TWO))
+
+
+@pytest.mark.parametrize("cursor", ["", "x", "e30=", "bm90IGpzb24=", "W10=", "\u00e4"])
+def test_what_is_no_cursor_is_refused(keyed: Keyed, cursor: str) -> None:
+    with pytest.raises(BadInput):
+        step(keyed, keyed.set(), cursor)
+
+
+# ---- What cannot be opened, and what changes meanwhile -------------------------------------------
+
+
+def test_what_no_key_opens_is_left_and_the_rest_comes_along(
+    keyed: Keyed, logs: io.StringIO
+) -> None:
+    fill(keyed, keyed.set(ONE))
+    rewrap(keyed, keyed.set(TWO, ONE))
+    sealed = keyed.stored()[PLACE]
+    foreign = replace(PLACES[1], name="foreign")
+    unknown = {"pk": "SECRET#account-c", "sk": "telepathy#x", "wrapped_key": b"odd"}
+    garbled = replace(PLACES[2], name="garbled")
+    kept = replace(sealed, wrapped_by="env:0000000000000000", wrapped_key=randomness.token_bytes(9))
+    by_kms = replace(sealed, wrapped_by=KMS, wrapped_key=randomness.token_bytes(60))
+    table = keyed.tables.main
+    transact(table.client, [
+        secrets_store.put_new(table, foreign, kept),
+        secrets_store.put_new(table, garbled, by_kms),
+        table.put_new({**unknown, "ciphertext": b"", "nonce": b""}),
+    ])  # fmt: skip
+    vault = keyed.set(ONE, TWO)
+    first, second = step(keyed, vault), step(keyed, vault)
+    assert (first.rewrapped, first.left, first.done) == (len(PLACES), 3, False)
+    assert (second.rewrapped, second.left, second.done) == (0, 3, False)
+    for place in PLACES:
+        assert keyed.read(keyed.set(ONE), place) == text_of(place)
+    lines = [json.loads(one) for one in logs.getvalue().splitlines()]
+    left = {one["secret"]: one["reason"] for one in lines if one["message"] == "secret left"}
+    assert left == {
+        "account-a/webhook/foreign": "SettingsKeyUnusable",
+        "account-b/provider/garbled": "WrongPlace",
+        "account-c/telepathy/x": "UnknownPurpose",
+    }
+    with pytest.raises(SettingsKeyUnusable):
+        keyed.put(keyed.set(ONE), replace(PLACE, name="later"))
+
+
+def test_a_secret_that_is_replaced_or_removed_meanwhile_stays_as_it_became(
+    keyed: Keyed, room_line: Wire
+) -> None:
+    fill(keyed, keyed.set(ONE))
+    vault = keyed.set(TWO, ONE)
+    table, client = keyed.tables.main, keyed.tables.main.client
+    replaced, removed = PLACES[2], PLACES[3]
+
+    def plan(_: int, called: str) -> None:
+        if called == "TransactWriteItems":
+            room_line.before = None
+            sealed = keyed.set(ONE).seal(replaced, "newer")
+            transact(client, [secrets_store.replace(table, replaced, sealed)])
+            transact(client, [secrets_store.delete(table, removed)])
+
+    room_line.before = plan
+    steps = rewrap(keyed, vault)
+    assert [one.left for one in steps] == [0] * len(steps)
+    keyed.set(TWO)
+    assert keyed.read(keyed.set(TWO), replaced) == "newer"
+    assert keyed.read(keyed.set(TWO), removed) is None
+    assert len(keyed.wrapped_by()) == 1
+
+
+@pytest.mark.parametrize("new", [ONE, ""])
+def test_while_kms_is_away_it_stops_and_goes_on_later(keyed: Keyed, kms: Wire, new: str) -> None:
+    old = "" if new else ONE
+    fill(keyed, keyed.set(old))
+    vault = keyed.set(new, old)
+    kms.clear()
+    kms.before = lambda call, _: error("KMSInternalException", 500) if call > 2 else None
+    with pytest.raises(Unavailable):
+        step(keyed, vault)
+    kms.clear()
+    check_readable(keyed, vault)
+    assert sum(one.rewrapped for one in rewrap(keyed, vault)) == len(PLACES) - 2
+    check_readable(keyed, keyed.set(new))
+
+
+# ---- Killed at every call ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize(("old", "new"), [("", ONE), (ONE, TWO), (ONE, "")])
+@pytest.mark.parametrize("service", ["dynamodb", "kms"])
+def test_killed_at_any_call_every_secret_is_readable_and_the_next_run_finishes(
+    keyed: Keyed, room_line: Wire, kms: Wire, service: str, old: str, new: str, when: str
+) -> None:
+    """Readable with both keys set, as they are until the rewrap is done."""
+    fill(keyed, keyed.set(old))
+    vault = keyed.set(new, old)
+    start, watched, deaths = Rewind(keyed.tables), kms if service == "kms" else room_line, 0
+    for number in itertools.count(1):
+        assert number < 100, "it comes to no end"
+        start.back()
+        watched.clear()
+        setattr(watched, when, die_at(number))
+        try:
+            rewrap(keyed, keyed.set(new, old))
+        except Killed:
+            deaths += 1
+        else:
+            break
+        finally:
+            watched.clear()
+        check_readable(keyed, vault)
+        check_recorded(keyed)
+        rewrap(keyed, vault)
+        check_readable(keyed, keyed.set(new))
+        keyed.set(new, old)
+        check_recorded(keyed)
+    assert deaths >= (0 if service == "kms" and old and new else len(PLACES))
+    check_readable(keyed, keyed.set(new))
+
+
+def check_recorded(keyed: Keyed) -> None:
+    """Demand one event for each secret that is wrapped otherwise than it was made, and a chain."""
+    state = State(keyed.tables)
+    trails = {place.account_id: state.events(place.account_id) for place in PLACES}
+    trails[HOME] = state.events(HOME)
+    for account_id, trail in trails.items():
+        assert chain.verify(trail, audit_store.read_head(keyed.tables.main, account_id)) == []
+    last = {event["target"]: event["after"] for trail in trails.values() for event in trail}
+    for place, sealed in keyed.stored().items():
+        target = f"secret:{place.purpose.value}/{place.name}"
+        if target in last:
+            assert last[target] == {"wrapped_by": sealed.wrapped_by}
+    assert sum(map(len, trails.values())) == len(last), "none was re-wrapped twice"

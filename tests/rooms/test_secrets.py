@@ -1,0 +1,167 @@
+"""Secrets: sealed for one place, unreadable anywhere else, and not stored while KMS is away."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+from hypothesis import given
+from hypothesis import strategies as st
+
+from faults import Wire, error, unreachable, wire
+from gatehouse.errors import Unavailable
+from gatehouse.secrets import actions as secrets
+from gatehouse.secrets import rules
+from gatehouse.secrets.actions import Vault
+from gatehouse.secrets.model import Place, Purpose, Sealed
+from gatehouse.table import Tables, transact
+from inspection import State
+from members import vault
+
+PLACE = Place(Purpose.PEER, "account-a", "peer-1")
+KEY, NONCE = bytes(range(32)), bytes(range(12))
+MARK = "5ec2e7" * 8
+ELSEWHERE = [
+    replace(PLACE, purpose=Purpose.NONCE),
+    replace(PLACE, account_id="account-b"),
+    replace(PLACE, name="peer-2"),
+]
+
+
+def sealed(place: Place = PLACE, text: str = MARK) -> Sealed:
+    return rules.seal(place, text, key=KEY, wrapped_key=b"wrapped", nonce=NONCE)
+
+
+def test_what_the_cipher_authenticates_is_pinned() -> None:
+    """Every stored secret depends on these bytes."""
+    assert rules.aad(PLACE) == b'{"account":"account-a","name":"peer-1","purpose":"peer"}'
+    assert PLACE.context() == {"purpose": "peer", "account": "account-a", "name": "peer-1"}
+
+
+def test_the_format_of_a_sealed_secret_is_pinned() -> None:
+    assert sealed(text="abc").ciphertext.hex() == "2660b5c5f94c7eb1fc2f55137d2797d5297a6c"
+
+
+@given(st.text(max_size=50))
+def test_what_was_sealed_comes_out_in_its_place_as_it_was(text: str) -> None:
+    assert rules.unseal(PLACE, sealed(text=text), key=KEY) == text
+
+
+@pytest.mark.parametrize("place", ELSEWHERE, ids=lambda place: str(place.context()))
+def test_the_wrong_place_fails_in_the_cipher(place: Place) -> None:
+    with pytest.raises(rules.WrongPlace):
+        rules.unseal(place, sealed(), key=KEY)
+
+
+@given(st.data())
+def test_any_altered_bit_fails_in_the_cipher(data: st.DataObject) -> None:
+    whole = sealed()
+    part = data.draw(st.sampled_from(["ciphertext", "nonce"]))
+    raw = bytearray(getattr(whole, part))
+    raw[data.draw(st.integers(0, len(raw) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    with pytest.raises(rules.WrongPlace):
+        rules.unseal(PLACE, replace(whole, **{part: bytes(raw)}), key=KEY)
+
+
+def test_another_key_fails_in_the_cipher() -> None:
+    with pytest.raises(rules.WrongPlace):
+        rules.unseal(PLACE, sealed(), key=bytes(32))
+
+
+def test_nothing_of_a_secret_shows_when_it_is_printed() -> None:
+    assert repr(b"wrapped") not in repr(sealed())
+    assert MARK not in repr(sealed())
+
+
+@pytest.fixture
+def kept_in(settings_key: str, tables: Tables) -> Vault:
+    del settings_key, tables
+    return vault()
+
+
+@pytest.fixture
+def kms(kept_in: Vault) -> Iterator[Wire]:
+    with wire(kept_in.client, service="kms") as watching:
+        yield watching
+
+
+def test_a_stored_secret_holds_no_plaintext_and_a_data_key_of_its_own(
+    tables: Tables, kept_in: Vault
+) -> None:
+    for name in ("one", "two"):
+        place = replace(PLACE, name=name)
+        transact(tables.main.client, [secrets.put_new(tables.main, kept_in, place, MARK)])
+        assert secrets.read(tables.main, kept_in, place) == MARK
+    one, two = State(tables).main
+    assert MARK.encode() not in repr((one, two)).encode()
+    assert bytes.fromhex(MARK) not in bytes(one["ciphertext"])
+    for part in ("ciphertext", "nonce", "wrapped_key"):
+        assert one[part] != two[part]
+
+
+@pytest.mark.parametrize("place", ELSEWHERE, ids=lambda place: str(place.context()))
+def test_a_secret_moved_to_another_place_opens_nowhere(
+    tables: Tables, kept_in: Vault, place: Place
+) -> None:
+    """By KMS, which checks the context; and by the cipher, were KMS not to."""
+    moved = kept_in.seal(PLACE, MARK)
+    with pytest.raises((ClientError, rules.WrongPlace)):
+        kept_in.unseal(place, moved)
+    transact(tables.main.client, [secrets.store.put_new(tables.main, place, moved)])
+    with pytest.raises((ClientError, rules.WrongPlace)):
+        secrets.read(tables.main, kept_in, place)
+
+
+def test_kms_is_asked_with_the_place_as_its_context(
+    kept_in: Vault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[dict[str, Any]] = []
+    client = kept_in.client
+    for name in ("generate_data_key", "decrypt"):
+        real = getattr(client, name)
+        monkeypatch.setattr(
+            client, name, lambda real=real, **request: asked.append(request) or real(**request)
+        )
+    kept_in.unseal(PLACE, kept_in.seal(PLACE, MARK))
+    assert [one["EncryptionContext"] for one in asked] == [PLACE.context()] * 2
+    assert [one["KeyId"] for one in asked] == [kept_in.key_id] * 2
+
+
+def test_where_there_is_none_nothing_is_read_and_kms_is_not_asked(
+    tables: Tables, kept_in: Vault, kms: Wire
+) -> None:
+    assert secrets.read(tables.main, kept_in, PLACE) is None
+    assert kms.calls == []
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "DependencyTimeoutException",
+        "KMSInternalException",
+        "KeyUnavailableException",
+        "ThrottlingException",
+        None,
+    ],
+)
+def test_while_kms_is_away_secrets_are_unavailable_and_nothing_is_stored(
+    tables: Tables, kept_in: Vault, kms: Wire, code: str | None
+) -> None:
+    whole = kept_in.seal(PLACE, MARK)
+    kms.before = lambda *_: unreachable() if code is None else error(code)
+    with pytest.raises(Unavailable):
+        secrets.put_new(tables.main, kept_in, PLACE, MARK)
+    with pytest.raises(Unavailable):
+        kept_in.unseal(PLACE, whole)
+    with pytest.raises(Unavailable):
+        secrets.stack_secret(tables.main, kept_in, Purpose.NONCE)
+    assert State(tables).main == []
+
+
+def test_what_kms_refuses_for_good_is_no_passing_trouble(kept_in: Vault, kms: Wire) -> None:
+    kms.before = lambda *_: error("AccessDeniedException")
+    with pytest.raises(ClientError):
+        kept_in.seal(PLACE, MARK)

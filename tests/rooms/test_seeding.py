@@ -1,0 +1,223 @@
+"""Bootstrap files: refused whole with line and field, planned, applied, applied again."""
+
+from __future__ import annotations
+
+import pytest
+
+from gatehouse import tally, wiring
+from gatehouse.accounts import actions as accounts
+from gatehouse.audit import actions as audit
+from gatehouse.audit.model import Origin
+from gatehouse.errors import BadInput, BoundReached, Conflict, NotFound
+from gatehouse.identities import actions as identities
+from gatehouse.identities.model import ClawType
+from gatehouse.invites import actions as invites
+from gatehouse.keys import actions as keys
+from gatehouse.secrets.actions import Vault
+from gatehouse.seeding import actions as seeding
+from gatehouse.seeding.model import Step
+from gatehouse.table import Tables
+
+NOW = 1_790_000_000_000_000
+ORIGIN = Origin("system:bootstrap", "request")
+FILE = """
+identities:
+  - name: deploy bot
+    type: agent
+    claw_type: service
+    scopes: ["agents:*"]
+    permissions: {signal_types: [task]}
+  - name: second admin
+    type: human
+    claw_type: central
+    is_admin: true
+roles:
+  - {name: reviewer, description: reads}
+rings:
+  - {name: inner}
+invites:
+  - {name: colleague, max_uses: 3}
+"""
+
+
+@pytest.fixture
+def operator(tables: Tables) -> str:
+    opened = accounts.bootstrap(tables, name="operator", prefix="chorus", origin=ORIGIN, now=NOW)
+    return opened.account.id
+
+
+def apply(tables: Tables, text: str, *, dry_run: bool = False, later: int = 0) -> list[Step]:
+    # No webhook stands in these files, so nothing is sealed.
+    vault = Vault(wiring.kms())
+    return seeding.apply(
+        tables, vault, text, secrets={}, dry_run=dry_run, origin=ORIGIN, now=NOW + later
+    )
+
+
+def count_events(tables: Tables, account: str) -> int:
+    return audit.head(tables.main, account).seq
+
+
+def test_a_file_fills_the_operators_account(tables: Tables, operator: str) -> None:
+    before = count_events(tables, operator)
+    steps = apply(tables, FILE)
+
+    assert [(step.verb, step.kind, step.name) for step in steps] == [
+        ("add", "identity", "deploy bot"),
+        ("add", "identity", "second admin"),
+        ("add", "role", "reviewer"),
+        ("add", "ring", "inner"),
+        ("add", "invite", "colleague"),
+    ]
+    assert count_events(tables, operator) == before + 5
+    members, _ = identities.page(tables.main, operator, limit=10)
+    bot = next(member for member in members if member.name == "deploy bot")
+    assert (bot.claw_type, bot.is_admin) == (ClawType.SERVICE, False)
+    assert bot.ceiling.scopes == ("agents:*",)
+    assert bot.ceiling.permissions.signal_types == ("task",)
+    (invite,), _ = invites.page(tables.main, operator, limit=10)
+    assert (invite.code, invite.max_uses) == (steps[-1].shown, 3)
+
+
+def test_the_second_time_nothing_changes(tables: Tables, operator: str) -> None:
+    apply(tables, FILE)
+    before = count_events(tables, operator)
+
+    steps = apply(tables, FILE, later=1_000_000)
+    assert {step.verb for step in steps} == {"keep"}
+    assert all(step.shown is None for step in steps)
+    assert count_events(tables, operator) == before
+
+
+def test_what_differs_is_updated_and_nothing_is_deleted(tables: Tables, operator: str) -> None:
+    apply(tables, FILE)
+    changed = (
+        FILE.replace("claw_type: service", "claw_type: employee")
+        .replace('["agents:*"]', '["agents:read"]')
+        .replace("description: reads", "description: reads everything")
+        .replace("- {name: inner}", "- {name: outer}")
+    )
+
+    planned = apply(tables, changed, dry_run=True, later=1_000_000)
+    steps = apply(tables, changed, later=1_000_000)
+    assert [step.verb for step in planned] == [step.verb for step in steps]
+    assert [(step.verb, step.name) for step in steps] == [
+        ("update", "deploy bot"),
+        ("keep", "second admin"),
+        ("update", "reviewer"),
+        ("add", "outer"),
+        ("keep", "colleague"),
+    ]
+    assert steps[0].detail["claw_type"] == ["service", "employee"]
+    assert steps[2].detail == {"description": ["reads", "reads everything"]}
+    members, _ = identities.page(tables.main, operator, limit=10)
+    assert {member.name for member in members} == {"operator", "deploy bot", "second admin"}
+
+
+def test_a_dry_run_writes_nothing_and_shows_no_code(tables: Tables, operator: str) -> None:
+    before = count_events(tables, operator)
+    steps = apply(tables, FILE, dry_run=True)
+
+    assert {step.verb for step in steps} == {"add"}
+    assert all(step.shown is None for step in steps)
+    assert count_events(tables, operator) == before
+    assert apply(tables, FILE)[0].verb == "add"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("identities: [", "line 1: "),
+        ("- a\n- b", "line 1: the file must be a mapping"),
+        ("planets: []", "line 1: the file.planets is not known"),
+        ("rings: 5", "line 1: rings must be a list"),
+        ("rings:\n  - inner", "line 2: rings[0] must be a mapping"),
+        ("rings:\n  - {colour: red}", "line 2: rings[0].colour is not known"),
+        ("rings:\n  - {description: x}", "line 2: rings[0].name is required"),
+        ("rings:\n  - name: ''", "line 2: rings[0].name must be a text"),
+        ("rings:\n  - name: a\n  - name: a", "line 3: rings[1].name 'a' stands twice"),
+        ("rings:\n  - name: a\n    name: b", "line 3: name stands twice"),
+        (
+            "identities:\n  - name: a\n    type: ghost",
+            "line 3: identities[0].type must be one of human, agent",
+        ),
+        ("identities:\n  - name: a\n    is_admin: maybe", "line 3: identities[0].is_admin must be"),
+        (
+            "identities:\n  - name: a\n    scopes:\n      - planets:read",
+            "line 4: identities[0].scopes[0] must be one of",
+        ),
+        (
+            "identities:\n  - name: a\n    permissions:\n      signal_types: [noise]",
+            "line 4: identities[0].permissions.signal_types[0] must be one of",
+        ),
+        (
+            "identities:\n  - name: a\n    permissions:\n      moods: []",
+            "line 4: identities[0].permissions.moods is not known",
+        ),
+        ("invites:\n  - {name: a, max_uses: 0}", "line 2: invites[0].max_uses must be from 1"),
+        ("invites:\n  - {name: a, max_uses: yes}", "line 2: invites[0].max_uses must be from 1"),
+        ("a: &x [*x]", "line 1: "),
+        ("rings:\n  - name: !!python/name:os.system x", "line 2: "),
+        ("# " + "x" * 300_000, "The file is over 256 KiB"),
+    ],
+)
+def test_a_bad_file_is_refused_whole_naming_line_and_field(
+    tables: Tables, operator: str, text: str, said: str
+) -> None:
+    before = count_events(tables, operator)
+
+    with pytest.raises(BadInput) as refused:
+        apply(tables, text)
+    assert refused.value.message.startswith(said)
+    assert count_events(tables, operator) == before
+
+
+def test_before_bootstrap_there_is_nothing_to_fill(tables: Tables) -> None:
+    with pytest.raises(NotFound) as refused:
+        apply(tables, FILE)
+    assert refused.value.code == "NOT_BOOTSTRAPPED"
+
+
+def test_before_the_first_admin_came_in_nobody_comes_by_a_file(tables: Tables) -> None:
+    invites.open_operator(tables, name="operator", origin=ORIGIN, now=NOW)
+
+    with pytest.raises(NotFound) as refused:
+        apply(tables, FILE)
+    assert refused.value.code == "NOT_BOOTSTRAPPED"
+
+
+def test_more_invites_than_may_be_open_are_refused_before_anything_is_written(
+    tables: Tables, operator: str
+) -> None:
+    before = count_events(tables, operator)
+    many = "".join(f"  - {{name: guest {number}}}\n" for number in range(51))
+
+    with pytest.raises(BoundReached):
+        apply(tables, f"rings: [{{name: inner}}]\ninvites:\n{many}")
+    assert count_events(tables, operator) == before
+
+
+def test_recovery_works_in_a_full_account(tables: Tables, operator: str) -> None:
+    pk = f"KEYS#{operator}"
+    seen = tables.main.get({"pk": f"{pk}#COUNT", "sk": "COUNT"})
+    assert seen is not None
+    tally.correct(tables.main, pk, seen=seen, to=1_000)
+
+    recovered = accounts.recover(tables, prefix="chorus", origin=ORIGIN, now=NOW)
+    assert recovered.identity.is_admin
+
+
+def test_an_invite_opens_the_operators_account_once(tables: Tables) -> None:
+    invite = invites.open_operator(tables, name="operator", origin=ORIGIN, now=NOW)
+
+    assert accounts.operator_id(tables.main) == invite.account_id
+    assert len(invite.code) == 32
+    assert not identities.has_had_admins(tables.main, invite.account_id)
+    for again in (
+        lambda: invites.open_operator(tables, name="x", origin=ORIGIN, now=NOW),
+        lambda: accounts.bootstrap(tables, name="x", prefix="hk", origin=ORIGIN, now=NOW),
+    ):
+        with pytest.raises(Conflict) as refused:
+            again()
+        assert refused.value.code == "ALREADY_BOOTSTRAPPED"
+    assert keys.recorded(tables, invite.account_id, invite.id) is None

@@ -1,0 +1,417 @@
+"""Services: names, what tags say, when to look again, how anything is judged, what is kept."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gatehouse.clock import MINUTE, SECOND
+from gatehouse.errors import BadInput
+from gatehouse.services import judging, rules, store
+from gatehouse.services.model import (
+    Calls,
+    ContainerFacts,
+    FunctionFacts,
+    Health,
+    Kind,
+    Sample,
+    Service,
+    Status,
+    Tagged,
+)
+from gatehouse.table import Table, Tables
+
+NOW = 1_790_000_000 * SECOND
+ACCOUNT = "0190a3c4-7d52-7b1e-9c1e-000000000001"
+FUNCTION = "arn:aws:lambda:us-east-1:123456789012:function:fn"
+CONTAINER = "arn:aws:ecs:us-east-1:123456789012:service/main/web"
+
+
+def http(name: str, *, at: int = 1) -> Service:
+    url = f"https://{name}.example/health"
+    return Service(name, ACCOUNT, Kind.HTTP, health_url=url, created_at=at)
+
+
+def fn(name: str) -> Service:
+    return Service(name, ACCOUNT, Kind.LAMBDA, arn=f"{FUNCTION}-{name}")
+
+
+def well(*, seconds_ago: int = 0, **fields: object) -> Health:
+    health = Health(Status.RUNNING, listening=True, checked_at=NOW - seconds_ago * SECOND)
+    return replace(health, **fields)  # type: ignore[arg-type]
+
+
+# ---- Names -------------------------------------------------------------------------------------
+
+
+@given(st.text(max_size=80))
+def test_a_name_is_letters_digits_and_inner_hyphens(text: str) -> None:
+    allowed = set("abcdefghijklmnopqrstuvwxyz0123456789-")
+    good = (
+        0 < len(text) <= 64
+        and set(text) <= allowed
+        and not text.startswith("-")
+        and not text.endswith("-")
+        and text not in {"list", "metrics"}
+    )
+    assert rules.is_name(text) is good
+    if not good:
+        with pytest.raises(BadInput, match="Invalid service name"):
+            rules.name_of(text)
+
+
+@pytest.mark.parametrize("text", ["/app/x", "a", "a.b_c-d#1/E"])
+def test_a_log_group_s_name(text: str) -> None:
+    assert rules.log_group_of(text) == text
+
+
+@pytest.mark.parametrize("text", ["", "a b", "a:*", "*", "x" * 513, "ä", "a\n"])
+def test_no_log_group_s_name(text: str) -> None:
+    with pytest.raises(BadInput, match="logGroup"):
+        rules.log_group_of(text)
+
+
+# ---- What tags say -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arn", "tags", "expected"),
+    [
+        (FUNCTION, {"gatehouse:service": "orders"}, ("orders", Kind.LAMBDA, "", True)),
+        (FUNCTION, {"gatehouse:service": " Orders "}, ("orders", Kind.LAMBDA, "", True)),
+        (
+            FUNCTION,
+            {"gatehouse:service": "orders", "gatehouse:alias": "live", "gatehouse:logs": "off"},
+            ("orders", Kind.LAMBDA, "live", False),
+        ),
+        (CONTAINER, {"gatehouse:service": "web"}, ("web", Kind.ECS, "", True)),
+        (FUNCTION, {}, None),
+        (FUNCTION, {"gatehouse:service": ""}, None),
+        (FUNCTION, {"gatehouse:service": "a b"}, None),
+        (FUNCTION, {"gatehouse:service": "list"}, None),
+        (f"{FUNCTION}:7", {"gatehouse:service": "a"}, None),
+        ("arn:aws:ecs:us-east-1:123456789012:service/web", {"gatehouse:service": "a"}, None),
+        ("arn:aws:ecs:us-east-1:123456789012:cluster/main", {"gatehouse:service": "a"}, None),
+        ("arn:aws:s3:::bucket", {"gatehouse:service": "a"}, None),
+        ("nonsense", {"gatehouse:service": "a"}, None),
+    ],
+)
+def test_a_service_is_read_off_its_tags(
+    arn: str, tags: dict[str, str], expected: tuple[object, ...] | None
+) -> None:
+    found = [
+        (one.name, one.kind, one.alias, one.logs)
+        for one in rules.found([Tagged(arn, tags)], account_id=ACCOUNT)
+    ]
+    assert found == ([] if expected is None else [expected])
+
+
+def test_of_two_with_one_name_the_first_arn_s_is_the_service() -> None:
+    tags = {"gatehouse:service": "orders"}
+    several = [Tagged(f"{FUNCTION}-{end}", tags) for end in ("b", "a", "c")]
+    (one,) = rules.found(several, account_id=ACCOUNT)
+    assert one.arn == f"{FUNCTION}-a"
+
+
+def test_a_registered_service_hides_a_found_one_of_its_name() -> None:
+    both = rules.together([http("b"), http("d")], [fn("b"), fn("a")])
+    assert [(one.name, one.kind) for one in both] == [
+        ("a", Kind.LAMBDA),
+        ("b", Kind.HTTP),
+        ("d", Kind.HTTP),
+    ]
+
+
+# ---- When to look again ------------------------------------------------------------------------
+
+
+def test_a_check_is_good_for_half_a_minute() -> None:
+    assert not rules.is_stale(well(seconds_ago=30), NOW)
+    assert rules.is_stale(well(seconds_ago=31), NOW)
+    assert rules.is_stale(None, NOW)
+    assert rules.is_search_due(0, NOW)
+    assert not rules.is_search_due(NOW - 30 * SECOND, NOW)
+
+
+def test_who_kept_us_waiting_comes_last() -> None:
+    services = [http(name) for name in ("fresh", "silent", "old", "new", "older")]
+    known = {
+        "fresh": well(seconds_ago=5),
+        "silent": well(seconds_ago=900, status=Status.DEGRADED, listening=False),
+        "old": well(seconds_ago=60),
+        "older": well(seconds_ago=90),
+    }
+    order = [one.name for one in rules.to_check(services, known, now=NOW)]
+    assert order == ["new", "older", "old", "silent"]
+
+
+def test_of_many_functions_those_looked_at_longest_ago_are_read() -> None:
+    functions = [fn(f"f-{number:03}") for number in range(200)]
+    known = {one.name: well(seconds_ago=31 + n) for n, one in enumerate(functions)}
+    chosen = rules.to_check([*functions, http("x")], known, now=NOW)
+    assert {one.name for one in chosen} == {"x", *(f"f-{n:03}" for n in range(110, 200))}
+
+
+def test_what_is_known_no_longer_is_not_shown_as_well() -> None:
+    assert rules.seen(http("x"), None, now=NOW).health == rules.UNCHECKED
+    assert rules.seen(http("x"), well(seconds_ago=300), now=NOW).health.status is Status.RUNNING
+    old = rules.seen(http("x"), well(seconds_ago=420, log_group="/g"), now=NOW).health
+    assert (old.status, old.detail) == (Status.DEGRADED, "Not checked for 7 minutes")
+    assert (old.log_group, old.checked_at) == ("/g", NOW - 7 * MINUTE)
+    stopped = well(seconds_ago=900, status=Status.STOPPED)
+    assert rules.seen(http("x"), stopped, now=NOW).health == stopped
+
+
+def test_a_query_is_not_written_into_the_trail() -> None:
+    service = replace(http("x"), restart_url="https://x.example/restart?token=abc#y")
+    view = rules.audit_view(service)
+    assert view["restart_url"] == "https://x.example/restart"
+    assert view["health_url"] == "https://x.example/health"
+
+
+# ---- Judging -----------------------------------------------------------------------------------
+
+FACTS = FunctionFacts(
+    name="fn",
+    state="Active",
+    state_reason="",
+    update="Successful",
+    update_reason="",
+    reserved=None,
+    log_group="/aws/lambda/fn",
+    revision="r",
+    code="c",
+    variables={},
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "calls", "status", "listening", "detail"),
+    [
+        ({}, None, "running", True, ""),
+        ({}, Calls(10, 0), "running", True, ""),
+        ({"state": "Inactive"}, None, "running", True, "Asleep until it is called"),
+        ({"update": "InProgress"}, None, "running", True, "An update is under way"),
+        (
+            {"update": "InProgress", "state": "Pending"},
+            None,
+            "running",
+            True,
+            "An update is under way",
+        ),
+        (
+            {"state": "Pending", "state_reason": "Creating"},
+            None,
+            "degraded",
+            True,
+            "Not ready yet: Creating",
+        ),
+        ({"state": "Failed", "state_reason": "no"}, None, "stopped", False, "Failed: no"),
+        ({"state": "Failed"}, None, "stopped", False, "Failed"),
+        (
+            {"update": "Failed", "update_reason": "no"},
+            None,
+            "degraded",
+            True,
+            "The last update failed: no",
+        ),
+        (
+            {"reserved": 0},
+            None,
+            "stopped",
+            False,
+            "Switched off: no concurrency is reserved for it",
+        ),
+        ({"reserved": 5}, None, "running", True, ""),
+        ({}, Calls(11, 1), "running", True, "1 of 11 calls failed in the last 5 minutes"),
+        ({}, Calls(10, 1), "degraded", True, "1 of 10 calls failed in the last 5 minutes"),
+        ({}, Calls(0, 3), "degraded", True, "3 of 3 calls failed in the last 5 minutes"),
+        ({"state": "Failed"}, Calls(9, 9), "stopped", False, "Failed"),
+    ],
+)
+def test_a_function(
+    changes: dict[str, object],
+    calls: Calls | None,
+    status: str,
+    listening: bool,  # noqa: FBT001 - a column of the table
+    detail: str,
+) -> None:
+    health = judging.function(replace(FACTS, **changes), calls)  # type: ignore[arg-type]
+    assert (health.status.value, health.listening, health.detail) == (status, listening, detail)
+    assert health.log_group == "/aws/lambda/fn"
+
+
+TASKS = ContainerFacts("ACTIVE", 2, 2, "d1", "COMPLETED", "", 1, "task:1")
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "detail"),
+    [
+        ({}, "running", ""),
+        ({"rollout": "IN_PROGRESS"}, "running", "A deployment is under way"),
+        ({"running": 3}, "running", ""),
+        ({"running": 1}, "degraded", "1 of 2 tasks run"),
+        ({"running": 0}, "stopped", "0 of 2 tasks run"),
+        ({"running": 0, "desired": 0}, "stopped", "Scaled to no tasks"),
+        (
+            {"rollout": "FAILED", "rollout_reason": "x" * 300},
+            "degraded",
+            ("The deployment failed: " + "x" * 300)[:200],
+        ),
+        ({"status": "DRAINING"}, "stopped", "The service is draining"),
+        ({"status": "INACTIVE", "running": 0}, "stopped", "The service is inactive"),
+    ],
+)
+def test_a_container_service(changes: dict[str, object], status: str, detail: str) -> None:
+    facts = replace(TASKS, **changes)  # type: ignore[arg-type]
+    health = judging.container(facts, log_group="/g")
+    assert (health.status.value, health.detail, health.log_group) == (status, detail, "/g")
+    assert health.listening is (status != "stopped")
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [(200, "running"), (204, "running"), (299, "running"), (199, "degraded"), (300, "degraded")]
+    + [(status, "degraded") for status in (301, 400, 404, 500, 503)],
+)
+def test_an_answer(status: int, expected: str) -> None:
+    health = judging.answered(status, latency_ms=12)
+    assert (health.status.value, health.listening, health.latency_ms) == (expected, True, 12)
+    assert health.detail == ("" if expected == "running" else f"Answered {status}")
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "listening"),
+    [
+        ("address", "stopped", False),
+        ("unresolvable", "stopped", False),
+        ("refused", "stopped", False),
+        ("timeout", "degraded", False),
+        ("connection", "degraded", False),
+        ("tls", "degraded", True),
+        ("protocol", "degraded", True),
+    ],
+)
+def test_no_answer(kind: str, status: str, listening: bool) -> None:  # noqa: FBT001
+    health = judging.unanswered(kind, "why")
+    assert (health.status.value, health.listening, health.detail) == (status, listening, "why")
+
+
+REPORT = "REPORT RequestId: 1\tDuration: 3 ms\tBilled Duration: 4 ms"
+START = "START RequestId: 1 Version: $LATEST"
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        ([], Calls(0, 0)),
+        ([START, "END RequestId: 1", REPORT], Calls(1, 0)),
+        ([START, "[ERROR] ValueError: x\nTraceback", "END RequestId: 1", REPORT], Calls(1, 1)),
+        ([START, "Traceback (most recent call last):", "  File", REPORT, REPORT], Calls(2, 1)),
+        ([START, "2026-01-01T00:00:00Z 1 Task timed out after 3.00 seconds", REPORT], Calls(1, 1)),
+        ([START, f"{REPORT}\tStatus: timeout"], Calls(1, 1)),
+        ([START, f"{REPORT}\tStatus: error\tError Type: X"], Calls(1, 1)),
+        # What a program says itself of an error that it handled is no failed call.
+        ([START, '{"exception": "Traceback (most recent call last)"}', REPORT], Calls(1, 0)),
+        ([START, '{"said": "Task timed out after 3 s"}', REPORT], Calls(1, 0)),
+        (["[ERROR] of a call that began earlier", START, REPORT], Calls(1, 0)),
+    ],
+)
+def test_calls_are_counted_in_what_the_runtime_logs(lines: list[str], expected: Calls) -> None:
+    assert judging.calls_of(lines) == expected
+
+
+def test_machines_are_summed_up() -> None:
+    samples = [
+        Sample(metric, value)
+        for metric, value in (
+            ("cpu_usage_active", 10.0),
+            ("cpu_usage_active", 30.0),
+            ("mem_used_percent", 40.0),
+            ("disk_used_percent", 70.0),
+        )
+    ]
+    host = judging.agent(samples)
+    assert host is not None
+    assert (host.source, host.cpu_percent, host.memory_used_percent) == ("cloudwatch", 20.0, 40.0)
+    assert (host.memory_total, host.disk_used_percent) == (None, 70.0)
+    assert judging.agent(samples[:2]) is None, "too little to tell"
+
+
+def test_container_insights_are_summed_up() -> None:
+    samples = [
+        Sample(metric, value)
+        for metric, value in (
+            ("CpuUtilized", 512.0),
+            ("CpuReserved", 2048.0),
+            ("MemoryUtilized", 1024.0),
+            ("MemoryReserved", 4096.0),
+            ("EphemeralStorageUtilized", 5.0),
+            ("EphemeralStorageReserved", 20.0),
+        )
+    ]
+    host = judging.insights(samples)
+    assert host is not None
+    assert (host.cpu_percent, host.cpu_count) == (25.0, 2)
+    assert (host.memory_total, host.memory_used) == (4096 << 20, 1024 << 20)
+    assert (host.disk_total, host.disk_used_percent) == (20 * 10**9, 25.0)
+    assert judging.insights([]) is None
+
+
+# ---- What is kept ------------------------------------------------------------------------------
+
+
+def leased(
+    table: Table, what: str, *, holder: str, now: int, seen: store.Kept | None = None
+) -> bool:
+    seen = seen or store.kept(table, ACCOUNT)
+    return store.lease(table, ACCOUNT, what, seen=seen, holder=holder, now=now)
+
+
+def test_what_was_found_and_how_it_is_comes_back_as_it_was(tables: Tables) -> None:
+    table = tables.main
+    assert store.kept(table, ACCOUNT) == store.Kept(health={})
+    found = (replace(fn("a"), alias="live", logs=False), replace(fn("b"), kind=Kind.ECS))
+    health = {"a": (found[0].origin, well(latency_ms=3, log_group="/g", detail="ok"))}
+    assert leased(table, store.FOUND, holder="h", now=NOW)
+    assert leased(table, store.HEALTH, holder="h", now=NOW)
+    store.keep_found(table, ACCOUNT, found, holder="h", now=NOW)
+    store.keep_health(table, ACCOUNT, health, holder="h")
+    kept = store.kept(table, ACCOUNT)
+    assert (kept.found, kept.found_at) == (found, NOW)
+    assert kept.health_of(found) == {"a": health["a"][1]}
+    assert kept.health_of([fn("a"), http("a")]) == {"a": health["a"][1]}
+    assert kept.health_of([http("a")]) == {}, "another one of this name"
+
+
+def test_one_at_a_time_may_look_and_write(tables: Tables) -> None:
+    table = tables.main
+    assert leased(table, store.FOUND, holder="one", now=NOW)
+    assert not leased(table, store.FOUND, holder="two", now=NOW + 3 * SECOND)
+    assert leased(table, store.HEALTH, holder="two", now=NOW), "another thing"
+    later = NOW + 3 * SECOND + 1
+    assert leased(table, store.FOUND, holder="two", now=later), "it ran out"
+    store.keep_found(table, ACCOUNT, [fn("late")], holder="one", now=NOW)
+    assert store.kept(table, ACCOUNT).found == (), "whoever lost the lease writes nothing"
+    before = store.kept(table, ACCOUNT)
+    store.keep_found(table, ACCOUNT, [fn("a")], holder="two", now=later)
+    assert store.kept(table, ACCOUNT).found == (fn("a"),)
+    assert not leased(table, store.FOUND, holder="three", now=later, seen=before), "it was written"
+    assert leased(table, store.FOUND, holder="three", now=later), "given back"
+
+
+def test_five_hundred_services_are_kept_in_little(tables: Tables) -> None:
+    table = tables.main
+    services = [http(f"service-with-a-rather-long-name-{n:03}") for n in range(500)]
+    health = {
+        one.name: (one.origin, well(latency_ms=n, detail="Answered 503" if n % 3 else ""))
+        for n, one in enumerate(services)
+    }
+    assert leased(table, store.HEALTH, holder="h", now=NOW)
+    store.keep_health(table, ACCOUNT, health, holder="h")
+    (item,) = table.query_all(f"SERVICE#{ACCOUNT}#KEPT")
+    assert len(item["body"]) < 40_000
+    assert len(store.kept(table, ACCOUNT).health_of(services)) == 500

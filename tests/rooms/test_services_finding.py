@@ -1,0 +1,77 @@
+"""Where the log group of a service is found, for whoever shows its lines."""
+
+from __future__ import annotations
+
+import uuid
+
+import pytest
+
+from gatehouse import aws, wiring
+from gatehouse.aws import Cloud
+from gatehouse.call import Call
+from gatehouse.clock import now
+from gatehouse.errors import BadInput, NotFound
+from gatehouse.grants import FULL
+from gatehouse.principal import Principal
+from gatehouse.services import actions, store
+from gatehouse.services.model import Kind, Service
+from gatehouse.table import Tables, transact
+from workloads import Workloads
+
+CLOUD = Cloud(wiring.lambdas, wiring.ecs, wiring.tagging, wiring.cloudwatch, wiring.logs)
+
+
+def calling(*, operator: bool) -> Call:
+    principal = Principal(
+        key_id="k",
+        account_id=str(uuid.uuid4()),
+        identity_id="i",
+        key_prefix="hk_0000",
+        grants=FULL,
+        is_admin=True,
+        claw_type="central",
+        membership="active",
+        operator=operator,
+    )
+    return Call(str(uuid.uuid4()), now(), principal)
+
+
+def test_the_log_group_of_a_found_service_is_read_where_nobody_knows_it(
+    tables: Tables, workloads: Workloads
+) -> None:
+    table, call = tables.main, calling(operator=True)
+    workloads.function("orders")
+    workloads.function("relay", tags={"gatehouse:logs": "off"})
+    workloads.container("web")
+    found = {
+        name: actions.log_group(table, call, CLOUD, name=name)
+        for name in ("orders", "relay", "web")
+    }
+    assert found == {"orders": "/aws/lambda/fn-orders", "relay": None, "web": "/ecs/web"}
+    # Once a list has it, AWS is not asked again.
+    actions.listing(table, call, CLOUD)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(aws, "call", None)
+        assert actions.log_group(table, call, CLOUD, name="orders") == "/aws/lambda/fn-orders"
+    other = calling(operator=False)
+    with pytest.raises(NotFound, match='Service "orders" not found'):
+        actions.log_group(table, other, CLOUD, name="orders")
+    with pytest.raises(BadInput, match="Invalid service name"):
+        actions.log_group(table, call, CLOUD, name="a/b")
+    workloads.clear()
+
+
+def test_the_log_group_of_a_registered_service_is_the_one_it_named(tables: Tables) -> None:
+    table, call = tables.main, calling(operator=False)
+    for name, group in (("with", "/app/x"), ("without", "")):
+        service = Service(
+            name,
+            call.caller.account_id,
+            Kind.HTTP,
+            health_url="https://x.example",
+            log_group=group,
+            created_at=1,
+        )
+        transact(table.client, list(store.create(table, service).values()))
+    assert actions.log_group(table, call, CLOUD, name="with") == "/app/x"
+    assert actions.log_group(table, call, CLOUD, name="without") is None

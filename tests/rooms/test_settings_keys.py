@@ -1,0 +1,327 @@
+"""The settings key: its three forms, what it wraps in KMS's place, and what is refused with it."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
+
+from faults import Wire, wire
+from gatehouse import wiring
+from gatehouse.errors import SettingsKeyUnusable
+from gatehouse.secrets import actions as secrets
+from gatehouse.secrets import keyring, rules
+from gatehouse.secrets.actions import Vault
+from gatehouse.secrets.model import KMS, Place, Purpose, Sealed, SettingsKey
+from gatehouse.table import Tables
+from inspection import State
+from keyed import CURRENT, MARK, PLACE, PREVIOUS, Keyed
+
+SECOND = replace(PLACE, name="peer-2")
+RAW, NONCE, SALT = bytes(range(32)), bytes(range(12)), bytes(range(16))
+HEX = RAW.hex()
+OTHER = "ef" * 32
+TEXT = "correct horse battery staple"
+
+places = st.builds(Place, st.sampled_from(Purpose), st.text(max_size=20), st.text(max_size=20))
+keys = st.binary(min_size=32, max_size=32).map(rules.settings_key)
+
+
+# ---- Its forms ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        HEX,
+        HEX.upper(),
+        base64.b64encode(RAW).decode(),
+        base64.urlsafe_b64encode(RAW).decode(),
+    ],
+)
+def test_hex_and_base64_are_the_same_32_bytes(text: str) -> None:
+    assert rules.key_of(text, variable=CURRENT) == RAW
+
+
+@given(st.binary(min_size=32, max_size=32))
+def test_any_32_bytes_come_through_hex_and_both_kinds_of_base64(raw: bytes) -> None:
+    for text in (
+        raw.hex(),
+        *(e(raw).decode() for e in (base64.b64encode, base64.urlsafe_b64encode)),
+    ):
+        assert rules.key_of(text, variable=CURRENT) == raw
+
+
+@pytest.mark.parametrize("text", [TEXT, "p" * 16, "p" * 256, "a" * 63, "a" * 65, "grüße an alle €"])
+def test_anything_else_of_16_characters_or_more_is_a_text(text: str) -> None:
+    assert rules.key_of(text.ljust(16, "."), variable=CURRENT) == text.ljust(16, ".")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "p" * 15,
+        "p" * 257,
+        " " + TEXT,
+        TEXT + "\n",
+        "line\nfeed in between",
+        "\0" * 20,
+        " " * 20,
+    ],
+)
+def test_a_malformed_key_is_an_error_that_names_the_variable_and_not_the_value(text: str) -> None:
+    with pytest.raises(SettingsKeyUnusable) as refused:
+        rules.key_of(text, variable=PREVIOUS)
+    assert refused.value.message.startswith(f"{PREVIOUS} must be ")
+    assert text not in refused.value.message
+
+
+def test_an_empty_one_is_none() -> None:
+    assert rules.key_of("", variable=CURRENT) is None
+
+
+# ---- What is stored, pinned: every wrapped secret depends on these bytes -------------------------
+
+
+def test_the_id_and_the_wrapping_key_of_a_settings_key_are_pinned() -> None:
+    key = rules.settings_key(RAW)
+    assert key.id == "env:296482778c1bed9c"
+    assert key.wrapping.hex() == "28d0d9477f6ddd521663c1d7c8c28bee637901cb83cbc6ddaa103f7279aa3f69"
+
+
+def test_the_stretching_of_a_text_is_pinned() -> None:
+    assert (
+        rules.stretch(TEXT, salt=SALT).hex()
+        == "6705dba046cafbaba8de989bca88e0038ce03542d0c0cd96a8f956a72f86ee67"
+    )
+
+
+def test_a_wrapped_data_key_is_pinned() -> None:
+    wrapped = rules.wrap(PLACE, RAW, key=rules.settings_key(RAW), nonce=NONCE)
+    assert wrapped.hex() == (
+        "000102030405060708090a0bbfd5c1ac10b36ac061d575820634cfb9221c"
+        "bb0cece3769fa0a093ba9e6b12d603dbc82e6eef28d19a30de568067824a"
+    )
+
+
+def test_nothing_of_a_key_shows_when_it_is_printed() -> None:
+    key = rules.settings_key(RAW)
+    ring = keyring.Keyring(None, RAW, TEXT)  # type: ignore[arg-type]
+    assert repr(key) == f"SettingsKey(id='{key.id}')"
+    assert TEXT not in repr(ring)
+    assert repr(RAW) not in repr(ring)
+
+
+# ---- Round trips, and what was moved or altered ------------------------------------------------
+
+
+@given(places, keys, st.binary(min_size=32, max_size=32), st.binary(min_size=12, max_size=12))
+def test_a_data_key_comes_out_as_it_went_in(
+    place: Place, key: SettingsKey, data_key: bytes, nonce: bytes
+) -> None:
+    wrapped = rules.wrap(place, data_key, key=key, nonce=nonce)
+    assert rules.unwrap(place, wrapped, key=key) == data_key
+    assert data_key not in wrapped
+
+
+@given(places, places, keys)
+def test_a_data_key_moved_to_another_place_opens_nowhere(
+    place: Place, other: Place, key: SettingsKey
+) -> None:
+    wrapped = rules.wrap(place, RAW, key=key, nonce=NONCE)
+    if place != other:
+        with pytest.raises(rules.WrongPlace):
+            rules.unwrap(other, wrapped, key=key)
+
+
+@given(keys, keys)
+def test_another_key_opens_nothing_and_has_another_id(one: SettingsKey, other: SettingsKey) -> None:
+    wrapped = rules.wrap(PLACE, RAW, key=one, nonce=NONCE)
+    if one != other:
+        assert one.id != other.id
+        with pytest.raises(rules.WrongPlace):
+            rules.unwrap(PLACE, wrapped, key=other)
+
+
+@given(st.data())
+def test_an_altered_or_shortened_data_key_opens_nothing(data: st.DataObject) -> None:
+    key = rules.settings_key(RAW)
+    whole = rules.wrap(PLACE, RAW, key=key, nonce=NONCE)
+    if data.draw(st.booleans()):
+        raw = bytearray(whole)
+        raw[data.draw(st.integers(0, len(raw) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+        changed = bytes(raw)
+    else:
+        changed = whole[: data.draw(st.integers(0, len(whole) - 1))]
+    with pytest.raises(rules.WrongPlace):
+        rules.unwrap(PLACE, changed, key=key)
+
+
+# ---- In the vault ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def kms(settings_key: str, tables: Tables) -> Iterator[Wire]:
+    del settings_key, tables
+    with wire(wiring.kms(), service="kms") as watching:
+        yield watching
+
+
+@pytest.fixture
+def keyed(aws: pytest.MonkeyPatch, tables: Tables, kms: Wire) -> Iterator[Keyed]:
+    del kms
+    stack = Keyed(aws, tables)
+    yield stack
+    stack.set()
+
+
+@pytest.mark.parametrize("text", [HEX, base64.b64encode(RAW).decode(), TEXT])
+def test_with_a_settings_key_secrets_are_kept_without_kms(
+    keyed: Keyed, kms: Wire, text: str
+) -> None:
+    place = keyed.put(keyed.set(text))
+    assert keyed.read(keyed.set(text), place) == MARK
+    assert kms.calls == []
+    (sealed,) = keyed.stored().values()
+    assert sealed.wrapped_by.startswith("env:")
+    assert len(sealed.wrapped_key) == 12 + 32 + 16
+    everything = repr(State(keyed.tables).main)
+    assert sealed.wrapped_by in everything, "the search reads what is stored"
+    for trace in (MARK, text, repr(RAW)[2:-1]):
+        assert trace not in everything
+
+
+def test_what_kms_wraps_is_stored_as_before_there_was_another_way(keyed: Keyed) -> None:
+    keyed.put(keyed.set())
+    (item,) = State(keyed.tables).main
+    assert set(item) == {"pk", "sk", "ciphertext", "nonce", "wrapped_key"}
+
+
+def test_a_text_is_stretched_with_a_salt_of_the_instance(keyed: Keyed) -> None:
+    keyed.put(keyed.set(TEXT))
+    keyed.put(keyed.set(TEXT), SECOND)
+    (memory,) = [item for item in State(keyed.tables).main if item["sk"] == "WRAPPING"]
+    key = rules.settings_key(rules.stretch(TEXT, salt=memory["salt"]))
+    assert keyed.wrapped_by() == {memory["wrapped_by"]} == {key.id}
+    assert len(memory["salt"]) == rules.SALT_BYTES
+
+
+def test_two_that_make_the_salt_at_once_agree(keyed: Keyed, room_line: Wire) -> None:
+    """Another environment keeps its salt between this one's look and its write."""
+    vault = keyed.set(TEXT)
+
+    def plan(_: int, called: str) -> None:
+        if called == "UpdateItem":
+            room_line.before = None
+            keyed.put(secrets.vault(keyed.tables.main), SECOND)
+
+    room_line.before = plan
+    place = keyed.put(vault)
+    assert len(keyed.wrapped_by()) == 1
+    assert keyed.read(keyed.set(TEXT), place) == MARK
+
+
+def test_reading_writes_nothing_even_where_there_is_no_salt_yet(
+    keyed: Keyed, room_line: Wire
+) -> None:
+    """Some functions only read secrets, and may do no more."""
+    place = keyed.put(keyed.set())
+    vault = keyed.set(TEXT)
+    room_line.clear()
+    assert keyed.read(vault, place) == MARK
+    with pytest.raises(SettingsKeyUnusable):
+        vault.unseal(PLACE, Sealed(b"", NONCE, b"", "env:0123456789abcdef"))
+    assert set(room_line.calls) == {"GetItem"}
+
+
+# ---- A key that changes, is missing, or is wrong -----------------------------------------------
+
+
+def test_what_kms_wrapped_stays_readable_when_a_key_is_set(keyed: Keyed, kms: Wire) -> None:
+    old = keyed.put(keyed.set())
+    vault = keyed.set(HEX)
+    new = keyed.put(vault, SECOND)
+    kms.clear()
+    assert [keyed.read(vault, one) for one in (old, new)] == [MARK] * 2
+    assert kms.calls == ["Decrypt"]
+    assert keyed.wrapped_by() == {KMS, rules.settings_key(RAW).id}
+
+
+@pytest.mark.parametrize("current", [OTHER, TEXT, ""])
+def test_with_the_previous_key_beside_it_another_key_reads_and_writes(
+    keyed: Keyed, current: str
+) -> None:
+    old = keyed.put(keyed.set(HEX))
+    vault = keyed.set(current, HEX)
+    new = keyed.put(vault, SECOND)
+    assert [keyed.read(vault, one) for one in (old, new)] == [MARK] * 2
+    by = keyed.wrapped_by()
+    assert len(by) == 2
+    assert rules.settings_key(RAW).id in by
+    assert (KMS in by) == (current == "")
+
+
+@pytest.mark.parametrize(
+    ("current", "previous"), [("", ""), (OTHER, ""), (TEXT, ""), (OTHER, TEXT)]
+)
+@pytest.mark.parametrize("first", [HEX, "a text that was first"])
+def test_a_missing_or_wrong_key_is_a_clear_error_and_nothing_is_stored(
+    keyed: Keyed, kms: Wire, first: str, current: str, previous: str
+) -> None:
+    place = keyed.put(keyed.set(first))
+    vault = keyed.set(current, previous)
+    before = State(keyed.tables).main
+    with pytest.raises(SettingsKeyUnusable, match=CURRENT) as reading:
+        keyed.read(vault, place)
+    with pytest.raises(SettingsKeyUnusable, match=CURRENT) as writing:
+        keyed.put(vault, SECOND)
+    with pytest.raises(SettingsKeyUnusable):
+        secrets.replace(keyed.tables.main, vault, place, MARK)
+    assert State(keyed.tables).main == before
+    assert kms.calls == []
+    for said in (reading.value.message, writing.value.message):
+        assert not [key for key in (first, current, previous) if key and key in said]
+    assert keyed.read(keyed.set(first), place) == MARK
+
+
+@pytest.mark.parametrize("variable", [CURRENT, PREVIOUS])
+def test_a_malformed_key_makes_no_vault(keyed: Keyed, variable: str) -> None:
+    given = {CURRENT: HEX, variable: "too short"}
+    with pytest.raises(SettingsKeyUnusable, match=f"^{variable} must be"):
+        keyed.set(given[CURRENT], given.get(PREVIOUS, ""))
+
+
+def test_a_secret_that_says_another_wrapping_than_its_own_opens_nowhere(keyed: Keyed) -> None:
+    """Whoever can write to the table can make a secret unreadable, and no more."""
+    vault = keyed.set(HEX, OTHER)
+    keyed.put(vault)
+    (sealed,) = keyed.stored().values()
+    swapped = replace(sealed, wrapped_by=rules.settings_key(bytes.fromhex(OTHER)).id)
+    with pytest.raises(rules.WrongPlace):
+        vault.unseal(PLACE, swapped)
+
+
+def test_a_vault_without_settings_keys_says_that_it_has_none(keyed: Keyed) -> None:
+    vault = replace(keyed.set(HEX), keyring=None)
+    with pytest.raises(SettingsKeyUnusable):
+        vault.unseal(PLACE, Sealed(b"", NONCE, b"", "env:0123456789abcdef"))
+
+
+@examples(max_examples=20, deadline=None)
+@given(st.text(max_size=50))
+def test_any_secret_comes_out_of_the_vault_as_it_went_in(text: str) -> None:
+    vault = Vault(None, "", keyring.Keyring(_Remembering(), RAW))  # type: ignore[arg-type]
+    assert vault.unseal(PLACE, vault.seal(PLACE, text)) == text
+
+
+class _Remembering:
+    """A table that remembers the key of these tests."""
+
+    def get(self, key: object) -> dict[str, str]:
+        del key
+        return {"wrapped_by": rules.settings_key(RAW).id}

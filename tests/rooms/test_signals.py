@@ -1,0 +1,483 @@
+"""Signals: their bounds and their published form, and how they are kept, found and taken on."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from emissions import emit, stored
+from faults import Wire, error, first
+from gatehouse import attributes, ids
+from gatehouse.clock import DAY, MINUTE, SECOND
+from gatehouse.errors import BadInput, Conflict, FieldRequired, NotFound, Unavailable
+from gatehouse.grants import SIGNAL_TYPES, Permissions
+from gatehouse.policy.model import UNNAMED, Resource
+from gatehouse.signals import actions as signals
+from gatehouse.signals import rules, store
+from gatehouse.signals.model import PING, Signal, TaskStatus, Wish
+from gatehouse.table import Tables, transact
+from inspection import items
+from visits import Visitor, visitor
+
+NOW = 20_000 * DAY + 12 * 3_600 * SECOND
+ID = ids.new(NOW)
+WHOLE = Signal(
+    id="018f0000-0000-7000-8000-00000000000a",
+    account_id="account",
+    type="task",
+    content="grüße \u2603 \u2028 <b>",
+    from_identity="identity:one",
+    created_at=1_714_000_000_250_000,
+    expires_at=1_716_592_000_250_000,
+    from_role="planner",
+    to_ring="inner",
+    urgency="0.75",
+    tags=("b", "a"),
+    payload='{"z":1.5,"a":[null,true]}',
+    metadata='{"task_type":"count"}',
+    task_status=TaskStatus.OPEN,
+)
+
+labels = st.text(st.characters(codec="utf-8"), max_size=70)
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**20), 10**20)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(codec="utf-8"), max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner),
+    max_leaves=10,
+)
+objects = st.dictionaries(
+    st.text(st.characters(codec="utf-8"), max_size=6), json_values, max_size=4
+)
+
+
+def made(**fields: Any) -> Signal:
+    wish = Wish(**{"signal_type": "pulse", "content": "x", **fields})
+    return rules.made(
+        wish,
+        signal_id=ID,
+        account_id="account",
+        from_identity="identity:one",
+        now=NOW,
+        expires_at=NOW + DAY,
+    )
+
+
+# ---- What a signal may be, pure ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "0"),
+        (-0.0, "0"),
+        (0.5, "0.5"),
+        (1, "1"),
+        (1.0, "1"),
+        (5e-324, "5e-324"),
+        (math.nextafter(1, 0), "0.9999999999999999"),
+    ],
+)
+def test_an_urgency_is_kept_as_the_shortest_text(value: float, text: str) -> None:
+    assert rules.urgency_of(value) == text
+
+
+@given(st.floats(0, 1))
+def test_an_urgency_comes_back_as_it_went(value: float) -> None:
+    assert float(rules.urgency_of(value)) == value
+
+
+@given(st.floats().filter(lambda value: not 0 <= value <= 1) | st.booleans())
+def test_what_is_no_urgency_is_refused(value: float) -> None:
+    with pytest.raises(BadInput) as refused:
+        rules.urgency_of(value)
+    assert refused.value.details == {"field": "urgency"}
+
+
+@given(labels)
+def test_a_label_is_short_and_printable_and_stays_as_it_is(text: str) -> None:
+    good = 0 < len(text) <= 64 and text.isprintable()
+    for field in ("from_role", "to_role", "to_ring"):
+        if good:
+            assert getattr(made(**{field: text}), field) == text
+        else:
+            with pytest.raises(BadInput) as refused:
+                made(**{field: text})
+            assert refused.value.details == {"field": field}
+
+
+@given(st.lists(labels, max_size=52))
+def test_tags_are_few_and_each_is_a_label(tags: list[str]) -> None:
+    good = len(tags) <= 50 and all(0 < len(tag) <= 64 and tag.isprintable() for tag in tags)
+    if good:
+        assert made(tags=tags).tags == tuple(tags)
+    else:
+        with pytest.raises(BadInput):
+            made(tags=tags)
+
+
+def test_content_is_text_of_a_bounded_length() -> None:
+    assert made(content="x" * 65_536).content == "x" * 65_536
+    assert made(content=" \n\x00x ").content == " \n\x00x ", "kept as it came"
+    with pytest.raises(BadInput):
+        made(content="x" * 65_537)
+    with pytest.raises(FieldRequired):
+        made(content=" \n\u2003")
+
+
+@pytest.mark.parametrize(("field", "largest"), [("payload", 65_536), ("metadata", 16_384)])
+def test_an_object_is_bounded_in_bytes(field: str, largest: int) -> None:
+    fits = {"k": "x" * (largest - len('{"k":""}'))}
+    assert len(getattr(made(**{field: fits}), field).encode()) == largest
+    snowmen = {"k": "\u2603" * (largest // 3)}
+    for large in ({"k": fits["k"] + "x"}, snowmen):
+        with pytest.raises(BadInput) as refused:
+            made(**{field: large})
+        assert refused.value.details == {"field": field}
+
+
+@given(objects)
+def test_an_object_comes_back_as_it_went(value: dict[str, Any]) -> None:
+    signal = made(payload=value, metadata={})
+    assert rules.view(signal, NOW)["payload"] == value
+    assert signal.metadata == made(metadata=None).metadata == "{}"
+
+
+@pytest.mark.parametrize("field", ["to_identity", "parent_id"])
+def test_a_reference_is_an_id_of_its_kind(field: str) -> None:
+    kind = {"to_identity": "identity", "parent_id": "signal"}[field]
+    for text in (ID, ID.upper(), f"{kind}:{ID}"):
+        assert getattr(made(**{field: text}), field) == f"{kind}:{ID}"
+    for odd in ("", "x", f"webhook:{ID}", f"{kind}:", f"{ID}\n"):
+        with pytest.raises(BadInput) as refused:
+            made(**{field: odd})
+        assert refused.value.details == {"field": field}
+
+
+@pytest.mark.parametrize("kind", [*SIGNAL_TYPES, PING, "noise", ""])
+def test_eight_types_are_made_and_only_a_task_begins_open(kind: str) -> None:
+    if kind in SIGNAL_TYPES:
+        assert made(signal_type=kind).task_status == ("open" if kind == "task" else None)
+    else:
+        with pytest.raises(BadInput) as refused:
+            made(signal_type=kind)
+        assert refused.value.code == "SIGNAL_EMIT_INVALID_TYPE"
+
+
+@pytest.mark.parametrize(
+    ("kind", "metadata", "found"),
+    [
+        ("task", {"task_type": "count"}, "count"),
+        ("task", {"other": "count"}, None),
+        ("task", None, None),
+        ("alert", {"task_type": "count"}, None),
+        ("alert", {"task_type": 5}, None),
+    ],
+)
+def test_a_task_s_kind_is_in_its_metadata(
+    kind: str, metadata: dict[str, Any] | None, found: str | None
+) -> None:
+    signal = made(signal_type=kind, metadata=metadata)
+    assert rules.task_type_of(signal) == found
+    of_task = None if kind != "task" else found or UNNAMED
+    assert rules.resource_of(signal) == Resource(kind, of_task, UNNAMED)
+    assert rules.resource_of(replace(signal, to_ring="inner")).ring == "inner"
+
+
+@pytest.mark.parametrize("named", ["", "x" * 65, "a\n", 5, None, [], {}])
+def test_a_task_s_kind_is_a_label(named: Any) -> None:
+    with pytest.raises(BadInput) as refused:
+        made(signal_type="task", metadata={"task_type": named})
+    assert refused.value.details == {"field": "metadata.task_type"}
+
+
+@pytest.mark.parametrize(
+    ("lists", "kind", "ring", "seen"),
+    [
+        ({}, "pulse", None, True),
+        ({"signal_types": ("pulse",)}, "pulse", None, True),
+        ({"signal_types": ("task",)}, "pulse", None, False),
+        ({"signal_types": ("task",)}, PING, None, False),
+        ({"ring_scopes": ("a", "b")}, "pulse", "b", True),
+        ({"ring_scopes": ("a", "b")}, "pulse", "c", False),
+        ({"ring_scopes": ("a", "b")}, "pulse", None, False),
+        ({"ring_scopes": ("a",), "signal_types": ("task",)}, "pulse", "a", False),
+        ({"task_types": ("x",), "memory_scopes": ("list",)}, "task", None, True),
+    ],
+)
+def test_what_a_key_sees(lists: dict[str, Any], kind: str, ring: str | None, *, seen: bool) -> None:
+    signal = replace(WHOLE, type=kind, to_ring=ring)
+    assert rules.may_see(Permissions(**lists), signal) == seen
+
+
+# ---- How it is shown, pure -----------------------------------------------------------------------
+
+
+def test_what_webhooks_receive_is_pinned() -> None:
+    """It is published and signed: receivers of other makes read it."""
+    assert rules.body(WHOLE).decode() == (
+        '{"id":"signal:018f0000-0000-7000-8000-00000000000a","signal_type":"task",'
+        '"content":"grüße \u2603 \u2028 <b>","from_identity":"identity:one",'
+        '"from_role":"planner","to_role":null,"to_ring":"inner","to_identity":null,'
+        '"urgency":0.75,"tags":["b","a"],"payload":{"z":1.5,"a":[null,true]},'
+        '"metadata":{"task_type":"count"},"parent_id":null,"task_status":"open",'
+        '"claimed_by":null,"claim_expires_at":null,"delivery_state":"pending",'
+        '"created_at":"2024-04-24T23:06:40.250Z"}'
+    )
+
+
+def test_whatever_became_of_it_the_body_is_the_emission_s() -> None:
+    for became in (
+        {"pending": False},
+        {"task_status": TaskStatus.ACKED, "claimed_by": "identity:two"},
+        {
+            "task_status": TaskStatus.CLAIMED,
+            "claimed_by": "identity:two",
+            "claim_expires_at": NOW,
+        },
+    ):
+        assert rules.body(replace(WHOLE, **became)) == rules.body(WHOLE)
+    other = replace(WHOLE, type="alert", task_status=None)
+    claimed = replace(other, task_status=TaskStatus.CLAIMED, claimed_by="x", claim_expires_at=NOW)
+    assert rules.body(claimed) == rules.body(other)
+
+
+@given(objects, st.floats(0, 1))
+def test_a_body_written_twice_is_the_same_bytes(payload: dict[str, Any], urgency: float) -> None:
+    signal = made(payload=payload, urgency=urgency)
+    kept = store.from_item(store._item(signal))  # noqa: SLF001 - as it comes back
+    assert rules.body(kept) == rules.body(signal)
+    assert json.loads(rules.body(signal))["payload"] == payload
+
+
+@pytest.mark.parametrize(
+    ("fields", "state"),
+    [
+        ({}, "pending"),
+        ({"pending": False}, "dispatched"),
+        ({"task_status": TaskStatus.ACKED}, "acked"),
+        ({"task_status": TaskStatus.ACKED, "pending": False}, "acked"),
+        ({"task_status": TaskStatus.CLAIMED, "pending": False}, "dispatched"),
+    ],
+)
+def test_the_delivery_state(fields: dict[str, Any], state: str) -> None:
+    assert rules.view(replace(WHOLE, **fields), NOW)["delivery_state"] == state
+
+
+@pytest.mark.parametrize("kind", ["task", "alert"])
+def test_a_claim_ends_with_its_lease(kind: str) -> None:
+    claimed = replace(
+        WHOLE,
+        type=kind,
+        task_status=TaskStatus.CLAIMED,
+        claimed_by="identity:two",
+        claim_expires_at=NOW,
+    )
+    names = ("task_status", "claimed_by", "claim_expires_at")
+    live, over = rules.view(claimed, NOW - 1), rules.view(claimed, NOW)
+    assert [live[name] for name in names] == ["claimed", "identity:two", "2024-10-04T12:00:00.000Z"]
+    assert [over[name] for name in names] == ["open" if kind == "task" else None, None, None]
+
+
+# ---- How it is kept ------------------------------------------------------------------------------
+
+
+def test_an_item_comes_back_as_it_went(tables: Tables) -> None:
+    bare = made()
+    for signal in (
+        bare,
+        replace(WHOLE, parent_id=f"signal:{ID}", to_identity=f"identity:{ID}", to_role="r"),
+        replace(bare, pending=False),
+        replace(bare, origin_peer="peer:x", from_identity="agent-7"),
+        replace(WHOLE, task_status=TaskStatus.ACKED, claimed_by="identity:two"),
+    ):
+        item = store._item(signal) | (  # noqa: SLF001
+            {"claimed_by": signal.claimed_by} if signal.claimed_by else {}
+        )
+        assert store.from_item(item) == signal
+        assert signals.from_image(attributes.marshal(item)) == signal
+    store.insert(tables.main, bare)
+    assert store.read(tables.main, "account", ID) == bare
+
+
+def test_a_pending_signal_stands_in_the_index_until_it_is_fanned_out(tables: Tables) -> None:
+    who = visitor(tables)
+    signal = emit(who)
+    (item,) = stored(tables)
+    assert item["pk"] == f"SIGNAL#{who.account_id}#{who.now // DAY}"
+    assert item["fanout"] == "pending"
+    assert item["due_pk"] == f"FANOUT#{int(signal.id[-1], 16)}"
+    assert item["due_at"] == signal.created_at + 2 * MINUTE
+    assert item["ttl"] == signal.expires_at // SECOND == (who.now + 30 * DAY) // SECOND
+    due = signal.created_at + 2 * MINUTE
+    assert signals.not_fanned_out(tables.main, before=due - 1, limit=10) == []
+    assert signals.not_fanned_out(tables.main, before=due, limit=10) == [signal]
+    for _ in range(2):
+        signals.fanned_out(tables.main, signal)
+        (item,) = stored(tables)
+        assert not {"fanout", "due_pk", "due_at"} & item.keys()
+    assert signals.not_fanned_out(tables.main, before=due + DAY, limit=10) == []
+    found = signals.find(tables.main, who.account_id, signal.id, now=who.now)
+    assert found == replace(signal, pending=False)
+
+
+def test_a_put_whose_answer_was_lost_is_repeated_in_peace(tables: Tables) -> None:
+    who = visitor(tables)
+    signal = emit(who)
+    store.insert(tables.main, signal)
+    signals.fanned_out(tables.main, signal)
+    store.insert(tables.main, signal)
+    (item,) = stored(tables)
+    assert "fanout" not in item, "the repeat wrote nothing"
+
+
+def test_of_a_signal_that_is_gone_nothing_is_noted(tables: Tables) -> None:
+    signals.fanned_out(tables.main, WHOLE)
+    assert items(tables.main) == []
+
+
+def test_what_is_overdue_is_found_in_every_shard_up_to_the_limit(tables: Tables) -> None:
+    who = visitor(tables)
+    every = {emit(who).id for _ in range(60)}
+    shards = {item["due_pk"] for item in stored(tables)}
+    assert len(shards) > 8
+    later = who.now + DAY
+    assert {one.id for one in signals.not_fanned_out(tables.main, before=later, limit=100)} == every
+    for limit in (1, 7, 59):
+        found = signals.not_fanned_out(tables.main, before=later, limit=limit)
+        assert len({one.id for one in found} & every) == limit
+
+
+def test_no_signal_waits_behind_others_for_ever(tables: Tables) -> None:
+    who = visitor(tables)
+    every = {emit(who).id for _ in range(40)}
+    seen: set[str] = set()
+    for minute in range(16):
+        before = who.now + 3 * MINUTE + minute * MINUTE
+        found = signals.not_fanned_out(tables.main, before=before, limit=10)
+        seen |= {one.id for one in found}
+    assert seen == every
+
+
+def test_a_ping_is_kept_and_fanned_out_to_nobody(tables: Tables) -> None:
+    who = visitor(tables)
+    ping = signals.ping(who.account_id, now=who.now)
+    transact(tables.main.client, [signals.keep(tables.main, ping)])
+    assert signals.find(tables.main, who.account_id, ping.id, now=who.now) == ping
+    assert ping.expires_at == who.now + 30 * DAY
+    (item,) = stored(tables)
+    assert not {"fanout", "due_pk", "due_at"} & item.keys()
+    assert json.loads(signals.body(ping))["signal_type"] == "ping"
+    assert signals.page(tables.main, who.call(), type="ping", ring=None, limit=1, before=None)[
+        0
+    ] == [ping]
+    assert signals.get(tables.main, who.call(), ping.id) == ping
+
+
+# ---- Taking on -----------------------------------------------------------------------------------
+
+
+def _as(who: Visitor, identity: str) -> Visitor:
+    return replace(who, principal=replace(who.principal, identity_id=identity))
+
+
+def test_who_comes_between_looking_and_taking_has_it(tables: Tables, room_line: Wire) -> None:
+    who = visitor(tables)
+    other = _as(who, "other")
+    for what in (signals.claim, signals.ack):
+        task = emit(who, signal_type="task")
+        if what is signals.ack:
+            signals.claim(tables.main, who.call(), task.id)
+
+        def between(_: int, operation: str, task: Signal = task, what: Any = what) -> None:
+            if operation == "UpdateItem":
+                room_line.before = None
+                if what is signals.ack:
+                    who.now += rules.LEASE
+                signals.claim(tables.main, replace(other, now=who.now).call(), task.id)
+
+        room_line.before = between
+        call = who.call()
+        if what is signals.ack:
+            call = replace(call, now=call.now + rules.LEASE)
+        with pytest.raises(Conflict) as refused:
+            what(tables.main, call, task.id)
+        assert refused.value.code == "SIGNAL_CLAIM_CONFLICT"
+        found = signals.find(tables.main, who.account_id, task.id, now=who.now)
+        assert found is not None
+        assert found.claimed_by == "identity:other"
+
+
+@pytest.mark.parametrize("what", ["claim", "ack"])
+def test_a_signal_that_goes_away_meanwhile_is_not_found(
+    tables: Tables, room_line: Wire, what: str
+) -> None:
+    who = visitor(tables)
+    task = emit(who, signal_type="task")
+    signals.claim(tables.main, who.call(), task.id)
+
+    def between(_: int, operation: str) -> None:
+        if operation == "UpdateItem":
+            room_line.before = None
+            tables.main.client.delete_item(
+                TableName=tables.main.name,
+                Key=attributes.marshal(store._key(who.account_id, task.id)),  # noqa: SLF001
+            )
+
+    room_line.before = between
+    with pytest.raises(NotFound):
+        getattr(signals, what)(tables.main, who.call(), task.id)
+    assert stored(tables) == [], "nothing was made of it"
+
+
+@pytest.mark.parametrize("what", ["claim", "ack"])
+def test_another_transaction_in_the_way_is_ours_to_blame(
+    tables: Tables, room_line: Wire, what: str
+) -> None:
+    who = visitor(tables)
+    task = emit(who, signal_type="task")
+    signals.claim(tables.main, who.call(), task.id)
+    room_line.before = first(1, lambda: error("TransactionConflictException"), "UpdateItem")
+    with pytest.raises(Unavailable):
+        getattr(signals, what)(tables.main, who.call(), task.id)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["claim", "ack", "wait"]))))
+def test_any_sequence_of_claims_and_acknowledgements_is_as_the_model_says(
+    stack: Tables, steps: list[tuple[str, str]]
+) -> None:
+    """The model: who holds it, until when, and whether it is done."""
+    who = visitor(stack)
+    task = emit(who, signal_type="task")
+    holder, until, done = None, 0, False
+    for name, step in steps:
+        live = holder is not None and until > who.now
+        if step == "wait":
+            who.now += rules.LEASE // 2
+            continue
+        if step == "claim":
+            good = not done and (not live or holder == name)
+        else:
+            good = holder == name and (done or live)
+        try:
+            got = getattr(signals, step)(stack.main, _as(who, name).call(), task.id)
+        except Conflict:
+            assert not good
+            continue
+        assert good
+        holder = name
+        done = done or step == "ack"
+        until = who.now + rules.LEASE if step == "claim" else until
+        assert got.claimed_by == f"identity:{holder}"
+        assert got.claim_expires_at == (None if done else until)
+        assert got.acked == done
+        assert signals.find(stack.main, who.account_id, task.id, now=who.now) == got

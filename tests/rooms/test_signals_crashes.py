@@ -1,0 +1,143 @@
+"""Killed at every call to the table, before it and after it: a signal is made once or not at all.
+
+Under an Idempotency-Key whoever asks again gets the first answer, whether or not it ever arrived.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from faults import Killed, Wire, die_at, first, unreachable
+from gatehouse.errors import Conflict, IdempotencyReused, Unavailable
+from gatehouse.idempotency import Answered, Replay
+from gatehouse.signals import actions as signals
+from gatehouse.signals.model import Signal, Wish
+from gatehouse.table import Tables
+from inspection import items
+from visits import Visitor, visitor
+
+MOST_CALLS = 10
+WHEN = pytest.mark.parametrize("when", ["before", "after"])
+
+
+def emit(who: Visitor, *, token: str | None = None, body: bytes = b"") -> str:
+    """Emit a signal for the caller itself; give the answer's text, first or again."""
+    wish = Wish("task", "x", to_identity=who.principal.identity_id)
+    call = who.call(token=token, body=body)
+    try:
+        return signals.emit(who.tables.main, call, wish, answered=_answered).text
+    except Replay as replay:
+        return replay.answer.text
+
+
+def _answered(signal: Signal) -> Answered:
+    return Answered(201, signal.id)
+
+
+def ids_of(who: Visitor) -> set[str]:
+    """Name the account's signals."""
+    mine = f"SIGNAL#{who.account_id}#"
+    return {item["sk"] for item in items(who.tables.main) if item["pk"].startswith(mine)}
+
+
+def killed(line: Wire, when: str, number: int, act: Callable[[], Any]) -> bool:
+    """Do it, dying at call `number`; False where it has no such call and was done."""
+    line.clear()
+    setattr(line, when, die_at(number))
+    try:
+        act()
+    except Killed:
+        return True
+    finally:
+        line.clear()
+    return False
+
+
+@WHEN
+def test_under_a_key_it_is_made_exactly_once(tables: Tables, room_line: Wire, when: str) -> None:
+    reached = []
+    for number in range(1, MOST_CALLS):
+        who = visitor(tables)
+        if not killed(room_line, when, number, lambda who=who: emit(who, token="once")):
+            break
+        made = ids_of(who)
+        assert len(made) == (when == "after" and number == 3)
+        reached.append(len(made))
+        answers = {emit(who, token="once") for _ in range(3)}
+        assert answers == ids_of(who)
+        assert made <= answers, "the dead one's signal is the one"
+        with pytest.raises(IdempotencyReused):
+            emit(who, token="once", body=b"other")
+    assert reached == [0, 0, int(when == "after")], "the record, the addressee, the transaction"
+
+
+@WHEN
+def test_without_a_key_it_is_made_at_most_once_per_request(
+    tables: Tables, room_line: Wire, when: str
+) -> None:
+    reached = []
+    for number in range(1, MOST_CALLS):
+        who = visitor(tables)
+        if not killed(room_line, when, number, lambda who=who: emit(who)):
+            break
+        reached.append(len(ids_of(who)))
+        assert emit(who) in ids_of(who)
+    assert reached == [0, int(when == "after")], "the addressee, the put"
+
+
+@pytest.mark.parametrize("token", ["once", None])
+def test_whatever_is_there_stands_in_the_index_too(
+    tables: Tables, room_line: Wire, token: str | None
+) -> None:
+    """The emitter may die right after the write: fan-out is then the stream's and the sweeper's."""
+    who = visitor(tables)
+    assert killed(room_line, "after", 3 if token else 2, lambda: emit(who, token=token)), (
+        "at the write"
+    )
+    found = signals.not_fanned_out(tables.main, before=who.now + 10**12, limit=10)
+    assert {signal.id for signal in found} == ids_of(who) != set()
+
+
+@pytest.mark.parametrize("what", ["claim", "ack"])
+@WHEN
+def test_a_claim_or_an_acknowledgement_may_be_sent_again(
+    tables: Tables, room_line: Wire, what: str, when: str
+) -> None:
+    died = 0
+    for number in range(1, MOST_CALLS):
+        who = visitor(tables)
+        task = emit(who)
+        if what == "ack":
+            signals.claim(tables.main, who.call(), task)
+
+        def act(who: Visitor = who, task: str = task) -> Signal:
+            return getattr(signals, what)(who.tables.main, who.call(), task)
+
+        if not killed(room_line, when, number, act):
+            break
+        died += 1
+        again = act()
+        assert again.acked == (what == "ack")
+        assert again.claimed_by == f"identity:{who.principal.identity_id}"
+        if what == "claim":
+            assert again.claim_expires_at == who.now + 15 * 60 * 1_000_000
+        else:
+            with pytest.raises(Conflict):
+                signals.claim(tables.main, who.call(), task)
+    assert died == 2, "the read, the update"
+
+
+@pytest.mark.parametrize("operation", ["GetItem", "TransactWriteItems", "PutItem"])
+def test_while_the_table_is_away_nothing_is_promised(
+    tables: Tables, room_line: Wire, operation: str
+) -> None:
+    who = visitor(tables)
+    token = None if operation == "PutItem" else "once"
+    room_line.before = first(1, unreachable, operation)
+    with pytest.raises(Unavailable):
+        emit(who, token=token)
+    assert ids_of(who) == set()
+    assert emit(who, token=token) in ids_of(who)

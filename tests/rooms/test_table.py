@@ -1,0 +1,259 @@
+"""DynamoDB's one home: values in and out, and its errors told once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import botocore.session
+import pytest
+from botocore.config import Config
+from hypothesis import given
+from hypothesis import strategies as st
+
+from faults import Wire, conflict_in_transaction, error, first
+from gatehouse import idempotency, settings
+from gatehouse.errors import BadInput, IdempotencyReused, Unavailable
+from gatehouse.settings import Setting, SettingError
+from gatehouse.table import (
+    ConditionFailed,
+    Table,
+    Tables,
+    TransactionCanceled,
+    TransactionConflict,
+    call,
+    marshal,
+    transact,
+    unmarshal,
+)
+
+values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**37), 10**37)
+    | st.text(st.characters(codec="utf-8"), max_size=10)
+    | st.binary(min_size=1, max_size=10),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("abc"), inner, max_size=3),
+    max_leaves=10,
+)
+KEY = {"pk": "p", "sk": "s"}
+
+
+@given(st.dictionaries(st.text("abc", min_size=1), values, max_size=5))
+def test_every_value_comes_back_as_it_went(item: dict[str, Any]) -> None:
+    assert unmarshal(marshal(item)) == item
+
+
+def test_values_come_back_from_the_table_too(tables: Tables) -> None:
+    item = {
+        **KEY,
+        "none": None,
+        "true": True,
+        "int": 1_800_000_000_000_001,
+        "negative": -7,
+        "text": "☃",
+        "bytes": b"\x00\xff",
+        "list": [1, "a", None, [], {}],
+        "map": {"a": {"b": [0]}},
+        "empty": "",
+    }
+    transact(tables.main.client, [tables.main.put_new(item)])
+    assert tables.main.get(KEY) == item
+    assert [type(tables.main.get(KEY)[name]) for name in ("int", "true", "bytes")] == [
+        int,
+        bool,
+        bytes,
+    ]
+    assert tables.main.get({"pk": "p", "sk": "other"}) is None
+
+
+def test_a_failed_condition_brings_the_item_that_stood_there(tables: Tables) -> None:
+    for item in (None, {**KEY, "n": 1}):
+        if item:
+            transact(tables.main.client, [tables.main.put_new(item)])
+        with pytest.raises(ConditionFailed) as failed:
+            tables.main.update(
+                KEY, "SET n = :two", condition="n = :two", names={}, values={":two": 2}
+            )
+        assert failed.value.item == item
+
+
+def test_a_failed_transaction_leaves_nothing_behind(tables: Tables) -> None:
+    """It also shows that the lighter copies of light_moto go back as moto's own do."""
+    main = tables.main
+    transact(main.client, [main.put_new({**KEY, "n": 1}), main.put_new({"pk": "p", "sk": "t"})])
+
+    def add(key: dict[str, str], **condition: Any) -> Any:
+        said = {"condition": "attribute_exists(pk)", "names": {}, "values": {":one": 1}}
+        return main.change(key, "SET n = n + :one", **(said | condition))
+
+    writes = [
+        add(KEY),
+        main.put_new({"pk": "new", "sk": "s"}),
+        main.put_new({"pk": "p", "sk": "t"}),
+        main.check(
+            {"pk": "none", "sk": "s"}, condition="attribute_exists(pk)", names={}, values={}
+        ),
+    ]
+    with pytest.raises(TransactionCanceled) as canceled:
+        transact(main.client, writes)
+    assert canceled.value.failed == {2: {"pk": "p", "sk": "t"}, 3: None}
+    assert canceled.value.conflict is False
+    assert main.get(KEY) == {**KEY, "n": 1}
+    assert main.get({"pk": "new", "sk": "s"}) is None
+    transact(main.client, writes[:2])
+    assert main.get(KEY) == {**KEY, "n": 2}
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "InternalServerError",
+        "LimitExceededException",
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "ServiceUnavailable",
+        "ThrottlingException",
+        "TransactionInProgressException",
+    ],
+)
+def test_what_passes_by_itself_is_unavailable(tables: Tables, room_line: Wire, code: str) -> None:
+    room_line.before = first(1, lambda: error(code))
+    with pytest.raises(Unavailable) as unavailable:
+        tables.main.get(KEY)
+    assert unavailable.value.__cause__ is not None
+    assert unavailable.value.retry_after == 1
+
+
+def test_conflicts_are_told_apart_from_conditions(tables: Tables, room_line: Wire) -> None:
+    room_line.before = first(1, lambda: error("TransactionConflictException"))
+    with pytest.raises(TransactionConflict):
+        tables.main.update(KEY, "SET n = :n", condition="n = :n", names={}, values={":n": 1})
+    room_line.before = first(1, lambda: conflict_in_transaction(2))
+    with pytest.raises(TransactionCanceled) as canceled:
+        transact(tables.main.client, [tables.main.put_new(KEY)])
+    assert (canceled.value.failed, canceled.value.conflict) == ({}, True)
+
+
+def test_a_bug_of_ours_is_not_hidden(tables: Tables, room_line: Wire) -> None:
+    for code in ("ValidationException", "AccessDeniedException", "ValidationException"):
+        room_line.before = first(1, lambda code=code: error(code))
+        with pytest.raises(tables.main.client.exceptions.ClientError):
+            tables.main.get(KEY)
+    room_line.before = first(
+        1,
+        lambda: error(
+            "TransactionCanceledException", CancellationReasons=[{"Code": "ValidationError"}]
+        ),
+    )
+    with pytest.raises(tables.main.client.exceptions.TransactionCanceledException):
+        transact(tables.main.client, [tables.main.put_new(KEY)])
+
+
+def test_a_table_that_nobody_answers_for_is_unavailable(aws: pytest.MonkeyPatch) -> None:
+    del aws
+    client = botocore.session.get_session().create_client(
+        "dynamodb",
+        endpoint_url="http://127.0.0.1:9",
+        config=Config(connect_timeout=1, retries={"total_max_attempts": 1}),
+    )
+    with pytest.raises(Unavailable):
+        Table("any", client).get(KEY)
+    with pytest.raises(Unavailable):
+        Table("any", client).check_readable(key=("pk", "sk"))
+
+
+def test_a_table_that_is_not_there_yet_is_unavailable(tables: Tables) -> None:
+    with pytest.raises(Unavailable):
+        Table("missing", tables.main.client).check_readable(key=("pk", "sk"))
+    tables.main.check_readable(key=("pk", "sk"))
+    tables.keys.check_readable(key=("pk",))
+
+
+def test_numbers_begin_at_zero_and_are_added_to(tables: Tables) -> None:
+    key = {"pk": "A#1", "sk": "1"}
+    for also in ({"ttl": 7}, {}):
+        write = tables.main.add(key, {"count": 2, "size": -1}, also=also)
+        transact(tables.main.client, [write])
+
+    assert tables.main.get(key) == {**key, "count": 4, "size": -2, "ttl": 7}
+
+
+def test_whole_partitions_are_read_page_by_page(tables: Tables) -> None:
+    names = [f"{number:04d}" for number in range(7)]
+    for name in names:
+        transact(tables.main.client, [tables.main.put_new({"pk": "p", "sk": name})])
+    transact(tables.main.client, [tables.main.put_new({"pk": "other", "sk": "x"})])
+    assert [item["sk"] for item in tables.main.query_all("p")] == names
+    below, more = tables.main.query("p", below="0003", limit=10)
+    assert ([item["sk"] for item in below], more) == (names[:3], False)
+    page, more = tables.main.query("p", limit=3, after={"pk": "p", "sk": "0001"})
+    assert ([item["sk"] for item in page], more) == (["0002", "0003", "0004"], True)
+    newest, _ = tables.main.query("p", limit=2, newest_first=True)
+    assert [item["sk"] for item in newest] == ["0006", "0005"]
+
+
+def test_other_exceptions_pass_through() -> None:
+    def bug() -> None:
+        raise KeyError("x")
+
+    with pytest.raises(KeyError):
+        call(bug)
+
+
+def _guard(now: int, **changes: Any) -> idempotency.Guard:
+    said: dict[str, Any] = {
+        "account": "a",
+        "identity": "i",
+        "method": "POST",
+        "path": "/x",
+        "body": b"{}",
+        **changes,
+    }
+    made = idempotency.guard(said.pop("header", "token"), now=now, **said)
+    assert made is not None
+    return made
+
+
+def test_a_record_lives_a_day_and_is_checked_by_the_reader_itself(tables: Tables) -> None:
+    day = 86_400_000_000
+    idempotency.check(tables.main, None)
+    idempotency.check(tables.main, _guard(0))
+    transact(tables.main.client, [idempotency.record(tables.main, _guard(0), made="thing")])
+    for now in (0, day - 1):
+        with pytest.raises(IdempotencyReused, match="Already done: made thing"):
+            idempotency.check(tables.main, _guard(now))
+        with pytest.raises(IdempotencyReused, match="with another body"):
+            idempotency.check(tables.main, _guard(now, body=b"{ }"))
+        with pytest.raises(TransactionCanceled):
+            transact(
+                tables.main.client, [idempotency.record(tables.main, _guard(now), made="other")]
+            )
+    idempotency.check(tables.main, _guard(day))
+    transact(tables.main.client, [idempotency.record(tables.main, _guard(day), made="other")])
+    with pytest.raises(IdempotencyReused, match="other"):
+        idempotency.check(tables.main, _guard(day))
+
+
+@pytest.mark.parametrize("part", ["account", "identity", "method", "path", "header"])
+def test_every_part_of_whose_it_is_counts(tables: Tables, part: str) -> None:
+    transact(tables.main.client, [idempotency.record(tables.main, _guard(0), made="x")])
+    idempotency.check(tables.main, _guard(0, **{part: "other"}))
+
+
+@pytest.mark.parametrize("header", ["", "x" * 256, "é", "a\nb", "a\tb", "\x00", "a\x7f"])
+def test_an_unusable_header_is_refused(header: str) -> None:
+    with pytest.raises(BadInput):
+        _guard(0, header=header)
+
+
+def test_a_setting_is_complete_or_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GATEHOUSE_KEYS_TABLE", raising=False)
+    with pytest.raises(SettingError, match="GATEHOUSE_KEYS_TABLE is not set"):
+        settings.KEYS_TABLE.text()
+    monkeypatch.setenv("GATEHOUSE_DEFAULT_RATE_LIMIT", "many")
+    with pytest.raises(SettingError, match="GATEHOUSE_DEFAULT_RATE_LIMIT must be a whole number"):
+        settings.DEFAULT_RATE_LIMIT.number()
+    monkeypatch.setenv("GATEHOUSE_ACCOUNT_CREATION", "ajar")
+    with pytest.raises(SettingError, match="must be one of open, closed"):
+        settings.ACCOUNT_CREATION.text()
+    assert Setting("GATEHOUSE_NOT_THERE", "x", "7").number() == 7
