@@ -1,9 +1,9 @@
 """What a build is told, and where it keeps its cache."""
 
 import json
+import os
 import re
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -126,15 +126,6 @@ def test_a_failed_local_build_gives_sam_s_reason_and_where_the_rest_is(
         Sam(clone, home, "http://127.0.0.1:1").build()
 
 
-def is_running(pid: int) -> bool:
-    """Tell whether the process is there and no mere entry that its parent has not read."""
-    listed = subprocess.run(
-        ["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False
-    )
-    # Behind the state stand flags, as of a process of another niceness.
-    return listed.stdout.strip()[:1] not in {"", "Z"}
-
-
 @pytest.fixture
 def ctrl_c() -> Iterator[None]:
     """Python's own answer to SIGINT: a test runner's worker process ignores it."""
@@ -145,19 +136,34 @@ def ctrl_c() -> Iterator[None]:
 
 @pytest.mark.usefixtures("ctrl_c")
 def test_an_interrupted_build_ends_what_sam_started(clone: Path, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
     sam = clone / ".gatehouse" / "tools" / "sam" / "bin" / "sam"
-    sam.write_text(f"#!/bin/sh\nsleep 60 &\necho $! > {tmp_path}/child\nkill -INT $PPID\nwait\n")
+    # Whatever it starts holds the pipe open; the interrupt comes once the build is waited for.
+    sam.write_text(
+        f"#!/bin/sh\nexec 3>{pipe}\nsleep 60 &\necho up >&3\nsleep 1\nkill -INT $PPID\nwait\n"
+    )
     home = Home(tmp_path / "home")
     home.prepare()
 
     with pytest.raises(KeyboardInterrupt):
         Sam(clone, home, "http://127.0.0.1:1").build()
 
-    child = int((tmp_path / "child").read_text())
+    assert os.read(reader, 9) == b"up\n"
     deadline = time.monotonic() + 5
-    while is_running(child) and time.monotonic() < deadline:
+    while is_held(reader) and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert not is_running(child)
+    assert not is_held(reader)
+    os.close(reader)
+
+
+def is_held(reader: int) -> bool:
+    """Tell whether a process has the pipe's other end open."""
+    try:
+        return os.read(reader, 1) != b""
+    except BlockingIOError:
+        return True
 
 
 def test_nothing_of_the_developer_s_aws_account_reaches_a_local_build(

@@ -18,7 +18,7 @@ VIEW = {
     *("permissions", "created_at"),
 }
 
-pytestmark = pytest.mark.usefixtures("settings_key", "held")
+pytestmark = pytest.mark.usefixtures("settings_key", "delivery_queue", "held")
 
 
 @pytest.fixture
@@ -123,9 +123,9 @@ def test_a_suspension_that_stops_half_way_says_so_and_is_finished_by_the_sweeper
     line.clear()
     assert [answers(front, key) for key in (who.key, other.key)] == [200, 200]
     sweeper = front.function("sweeper")
-    assert sweeper.handler({"source": "aws.events"}, _Context()) == {"memberships": 1}
+    assert sweeper.handler({"source": "aws.events"}, _Context())["memberships"] == 1
     assert [answers(front, key) for key in (who.key, other.key)] == [401, 401]
-    assert sweeper.handler({}, _Context()) == {"memberships": 0}
+    assert sweeper.handler({}, _Context())["memberships"] == 0
     events = front("GET", "/admin/audit", key=admin.key).json()["data"]["events"]
     assert events[0]["after"]["status"] == "suspended"
 
