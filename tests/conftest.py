@@ -17,6 +17,7 @@ from front import Front
 from gatehouse import clock, wiring
 from gatehouse.deliveries import sending
 from gatehouse.observe import logger
+from gatehouse.services import checking
 from gatehouse.table import Tables
 from held_clock import HeldClock
 from light_moto import lighten
@@ -46,6 +47,15 @@ def _forget_tables() -> None:
         cached.cache_clear()
 
 
+def _forget_everything() -> None:
+    """Forget what an execution environment keeps: another file's AWS is none of this one's."""
+    for made in vars(wiring).values():
+        if hasattr(made, "cache_clear"):
+            made.cache_clear()
+    sending.queue.cache_clear()
+    checking._GROUPS.clear()  # noqa: SLF001
+
+
 @pytest.fixture(scope="module")
 def aws() -> Iterator[pytest.MonkeyPatch]:
     """An AWS of moto for a test file; the environment can be changed through what it gives."""
@@ -53,10 +63,9 @@ def aws() -> Iterator[pytest.MonkeyPatch]:
         for name, value in ENVIRONMENT.items():
             patch.setenv(name, value)
         lighten(patch)
-        wiring.dynamodb.cache_clear()
+        _forget_everything()
         yield patch
-        wiring.dynamodb.cache_clear()
-        _forget_tables()
+        _forget_everything()
 
 
 @pytest.fixture(scope="module")
@@ -69,25 +78,20 @@ def stack(aws: pytest.MonkeyPatch) -> Tables:
 
 
 @pytest.fixture(scope="module")
-def settings_key(aws: pytest.MonkeyPatch) -> Iterator[str]:
+def settings_key(aws: pytest.MonkeyPatch) -> str:
     """The template's KMS key, which functions that keep secrets will find."""
-    wiring.kms.cache_clear()
     key = support.make_settings_key()
     aws.setenv("GATEHOUSE_SETTINGS_KEY", key)
-    yield key
-    wiring.kms.cache_clear()
+    return key
 
 
 @pytest.fixture(scope="module")
-def delivery_queue(aws: pytest.MonkeyPatch) -> Iterator[str]:
+def delivery_queue(aws: pytest.MonkeyPatch) -> str:
     """The template's queue of deliveries by its URL, which functions will find."""
-    for cached in (wiring.sqs, sending.queue):
-        cached.cache_clear()
+    sending.queue.cache_clear()
     url = support.make_queue(uuid.uuid4().hex)
     aws.setenv("GATEHOUSE_DELIVERY_QUEUE", url)
-    yield url
-    for cached in (wiring.sqs, sending.queue):
-        cached.cache_clear()
+    return url
 
 
 @pytest.fixture(scope="module")

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Iterator
 from typing import Any
 
 import boto3
 import pytest
 
-from gatehouse import wiring
-
-CLIENTS = (wiring.lambdas, wiring.ecs, wiring.tagging, wiring.cloudwatch, wiring.logs)
 CODE = "def handler(event, context):\n    return 'well'\n"
 
 
@@ -116,12 +112,8 @@ class Workloads:
 
 
 @pytest.fixture(scope="module")
-def workloads(aws: pytest.MonkeyPatch) -> Iterator[Workloads]:
+def workloads(aws: pytest.MonkeyPatch) -> Workloads:
     """An AWS in which functions and containers run, and this machine may be called."""
     aws.setenv("GATEHOUSE_OUTBOUND", "local")
     aws.setenv("GATEHOUSE_LOG_GROUPS", "arn:aws:logs:us-east-1:123456789012:log-group:")
-    for client in CLIENTS:
-        client.cache_clear()
-    yield Workloads()
-    for client in CLIENTS:
-        client.cache_clear()
+    return Workloads()
