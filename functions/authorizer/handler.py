@@ -19,14 +19,14 @@ _NOBODY = Verdict(Code.NOT_FOUND)
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Answer a REQUEST authorizer event.
 
-    Whatever is wrong with a credential gets the same Deny, which the gateway answers 401. Over
-    the limit is an Allow that says so: the handler answers 429 in its surface's dialect. A table
-    that cannot be asked raises, which the gateway answers 503.
+    Whatever is wrong with a credential gets the same Deny, which the gateway answers 401, or 403
+    where a WebSocket was asked for. Over the limit is an Allow that says so: the handler answers
+    429 in its surface's dialect. A table that cannot be asked raises, which the gateway answers
+    503.
     """
     del context
     started = time.perf_counter()
-    headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
-    presented = credentials.presented(headers)
+    presented = _presented(event)
     verdict = _NOBODY
     if presented is not None:
         verdict = credentials.admit(TABLE, presented, MEMORY, clock.now())
@@ -39,6 +39,13 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         duration_ms=round((time.perf_counter() - started) * 1000, 2),
     )
     return answer
+
+
+def _presented(event: dict[str, Any]) -> str | None:
+    if event["requestContext"].get("eventType") == "CONNECT":
+        return credentials.presented_on_socket(event)
+    headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
+    return credentials.presented(headers)
 
 
 def _answer(method_arn: str, verdict: Verdict) -> dict[str, Any]:

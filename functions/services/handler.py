@@ -12,7 +12,7 @@ from gatehouse import wiring
 from gatehouse.aws import Cloud
 from gatehouse.clock import rfc3339
 from gatehouse.envelopes import Body, written
-from gatehouse.errors import UpgradeRequired
+from gatehouse.errors import NotFound, UpgradeRequired
 from gatehouse.http import Caller, Door, send
 from gatehouse.policy.actions import managing, scope
 from gatehouse.secrets import actions as vaults
@@ -120,10 +120,11 @@ async def health(call: Caller, name: str) -> ServiceView:
     return ServiceView(**_view(services.check(TABLES.main, call, CLOUD, name=name)))
 
 
-@door.route("GET", "/api/services/{name}/logs", needs=scope("services:read"))
+@door.route("GET", "/api/services/{name}/logs", needs=managing("services:read"))
 async def logs(call: Caller, name: str) -> None:
     """Ask for a WebSocket: logs are streamed on one, under this very path."""
-    del call, name
+    if services.log_group(TABLES.main, call, CLOUD, name=name) is None:
+        raise NotFound(f'Service "{name}" has no logs to watch')
     # Without the header that goes with it: API Gateway keeps `Upgrade` to itself.
     raise UpgradeRequired("Upgrade Required: connect with a WebSocket")
 

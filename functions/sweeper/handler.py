@@ -10,6 +10,9 @@ from gatehouse import clock, settings, wiring
 from gatehouse.audit.model import Origin
 from gatehouse.deliveries import sending, sweeping
 from gatehouse.errors import GatehouseError
+from gatehouse.logs import sweeping as looking
+from gatehouse.logs.relaying import Relay
+from gatehouse.logs.sockets import Sockets
 from gatehouse.memberships import actions as memberships
 from gatehouse.observe import logger
 from gatehouse.queue import Queue
@@ -28,7 +31,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, int]:
     origin = Origin(actor="system:sweeper", request_id=str(context.aws_request_id))
     done: dict[str, int] = {}
     failed: GatehouseError | None = None
-    for duty in (_memberships, _deliveries):
+    for duty in (_memberships, _deliveries, _logs):
         try:
             done |= duty(origin)
         except GatehouseError as error:
@@ -47,6 +50,22 @@ def _memberships(origin: Origin) -> dict[str, int]:
 def _deliveries(origin: Origin) -> dict[str, int]:
     del origin  # nobody decided anything
     return asdict(sweeping.sweep(TABLES.main, QUEUE, embedding=_embedding(), now=clock.now()))
+
+
+def _logs(origin: Origin) -> dict[str, int]:
+    del origin  # likewise
+    return asdict(looking.sweep(TABLES, _relay()))
+
+
+@cache
+def _relay() -> Relay:
+    return Relay(
+        table=TABLES.main,
+        queue=Queue(settings.RELAY_QUEUE.text(), wiring.sqs()),
+        sockets=Sockets(wiring.sockets()),
+        logs=wiring.logs(),
+        now=clock.now,
+    )
 
 
 @cache

@@ -15,8 +15,8 @@ from pathlib import Path
 # A client of another service needs its name here first; a test compares.
 SERVICES = frozenset(
     {
-        *("cloudwatch", "dynamodb", "ecs", "kms", "lambda", "logs", "resourcegroupstaggingapi"),
-        "sqs",
+        *("apigatewaymanagementapi", "cloudwatch", "dynamodb", "ecs", "kms", "lambda", "logs"),
+        *("resourcegroupstaggingapi", "sqs"),
     }
 )
 

@@ -1,7 +1,7 @@
 """The front door: one loopback URL that maps the contract's paths onto the stack's API.
 
-On AWS a custom domain or a distribution does this. Everything is HTTP for now and goes to the
-REST stage; the connection's kind is told apart in one place, where sockets will be added.
+On AWS a distribution does this. HTTP goes to the REST stage, and WebSockets to the other API
+(`sockets`).
 """
 
 import asyncio
@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx
+
+from gatehouse_cli.local import sockets
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -50,10 +52,11 @@ _REPLACED = frozenset((b"host", b"content-length", b"expect", b"x-forwarded-for"
 
 @dataclass(frozen=True)
 class Target:
-    """Where the stack answers: the engine and the REST API's path there, without a slash."""
+    """Where the stack answers: the engine and its two APIs' paths there, without a slash."""
 
     endpoint: str
     rest_path: str
+    socket_path: str
 
 
 class FrontDoor:
@@ -73,6 +76,8 @@ class FrontDoor:
         """Serve one connection, as ASGI has it."""
         if scope["type"] == "http":
             await self._http(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await sockets.serve(self, scope, receive, send)
         elif scope["type"] == "lifespan":
             await self._lifespan(receive, send)
 
@@ -101,6 +106,18 @@ class FrontDoor:
             await _refuse(send, 503, "Service Unavailable")
             return
         await _answer(send, response.status_code, _without(response.headers.raw, _PER_HOP), content)
+
+    async def plain_status(self, scope: Scope) -> int:
+        """Ask for a path as plain HTTP does, and tell the status; 503 where nobody answers."""
+        target = self.target
+        if target is None:
+            return 503
+        request = _request(target, {**scope, "method": "GET", "query_string": b""}, b"")
+        try:
+            response, _ = await self._ask(request)
+        except httpx.TransportError:
+            return 503
+        return response.status_code
 
     async def _ask(self, request: httpx.Request) -> tuple[httpx.Response, bytes]:
         """Return the stage's answer, its body raw: encoded, it passes as it is."""

@@ -1,6 +1,7 @@
 """Loopback sockets, and the thread that serves the front door on them."""
 
 import errno
+import logging
 import socket
 import threading
 import time
@@ -80,9 +81,16 @@ def served(door: Application, sockets: list[socket.socket]) -> Iterator[None]:
         date_header=False,
         # Believed from a proxy only, and there is none before the front door.
         proxy_headers=False,
-        ws="none",
+        ws="websockets-sansio",
+        # Far more than a viewer has to say, and API Gateway's own bound on a message.
+        ws_max_size=128 * 1024,
+        # API Gateway answers a viewer's pings and sends none of its own.
+        ws_ping_interval=None,
+        ws_ping_timeout=None,
         timeout_graceful_shutdown=5,
     )
+    # A WebSocket that is refused with a status is taken for one that was forgotten.
+    logging.getLogger("uvicorn.error").addFilter(_is_no_refusal)
     server = uvicorn.Server(config)
     thread = threading.Thread(
         target=server.run, kwargs={"sockets": sockets}, name="front-door", daemon=True
@@ -94,6 +102,10 @@ def served(door: Application, sockets: list[socket.socket]) -> Iterator[None]:
     finally:
         server.should_exit = True
         thread.join()
+
+
+def _is_no_refusal(record: logging.LogRecord) -> bool:
+    return "without completing handshake" not in record.getMessage()
 
 
 def _await_started(server: uvicorn.Server, thread: threading.Thread) -> None:

@@ -34,6 +34,7 @@ from gatehouse_cli.trouble import Trouble
 
 BUCKET = "gatehouse-artifacts"
 STAGE = "live"
+EXECUTE = "/_aws/execute-api"
 Say = Callable[[str], None]
 
 
@@ -96,6 +97,7 @@ def _raise_stack(plan: Plan, engine: Engine, door: FrontDoor, say: Say) -> Local
     place = samconfig.read(plan.project, "local")
     parameters = {
         **place.parameters,
+        "SocketsUrl": f"{engine.endpoint}{EXECUTE}",
         "OwnHosts": _own_hosts(plan, place.parameters["OwnHosts"]),
         **host_parameters(),
         **settings_keys.NONE,
@@ -110,7 +112,11 @@ def _raise_stack(plan: Plan, engine: Engine, door: FrontDoor, say: Say) -> Local
         deployment.make(parameters, say)
         plan.home.stamp.write_text(wanted, encoding="utf-8")
     outputs = deployment.outputs()
-    door.target = Target(engine.endpoint, f"/_aws/execute-api/{outputs['ApiId']}/{STAGE}")
+    door.target = Target(
+        engine.endpoint,
+        rest_path=f"{EXECUTE}/{outputs['ApiId']}/{STAGE}",
+        socket_path=f"{EXECUTE}/{outputs['SocketApiId']}/{STAGE}",
+    )
     url = f"http://localhost:{plan.ports[0]}"
     say("Checking the key")
     api_key, is_new = _key(plan, deployment.clients, url, outputs["BootstrapFunctionName"])

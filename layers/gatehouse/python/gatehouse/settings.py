@@ -105,6 +105,8 @@ HEALTH_SOURCE = Setting(
     ("metrics", "logs"),
 )
 LOG_GROUPS = Setting("GATEHOUSE_LOG_GROUPS", "ARN of this region's log groups, without a name")
+RELAY_QUEUE = Setting("GATEHOUSE_RELAY_QUEUE", "URL of the queue of the log relay's tasks")
+SOCKETS = Setting("GATEHOUSE_SOCKETS", "URL at which API Gateway manages open sockets")
 DEPLOYED_AT = Setting("GATEHOUSE_DEPLOYED_AT", "when this version was deployed, RFC 3339", "")
 
 ALL = tuple(value for value in tuple(vars().values()) if isinstance(value, Setting))

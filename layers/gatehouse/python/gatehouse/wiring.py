@@ -16,6 +16,7 @@ from gatehouse import settings
 from gatehouse.table import Table, Tables
 
 if TYPE_CHECKING:
+    from mypy_boto3_apigatewaymanagementapi import ApiGatewayManagementApiClient
     from mypy_boto3_cloudwatch import CloudWatchClient
     from mypy_boto3_dynamodb import DynamoDBClient
     from mypy_boto3_ecs import ECSClient
@@ -116,6 +117,26 @@ def logs() -> CloudWatchLogsClient:
     """Make the CloudWatch Logs client."""
     client: CloudWatchLogsClient = botocore.session.get_session().create_client(  # type: ignore[assignment]
         "logs", config=_control_plane()
+    )
+    return client
+
+
+@cache
+def sockets() -> ApiGatewayManagementApiClient:
+    """Make the client that writes into open sockets.
+
+    A frame is taken at once or not at all: whoever does not answer in a moment holds up the rest.
+    """
+    client: ApiGatewayManagementApiClient = botocore.session.get_session().create_client(  # type: ignore[assignment]
+        "apigatewaymanagementapi",
+        endpoint_url=settings.SOCKETS.text(),
+        config=Config(
+            connect_timeout=1,
+            read_timeout=3,
+            retries={"mode": "standard", "total_max_attempts": 2},
+            max_pool_connections=40,
+            tcp_keepalive=True,
+        ),
     )
     return client
 

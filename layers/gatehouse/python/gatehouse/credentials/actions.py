@@ -7,6 +7,8 @@ import random
 import secrets
 import time
 from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any
 
 from gatehouse.clock import Micros
 from gatehouse.credentials import rules, store
@@ -20,8 +22,10 @@ revoke = store.revoke
 amend = store.amend
 cut = store.cut
 last_uses = store.last_uses
+known = store.known
 standing = rules.standing
 presented = rules.presented
+digest = rules.digest
 
 UNLIMITED = -1
 _CONFLICT_TRIES = 5
@@ -86,6 +90,15 @@ def admit(table: Table, key: str, memory: Memory, now: Micros) -> Verdict:
         if calls and verdict.code is Code.VALID and verdict.limit_state is None:
             _note_use(table, verdict.credential, now)
     return verdict
+
+
+def presented_on_socket(event: Mapping[str, Any]) -> str | None:
+    """Take the credential of a WebSocket's first request: its headers, then its address."""
+    headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
+    found = rules.presented(headers)
+    if found is None:
+        found = rules.presented_in_query(event.get("queryStringParameters") or {})
+    return found
 
 
 def mint(prefix: str) -> Fresh:

@@ -63,6 +63,15 @@ def presented(headers: Mapping[str, str]) -> str | None:
     return None
 
 
+def presented_in_query(query: Mapping[str, str]) -> str | None:
+    """Take the credential of a WebSocket's address, for callers that can set no header there."""
+    for name in ("token", "access_token", "api_key"):
+        presented = query.get(name)
+        if presented is not None:
+            return presented.strip()
+    return None
+
+
 def pace(limit: int) -> Pace:
     """Turn requests per minute into GCRA's two numbers.
 

@@ -48,6 +48,18 @@ def last_uses(tables: Tables, digests: Sequence[str]) -> dict[str, Micros]:
     return {pk.removeprefix("KEY#"): item["used"] for pk, item in found.items() if "used" in item}
 
 
+def known(tables: Tables, digests: Sequence[str]) -> dict[str, Credential]:
+    """Read keys by digest, a moment old at most; unknown ones are left out."""
+    found: dict[str, Credential] = {}
+    wanted = list(dict.fromkeys(digests))
+    for start in range(0, len(wanted), 100):
+        keys = [f"KEY#{digest}" for digest in wanted[start : start + 100]]
+        for item in tables.batch_get_keys(keys).values():
+            one = from_item(item)
+            found[one.digest] = one
+    return found
+
+
 def spend(table: Table, digest: str, *, busy: bool, now: Micros) -> Credential:
     """Spend one request of a limited key in one conditional update, or raise Refused.
 

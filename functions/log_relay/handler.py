@@ -1,0 +1,93 @@
+"""The relay of live logs: lines that CloudWatch pushes, and tasks of the queue, into sockets."""
+
+from __future__ import annotations
+
+import os
+import time
+from functools import cache
+from typing import Any
+
+from gatehouse import aws, clock, settings, wiring
+from gatehouse.errors import GatehouseError
+from gatehouse.logs import relaying
+from gatehouse.logs.relaying import Relay
+from gatehouse.logs.sockets import Sockets
+from gatehouse.observe import flush, logger, measure
+from gatehouse.queue import Queue
+
+TABLES = wiring.tables()
+
+
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """Take a push of CloudWatch Logs, or a batch of tasks of which those that failed come back.
+
+    A push that fails raises, and Lambda tries it twice more.
+    """
+    relay = _relay(str(context.invoked_function_arn))
+    if "awslogs" in event:
+        return _push(relay, event["awslogs"]["data"])
+    failed = [
+        {"itemIdentifier": record["messageId"]}
+        for record in event["Records"]
+        if not _work(relay, record)
+    ]
+    return {"batchItemFailures": failed}
+
+
+def _push(relay: Relay, data: str) -> dict[str, Any]:
+    started = time.perf_counter()
+    pushed = relaying.pushed(data)
+    if pushed is None:
+        return {"viewers": 0}
+    viewers = relaying.push(relay, pushed)
+    if viewers:
+        newest = max(line.at for line in pushed.lines)
+        measure("LogLineAge", [max(0, relay.millis() - newest)], unit="Milliseconds")
+        flush()
+    logger.info(
+        "pushed",
+        log_group=pushed.group,
+        lines=len(pushed.lines),
+        viewers=viewers,
+        duration_ms=round((time.perf_counter() - started) * 1000, 1),
+    )
+    return {"viewers": viewers}
+
+
+def _work(relay: Relay, record: dict[str, Any]) -> bool:
+    started = time.perf_counter()
+    about = {
+        "message_id": record["messageId"],
+        "received": int(record["attributes"]["ApproximateReceiveCount"]),
+    }
+    try:
+        task = relaying.read(record["body"])
+        lines = relaying.work(relay, task)
+    except (GatehouseError, aws.Failed):
+        logger.exception("relay_unavailable", **about)
+        return False
+    except Exception:  # noqa: BLE001 - a bug in one must not repeat the others
+        logger.exception("relay_bug", **about)
+        return False
+    logger.info(
+        type(task).__name__.lower(),
+        log_group=task.group,
+        lines=lines,
+        duration_ms=round((time.perf_counter() - started) * 1000, 1),
+        **about,
+    )
+    return True
+
+
+@cache
+def _relay(own_arn: str) -> Relay:
+    return Relay(
+        table=TABLES.main,
+        queue=Queue(settings.RELAY_QUEUE.text(), wiring.sqs()),
+        sockets=Sockets(wiring.sockets()),
+        logs=wiring.logs(),
+        # Without an alias or version: filters outlive what was deployed when they were put.
+        own_arn=":".join(own_arn.split(":")[:7]),
+        own_group=os.environ.get("AWS_LAMBDA_LOG_GROUP_NAME", ""),
+        now=clock.now,
+    )

@@ -1,0 +1,99 @@
+"""Sockets for live logs: who may open one, and that one was closed."""
+
+from __future__ import annotations
+
+import json
+import time
+from functools import cache
+from typing import Any
+
+from gatehouse import clock, settings, wiring
+from gatehouse.aws import Cloud
+from gatehouse.call import Call
+from gatehouse.credentials import actions as credentials
+from gatehouse.errors import FieldRequired, GatehouseError, Internal, RateLimited, Unauthorized
+from gatehouse.logs import actions as logs
+from gatehouse.observe import logger
+from gatehouse.policy.actions import managing
+from gatehouse.principal import Principal
+from gatehouse.queue import Queue
+
+TABLES = wiring.tables()
+CLOUD = Cloud(wiring.lambdas, wiring.ecs, wiring.tagging, wiring.cloudwatch, wiring.logs)
+NEEDS = managing("services:read")
+
+Answer = dict[str, Any]
+
+
+def handler(event: dict[str, Any], context: Any) -> Answer:
+    """Answer API Gateway's events of a socket. What a viewer says is taken and not answered."""
+    del context
+    asked = event["requestContext"]
+    if asked["eventType"] == "MESSAGE":
+        return {"statusCode": 200}
+    started = time.perf_counter()
+    try:
+        if asked["eventType"] == "CONNECT":
+            status, error = 200, None
+            _connect(event)
+        else:
+            status, error = 200, None
+            logs.disconnect(TABLES.main, connection=asked["connectionId"], now=clock.now())
+    except GatehouseError as refused:
+        status, error = refused.status, refused
+    except Exception:  # noqa: BLE001 - a raise shows its text to the caller
+        logger.exception("unhandled", request_id=asked["requestId"])
+        status, error = 500, Internal("Internal Server Error")
+    logger.info(
+        "socket",
+        request_id=asked["requestId"],
+        connection_id=asked["connectionId"],
+        event=asked["eventType"],
+        status=status,
+        duration_ms=round((time.perf_counter() - started) * 1000, 1),
+    )
+    if error is None:
+        return {"statusCode": status}
+    return {"statusCode": status, "body": json.dumps({"error": error.message, "status": status})}
+
+
+def _connect(event: dict[str, Any]) -> None:
+    asked = event["requestContext"]
+    principal = _principal(asked)
+    if principal.limit_state and principal.limit_state.exceeded:
+        raise RateLimited("Rate limit exceeded", retry_after=principal.limit_state.retry_after)
+    NEEDS(principal)
+    query = event.get("queryStringParameters") or {}
+    service = query.get("service")
+    if not service:
+        raise FieldRequired("service")
+    presented = credentials.presented_on_socket(event)
+    if presented is None:
+        raise Unauthorized("Unauthorized")
+    logs.connect(
+        TABLES.main,
+        Call(
+            request_id=asked["requestId"],
+            now=clock.now(),
+            principal=principal,
+            source_address=asked.get("identity", {}).get("sourceIp"),
+        ),
+        CLOUD,
+        _queue(),
+        connection=asked["connectionId"],
+        digest=credentials.digest(presented),
+        service=service,
+        asked=logs.wanted(lines=query.get("lines"), since=query.get("since")),
+    )
+
+
+def _principal(asked: dict[str, Any]) -> Principal:
+    context = asked.get("authorizer")
+    if not context or "key_id" not in context:
+        raise Unauthorized("Unauthorized")
+    return Principal.from_context(context)
+
+
+@cache
+def _queue() -> Queue:
+    return Queue(settings.RELAY_QUEUE.text(), wiring.sqs())

@@ -1,0 +1,91 @@
+"""What CloudWatch Logs has of a group, read by FilterLogEvents: the newest, or all since."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from gatehouse import aws
+from gatehouse.logs import rules
+from gatehouse.logs.model import Line, Millis
+
+if TYPE_CHECKING:
+    from mypy_boto3_logs import CloudWatchLogsClient
+
+_SECOND: Millis = 1_000
+_MINUTE = 60 * _SECOND
+_HOUR = 60 * _MINUTE
+_DAY = 24 * _HOUR
+
+# How far back the newest lines are looked for, a step at a time: a search begins with the oldest
+# line of its range, so a wide one in a busy group would never reach the newest.
+_STEPS = (0, 2 * _SECOND, 10 * _SECOND, _MINUTE, 10 * _MINUTE, _HOUR, 6 * _HOUR, _DAY, 7 * _DAY)
+# Every page is a request of the five or so that AWS answers in a second.
+_MOST_PAGES = 12
+_PAGE = 10_000
+
+
+def newest(
+    client: CloudWatchLogsClient, group: str, *, count: int, now: Millis
+) -> tuple[list[Line], bool]:
+    """Read the last lines in the order of time; True: there may be older ones in the last week.
+
+    A group that does not exist has no lines. Raises Failed of `aws`.
+    """
+    found: list[Line] = []
+    pages = _MOST_PAGES
+    if count == 0:
+        return [], False
+    for late, early in pairwise(_STEPS):
+        # A clock that is ahead of ours writes lines of a time that is yet to come.
+        until = now - late - 1 if late else None
+        lines, pages, whole = _pages(client, group, since=now - early, until=until, pages=pages)
+        found = lines + found
+        if len(found) >= count or not whole:
+            break
+    return found[-count:], len(found) > count or not pages
+
+
+def since(
+    client: CloudWatchLogsClient, group: str, *, start: Millis, until: Millis | None = None
+) -> tuple[list[Line], bool]:
+    """Read the lines from a moment on, the oldest first; True: there are more after the last.
+
+    Raises Failed of `aws`.
+    """
+    lines, _, whole = _pages(client, group, since=start, until=until, pages=_MOST_PAGES)
+    return lines, not whole
+
+
+def _pages(
+    client: CloudWatchLogsClient, group: str, *, since: Millis, until: Millis | None, pages: int
+) -> tuple[list[Line], int, bool]:
+    """Read a range, at most so many pages of it; say how many are left and if that was all."""
+    streams: dict[str, list[tuple[Millis, str]]] = {}
+    request: dict[str, Any] = {
+        "logGroupName": group,
+        "startTime": max(0, since),
+        "limit": _PAGE,
+    }
+    if until is not None:
+        request["endTime"] = until
+    whole = False
+    while pages and not whole:
+        pages -= 1
+        try:
+            answer = aws.call(client.filter_log_events, **request)
+        except aws.Missing:
+            return [], pages, True
+        for event in answer["events"]:
+            stream = event["logStreamName"]
+            streams.setdefault(stream, []).append((event["timestamp"], event["message"]))
+        token = answer.get("nextToken")
+        whole = token is None
+        request["nextToken"] = token
+    return rules.in_order(_identified(streams)), pages, whole
+
+
+def _identified(streams: dict[str, list[tuple[Millis, str]]]) -> Iterator[Line]:
+    for stream, found in streams.items():
+        yield from rules.identified(stream, found)
