@@ -163,7 +163,7 @@ def test_only_the_log_path_meets_the_function() -> None:
     assert LOG_PATH["FunctionAssociations"] == [
         {
             "EventType": "viewer-request",
-            "FunctionARN": {"Fn::GetAtt": ["FrontDoorFunction", "FunctionMetadata", "FunctionARN"]},
+            "FunctionARN": {"Fn::GetAtt": ["FrontDoorFunction", "FunctionARN"]},
         }
     ]
 
