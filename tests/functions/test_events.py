@@ -10,6 +10,7 @@ import pytest
 import support
 from gatehouse.credentials import actions as credentials
 from gatehouse.table import Tables
+from house import sources
 
 CONTEXT = support.Context()
 
@@ -166,9 +167,7 @@ def test_stats_counts_what_metrics_then_tells() -> None:
 
 
 def test_every_function_has_an_event() -> None:
-    functions = {path.name for path in (support.ROOT / "functions").iterdir()}
-
-    assert {path.stem for path in (support.ROOT / "events").iterdir()} == functions
+    assert {path.stem for path in (support.ROOT / "events").iterdir()} == sources.lambdas()
 
 
 def test_bootstrap_works_once_and_recovers_afterwards(tables: Tables) -> None:

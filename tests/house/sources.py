@@ -12,6 +12,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "layers" / "gatehouse" / "python" / "gatehouse"
 FUNCTIONS = ROOT / "functions"
+# Functions that run in CloudFront and not in Lambda: JavaScript, which the template holds as text.
+AT_THE_EDGE = frozenset({"front_door"})
 PARTS = frozenset({"model", "rules", "store", "actions"})
 # A file beside the four, and which of them it counts as: "actions" where one file would be too
 # long, "vendor" for the one home of a library that only this room knows, "model" for a published
@@ -96,6 +98,12 @@ def functions() -> list[Module]:
         Module(f"functions.{path.parent.name}", path, None, "handler")
         for path in sorted(FUNCTIONS.glob("*/handler.py"))
     ]
+
+
+def lambdas() -> frozenset[str]:
+    """Name the folders that are Lambda functions."""
+    folders = {path.name for path in FUNCTIONS.iterdir() if path.is_dir()}
+    return frozenset(folders - AT_THE_EDGE)
 
 
 def everything() -> list[Module]:

@@ -32,7 +32,9 @@ def tracked(*patterns: str) -> list[Path]:
 
 @pytest.mark.parametrize("folder", sorted(FUNCTIONS.iterdir()), ids=lambda path: path.name)
 def test_a_function_s_folder_has_one_file(folder: Path) -> None:
-    assert [path.name for path in folder.iterdir() if path.name != "__pycache__"] == ["handler.py"]
+    handler = "handler.js" if folder.name in sources.AT_THE_EDGE else "handler.py"
+
+    assert [path.name for path in folder.iterdir() if path.name != "__pycache__"] == [handler]
 
 
 def test_package_files_are_empty() -> None:

@@ -15,7 +15,7 @@ import pytest
 import support
 from gatehouse import http, settings
 from house import sources
-from house.sources import FUNCTIONS, ROOT
+from house.sources import ROOT
 
 TEMPLATE = support.template()
 RESOURCES: dict[str, Any] = TEMPLATE["Resources"]
@@ -72,7 +72,7 @@ def _environment() -> Any:
 
 
 def test_each_folder_is_a_function_and_each_function_a_folder() -> None:
-    assert set(GROUPS) == {path.name for path in FUNCTIONS.iterdir() if path.is_dir()}
+    assert set(GROUPS) == sources.lambdas()
 
 
 @pytest.mark.parametrize("group", GROUPS)

@@ -42,7 +42,8 @@ def ensure(
         )
     except aws.Failed as failed:
         logger.warning("no_filter", log_group=group, reason=failed.code)
-        watches.has_none(table, group)
+        if watch.filter_at is None or isinstance(failed, aws.Missing):
+            watches.has_none(table, group)
     else:
         watches.has_filter(table, group, name=asked.filter, now=now)
     return watches.read(table, group) or asked

@@ -62,10 +62,10 @@ class Watch:
     """A log group that is watched, or was a moment ago.
 
     `filter` names the subscription filter that was asked for, `filter_at` is when CloudWatch had
-    it, None while it has none; `refused`: it would not have it the last time. `delivered_at`
-    is the moment of the first line it sent: what is older has to be read. `retiring` are filters to be taken away. `left_at` is when the
-    last viewer went. A chain of polls is told by its `turn`; `cursor` is up to when it has read,
-    `seen` what of the last seconds it has sent.
+    it, None while it has none; `refused`: it would not have it the last time. `delivered_at` is
+    the moment of the first line it sent: what is older has to be read. `retiring` are filters to
+    be taken away. `left_at` is when the last viewer went. A chain of polls is told by its `turn`;
+    `cursor` is up to when it has read, `seen` what of the last seconds it has sent.
     """
 
     group: str
