@@ -150,7 +150,7 @@ def test_each_origin_is_an_api_of_the_stack_at_its_stage() -> None:
         "socket": {"Fn::Sub": f"${{SocketApi}}.{host}"},
     }
     assert {origin["OriginPath"] for origin in ORIGINS.values()} == {"/live"}
-    assert RESOURCES["Api"]["Properties"]["StageName"] == "live"
+    assert {RESOURCES[name]["Properties"]["StageName"] for name in ("Api", "SocketApi")} == {"live"}
 
 
 def test_only_the_log_path_meets_the_function() -> None:
