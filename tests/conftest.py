@@ -95,6 +95,15 @@ def delivery_queue(aws: pytest.MonkeyPatch) -> str:
 
 
 @pytest.fixture(scope="module")
+def relay_queue(aws: pytest.MonkeyPatch) -> str:
+    """The template's queue of the log relay's tasks by its URL, beside the sockets' own URL."""
+    url = support.make_queue(uuid.uuid4().hex)
+    aws.setenv("GATEHOUSE_RELAY_QUEUE", url)
+    aws.setenv("GATEHOUSE_SOCKETS", "https://ws12345678.execute-api.us-east-1.amazonaws.com/live")
+    return url
+
+
+@pytest.fixture(scope="module")
 def front(stack: Tables) -> Front:
     """The front door, its functions loaded as they are first needed."""
     del stack

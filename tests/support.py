@@ -118,6 +118,7 @@ class Context:
         self.aws_request_id = str(uuid.uuid4())
         self.function_name = "test"
         self.invoked_function_arn = "arn:aws:lambda:us-east-1:123456789012:function:test"
+        self.log_group_name = "/aws/lambda/test"
         self.memory_limit_in_mb = 512
 
     def get_remaining_time_in_millis(self) -> int:

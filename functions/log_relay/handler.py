@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from functools import cache
 from typing import Any
@@ -10,8 +9,7 @@ from typing import Any
 from gatehouse import aws, clock, settings, wiring
 from gatehouse.errors import GatehouseError
 from gatehouse.logs import relaying
-from gatehouse.logs.relaying import Relay
-from gatehouse.logs.sockets import Sockets
+from gatehouse.logs.relaying import Relay, Sockets
 from gatehouse.observe import flush, logger, measure
 from gatehouse.queue import Queue
 
@@ -23,7 +21,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
     A push that fails raises, and Lambda tries it twice more.
     """
-    relay = _relay(str(context.invoked_function_arn))
+    relay = _relay(str(context.invoked_function_arn), str(context.log_group_name))
     if "awslogs" in event:
         return _push(relay, event["awslogs"]["data"])
     failed = [
@@ -80,14 +78,14 @@ def _work(relay: Relay, record: dict[str, Any]) -> bool:
 
 
 @cache
-def _relay(own_arn: str) -> Relay:
+def _relay(own_arn: str, own_group: str) -> Relay:
     return Relay(
         table=TABLES.main,
         queue=Queue(settings.RELAY_QUEUE.text(), wiring.sqs()),
-        sockets=Sockets(wiring.sockets()),
+        sockets=Sockets(wiring.sockets(settings.SOCKETS.text())),
         logs=wiring.logs(),
         # Without an alias or version: filters outlive what was deployed when they were put.
         own_arn=":".join(own_arn.split(":")[:7]),
-        own_group=os.environ.get("AWS_LAMBDA_LOG_GROUP_NAME", ""),
+        own_group=own_group,
         now=clock.now,
     )

@@ -11,8 +11,7 @@ from gatehouse.audit.model import Origin
 from gatehouse.deliveries import sending, sweeping
 from gatehouse.errors import GatehouseError
 from gatehouse.logs import sweeping as looking
-from gatehouse.logs.relaying import Relay
-from gatehouse.logs.sockets import Sockets
+from gatehouse.logs.relaying import Relay, Sockets
 from gatehouse.memberships import actions as memberships
 from gatehouse.observe import logger
 from gatehouse.queue import Queue
@@ -62,7 +61,7 @@ def _relay() -> Relay:
     return Relay(
         table=TABLES.main,
         queue=Queue(settings.RELAY_QUEUE.text(), wiring.sqs()),
-        sockets=Sockets(wiring.sockets()),
+        sockets=Sockets(wiring.sockets(settings.SOCKETS.text())),
         logs=wiring.logs(),
         now=clock.now,
     )

@@ -9,6 +9,7 @@ import pytest
 
 import support
 from gatehouse.credentials import actions as credentials
+from gatehouse.logs import relaying
 from gatehouse.table import Tables
 from house import sources
 
@@ -150,11 +151,29 @@ def test_secrets_keeps_a_provider_s_key_and_rewrap_finds_nothing_to_do() -> None
     assert done == {"rewrapped": 0, "left": 0, "cursor": None, "done": True}
 
 
-@pytest.mark.usefixtures("stack", "delivery_queue")
+@pytest.mark.usefixtures("stack", "relay_queue")
+def test_sockets_knows_no_such_service() -> None:
+    answer = support.load("sockets").handler(support.event("sockets"), CONTEXT)
+
+    assert answer["statusCode"] == 404
+    assert json.loads(answer["body"]) == {"error": 'Service "orders" not found', "status": 404}
+
+
+@pytest.mark.usefixtures("stack", "relay_queue")
+def test_the_relay_reads_a_push_that_nobody_looks_at() -> None:
+    event = support.event("log_relay")
+    pushed = relaying.pushed(event["awslogs"]["data"])
+    assert pushed is not None
+    assert [line.message for line in pushed.lines] == ["order 1 shipped", "order 2 shipped"]
+
+    assert support.load("log_relay").handler(event, CONTEXT) == {"viewers": 0}
+
+
+@pytest.mark.usefixtures("stack", "delivery_queue", "relay_queue")
 def test_the_sweeper_finds_nothing_to_do() -> None:
     done = support.load("sweeper").handler(support.event("sweeper"), CONTEXT)
 
-    assert set(done) >= {"memberships", "sent", "internal", "signals", "woken"}
+    assert set(done) >= {"memberships", "sent", "internal", "signals", "woken", "pinged", "filters"}
     assert not any(done.values())
 
 

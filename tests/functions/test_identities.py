@@ -18,7 +18,7 @@ VIEW = {
     *("permissions", "created_at"),
 }
 
-pytestmark = pytest.mark.usefixtures("settings_key", "delivery_queue", "held")
+pytestmark = pytest.mark.usefixtures("settings_key", "delivery_queue", "relay_queue", "held")
 
 
 @pytest.fixture

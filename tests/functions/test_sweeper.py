@@ -19,7 +19,7 @@ from visits import Visitor
 BATCH = 25
 SHARDS = 16
 
-pytestmark = pytest.mark.usefixtures("delivery_queue")
+pytestmark = pytest.mark.usefixtures("delivery_queue", "relay_queue")
 
 
 def _half_done(stack: Tables, line: Wire, admin: Visitor) -> Visitor:
@@ -92,6 +92,6 @@ def test_an_idle_round_looks_once_into_each_place_and_logs_nothing(
     sweeper = front.function("sweeper")
     line.clear()
     assert not any(sweeper.handler({}, Context()).values())
-    # What is marked, twice, and both halves of the due index: no queue is asked.
-    assert line.calls == ["Query"] * (2 + 2 * SHARDS)
+    # What is marked, twice, both halves of the due index, and watched groups: no queue is asked.
+    assert line.calls == ["Query"] * (2 + 2 * SHARDS + 1)
     assert logs.getvalue() == ""

@@ -15,9 +15,9 @@ FUNCTIONS = ROOT / "functions"
 # Functions that run in CloudFront and not in Lambda: JavaScript, which the template holds as text.
 AT_THE_EDGE = frozenset({"front_door"})
 PARTS = frozenset({"model", "rules", "store", "actions"})
-# A file beside the four, and which of them it counts as: "actions" where one file would be too
-# long, "vendor" for the one home of a library that only this room knows, "model" for a published
-# format, pure like any model and open to other rooms.
+# A file beside the four, and which of them it counts as: "actions" or "store" where one file would
+# be too long, "vendor" for the one home of a library that only this room knows, "model" for a
+# published format, pure like any model and open to other rooms.
 FURTHER = {
     "deliveries.fanning": "actions",
     "deliveries.sending": "actions",
@@ -26,6 +26,12 @@ FURTHER = {
     "deliveries.working": "actions",
     "keys.following": "actions",
     "keys.writing": "actions",
+    "logs.filters": "actions",
+    "logs.reading": "actions",
+    "logs.relaying": "actions",
+    "logs.sockets": "vendor",
+    "logs.sweeping": "actions",
+    "logs.watches": "store",
     "secrets.keyring": "actions",
     "secrets.rewrapping": "actions",
     "seeding.document": "vendor",

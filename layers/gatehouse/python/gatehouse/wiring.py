@@ -122,14 +122,14 @@ def logs() -> CloudWatchLogsClient:
 
 
 @cache
-def sockets() -> ApiGatewayManagementApiClient:
-    """Make the client that writes into open sockets.
+def sockets(url: str) -> ApiGatewayManagementApiClient:
+    """Make the client that writes into the open sockets of one WebSocket API.
 
     A frame is taken at once or not at all: whoever does not answer in a moment holds up the rest.
     """
     client: ApiGatewayManagementApiClient = botocore.session.get_session().create_client(  # type: ignore[assignment]
         "apigatewaymanagementapi",
-        endpoint_url=settings.SOCKETS.text(),
+        endpoint_url=url,
         config=Config(
             connect_timeout=1,
             read_timeout=3,

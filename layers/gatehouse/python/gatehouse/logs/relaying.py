@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING
 
 from gatehouse import aws
 from gatehouse.clock import Micros
-from gatehouse.logs import filters, reading, rules, store, watches
+from gatehouse.logs import filters, reading, rules, sockets, store, watches
 from gatehouse.logs.model import CatchUp, Line, Millis, Open, Poll, Pushed, Task, Viewer, Watch
-from gatehouse.logs.sockets import Gone, Sockets, Stuck
+from gatehouse.logs.sockets import Gone, Stuck
 from gatehouse.observe import logger
 from gatehouse.queue import Outgoing, Queue
 from gatehouse.table import Table
 
 if TYPE_CHECKING:
     from mypy_boto3_logs import CloudWatchLogsClient
+
+Sockets = sockets.Sockets
 
 read = rules.read
 pushed = rules.pushed

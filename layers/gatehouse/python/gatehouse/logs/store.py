@@ -34,7 +34,6 @@ from gatehouse.table import (
     transact,
 )
 
-_WATCHED = "WATCHED"
 _TRIES = 8
 _FIRST_WAIT = 0.01  # seconds
 _LONGEST_WAIT = 0.5
