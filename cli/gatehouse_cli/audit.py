@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,7 @@ import httpx
 
 from gatehouse.audit import rules
 from gatehouse.audit.model import Event, Head
-from gatehouse_cli.local import env_file
-from gatehouse_cli.local.home import Home
+from gatehouse_cli.calling import target
 from gatehouse_cli.trouble import Trouble
 
 _PAGE = 100
@@ -81,7 +79,7 @@ def _fetch() -> tuple[Head, list[Event]]:
 
     The head is the one that was read first, so events written meanwhile only lie beyond it.
     """
-    url, key = _target()
+    url, key = target()
     headers = {"Authorization": f"Bearer {key}"}
     head: Head | None = None
     events: list[Event] = []
@@ -100,16 +98,6 @@ def _fetch() -> tuple[Head, list[Event]]:
             if not page["has_more"]:
                 return head, events[::-1]
             query["after"] = page["cursor"]
-
-
-def _target() -> tuple[str, str]:
-    url, key = os.environ.get("GATEHOUSE_URL"), os.environ.get("GATEHOUSE_API_KEY")
-    if url and key:
-        return url.rstrip("/"), key
-    local = env_file.read(Home(Path(".gatehouse")).env_file)
-    if local is None:
-        raise Trouble("Set GATEHOUSE_URL and GATEHOUSE_API_KEY, or run `make run` here first.")
-    return local.url, local.api_key
 
 
 def _read(file: Path) -> Iterator[Event]:

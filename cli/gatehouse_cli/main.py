@@ -5,6 +5,7 @@ import click
 from gatehouse_cli.audit import audit
 from gatehouse_cli.bootstrap import bootstrap
 from gatehouse_cli.deploy import build, deploy
+from gatehouse_cli.logs import logs
 from gatehouse_cli.secrets import secrets
 from gatehouse_cli.up import clean_state, up
 
@@ -20,5 +21,6 @@ cli.add_command(clean_state)
 cli.add_command(bootstrap)
 cli.add_command(audit)
 cli.add_command(secrets)
+cli.add_command(logs)
 cli.add_command(build)
 cli.add_command(deploy)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import json
 import socket
 import time
-import uuid
-import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -18,76 +15,17 @@ from standardwebhooks.webhooks import Webhook
 from e2e.deployed import Deployed
 from e2e.people import Tenant, hire, open_tenant
 from e2e.receivers import Answer, Hold, Receiver
-
-WITHIN = 40.0
-# The environment that answers names itself, so that a new one is told from the old.
-CODE = """
-import os, uuid
-
-ENVIRONMENT = str(uuid.uuid4())
-
-
-def handler(event, context):
-    if event.get("fail"):
-        raise ValueError("as asked")
-    return {"environment": ENVIRONMENT, "mode": os.environ["MODE"]}
-"""
-
-
-def until(found: Callable[[], bool], why: str) -> None:
-    """Wait for something to come true."""
-    ends_at = time.monotonic() + WITHIN
-    while not found():
-        assert time.monotonic() < ends_at, why
-        time.sleep(0.3)
+from e2e.services import Function, listed, the_operator, until
 
 
 @pytest.fixture(scope="module")
 def operator(stack: Deployed) -> Tenant:
-    me = stack.call("GET", "/v1/whoami", key=stack.admin_key).json()["data"]
-    return Tenant(
-        stack, me["account"]["id"], me["identity"]["id"], me["key"]["id"], stack.admin_key
-    )
+    return the_operator(stack)
 
 
 @pytest.fixture(scope="module")
 def tenant(stack: Deployed) -> Tenant:
     return open_tenant(stack)
-
-
-class Function:
-    """A function deployed by this test, found by its tag."""
-
-    def __init__(self, stack: Deployed, **tags: str) -> None:
-        self.service = f"orders-{uuid.uuid4().hex[:8]}"
-        self.name = f"fn-{self.service}"
-        self.client = stack.client("lambda")
-        packed = io.BytesIO()
-        with zipfile.ZipFile(packed, "w") as archive:
-            archive.writestr("handler.py", CODE)
-        ours = self.client.get_function_configuration(
-            FunctionName=stack.outputs["BootstrapFunctionName"]
-        )
-        self.client.create_function(
-            FunctionName=self.name,
-            Runtime=ours["Runtime"],
-            Role=ours["Role"],
-            Handler="handler.handler",
-            Code={"ZipFile": packed.getvalue()},
-            Environment={"Variables": {"MODE": "fast"}},
-            Tags={"gatehouse:service": self.service, **tags},
-        )
-        self.client.get_waiter("function_active_v2").wait(FunctionName=self.name)
-
-    def invoke(self, *, qualifier: str = "$LATEST", **event: Any) -> Any:
-        answer = self.client.invoke(
-            FunctionName=self.name, Qualifier=qualifier, Payload=json.dumps(event)
-        )
-        return json.loads(answer["Payload"].read())
-
-    def variables(self) -> dict[str, str]:
-        said = self.client.get_function_configuration(FunctionName=self.name)
-        return dict(said["Environment"]["Variables"])
 
 
 @pytest.fixture(scope="module")
@@ -102,12 +40,6 @@ def health(tenant: Tenant, name: str) -> dict[str, Any]:
     assert answer.status_code == 200, answer.text
     view: dict[str, Any] = answer.json()
     return view
-
-
-def listed(tenant: Tenant) -> dict[str, dict[str, Any]]:
-    answer = tenant.call("GET", "/api/services/list")
-    assert answer.status_code == 200, answer.text
-    return {view["name"]: view for view in answer.json()}
 
 
 def register(tenant: Tenant, name: str, url: str, **fields: Any) -> dict[str, Any]:
