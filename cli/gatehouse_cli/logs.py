@@ -15,13 +15,12 @@ from gatehouse_cli.calling import target
 from gatehouse_cli.trouble import Trouble
 
 REMEMBERED = 20_000  # lines: as many as a resumed socket may bring again
-_REASONS = {
+_FINAL = {
     400: "what was asked for is out of bounds",
     401: "the key is not good",
     403: "the key may not look at logs, or is not good",
     404: "there is no such service, or it has no logs to watch",
     409: "too many look at it already",
-    429: "the key's rate limit is used up",
 }
 _LONGEST_WAIT = 30.0
 
@@ -63,24 +62,35 @@ def followed(
             for frame in _frames(address(url, service, asked), key):
                 reached, wait = True, 1.0
                 if frame["type"] in {"notice", "exit"}:
-                    say(frame.get("message") or frame.get("reason") or frame["type"])
+                    say(frame.get("message") or frame["reason"])
                 for line in frame.get("lines", ()):
                     since = line["id"]
-                    if line["id"] not in seen:
-                        seen[line["id"]] = None
+                    if _is_new(line["id"], seen):
                         yield line
-                while len(seen) > REMEMBERED:
-                    seen.popitem(last=False)
         except InvalidStatus as refused:
-            status = refused.response.status_code
-            if status in _REASONS and status != 429:  # noqa: PLR2004 - that one passes by itself
-                raise Trouble(f"{service}: {_REASONS[status]} ({status}).") from refused
-            say(_REASONS.get(status, f"the stack answered {status}"))
-        except (InvalidHandshake, OSError, TimeoutError) as error:
+            say(_reason(service, refused))
+        except (InvalidHandshake, OSError) as error:
             if not reached:
                 raise Trouble(f"{url} cannot be reached: {error}.") from error
         time.sleep(wait)
         wait = min(_LONGEST_WAIT, 2 * wait)
+
+
+def _is_new(name: str, seen: OrderedDict[str, None]) -> bool:
+    if name in seen:
+        return False
+    seen[name] = None
+    if len(seen) > REMEMBERED:
+        seen.popitem(last=False)
+    return True
+
+
+def _reason(service: str, refused: InvalidStatus) -> str:
+    """Say why a socket was refused; raise Trouble where another try would be, too."""
+    status = refused.response.status_code
+    if status in _FINAL:
+        raise Trouble(f"{service}: {_FINAL[status]} ({status}).") from refused
+    return f"{service}: refused with {status}, trying again"
 
 
 def address(url: str, service: str, asked: dict[str, str]) -> str:
