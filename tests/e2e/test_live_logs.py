@@ -197,11 +197,23 @@ def test_long_and_binary_lines_survive(stack: Deployed, talker: Talker) -> None:
         stream.write(long)
         stream.write(strange)
         viewer.wait_for(strange)
-        parts = {line["id"]: line for line in viewer.lines() if "part" in line}
+        viewer.wait(all_there, within=MINUTE)
+        parts = parts_of(viewer)
         assert max(viewer.sizes) <= LARGEST_FRAME
-    joined = sorted(parts.values(), key=lambda line: line["part"])
-    assert [line["part"] for line in joined] == list(range(1, joined[0]["parts"] + 1))
-    assert "".join(line["message"] for line in joined) == long
+    assert [line["part"] for line in parts] == list(range(1, len(parts) + 1))
+    assert "".join(line["message"] for line in parts) == long
+
+
+def all_there(viewer: Viewer) -> bool:
+    """Tell whether every part of the divided line has come."""
+    parts = parts_of(viewer)
+    return bool(parts) and len(parts) == parts[0]["parts"]
+
+
+def parts_of(viewer: Viewer) -> list[dict[str, Any]]:
+    """Give the parts of the one divided line in their order."""
+    parts = {line["id"]: line for line in viewer.lines() if "part" in line}
+    return sorted(parts.values(), key=lambda line: line["part"])
 
 
 def test_fifty_viewers_see_a_line_and_a_slow_one_holds_up_nobody(
@@ -268,7 +280,7 @@ def test_a_registered_service_s_log_group_can_be_watched(
 ) -> None:
     name, group = f"app-{uuid.uuid4().hex[:8]}", f"/app/{uuid.uuid4().hex}"
     talker.logs.create_log_group(logGroupName=group, tags={"gatehouse:service": name})
-    body = {"name": name, "healthUrl": "http://127.0.0.1:9", "logGroup": group}
+    body = {"name": name, "healthUrl": "http://127.0.0.1:9000", "logGroup": group}
     made = operator.call("POST", "/api/services", json=body)
     assert made.status_code == 201, made.text
     with Viewer(stack, name).wait_for_backlog() as viewer:
