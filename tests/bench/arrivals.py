@@ -1,29 +1,40 @@
-"""From emit to received: an idle stack on the local engine, one webhook, one signal at a time."""
+"""From end to end on the deployed stack of the local engine: signals, log lines, lists."""
 
 from __future__ import annotations
 
 import tempfile
 import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from e2e.deployed import deployed
+from e2e.deployed import Deployed, deployed
 from e2e.people import open_tenant
 from e2e.receivers import Receiver
+from e2e.services import Function, listed, the_operator, until
+from e2e.viewers import Viewer
 from gatehouse_cli.local.home import Home
 
 _WARM = 5
 
 
-def measure(count: int) -> list[float]:
+@contextmanager
+def stack() -> Iterator[Deployed]:
+    """Deploy the real template into a folder that is gone afterwards."""
+    with (
+        tempfile.TemporaryDirectory(prefix="gatehouse-bench-") as folder,
+        deployed(Home(Path(folder) / "home")) as up,
+    ):
+        yield up
+
+
+def signals(stack: Deployed, count: int) -> list[float]:
     """Give, for each of `count` signals, the ms from sending POST /emit to the receiver's request.
 
     The first few, which start the functions, are left out.
     """
-    with (
-        tempfile.TemporaryDirectory(prefix="gatehouse-bench-") as folder,
-        deployed(Home(Path(folder) / "home")) as stack,
-        Receiver() as receiver,
-    ):
+    with Receiver() as receiver:
         tenant = open_tenant(stack)
         made = stack.call(
             "POST", "/admin/webhooks", key=tenant.key, json={"url": receiver.url("/in")}
@@ -37,3 +48,41 @@ def measure(count: int) -> list[float]:
             arrived = receiver.wait_for(number + 1)[number]
             took.append((arrived.at - began) * 1_000)
         return took[_WARM:]
+
+
+def lines(stack: Deployed, count: int) -> list[float]:
+    """Give, for each of `count` log lines, the ms from writing it to its frame at the viewer."""
+    function = Function(stack)
+    function.invoke()
+    operator = the_operator(stack)
+    until(lambda: function.service in listed(operator), "found by its tag")
+    logs, group = stack.client("logs"), f"/aws/lambda/{function.name}"
+    logs.create_log_stream(logGroupName=group, logStreamName="bench")
+    took = []
+    with Viewer(stack, function.service, lines=0).wait_for_backlog() as viewer:
+        for number in range(_WARM + count):
+            line = f"{number} {uuid.uuid4().hex}"
+            began = time.time()
+            event = {"timestamp": int(began * 1_000), "message": line}
+            logs.put_log_events(logGroupName=group, logStreamName="bench", logEvents=[event])
+            viewer.wait_for(line)
+            took.append((time.time() - began) * 1_000)
+    return took[_WARM:]
+
+
+def lists(stack: Deployed, services: int, rounds: int) -> tuple[list[float], list[float]]:
+    """Give the ms of lists of so many HTTP services: with checks due, and with fresh ones."""
+    tenant = open_tenant(stack)
+    with Receiver() as receiver:
+        for number in range(services):
+            body = {"name": f"service-{number}", "healthUrl": receiver.url(f"/{number}")}
+            tenant.call("POST", "/api/services", json=body).raise_for_status()
+        due, fresh = [], []
+        for _ in range(rounds):
+            time.sleep(31)  # until every check is too old
+            for took in (due, fresh):
+                began = time.time()
+                answer = tenant.call("GET", "/api/services/list")
+                took.append((time.time() - began) * 1_000)
+                assert len(answer.json()) == services
+    return due, fresh

@@ -51,6 +51,8 @@ _API_GROUPS = [
 _HEAVY = "wallet"
 _OWN_REQUESTS = 3_000
 _GROWTH = (100, 10_000)
+_SERVICES = 200
+_LISTS = 5
 _ARRIVALS = 100
 _TIMES = 8  # a batch of ten side by side, against one after the other
 
@@ -91,7 +93,7 @@ def main() -> int:
         _growth(budgets),
         _deliveries(budgets),
         _per_delivery(),
-        _arrivals(budgets),
+        *_on_the_engine(budgets),
     ]
     text = _report(sections, budgets)
     sys.stdout.write(text)
@@ -417,19 +419,41 @@ def _per_delivery() -> Section:
     )
 
 
-def _arrivals(budgets: list[Budget]) -> Section:
-    _say("emit to received, on the engine")
-    took = sorted(arrivals.measure(_ARRIVALS))
-    middle, late = median(took), took[int(len(took) * 0.99)]
-    budgets.append(_under("emit to received, median", middle, 100))
-    return Section(
-        "Emit to received",
-        f"From sending `POST /emit` to the receiver's request, {_ARRIVALS} signals one after the"
-        " other on the deployed stack of the local engine, one webhook, IAM enforced. The engine's"
-        " own polls of stream and queue are in it.",
-        ("median ms", "p99 ms", "best ms"),
-        [(f"{middle:.0f}", f"{late:.0f}", f"{took[0]:.0f}")],
-    )
+def _on_the_engine(budgets: list[Budget]) -> list[Section]:
+    _say("deploying to the local engine")
+    with arrivals.stack() as stack:
+        _say("emit to received, line to frame")
+        signals = sorted(arrivals.signals(stack, _ARRIVALS))
+        lines = sorted(arrivals.lines(stack, _ARRIVALS))
+        _say("lists of services")
+        due, fresh = arrivals.lists(stack, _SERVICES, _LISTS)
+    budgets.append(_under("emit to received, median", median(signals), 100))
+    budgets.append(_under(f"list of {_SERVICES} services, the slowest", max(due), 1_000))
+    head = ("what", "median ms", "p99 ms", "best ms")
+    return [
+        Section(
+            "Emit to received, line to frame",
+            f"From sending `POST /emit` to the receiver's request, and from writing a log line to"
+            f" its frame at a viewer: {_ARRIVALS} one after the other on the deployed stack of the"
+            " local engine, one webhook, one viewer, IAM enforced. The engine's own polls of"
+            " stream and queue are in the first; it pushes lines at once, which CloudWatch Logs"
+            " does in a second or a few.",
+            head,
+            [_spread("signal", signals), _spread("log line", lines)],
+        ),
+        Section(
+            "A list of services",
+            f"`GET /api/services/list` of {_SERVICES} HTTP services on loopback, {_LISTS} times"
+            " with every check due, and each time again with fresh ones.",
+            head,
+            [_spread("checks due", sorted(due)), _spread("checks fresh", sorted(fresh))],
+        ),
+    ]
+
+
+def _spread(name: str, took: list[float]) -> tuple[str, ...]:
+    late = took[int(len(took) * 0.99)]
+    return name, f"{median(took):.0f}", f"{late:.0f}", f"{took[0]:.0f}"
 
 
 def _under(what: str, measured: float, most: int) -> Budget:
