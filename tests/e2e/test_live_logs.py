@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import signal
+import subprocess
+import sys
 import threading
 import time
 import uuid
@@ -10,11 +15,13 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from e2e.deployed import Deployed
+from e2e.deployed import PROJECT, Deployed
 from e2e.people import Tenant, hire, open_tenant
 from e2e.services import Function, listed, the_operator, until
 from e2e.viewers import LARGEST_FRAME, Viewer, opened, refused
@@ -294,6 +301,28 @@ def test_a_registered_service_s_log_group_can_be_watched(
         )
         viewer.wait_for("up")
     assert operator.call("DELETE", f"/api/services/{name}").status_code == 204
+
+
+def test_the_command_and_the_page_s_client_print_lines(stack: Deployed, talker: Talker) -> None:
+    page = (PROJECT / "docs" / "logs.md").read_text()
+    (client,) = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    line = f"for the terminal {uuid.uuid4().hex}"
+    talker.says(line)
+    for words in (
+        [str(Path(sys.executable).with_name("gatehouse")), "logs", talker.service],
+        [sys.executable, "-u", "-c", client.replace("gatehouse-keys", talker.service)],
+    ):
+        with subprocess.Popen(
+            words,
+            env=os.environ | {"GATEHOUSE_URL": stack.url, "GATEHOUSE_API_KEY": stack.admin_key},
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as shown:
+            assert shown.stdout
+            until_then = (text for text in shown.stdout if line in text)
+            assert next(until_then).startswith(f"{datetime.now(UTC):%Y-}")
+            shown.send_signal(signal.SIGINT)
+            shown.stdout.read()
 
 
 def test_a_revoked_key_s_socket_is_closed_within_a_minute(
