@@ -227,12 +227,13 @@ MANAGED = (
     ("DELETE", "/api/services/x", None),
     ("POST", "/api/services/x/restart", None),
     ("GET", "/api/services/metrics", None),
+    ("GET", "/api/services/x/logs", None),
 )
-SEEN = ("/api/services/list", "/api/services/x/health", "/api/services/x/logs")
+SEEN = ("/api/services/list", "/api/services/x/health")
 
 
 @pytest.mark.parametrize(("method", "path", "body"), MANAGED)
-def test_changes_and_metrics_need_a_manager_whatever_the_key_may(
+def test_changes_metrics_and_logs_need_a_manager_whatever_the_key_may(
     front: Front, people: People, tenant: Holder, method: str, path: str, body: Any
 ) -> None:
     employee = people.employee(tenant)
@@ -247,7 +248,7 @@ def test_looking_needs_the_scope_alone(
     register(front, tenant, "x", well.url)
     reader = people.employee(tenant, scopes=["services:read"])
     statuses = [front("GET", path, key=reader.key).status for path in SEEN]
-    assert statuses == [200, 200, 426]
+    assert statuses == [200, 200]
 
 
 def test_a_key_without_the_scope_opens_nothing(
@@ -264,6 +265,13 @@ def test_a_key_without_the_scope_opens_nothing(
         assert front("GET", path).status == 401
 
 
-def test_the_logs_of_a_service_are_on_a_websocket(front: Front, tenant: Holder) -> None:
-    answer = front("GET", "/api/services/billing/logs", key=tenant.key)
-    assert (answer.status, answer.json()["status"]) == (426, 426)
+def test_a_service_without_a_log_group_has_no_logs_and_an_unknown_one_neither(
+    front: Front, tenant: Holder, well: Receiver
+) -> None:
+    register(front, tenant, "billing", well.url)
+    for name, told in (
+        ("billing", 'Service "billing" has no logs to watch'),
+        ("missing", 'Service "missing" not found'),
+    ):
+        answer = front("GET", f"/api/services/{name}/logs", key=tenant.key)
+        assert (answer.status, said(answer)) == (404, told)

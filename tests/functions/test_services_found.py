@@ -191,6 +191,17 @@ def test_a_log_group_is_the_operators_to_name_and_says_itself_that_it_may_be(
     front("DELETE", "/api/services/app", key=operator.key)
 
 
+def test_logs_are_on_a_websocket_and_a_plain_request_for_them_says_so(
+    front: Front, operator: Holder, tenant: Holder, runs: Workloads
+) -> None:
+    runs.function("orders")
+    runs.function("relay", tags={"gatehouse:logs": "off"})
+    for name, status in (("orders", 426), ("relay", 404), ("missing", 404)):
+        answer = front("GET", f"/api/services/{name}/logs", key=operator.key)
+        assert (answer.status, answer.json()["status"]) == (status, status), name
+    assert front("GET", "/api/services/orders/logs", key=tenant.key).status == 404
+
+
 # ---- Metrics -----------------------------------------------------------------------------------
 
 METRICS = {
