@@ -1,62 +1,123 @@
-"""The services function may ask of AWS's control planes what it asks of them, and nothing else."""
+"""Functions may ask of AWS's control planes what they ask of them, and nothing else."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 import support
 from front import Front
-from gatehouse import wiring
+from gatehouse import settings, wiring
+from house import driven_logs
 from workloads import Workloads
 
-pytestmark = pytest.mark.usefixtures("settings_key")
+pytestmark = pytest.mark.usefixtures("settings_key", "delivery_queue")
 
+FUNCTIONS = {
+    "services": "ServicesFunction",
+    "sockets": "SocketsFunction",
+    "log_relay": "LogRelayFunction",
+    "sweeper": "SweeperFunction",
+}
 PREFIXES = {"resourcegroupstaggingapi": "tag"}
-# Lambda asks for the first by itself where a function has tags, the engine for the second.
-UNSEEN = {"lambda:ListTags", "lambda:ListAliases"}
+# IAM has one action for all that is done to open sockets, and tells them apart by the resource.
+SOCKETS = {
+    "apigatewaymanagementapi:PostToConnection": "execute-api:ManageConnections POST",
+    "apigatewaymanagementapi:DeleteConnection": "execute-api:ManageConnections DELETE",
+}
+# Lambda asks for the first by itself where a function has tags, the engine for the second. A
+# batch to a queue is the third on AWS, and an action of its own on the engine.
+UNSEEN = {"lambda:ListTags", "lambda:ListAliases", "sqs:SendMessage"}
 
 
-def granted() -> set[str]:
-    """Name the actions of the template's statements, those of the tables and of KMS left out."""
-    said = support.template()["Resources"]["ServicesFunction"]["Properties"]["Policies"]
+def granted(function: str) -> set[str]:
+    """Name the actions of the template's statements, those of the tables and of KMS left out.
+
+    The queues of deliveries and of embeddings, which the sweeper knows as well, are none of this.
+    """
+    properties = support.template()["Resources"][FUNCTIONS[function]]["Properties"]
     found: set[str] = set()
-    for statement in map(support.given, said[0]["Statement"]):
+    for statement in map(support.given, properties["Policies"][0]["Statement"]):
+        resource = str(statement["Resource"])
+        if "DeliveryQueue" in resource or "EmbeddingQueue" in resource:
+            continue
         actions = statement["Action"]
-        found |= set(actions if isinstance(actions, list) else [actions])
+        for action in actions if isinstance(actions, list) else [actions]:
+            if action == "execute-api:ManageConnections":
+                assert len(statement["Resource"]) == resource.count("/@connections/*")
+                methods = [one for one in ("GET", "POST", "DELETE", "*") if f"/{one}/" in resource]
+                found |= {f"{action} {method}" for method in methods}
+            else:
+                found.add(action)
     return {action for action in found if not action.startswith(("dynamodb:", "kms:"))}
 
 
-@pytest.fixture(scope="module")
-def asked(front: Front, workloads: Workloads, aws: pytest.MonkeyPatch) -> Iterator[set[str]]:
-    """Do everything once that AWS is asked for, and write down what that is."""
-    found: set[str] = set()
+class Heard(Front):
+    """A front door that writes down what each function asks of the control planes."""
 
-    def listen(client: Any) -> Callable[..., None]:
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: dict[str, set[str]] = {name: set() for name in FUNCTIONS}
+        self._running: list[str] = []
+
+    def function(self, name: str) -> Any:
+        handler = super().function(name).handler
+
+        def heard(event: Any, context: Any) -> Any:
+            self._running.append(name)
+            try:
+                return handler(event, context)
+            finally:
+                self._running.pop()
+
+        return SimpleNamespace(handler=heard)
+
+    @contextmanager
+    def listening(self, *clients: Any) -> Iterator[None]:
+        """Write down what is asked through these clients."""
+        hooks = [self._listen(client) for client in clients]
+        yield
+        for client, hook in zip(clients, hooks, strict=True):
+            client.meta.events.unregister("provide-client-params", hook)
+
+    def _listen(self, client: Any) -> Callable[..., None]:
         service = client.meta.service_model.service_name
 
-        def heard(model: Any, **_: Any) -> None:
-            found.add(f"{PREFIXES.get(service, service)}:{model.name}")
+        def hook(model: Any, **_: Any) -> None:
+            if self._running and self._running[-1] in self.asked:
+                name = f"{PREFIXES.get(service, service)}:{model.name}"
+                self.asked[self._running[-1]].add(SOCKETS.get(name, name))
 
-        client.meta.events.register("before-call", heard)
-        return heard
-
-    clients = [
-        make()
-        for make in (wiring.lambdas, wiring.ecs, wiring.tagging, wiring.cloudwatch, wiring.logs)
-    ]
-    heard = [listen(client) for client in clients]
-    _ask(front, workloads, aws)
-    yield found
-    for client, one in zip(clients, heard, strict=True):
-        client.meta.events.unregister("before-call", one)
+        client.meta.events.register("provide-client-params", hook)
+        return hook
 
 
-def _ask(front: Front, workloads: Workloads, aws: pytest.MonkeyPatch) -> None:
-    made = front.function("bootstrap").handler(support.event("bootstrap"), support.Context())
-    key = made["api_key"]["key"]
+@pytest.fixture(scope="module")
+def asked(
+    stack: Any, workloads: Workloads, relay_queue: str, aws: pytest.MonkeyPatch
+) -> dict[str, set[str]]:
+    """Do everything once that AWS is asked for, and write down what that is."""
+    del stack
+    front = Heard()
+    clients = (
+        *(wiring.lambdas(), wiring.ecs(), wiring.tagging(), wiring.cloudwatch(), wiring.logs()),
+        *(wiring.sqs(), wiring.sockets(settings.SOCKETS.text())),
+    )
+    with front.listening(*clients):
+        made = front.function("bootstrap").handler(support.event("bootstrap"), support.Context())
+        key = made["api_key"]["key"]
+        _ask(front, workloads, key, aws)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("GATEHOUSE_HEALTH_SOURCE", "metrics")
+            driven_logs.drive(front, workloads, key, queue=relay_queue)
+    return front.asked
+
+
+def _ask(front: Front, workloads: Workloads, key: str, aws: pytest.MonkeyPatch) -> None:
     function = workloads.function("orders", tags={"gatehouse:alias": "live"})
     workloads.lambdas.publish_version(FunctionName=function)
     workloads.lambdas.create_alias(FunctionName=function, Name="live", FunctionVersion="1")
@@ -81,9 +142,24 @@ def _ask(front: Front, workloads: Workloads, aws: pytest.MonkeyPatch) -> None:
     assert front("GET", "/api/services/orders/health", key=key).status == 200
 
 
-def test_nothing_is_asked_that_is_not_granted(asked: set[str]) -> None:
-    assert asked - granted() == set()
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_nothing_is_asked_that_is_not_granted(function: str, asked: dict[str, set[str]]) -> None:
+    assert asked[function], "nothing was heard of it"
+    assert asked[function] - granted(function) == set()
 
 
-def test_nothing_is_granted_that_is_not_asked(asked: set[str]) -> None:
-    assert granted() - asked - UNSEEN == set()
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_nothing_is_granted_that_is_not_asked(function: str, asked: dict[str, set[str]]) -> None:
+    assert granted(function) - asked[function] - UNSEEN == set()
+
+
+def test_who_lets_viewers_in_changes_nothing_of_what_they_look_at(
+    asked: dict[str, set[str]],
+) -> None:
+    reading = {action for action in asked["sockets"] if not action.startswith("sqs:")}
+
+    assert reading
+    assert all(
+        action.partition(":")[2].startswith(("Describe", "Filter", "Get", "List"))
+        for action in reading
+    )

@@ -24,9 +24,10 @@ from gatehouse import clock, wiring
 from gatehouse.secrets.model import Purpose
 from gatehouse.table import Tables
 from held_clock import HeldClock
-from house import driven, sources
+from house import driven, driven_logs, sources
 from newcomers import proven, signed
 from people import People
+from workloads import Workloads
 
 TEMPLATE = support.template()["Resources"]
 FUNCTIONS = {
@@ -41,6 +42,8 @@ KINDS = {
     "ConditionCheck": "ConditionCheckItem",
 }
 KMS = "kms"
+# All that is watched: one partition, which is a name without a rest.
+WHOLE = {"WATCHED"}
 # Done where an account has as many live keys as it may: they are counted again.
 RARELY = {"wallet": {("main", "Query")}}
 
@@ -77,6 +80,7 @@ def granted(function: str) -> set[Use]:
         keys = (
             enforced(statement).get("ForAllValues:StringLike", {}).get("dynamodb:LeadingKeys", [""])
         )
+        assert all(key.endswith("#*") or "*" not in key for key in listed(keys))
         found |= {
             (table, action.removeprefix("dynamodb:"), key.removesuffix("*"))
             for action in listed(statement["Action"])
@@ -163,12 +167,18 @@ class Watched(Front):
             table += f"/{request['IndexName']}" if "IndexName" in request else ""
         else:
             key = (request.get("Key") or request["Item"])["pk"]
-        return table, action, key["S"].partition("#")[0] + "#"
+        kind, mark, _ = key["S"].partition("#")
+        return table, action, kind + mark
 
 
 @pytest.fixture(scope="module")
 def uses(
-    stack: Tables, settings_key: str, delivery_queue: str, aws: pytest.MonkeyPatch
+    stack: Tables,
+    settings_key: str,
+    delivery_queue: str,
+    relay_queue: str,
+    workloads: Workloads,
+    aws: pytest.MonkeyPatch,
 ) -> dict[str, set[Use]]:
     """Call every route, and the functions that have none."""
     assert settings_key
@@ -193,6 +203,7 @@ def uses(
         patch.setattr(clock, "now", held)
         driven.drive(front, stack.main, other.key, queue=delivery_queue, held=held)
     _use_services(front, made["api_key"]["key"], aws)
+    driven_logs.drive(front, workloads, made["api_key"]["key"], queue=relay_queue)
     _use_secrets(front, admin, made["api_key"]["key"], aws)
     _use_the_sweeper(front, people, admin)
     _use_stats(front)
@@ -442,7 +453,8 @@ def test_the_key_fence_stands_around_every_grant_that_can_have_one(function: str
     unfenced = {action for _, action, key in granted(function) if not key}
 
     assert unfenced <= {"Scan"}
-    assert all(fnmatch.fnmatch(key, "[A-Z]*#") for _, _, key in granted(function) if key)
+    kinds = {key for _, _, key in granted(function) if key} - WHOLE
+    assert all(fnmatch.fnmatch(key, "[A-Z]*#") for key in kinds)
 
 
 def test_kinds_of_items_in_the_code_are_those_of_the_template() -> None:
@@ -453,7 +465,10 @@ def test_kinds_of_items_in_the_code_are_those_of_the_template() -> None:
     }
     fenced = {key for function in FUNCTIONS for _, _, key in granted(function) if key}
 
-    assert fenced <= written
+    stores = [module.path.read_text() for module in sources.rooms() if module.part == "store"]
+    assert fenced - WHOLE <= written
+    assert all(any(f'"{key}"' in text for text in stores) for key in WHOLE)
+    assert fenced >= WHOLE
 
 
 def test_no_function_scans_but_one_and_that_an_index_of_nothing_but_secrets() -> None:
