@@ -396,7 +396,6 @@ def test_each_function_is_a_service_of_its_own_name() -> None:
     names = {
         name: said.get("Tags", {}).get("gatehouse:service", {}).get("Fn::Sub")
         for name, said in LAMBDAS.items()
-        if said.get("Tags", {}).get("gatehouse:logs") != "off"  # else it feeds itself for ever
     }
 
     assert [name for name, service in names.items() if service is None] == []
@@ -450,6 +449,8 @@ ALARMS = {
     "DeliveryFailuresAlarm": ("AWS/SQS", "ApproximateNumberOfMessagesVisible", 1, 1),
     "FanoutFailuresAlarm": ("AWS/SQS", "ApproximateNumberOfMessagesVisible", 1, 1),
     "RelayFailuresAlarm": ("AWS/SQS", "ApproximateNumberOfMessagesVisible", 1, 1),
+    "RelayErrorsAlarm": ("AWS/Lambda", "Errors", 5, 3),
+    "ServicesErrorsAlarm": ("AWS/Lambda", "Errors", 5, 3),
     "DeadLettersAlarm": ({"Fn::Sub": "Gatehouse/${AWS::StackName}"}, "DeadLettered", 1, 1),
     "LostDeliveriesAlarm": ({"Fn::Sub": "Gatehouse/${AWS::StackName}"}, "LostDeliveries", 1, 1),
 }
