@@ -5,7 +5,7 @@ from __future__ import annotations
 from gatehouse.aws import Cloud
 from gatehouse.call import Call
 from gatehouse.clock import Micros
-from gatehouse.errors import NotFound
+from gatehouse.errors import NotFound, Unavailable
 from gatehouse.logs import relaying, rules, store
 from gatehouse.logs.model import Open, Viewer, Wanted
 from gatehouse.queue import Queue
@@ -46,7 +46,12 @@ def connect(
         pinged_at=call.now,
     )
     store.enter(table, viewer)
-    relaying.send(queue, Open(group, connection))
+    try:
+        relaying.send(queue, Open(group, connection))
+    except Unavailable:
+        # The caller is refused: it must not count until the sweeper finds that it is not there.
+        store.leave(table, viewer, now=call.now)
+        raise
     return viewer
 
 

@@ -63,9 +63,10 @@ class Watch:
 
     `filter` names the subscription filter that was asked for, `filter_at` is when CloudWatch had
     it, None while it has none; `refused`: it would not have it the last time. `delivered_at` is
-    the moment of the first line it sent: what is older has to be read. `retiring` are filters to
+    when it sent lines for the first time: what is older has to be read. `retiring` are filters to
     be taken away. `left_at` is when the last viewer went. A chain of polls is told by its `turn`;
-    `cursor` is up to when it has read, `seen` what of the last seconds it has sent.
+    `since` is the oldest it looks at, `cursor` is up to when it has read, `seen` what of the last
+    seconds it has sent.
     """
 
     group: str
@@ -80,6 +81,7 @@ class Watch:
     turn: int = 0
     polling: bool = False
     polled_at: Micros = 0
+    since: Millis = 0
     cursor: Millis = 0
     seen: tuple[str, ...] = ()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import time
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -24,27 +26,28 @@ _STEPS = (0, 2 * _SECOND, 10 * _SECOND, _MINUTE, 10 * _MINUTE, _HOUR, 6 * _HOUR,
 # Every page is a request of the five or so that AWS answers in a second.
 _MOST_PAGES = 12
 _PAGE = 10_000
+_TRIES = 4
+_FIRST_WAIT = 0.5  # seconds, for when somebody else has used up the quota
 
 
-def newest(
-    client: CloudWatchLogsClient, group: str, *, count: int, now: Millis
-) -> tuple[list[Line], bool]:
-    """Read the last lines in the order of time; True: there may be older ones in the last week.
+def newest(client: CloudWatchLogsClient, group: str, *, count: int, now: Millis) -> list[Line]:
+    """Read the last lines of the last week in the order of time.
 
     A group that does not exist has no lines. Raises Failed of `aws`.
     """
     found: list[Line] = []
     pages = _MOST_PAGES
-    if count == 0:
-        return [], False
     for late, early in pairwise(_STEPS):
         # A clock that is ahead of ours writes lines of a time that is yet to come.
         until = now - late - 1 if late else None
         lines, pages, whole = _pages(client, group, since=now - early, until=until, pages=pages)
+        if not whole and found:
+            # The newest of these lines are missing: they would leave a gap before those found.
+            break
         found = lines + found
         if len(found) >= count or not whole:
             break
-    return found[-count:], len(found) > count or not pages
+    return found[-count:]
 
 
 def since(
@@ -56,6 +59,27 @@ def since(
     """
     lines, _, whole = _pages(client, group, since=start, until=until, pages=_MOST_PAGES)
     return lines, not whole
+
+
+def everything(
+    client: CloudWatchLogsClient,
+    group: str,
+    *,
+    start: Millis,
+    until: Millis | None = None,
+    most: int,
+) -> tuple[list[Line], bool]:
+    """Read as `since` does, again and again, until there are so many lines or no more."""
+    found: dict[str, Line] = {}
+    more = True
+    while more and len(found) < most:
+        lines, more = since(client, group, start=start, until=until)
+        before = len(found)
+        found |= {line.id: line for line in lines}
+        if len(found) == before:
+            break
+        start = lines[-1].at
+    return rules.in_order(found.values()), more
 
 
 def _pages(
@@ -74,7 +98,7 @@ def _pages(
     while pages and not whole:
         pages -= 1
         try:
-            answer = aws.call(client.filter_log_events, **request)
+            answer = _asked(client, request)
         except aws.Missing:
             return [], pages, True
         for event in answer["events"]:
@@ -84,6 +108,16 @@ def _pages(
         whole = token is None
         request["nextToken"] = token
     return rules.in_order(_identified(streams)), pages, whole
+
+
+def _asked(client: CloudWatchLogsClient, request: dict[str, Any]) -> Any:
+    """Ask for a page, again where the quota is used up: viewers come in crowds."""
+    for attempt in range(_TRIES - 1):
+        try:
+            return aws.call(client.filter_log_events, **request)
+        except (aws.Busy, aws.Silent):
+            time.sleep(_FIRST_WAIT * 2**attempt * random.uniform(0.5, 1))  # noqa: S311 - jitter
+    return aws.call(client.filter_log_events, **request)
 
 
 def _identified(streams: dict[str, list[tuple[Millis, str]]]) -> Iterator[Line]:

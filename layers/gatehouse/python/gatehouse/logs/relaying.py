@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from gatehouse import aws
 from gatehouse.clock import Micros
+from gatehouse.errors import Unavailable
 from gatehouse.logs import filters, reading, rules, sockets, store, watches
 from gatehouse.logs.model import CatchUp, Line, Millis, Open, Poll, Pushed, Task, Viewer, Watch
 from gatehouse.logs.sockets import Gone, Stuck
@@ -28,6 +29,7 @@ pushed = rules.pushed
 _SIDE_BY_SIDE = 32
 _NOT_OPEN_YET = 5.0  # seconds for which a new socket may say that it is gone
 _TICK = 0.05
+_PATIENCE = 20.0  # seconds in which a viewer takes all frames that are sent at once
 _CATCH_UP = 10  # seconds: by then CloudWatch finds what was written when a backlog was read
 _DROPPED = "The lines came faster than they were taken: connect again with since"
 _LATE = (
@@ -67,25 +69,41 @@ def push(relay: Relay, batch: Pushed) -> int:
         # Each call would write lines that call it again, for ever.
         return 0
     watch = watches.read(relay.table, batch.group)
-    if watch is None or not watch.viewers:
+    if watch is None or not watch.viewers or not batch.lines:
         return 0
-    lines = list(batch.lines)
+    viewers = store.viewers(relay.table, batch.group)
     if watch.delivered_at is None and watch.filter in batch.filters:
-        lines = _first(relay, watch, lines)
-    return _give(relay, store.viewers(relay.table, batch.group), lines)
+        return _first(relay, watch, viewers, batch.lines)
+    return _give(relay, viewers, batch.lines)
 
 
-def _first(relay: Relay, watch: Watch, lines: list[Line]) -> list[Line]:
-    """Add what was written since the last poll, and before the filter was there."""
-    at = lines[0].at
-    if not watches.has_delivered(relay.table, watch.group, name=watch.filter, at=at):
-        return lines
-    found, _ = reading.since(relay.logs, watch.group, start=rules.poll_from(watch))
+def _first(relay: Relay, watch: Watch, viewers: Sequence[Viewer], lines: Sequence[Line]) -> int:
+    """Give a filter's first lines, and what was written since the last poll.
+
+    That is noted when it is done: whoever dies on the way leaves it to the push's repeat.
+    """
+    started = relay.millis()
+    try:
+        found, more = reading.everything(
+            relay.logs, watch.group, start=rules.poll_from(watch), most=rules.MOST_RESUMED
+        )
+    except aws.Failed as failed:
+        # The next push tries again, or the next poll does.
+        logger.warning("gap_not_read", log_group=watch.group, reason=failed.code)
+        return _give(relay, viewers, lines)
     known = {*watch.seen, *(line.id for line in lines)}
     lines = rules.in_order([*(one for one in found if one.id not in known), *lines])
-    seen = rules.remembered(watch.seen, lines, cursor=watch.cursor)
-    watches.has_sent(relay.table, watch.group, name=watch.filter, seen=seen)
-    return lines
+    done = _give(relay, viewers, lines)
+    cursor = min(found[-1].at, started) if more and found else started
+    watches.has_delivered(
+        relay.table,
+        watch.group,
+        name=watch.filter,
+        at=None if more else relay.millis(),
+        cursor=cursor,
+        seen=rules.remembered(watch.seen, lines, cursor=cursor),
+    )
+    return done
 
 
 def work(relay: Relay, task: Task) -> int:
@@ -104,72 +122,73 @@ def _open(relay: Relay, task: Open) -> int:
     seen = watches.read(relay.table, task.group)
     if seen is None:
         return 0
-    watch = filters.ensure(relay.table, relay.logs, seen, to=relay.own_arn, now=relay.now())
     started = relay.millis()
-    if viewer.wanted.since is None:
-        count = viewer.wanted.lines
-        lines, older = reading.newest(relay.logs, task.group, count=count, now=started)
-    else:
-        lines, older = _since(relay, task, viewer.wanted.since)
-    given = _backlog(relay, viewer, lines, watch=watch, older=older)
-    if given is None:
+    # Before there is a filter: its first push reads from where the polls are.
+    _begin_polls(relay, seen, viewer, at=started)
+    watch = filters.ensure(relay.table, relay.logs, seen, to=relay.own_arn, now=relay.now())
+    lines, more = _asked_for(relay, viewer, now=started)
+    said = [rules.notice(_LATE)] if watch.refused else []
+    frames = [*rules.frames(viewer.service, lines), *said]
+    if not _reach(relay, viewer, frames or [rules.frame_of_none(viewer.service)]):
         return 0
-    late = started - rules.SLACK
-    known = rules.remembered([], given, cursor=started)
-    if rules.is_poll_needed(watch, relay.now()) and not watch.polling:
-        turn = watches.begin_polls(relay.table, watch, cursor=started, known=known)
-        if turn is not None:
-            send(relay.queue, Poll(task.group, turn), delay=rules.POLL_EVERY)
-    if viewer.wanted.since is None:
-        # Lines before the oldest one shown were not asked for.
-        late = max(late, lines[0].at) if lines else (late if viewer.wanted.lines else started)
-    again = CatchUp(task.group, task.connection, late, started, known)
+    if more and lines:
+        # New lines after these would hide what is between them from the next `since`.
+        end(relay.sockets, viewer, reason=_MORE)
+        _lost(relay, viewer)
+        return len(lines)
+    oldest = rules.oldest(viewer, lines)
+    late = max(started - rules.SLACK, oldest)
+    known = rules.remembered([], lines, cursor=started)
+    # Asked for before it lives: an Open that comes again does nothing for who lives.
+    again = CatchUp(task.group, task.connection, min(late, started), started, known)
     send(relay.queue, again, delay=_CATCH_UP)
+    _let_live(relay, viewer, lines, oldest=oldest)
     return len(lines)
 
 
-def _since(relay: Relay, task: Open, start: Millis) -> tuple[list[Line], bool]:
-    """Read all from a moment on, a little more at its beginning: lines turn up late."""
-    found: dict[str, Line] = {}
-    more, start = True, start - rules.SLACK
-    while more and len(found) < rules.MOST_RESUMED:
-        lines, more = reading.since(relay.logs, task.group, start=start)
-        before = len(found)
-        found |= {line.id: line for line in lines}
-        if len(found) == before:
-            break
-        start = lines[-1].at
-    return rules.in_order(found.values()), more
+def _begin_polls(relay: Relay, watch: Watch, viewer: Viewer, *, at: Millis) -> None:
+    """Poll from now on, unless that is done for others, or was begun for this viewer before."""
+    begun_for_others = watch.viewers == 1 and watch.since < viewer.opened_at // 1000
+    if not rules.is_poll_needed(watch, relay.now()) or (watch.polling and not begun_for_others):
+        return
+    since = max(at, viewer.opened_at // 1000)
+    turn = watches.begin_polls(
+        relay.table, watch, since=since, cursor=since, seen=(), now=relay.now()
+    )
+    if turn is not None:
+        send(relay.queue, Poll(watch.group, turn), delay=rules.POLL_EVERY)
 
 
-def _backlog(
-    relay: Relay, viewer: Viewer, lines: Sequence[Line], *, watch: Watch, older: bool
-) -> list[Line] | None:
-    """Send a viewer its backlog, then what was held back meanwhile; then let it live.
+def _asked_for(relay: Relay, viewer: Viewer, *, now: Millis) -> tuple[list[Line], bool]:
+    """Read what a viewer asked to see first; True: there is more after it.
 
-    Give what it was sent, None where it has left.
+    Of what was written since a moment a little more at its beginning: lines turn up late.
     """
-    said = []
-    if viewer.wanted.since is not None and older:
-        said.append(rules.notice(_MORE))
-    if watch.refused:
-        said.append(rules.notice(_LATE))
-    frames = [*rules.frames(viewer.service, lines), *said]
-    if not _reach(relay, viewer, frames or [rules.frame_of_none(viewer.service)]):
-        return None
-    given = {line.id: line for line in lines}
+    since, count = viewer.wanted.since, viewer.wanted.lines
+    if since is None and count:
+        return reading.newest(relay.logs, viewer.group, count=count, now=now), False
+    start = viewer.opened_at // 1000 if since is None else since - rules.SLACK
+    return reading.everything(relay.logs, viewer.group, start=start, most=rules.MOST_RESUMED)
+
+
+def _let_live(relay: Relay, viewer: Viewer, lines: Sequence[Line], *, oldest: Millis) -> None:
+    """Send a viewer what was held back while it was sent its backlog; then let it live."""
+    given = {line.id for line in lines}
     number = 0
     while not store.let_live(relay.table, viewer, held=number):
         batches = store.held(relay.table, viewer.id, first=number)
         if not batches:
-            return None
+            return
         number += len(batches)
-        fresh = {one.id: one for batch in batches for one in batch if one.id not in given}
-        given |= fresh
-        if not _post(relay, viewer, rules.frames(viewer.service, rules.in_order(fresh.values()))):
-            return None
-    store.drop_held(relay.table, viewer.id)
-    return list(given.values())
+        fresh = [
+            one
+            for batch in batches
+            for one in batch
+            if one.id.partition(".")[0] not in given and one.at >= oldest
+        ]
+        if not _post(relay, viewer, rules.frames(viewer.service, rules.in_order(fresh))):
+            return
+    _drop_held(relay, viewer)
 
 
 def _reach(relay: Relay, viewer: Viewer, frames: Sequence[str]) -> bool:
@@ -195,47 +214,59 @@ def _poll(relay: Relay, task: Poll) -> int:
     if watch is None:
         return 0
     following = Poll(task.group, task.turn + 1)
-    if watch.delivered_at is not None and relay.millis() < watch.delivered_at + rules.SLACK:
-        # What is older than the filter's first line is looked for once more, when it can be found.
+    if _is_last_look_early(relay, watch):
+        # What is older than the filter's first push is looked for once more, when it can be found.
         send(relay.queue, following, delay=rules.SLACK // 1000)
         return 0
     watch = filters.ensure(relay.table, relay.logs, watch, to=relay.own_arn, now=relay.now())
-    going_on = rules.is_poll_needed(watch, relay.now())
-    lines, cursor, more = _new(relay, watch)
+    lines, cursor, whole = _new(relay, watch)
     if lines:
         _give(relay, store.viewers(relay.table, task.group), lines)
     seen = rules.remembered(watch.seen, lines, cursor=cursor)
+    going_on = (
+        not whole or rules.is_poll_needed(watch, relay.now()) or _is_last_look_early(relay, watch)
+    )
     kept = watches.end_turn(
         relay.table, task.group, turn=following.turn, cursor=cursor, seen=seen, going_on=going_on
     )
     if kept and going_on:
-        send(relay.queue, following, delay=0 if more else rules.POLL_EVERY)
+        send(relay.queue, following, delay=0 if lines and not whole else rules.POLL_EVERY)
     return len(lines)
 
 
+def _is_last_look_early(relay: Relay, watch: Watch) -> bool:
+    """Tell whether a filter delivers and lines from before it may still turn up."""
+    return watch.delivered_at is not None and relay.millis() < watch.delivered_at + rules.SLACK
+
+
 def _new(relay: Relay, watch: Watch) -> tuple[list[Line], Millis, bool]:
-    """Read what a chain of polls has not sent, up to when it has read, and if there is more."""
+    """Read what a chain of polls has not sent, up to when it has read, and if that was all."""
     if not watch.viewers:
-        return [], watch.cursor, False
-    started = relay.millis()
+        return [], watch.cursor, True
+    started, start = relay.millis(), rules.poll_from(watch)
     until = None if watch.delivered_at is None else watch.delivered_at - 1
+    if until is not None and until < start:
+        return [], watch.cursor, True
     try:
-        found, more = reading.since(
-            relay.logs, watch.group, start=rules.poll_from(watch), until=until
-        )
+        found, more = reading.since(relay.logs, watch.group, start=start, until=until)
     except aws.Failed as failed:
         logger.warning("poll_failed", log_group=watch.group, reason=failed.code)
-        return [], watch.cursor, False
+        return [], watch.cursor, not isinstance(failed, aws.Busy | aws.Silent)
     known = set(watch.seen)
     lines = [line for line in found if line.id not in known]
-    return lines, found[-1].at if more else started, more
+    if not more:
+        return lines, started, True
+    # A clock that is ahead of ours must not carry the cursor past what is yet to be written.
+    return lines, min(found[-1].at, started) if found else watch.cursor, False
 
 
 def _catch_up(relay: Relay, task: CatchUp) -> int:
     viewer = store.viewer(relay.table, task.group, task.connection)
     if viewer is None:
         return 0
-    found, _ = reading.since(relay.logs, task.group, start=task.since, until=task.until)
+    found, _ = reading.everything(
+        relay.logs, task.group, start=task.since, until=task.until, most=rules.MOST_RESUMED
+    )
     known = set(task.known)
     # What was written after the backlog was read has been pushed, or polled.
     lines = [line for line in found if line.id not in known]
@@ -247,22 +278,27 @@ def _give(relay: Relay, viewers: Sequence[Viewer], lines: Sequence[Line]) -> int
     """Send lines to viewers side by side; say to how many. Whoever is slow holds up nobody."""
     if not lines or not viewers:
         return 0
+    parts = [part for line in lines for part in rules.divided(line)]
     frames = {
-        name: list(rules.frames(name, lines)) for name in {viewer.service for viewer in viewers}
+        name: list(rules.frames(name, parts)) for name in {viewer.service for viewer in viewers}
     }
 
     def one(viewer: Viewer) -> bool:
-        if not viewer.live and store.hold(relay.table, viewer, lines, number=viewer.held):
-            return True
-        return _post(relay, viewer, frames[viewer.service])
+        if viewer.live:
+            return _post(relay, viewer, frames[viewer.service])
+        done = store.hold(relay.table, viewer, parts, now=relay.now())
+        return _post(relay, viewer, rules.frames(viewer.service, parts[done:]))
 
     with ThreadPoolExecutor(min(_SIDE_BY_SIDE, len(viewers))) as pool:
         return sum(pool.map(one, viewers))
 
 
 def _post(relay: Relay, viewer: Viewer, frames: Iterable[str]) -> bool:
+    until = time.monotonic() + _PATIENCE
     try:
         for frame in frames:
+            if time.monotonic() > until:
+                raise Stuck("too slow")  # noqa: TRY301 - told as any other that is stuck
             relay.sockets.post(viewer.id, frame)
     except Gone:
         _lost(relay, viewer)
@@ -274,8 +310,20 @@ def _post(relay: Relay, viewer: Viewer, frames: Iterable[str]) -> bool:
 
 
 def _lost(relay: Relay, viewer: Viewer) -> None:
-    store.leave(relay.table, viewer, now=relay.now())
-    store.drop_held(relay.table, viewer.id)
+    """Let a viewer go. Where that fails the sweeper does it: the others get their lines."""
+    try:
+        store.leave(relay.table, viewer, now=relay.now())
+    except Unavailable:
+        logger.warning("viewer_stays", connection_id=viewer.id)
+        return
+    _drop_held(relay, viewer)
+
+
+def _drop_held(relay: Relay, viewer: Viewer) -> None:
+    try:
+        store.drop_held(relay.table, viewer.id)
+    except Unavailable:
+        logger.warning("held_lines_stay", connection_id=viewer.id)  # their time to live ends them
 
 
 def _drop(relay: Relay, viewer: Viewer, why: str) -> None:

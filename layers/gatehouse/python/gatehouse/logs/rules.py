@@ -44,6 +44,7 @@ POLL_STUCK: Micros = 30 * SECOND
 TRY_AGAIN: Micros = 30 * SECOND  # for a filter that could not be had
 PUT_AGAIN: Micros = 10 * MINUTE  # in case somebody took the filter away
 IDLE: Micros = 2 * MINUTE
+FORGOTTEN: Micros = 10 * MINUTE  # after an ended chain pushes have brought what it did not read
 PING_EVERY: Micros = 5 * MINUTE
 UNOPENED: Micros = MINUTE
 # API Gateway cuts after two hours, without a word.
@@ -131,7 +132,7 @@ def _pieces(message: str) -> Iterator[str]:
     for position, character in enumerate(message):
         # As JSON writes it, which is up to twelve bytes for one character.
         width = len(_quoted(character)) - 2
-        if size + width > _MOST_OF_A_LINE:
+        if size + width > _MOST_OF_A_LINE - 2:  # its quotes
             yield message[start:position]
             start, size = position, 0
         size += width
@@ -187,6 +188,21 @@ def is_poll_needed(watch: Watch, now: Micros) -> bool:
     return watch.delivered_at is None and now - watch.filter_at < POLLED_FOR
 
 
+def is_chain_due(watch: Watch, now: Micros) -> bool:
+    """Tell whether a chain of polls died, or was never begun where one is needed."""
+    if not watch.viewers:
+        return False
+    if watch.polling:
+        return now - watch.polled_at >= POLL_STUCK
+    # Without a cursor no viewer lives yet, and the first one's backlog begins the chain.
+    return bool(watch.cursor) and is_poll_needed(watch, now)
+
+
+def resumed_from(watch: Watch, now: Micros) -> Millis:
+    """Say from when a chain goes on: where it died, or where it ended, if that is not long ago."""
+    return watch.cursor if watch.polling else max(watch.cursor, (now - FORGOTTEN) // 1000)
+
+
 def is_filter_due(watch: Watch, now: Micros) -> bool:
     """Tell whether CloudWatch is to be asked for the filter: there is none, or long ago."""
     if not watch.viewers:
@@ -203,8 +219,17 @@ def is_idle(watch: Watch, now: Micros) -> bool:
 
 def poll_from(watch: Watch) -> Millis:
     """Say from when a poll reads: a little before its cursor, as far as it knows what it sent."""
-    start = max(0, watch.cursor - SLACK)
+    start = max(watch.since, watch.cursor - SLACK)
     return start if len(watch.seen) < MOST_SEEN else max(start, moment_of(watch.seen[0]))
+
+
+def oldest(viewer: Viewer, lines: Sequence[Line]) -> Millis:
+    """Say what a viewer asked to see: older lines than these are none of its, if found later."""
+    if viewer.wanted.since is not None:
+        return 0
+    if not viewer.wanted.lines:
+        return viewer.opened_at // 1000
+    return lines[0].at if len(lines) >= viewer.wanted.lines else 0
 
 
 def remembered(known: Sequence[str], sent: Iterable[Line], *, cursor: Millis) -> tuple[str, ...]:

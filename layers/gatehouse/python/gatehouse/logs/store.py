@@ -12,9 +12,9 @@ import json
 import random
 import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from gatehouse.clock import Micros
+from gatehouse.clock import HOUR, SECOND, Micros
 from gatehouse.errors import BoundReached, Unavailable
 from gatehouse.logs import watches
 from gatehouse.logs.model import (
@@ -38,6 +38,8 @@ _TRIES = 8
 _FIRST_WAIT = 0.01  # seconds
 _LONGEST_WAIT = 0.5
 _PAGE = 100
+_LARGEST_BODY = 300_000  # bytes, of the 400 KB of an item
+_KEPT: Micros = 3 * HOUR  # longer than any socket, for what a crash leaves behind
 
 
 def viewers(table: Table, group: str) -> list[Viewer]:
@@ -62,12 +64,14 @@ def enter(table: Table, new: Viewer) -> None:
     writes = [
         _count(table, watches.key(new.group), most=MOST_VIEWERS),
         _count(table, _account_key(new.account_id), most=MOST_VIEWERS_OF_ACCOUNT),
-        table.overwrite(_viewer_item(new)),
+        table.put_new(_viewer_item(new)),
         table.overwrite({**_connection_key(new.id), "group": new.group}),
     ]
     try:
         _together(table, writes)
     except TransactionCanceled as canceled:
+        if canceled.failed.keys() & {0, 1} == set():
+            return  # it is in already
         most = MOST_VIEWERS if 0 in canceled.failed else MOST_VIEWERS_OF_ACCOUNT
         whose = "A log group" if 0 in canceled.failed else "An account"
         raise BoundReached(f"{whose} has at most {most} viewers at a time") from canceled
@@ -93,13 +97,23 @@ def leave(table: Table, one: Viewer, *, now: Micros) -> bool:
     return True
 
 
-def hold(table: Table, one: Viewer, lines: Sequence[Line], *, number: int) -> bool:
-    """Hold lines back for a viewer whose backlog is on its way. False: it lives by now, or left.
+def hold(table: Table, one: Viewer, lines: Sequence[Line], *, now: Micros) -> int:
+    """Hold lines back for a viewer whose backlog is on its way; say how many were.
 
-    `number` is how many were held before; where others were held meanwhile it is tried again.
+    The others are to be sent: it lives by now, or left.
     """
-    body = zlib.compress(json.dumps([[line.id, line.at, line.message] for line in lines]).encode())
-    for _ in range(_TRIES):
+    done, number = 0, one.held
+    for some, body in _bodies(lines):
+        following = _hold(table, one, body, number=number, now=now)
+        if following is None:
+            break
+        done, number = done + some, following
+    return done
+
+
+def _hold(table: Table, one: Viewer, body: bytes, *, number: int, now: Micros) -> int | None:
+    """Hold one body, as `number` or what it has become; say the next number."""
+    for attempt in range(_TRIES):
         writes = [
             table.change(
                 _viewer_key(one.group, one.id),
@@ -108,35 +122,59 @@ def hold(table: Table, one: Viewer, lines: Sequence[Line], *, number: int) -> bo
                 names={},
                 values={":next": number + 1, ":number": number, ":no": False},
             ),
-            table.overwrite({"pk": f"HELD#{one.id}", "sk": f"{number:06d}", "body": body}),
+            table.overwrite(
+                {
+                    "pk": f"HELD#{one.id}",
+                    "sk": f"{number:06d}",
+                    "body": body,
+                    "ttl": (now + _KEPT) // SECOND,
+                }
+            ),
         ]
         try:
             _together(table, writes)
         except TransactionCanceled as canceled:
             item = canceled.failed.get(0)
             if item is None or item["live"]:
-                return False
+                return None
             number = item["held"]
+            _wait(attempt)
         else:
-            return True
+            return number + 1
     raise Unavailable
+
+
+def _bodies(lines: Sequence[Line]) -> Iterator[tuple[int, bytes]]:
+    """Pack lines into as few items as can hold them; say how many are in each."""
+    said = [[line.id, line.at, line.message, line.part, line.parts] for line in lines]
+    body = zlib.compress(json.dumps(said).encode())
+    if len(body) <= _LARGEST_BODY or len(lines) == 1:
+        yield len(lines), body
+        return
+    half = len(lines) // 2
+    yield from _bodies(lines[:half])
+    yield from _bodies(lines[half:])
 
 
 def held(table: Table, connection: str, *, first: int) -> list[list[Line]]:
     """Read what was held back for a viewer, from a number on."""
-    items = table.everything(f"HELD#{connection}")
-    return [
-        [Line(*entry) for entry in json.loads(zlib.decompress(item["body"]))]
-        for item in items
-        if int(item["sk"]) >= first
-    ]
+    after = {"pk": f"HELD#{connection}", "sk": f"{first - 1:06d}"} if first else None
+    found: list[list[Line]] = []
+    more = True
+    while more:
+        items, more = table.query(f"HELD#{connection}", after=after, limit=_PAGE)
+        found += [
+            [Line(*entry) for entry in json.loads(zlib.decompress(item["body"]))] for item in items
+        ]
+        after = {"pk": items[-1]["pk"], "sk": items[-1]["sk"]} if items else after
+    return found
 
 
 def drop_held(table: Table, connection: str) -> None:
     """Forget what was held back."""
     keys = [{"pk": item["pk"], "sk": item["sk"]} for item in table.everything(f"HELD#{connection}")]
     for start in range(0, len(keys), _PAGE):
-        transact(table.client, [table.delete(key) for key in keys[start : start + _PAGE]])
+        _together(table, [table.delete(key) for key in keys[start : start + _PAGE]])
 
 
 def let_live(table: Table, one: Viewer, *, held: int) -> bool:
@@ -199,9 +237,13 @@ def _together(table: Table, writes: Sequence[Write]) -> None:
                 raise
         except TransactionConflict:
             pass
-        ceiling = min(_LONGEST_WAIT, _FIRST_WAIT * 2**attempt)
-        time.sleep(random.uniform(0, ceiling))  # noqa: S311 - jitter
+        _wait(attempt)
     raise Unavailable
+
+
+def _wait(attempt: int) -> None:
+    ceiling = min(_LONGEST_WAIT, _FIRST_WAIT * 2**attempt)
+    time.sleep(random.uniform(0, ceiling))  # noqa: S311 - jitter
 
 
 def _viewer_item(one: Viewer) -> Item:

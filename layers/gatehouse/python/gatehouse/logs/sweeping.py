@@ -54,10 +54,8 @@ def _group(tables: Tables, relay: Relay, watch: Watch) -> Swept:
     known = credentials.known(tables, [viewer.digest for viewer in viewers])
     with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
         done = list(pool.map(lambda one: _viewer(relay, one, known, now), viewers))
-    if rules.is_poll_needed(watch, now) and (
-        not watch.polling or now - watch.polled_at >= rules.POLL_STUCK
-    ):
-        _poll_again(relay, watch)
+    if rules.is_chain_due(watch, now):
+        _poll_again(relay, watch, now)
     gone = _idle(relay, watch, now)
     return Swept(done.count("pinged"), done.count("closed"), gone)
 
@@ -105,9 +103,15 @@ def may_look(known: Credential | None, now: Micros) -> bool:
 LOOKING: Callable[..., None] = managing("services:read")
 
 
-def _poll_again(relay: Relay, watch: Watch) -> None:
-    cursor = watch.cursor or relay.millis() - rules.SLACK
-    turn = watches.begin_polls(relay.table, watch, cursor=cursor, known=watch.seen)
+def _poll_again(relay: Relay, watch: Watch, now: Micros) -> None:
+    turn = watches.begin_polls(
+        relay.table,
+        watch,
+        since=watch.since,
+        cursor=rules.resumed_from(watch, now),
+        seen=watch.seen,
+        now=now,
+    )
     if turn is not None:
         relaying.send(relay.queue, Poll(watch.group, turn))
 

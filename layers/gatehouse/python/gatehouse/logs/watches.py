@@ -65,34 +65,34 @@ def has_none(table: Table, group: str) -> None:
     _change(
         table,
         group,
-        "SET refused = :yes REMOVE filter_at",
+        "SET refused = :yes REMOVE filter_at, delivered_at",
         condition="attribute_exists(pk)",
         names={},
         values={":yes": True},
     )
 
 
-def has_delivered(table: Table, group: str, *, name: str, at: Millis) -> bool:
-    """Note that the filter has sent lines, from a moment on. True for the first to say so."""
-    return _change(
-        table,
-        group,
-        "SET delivered_at = :at",
-        condition="#filter = :name AND attribute_not_exists(delivered_at)",
-        names={"#filter": "filter"},
-        values={":name": name, ":at": at},
-    )
+def has_delivered(
+    table: Table,
+    group: str,
+    *,
+    name: str,
+    at: Millis | None,
+    cursor: Millis,
+    seen: Sequence[str],
+) -> None:
+    """Note that the filter has sent its first lines, and what was read and sent beside them.
 
-
-def has_sent(table: Table, group: str, *, name: str, seen: Sequence[str]) -> None:
-    """Note what was read and sent beside the first lines of a filter."""
+    `at` is when it did; None: there was more to read, the next lines are the first once more.
+    """
     _change(
         table,
         group,
-        "SET seen = :seen",
-        condition="#filter = :name",
-        names={"#filter": "filter"},
-        values={":name": name, ":seen": _packed(seen)},
+        "SET #cursor = :cursor, seen = :seen" + ("" if at is None else ", delivered_at = :at"),
+        condition="#filter = :name AND attribute_not_exists(delivered_at)",
+        names={"#filter": "filter", "#cursor": "cursor"},
+        values={":name": name, ":cursor": cursor, ":seen": _packed(seen)}
+        | ({} if at is None else {":at": at}),
     )
 
 
@@ -140,25 +140,38 @@ def forget(table: Table, group: str) -> None:
         return
 
 
-def begin_polls(table: Table, seen: Watch, *, cursor: Millis, known: Sequence[str]) -> int | None:
-    """Begin a chain of polls, or one in place of the one that was seen; give its first turn.
+def begin_polls(
+    table: Table,
+    watch: Watch,
+    *,
+    since: Millis,
+    cursor: Millis,
+    seen: Sequence[str],
+    now: Micros,
+) -> int | None:
+    """Begin a chain of polls, or one in place of the watch's own; give its first turn.
 
     None: somebody else has begun one.
     """
-    turn = seen.turn + 1
+    turn = watch.turn + 1
     begun = _change(
         table,
-        seen.group,
-        "SET polling = :yes, turn = :turn, #cursor = :cursor, seen = :seen",
-        condition="turn = :was" if seen.turn else "attribute_not_exists(turn)",
+        watch.group,
+        "SET polling = :yes, turn = :turn, polled_at = :now, since = :since,"
+        " #cursor = :cursor, seen = :seen",
+        # A group that was forgotten meanwhile is not made again, without its viewers.
+        condition="attribute_exists(viewers) AND "
+        + ("turn = :was" if watch.turn else "attribute_not_exists(turn)"),
         names={"#cursor": "cursor"},
         values={
             ":yes": True,
             ":turn": turn,
+            ":now": now,
+            ":since": since,
             ":cursor": cursor,
-            ":seen": _packed(known),
+            ":seen": _packed(seen),
         }
-        | ({":was": seen.turn} if seen.turn else {}),
+        | ({":was": watch.turn} if watch.turn else {}),
     )
     return turn if begun else None
 
@@ -232,6 +245,7 @@ def _watch(item: Item) -> Watch:
         turn=item.get("turn", 0),
         polling=item.get("polling", False),
         polled_at=item.get("polled_at", 0),
+        since=item.get("since", 0),
         cursor=item.get("cursor", 0),
         seen=tuple(seen.split("\n")) if seen else (),
     )
