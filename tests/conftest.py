@@ -21,8 +21,9 @@ from gatehouse.services import checking
 from gatehouse.table import Tables
 from held_clock import HeldClock
 from light_moto import lighten
+from lookout import lookout  # noqa: F401 - a fixture for everybody
 from people import People
-from receivers import dialled, names  # noqa: F401 - fixtures for everybody
+from receivers import dialled, names  # noqa: F401 - likewise
 from workloads import workloads  # noqa: F401 - likewise
 
 ENVIRONMENT = {

@@ -95,13 +95,12 @@ def _first(relay: Relay, watch: Watch, viewers: Sequence[Viewer], lines: Sequenc
     lines = rules.in_order([*(one for one in found if one.id not in known), *lines])
     done = _give(relay, viewers, lines)
     cursor = min(found[-1].at, started) if more and found else started
+    seen = rules.remembered(watch.seen, lines, cursor=cursor)
+    if not watch.polling:
+        # For a last look, when what could not be found yet can be, and for the rest of a long gap.
+        _begin_chain(relay, watch, since=watch.since, cursor=cursor, seen=seen, delay=_CATCH_UP)
     watches.has_delivered(
-        relay.table,
-        watch.group,
-        name=watch.filter,
-        at=None if more else relay.millis(),
-        cursor=cursor,
-        seen=rules.remembered(watch.seen, lines, cursor=cursor),
+        relay.table, watch.group, name=watch.filter, at=relay.millis(), cursor=cursor, seen=seen
     )
     return done
 
@@ -133,7 +132,7 @@ def _open(relay: Relay, task: Open) -> int:
         return 0
     if more and lines:
         # New lines after these would hide what is between them from the next `since`.
-        end(relay.sockets, viewer, reason=_MORE)
+        relay.sockets.end(viewer.id, rules.farewell(_MORE))
         _lost(relay, viewer)
         return len(lines)
     oldest = rules.oldest(viewer, lines)
@@ -152,11 +151,17 @@ def _begin_polls(relay: Relay, watch: Watch, viewer: Viewer, *, at: Millis) -> N
     if not rules.is_poll_needed(watch, relay.now()) or (watch.polling and not begun_for_others):
         return
     since = max(at, viewer.opened_at // 1000)
+    _begin_chain(relay, watch, since=since, cursor=since, seen=(), delay=rules.POLL_EVERY)
+
+
+def _begin_chain(
+    relay: Relay, watch: Watch, *, since: Millis, cursor: Millis, seen: Sequence[str], delay: int
+) -> None:
     turn = watches.begin_polls(
-        relay.table, watch, since=since, cursor=since, seen=(), now=relay.now()
+        relay.table, watch, since=since, cursor=cursor, seen=seen, now=relay.now()
     )
     if turn is not None:
-        send(relay.queue, Poll(watch.group, turn), delay=rules.POLL_EVERY)
+        send(relay.queue, Poll(watch.group, turn), delay=delay)
 
 
 def _asked_for(relay: Relay, viewer: Viewer, *, now: Millis) -> tuple[list[Line], bool]:
@@ -248,7 +253,9 @@ def _new(relay: Relay, watch: Watch) -> tuple[list[Line], Millis, bool]:
     if until is not None and until < start:
         return [], watch.cursor, True
     try:
-        found, more = reading.since(relay.logs, watch.group, start=start, until=until)
+        found, more = reading.everything(
+            relay.logs, watch.group, start=start, until=until, most=rules.MOST_RESUMED
+        )
     except aws.Failed as failed:
         logger.warning("poll_failed", log_group=watch.group, reason=failed.code)
         return [], watch.cursor, not isinstance(failed, aws.Busy | aws.Silent)
@@ -329,18 +336,5 @@ def _drop_held(relay: Relay, viewer: Viewer) -> None:
 def _drop(relay: Relay, viewer: Viewer, why: str) -> None:
     """Close a socket that lost lines: connected again with `since`, it loses none."""
     logger.warning("viewer_dropped", connection_id=viewer.id, reason=why)
-    end(relay.sockets, viewer, reason=_DROPPED)
+    relay.sockets.end(viewer.id, rules.farewell(_DROPPED))
     _lost(relay, viewer)
-
-
-def end(sockets: Sockets, viewer: Viewer, *, reason: str) -> None:
-    """Say farewell, and close. What cannot be reached is closed as far as it goes."""
-    acts: tuple[Callable[[], None], ...] = (
-        lambda: sockets.post(viewer.id, rules.farewell(reason)),
-        lambda: sockets.close(viewer.id),
-    )
-    for act in acts:
-        try:
-            act()
-        except (Gone, Stuck) as failed:
-            logger.info("not_reached", connection_id=viewer.id, reason=type(failed).__name__)

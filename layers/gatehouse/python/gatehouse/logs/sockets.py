@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
+
+from gatehouse.observe import logger
 
 if TYPE_CHECKING:
     from mypy_boto3_apigatewaymanagementapi import ApiGatewayManagementApiClient
@@ -47,6 +50,18 @@ class Sockets:
                 raise Stuck(code) from error
         except BotoCoreError as error:
             raise Stuck(type(error).__name__) from error
+
+    def end(self, connection: str, farewell: str) -> None:
+        """Say farewell, and close. What cannot be reached is closed as far as it goes."""
+        acts: tuple[Callable[[], None], ...] = (
+            lambda: self.post(connection, farewell),
+            lambda: self.close(connection),
+        )
+        for act in acts:
+            try:
+                act()
+            except (Gone, Stuck) as failed:
+                logger.info("not_reached", connection_id=connection, reason=type(failed).__name__)
 
 
 def _is_gone(error: ClientError, code: str) -> bool:

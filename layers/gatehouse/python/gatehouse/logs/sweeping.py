@@ -67,7 +67,7 @@ def _viewer(
     if not may_look(known.get(viewer.digest), now):
         reason = _KEY_ENDED
     if reason is not None:
-        relaying.end(relay.sockets, viewer, reason=reason)
+        relay.sockets.end(viewer.id, rules.farewell(reason))
         store.leave(relay.table, viewer, now=now)
         store.drop_held(relay.table, viewer.id)
         return "closed"

@@ -77,22 +77,18 @@ def has_delivered(
     group: str,
     *,
     name: str,
-    at: Millis | None,
+    at: Millis,
     cursor: Millis,
     seen: Sequence[str],
 ) -> None:
-    """Note that the filter has sent its first lines, and what was read and sent beside them.
-
-    `at` is when it did; None: there was more to read, the next lines are the first once more.
-    """
+    """Note that the filter has sent its first lines, and what was read and sent beside them."""
     _change(
         table,
         group,
-        "SET #cursor = :cursor, seen = :seen" + ("" if at is None else ", delivered_at = :at"),
+        "SET #cursor = :cursor, seen = :seen, delivered_at = :at",
         condition="#filter = :name AND attribute_not_exists(delivered_at)",
         names={"#filter": "filter", "#cursor": "cursor"},
-        values={":name": name, ":cursor": cursor, ":seen": _packed(seen)}
-        | ({} if at is None else {":at": at}),
+        values={":name": name, ":cursor": cursor, ":seen": _packed(seen), ":at": at},
     )
 
 
