@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gatehouse import aws
 from gatehouse.logs import rules
-from gatehouse.logs.model import Line, Millis
+from gatehouse.logs.model import Line, Millis, Viewer
 
 if TYPE_CHECKING:
     from mypy_boto3_logs import CloudWatchLogsClient
@@ -28,6 +28,39 @@ _MOST_PAGES = 12
 _PAGE = 10_000
 _TRIES = 4
 _FIRST_WAIT = 0.5  # seconds, for when somebody else has used up the quota
+
+
+def asked_for(
+    client: CloudWatchLogsClient, viewer: Viewer, *, now: Millis
+) -> tuple[list[Line], bool]:
+    """Read what a viewer asked to see first; True: there is more after it."""
+    since, count = viewer.wanted.since, viewer.wanted.lines
+    if since is None and count:
+        return newest(client, viewer.group, count=count, now=now), False
+    start = viewer.opened_at // 1000 if since is None else since
+    lines, more = everything(client, viewer.group, start=start, most=rules.MOST_RESUMED)
+    return [*_late(client, viewer), *lines], more
+
+
+def _late(client: CloudWatchLogsClient, viewer: Viewer) -> list[Line]:
+    """Read what may have turned up too late for a viewer that resumes.
+
+    Apart from what follows, which goes on with each `since` however much there is of this.
+    """
+    since = viewer.wanted.since
+    if since is None:
+        return []
+    for overlap in (rules.OVERLAP, rules.SLACK):
+        lines, more = everything(
+            client,
+            viewer.group,
+            start=since - overlap,
+            until=since - 1,
+            most=rules.MOST_RESUMED,
+        )
+        if not more:
+            break
+    return lines
 
 
 def newest(client: CloudWatchLogsClient, group: str, *, count: int, now: Millis) -> list[Line]:

@@ -125,7 +125,7 @@ def _open(relay: Relay, task: Open) -> int:
     # Before there is a filter: its first push reads from where the polls are.
     _begin_polls(relay, seen, viewer, at=started)
     watch = filters.ensure(relay.table, relay.logs, seen, to=relay.own_arn, now=relay.now())
-    lines, more = _asked_for(relay, viewer, now=started)
+    lines, more = reading.asked_for(relay.logs, viewer, now=started)
     said = [rules.notice(_LATE)] if watch.refused else []
     frames = [*rules.frames(viewer.service, lines), *said]
     if not _reach(relay, viewer, frames or [rules.frame_of_none(viewer.service)]):
@@ -162,18 +162,6 @@ def _begin_chain(
     )
     if turn is not None:
         send(relay.queue, Poll(watch.group, turn), delay=delay)
-
-
-def _asked_for(relay: Relay, viewer: Viewer, *, now: Millis) -> tuple[list[Line], bool]:
-    """Read what a viewer asked to see first; True: there is more after it.
-
-    Of what was written since a moment a little more at its beginning: lines turn up late.
-    """
-    since, count = viewer.wanted.since, viewer.wanted.lines
-    if since is None and count:
-        return reading.newest(relay.logs, viewer.group, count=count, now=now), False
-    start = viewer.opened_at // 1000 if since is None else since - rules.SLACK
-    return reading.everything(relay.logs, viewer.group, start=start, most=rules.MOST_RESUMED)
 
 
 def _let_live(relay: Relay, viewer: Viewer, lines: Sequence[Line], *, oldest: Millis) -> None:

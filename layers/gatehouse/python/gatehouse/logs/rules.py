@@ -36,6 +36,7 @@ _AROUND_A_LINE = 200  # bytes of a line around its message
 _MOST_OF_A_LINE = LARGEST_FRAME - _ENVELOPE - _AROUND_A_LINE
 
 SLACK: Millis = 10_000  # a line can be found up to so much later than its own time says
+OVERLAP: Millis = 60_000  # that resuming goes back: Lambda tries a failed push again by then
 MOST_SEEN = 2_000
 MOST_RESUMED = 10_000  # lines that a resumed viewer is sent at once
 POLLED_FOR: Micros = MINUTE  # a new filter delivers by then
