@@ -63,7 +63,13 @@ def port_of(sockets: list[socket.socket]) -> int:
 @pytest.fixture(scope="module")
 def door() -> Iterator[tuple[FrontDoor, httpx.Client]]:
     with loopback([0]) as inner, served(stage, inner):
-        door = FrontDoor(Target(f"http://127.0.0.1:{port_of(inner)}", "/_aws/execute-api/id/live"))
+        door = FrontDoor(
+            Target(
+                f"http://127.0.0.1:{port_of(inner)}",
+                rest_path="/_aws/execute-api/id/live",
+                socket_path="/_aws/execute-api/ws/live",
+            )
+        )
         with (
             loopback([0]) as outer,
             served(door, outer),
@@ -220,7 +226,7 @@ def test_before_a_stack_is_deployed_it_is_503() -> None:
 def test_when_the_engine_is_gone_it_is_503() -> None:
     with loopback([0]) as unused:
         port = port_of(unused)
-    door = FrontDoor(Target(f"http://127.0.0.1:{port}", "/live"))
+    door = FrontDoor(Target(f"http://127.0.0.1:{port}", rest_path="/live", socket_path="/ws"))
     with loopback([0]) as sockets, served(door, sockets):
         response = httpx.get(f"http://127.0.0.1:{port_of(sockets)}/x", trust_env=False)
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import re
+from contextlib import suppress
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote, urlencode
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
+from websockets.frames import CloseCode
 
 if TYPE_CHECKING:
     from gatehouse_cli.local.front_door import FrontDoor, Receive, Scope, Send, Target
@@ -20,6 +22,8 @@ _OPEN_WITHIN = 35.0
 _CREDENTIALS = (b"authorization", b"x-hammurabi-api-key", b"x-api-key")
 _IN_ADDRESS = ("token", "access_token", "api_key")
 _UPGRADE_REQUIRED = 426
+# Less than the front door takes to end.
+_CLOSE_WITHIN = 2.0
 
 
 async def serve(door: FrontDoor, scope: Scope, receive: Receive, send: Send) -> None:
@@ -33,8 +37,15 @@ async def serve(door: FrontDoor, scope: Scope, receive: Receive, send: Send) -> 
     if target is None:
         await _refuse(send, HTTPStatus.SERVICE_UNAVAILABLE)
         return
+    opening = asyncio.create_task(_connected(target, scope, found[1]))
+    leaving = asyncio.ensure_future(receive())  # nothing else can come before the upgrade
+    await asyncio.wait({opening, leaving}, return_when=asyncio.FIRST_COMPLETED)
+    leaving.cancel()
+    if not opening.done():
+        opening.cancel()
+        return
     try:
-        inner = await _connected(target, scope, found[1])
+        inner = await opening
     except InvalidStatus as refused:
         body = bytes(refused.response.body or b"")
         status = refused.response.status_code
@@ -45,8 +56,12 @@ async def serve(door: FrontDoor, scope: Scope, receive: Receive, send: Send) -> 
     except (InvalidHandshake, OSError, TimeoutError):
         await _refuse(send, HTTPStatus.SERVICE_UNAVAILABLE)
     else:
-        await send({"type": "websocket.accept"})
-        await _join(inner, receive, send)
+        try:
+            await send({"type": "websocket.accept"})
+            await _join(inner, receive, send)
+        finally:
+            # The viewer may have left just when the socket opened.
+            await inner.close()
 
 
 async def _connected(target: Target, scope: Scope, name: bytes) -> ClientConnection:
@@ -65,6 +80,7 @@ async def _connected(target: Target, scope: Scope, name: bytes) -> ClientConnect
         additional_headers=headers,
         compression=None,
         open_timeout=_OPEN_WITHIN,
+        close_timeout=_CLOSE_WITHIN,
         ping_interval=None,
         max_size=None,
         proxy=None,
@@ -89,15 +105,23 @@ async def _join(inner: ClientConnection, receive: Receive, send: Send) -> None:
     _, rest = await asyncio.wait({down, up}, return_when=asyncio.FIRST_COMPLETED)
     for task in rest:
         task.cancel()
-    await inner.close()
-    if down not in rest:
-        await send({"type": "websocket.close", "code": inner.close_code or 1000})
+    if up in rest:
+        await send({"type": "websocket.close", "code": _told(inner.close_code)})
+
+
+def _told(code: int | None) -> int:
+    """Put the end of the engine's socket into a code that may be sent."""
+    if code == CloseCode.NO_STATUS_RCVD:
+        return CloseCode.NORMAL_CLOSURE
+    return CloseCode.GOING_AWAY if code in {None, CloseCode.ABNORMAL_CLOSURE} else code
 
 
 async def _down(inner: ClientConnection, send: Send) -> None:
-    async for message in inner:
-        kind = "text" if isinstance(message, str) else "bytes"
-        await send({"type": "websocket.send", kind: message})
+    # A viewer who has left is noticed by the other task.
+    with suppress(ConnectionClosed, OSError):
+        async for message in inner:
+            kind = "text" if isinstance(message, str) else "bytes"
+            await send({"type": "websocket.send", kind: message})
 
 
 async def _up(inner: ClientConnection, receive: Receive) -> None:

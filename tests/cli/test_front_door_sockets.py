@@ -1,0 +1,485 @@
+"""The front door's WebSockets against a real WebSocket server of our own on loopback."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from websockets.datastructures import Headers
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.http11 import Request, Response
+from websockets.sync.client import ClientConnection, connect
+from websockets.sync.server import ServerConnection, serve
+
+from gatehouse_cli.local.front_door import FrontDoor, Target
+from gatehouse_cli.local.listening import loopback, served
+
+REST, SOCKETS = "/_aws/execute-api/rest/live", "/_aws/execute-api/ws/live"
+LOGS = "/api/services/orders/logs"
+PATIENCE = 5.0
+GRACE = 5.0  # for which the front door waits when it ends
+
+
+class Stage:
+    """Stands for the engine: sockets that answer what they are told, and a plain path.
+
+    `refusal` is the status and the body of each opening, None to let everybody in; `plain` is
+    the status of a plain request.
+    """
+
+    def __init__(self) -> None:
+        self.requests: list[Request] = []
+        self.plain_requests: list[Request] = []
+        self.refusal: tuple[int, bytes] | None = None
+        self.plain = 200
+        self.open: list[ServerConnection] = []
+        self.waiting = threading.Event()
+        self.go_on = threading.Event()
+        self.go_on.set()
+
+    def judge(self, _: ServerConnection, request: Request) -> Response | None:
+        if request.path.startswith(REST):
+            self.plain_requests.append(request)
+            return _response(self.plain, b"{}")
+        self.requests.append(request)
+        self.waiting.set()
+        assert self.go_on.wait(PATIENCE)
+        return None if self.refusal is None else _response(*self.refusal)
+
+    def talk(self, inner: ServerConnection) -> None:
+        """Echo; `close <code>` ends the socket so, `cut` without a word."""
+        self.open.append(inner)
+        try:
+            for message in inner:
+                if isinstance(message, str) and message.startswith("close "):
+                    inner.close(int(message.removeprefix("close ")))
+                elif message == "cut":
+                    inner.socket.shutdown(socket.SHUT_RDWR)
+                else:
+                    inner.send(message)
+        except ConnectionClosed:
+            pass
+        finally:
+            self.open.remove(inner)
+
+    def asked(self) -> dict[str, list[str]]:
+        """Read the query of the only opening."""
+        (request,) = self.requests
+        path = urlsplit(request.path)
+        assert path.path == SOCKETS
+        return parse_qs(path.query, keep_blank_values=True, strict_parsing=True)
+
+
+def _response(status: int, body: bytes) -> Response:
+    headers = Headers([("Content-Length", str(len(body))), ("Connection", "close")])
+    return Response(status, "Said", headers, body)
+
+
+@contextmanager
+def running(stage: Stage) -> Iterator[str]:
+    """Serve a stage; gives its endpoint."""
+    with serve(stage.talk, "127.0.0.1", 0, process_request=stage.judge, max_size=None) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.socket.getsockname()[1]}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@contextmanager
+def standing(target: Target | None) -> Iterator[str]:
+    """Serve a front door; gives where its sockets are."""
+    with loopback([0]) as sockets, served(FrontDoor(target), sockets):
+        yield f"ws://127.0.0.1:{sockets[0].getsockname()[1]}"
+
+
+class Errors(logging.Handler):
+    """What is logged as an error anywhere; a task that raised is told of when it is collected."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.texts: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.texts.append(self.format(record))
+
+
+@pytest.fixture(scope="module")
+def house() -> Iterator[tuple[Stage, str]]:
+    stage, errors = Stage(), Errors()
+    logging.getLogger().addHandler(errors)
+    with (
+        running(stage) as endpoint,
+        standing(Target(endpoint, rest_path=REST, socket_path=SOCKETS)) as url,
+    ):
+        yield stage, url
+    gc.collect()
+    logging.getLogger().removeHandler(errors)
+    assert errors.texts == []
+
+
+@pytest.fixture
+def stage(house: tuple[Stage, str]) -> Iterator[Stage]:
+    """The stage, with nothing behind it; at the end nobody is left."""
+    stage, _ = house
+    stage.requests.clear()
+    stage.plain_requests.clear()
+    stage.refusal, stage.plain = None, 200
+    yield stage
+    eventually(lambda: not stage.open)
+
+
+@pytest.fixture
+def url(house: tuple[Stage, str]) -> str:
+    return house[1]
+
+
+def opened(address: str, **options: Any) -> ClientConnection:
+    return connect(address, proxy=None, max_size=None, open_timeout=PATIENCE, **options)
+
+
+def refused(address: str, **options: Any) -> Response:
+    with pytest.raises(InvalidStatus) as caught:
+        opened(address, **options)
+    return caught.value.response
+
+
+def ended(outer: ClientConnection) -> int:
+    """Wait for the other side to end a socket, and give its code."""
+    with pytest.raises(ConnectionClosed) as caught:
+        outer.recv(timeout=PATIENCE)
+    assert caught.value.rcvd is not None
+    return caught.value.rcvd.code
+
+
+def eventually(true: Callable[[], bool], *, within: float = PATIENCE) -> None:
+    until = time.monotonic() + within
+    while not true():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+# ---- What is asked for -------------------------------------------------------------------------
+
+
+def test_the_name_in_the_path_becomes_the_service(stage: Stage, url: str) -> None:
+    with opened(url + LOGS):
+        assert stage.asked() == {"service": ["orders"]}
+
+
+def test_what_a_viewer_wants_passes_beside_it(stage: Stage, url: str) -> None:
+    with opened(f"{url}{LOGS}?lines=0&since=2026-11-21T10:00:00%2B01:00&token=hk_1&other="):
+        assert stage.asked() == {
+            "lines": ["0"],
+            "since": ["2026-11-21T10:00:00+01:00"],
+            "token": ["hk_1"],
+            "other": [""],
+            "service": ["orders"],
+        }
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["service=billing", "service=a&lines=1&service=b", "s%65rvice=billing", "service", "service="],
+)
+def test_a_service_in_the_query_does_not_count(stage: Stage, url: str, query: str) -> None:
+    with opened(f"{url}{LOGS}?{query}"):
+        assert stage.asked()["service"] == ["orders"]
+
+
+@pytest.mark.parametrize(
+    ("written", "name"),
+    [
+        ("a%2Fb", "a/b"),
+        ("%E2%82%AC", "€"),
+        ("x%26service%3Dbilling", "x&service=billing"),
+        ("a%20b%2Bc+d", "a b+c+d"),
+        ("%2e%2e", ".."),
+        ("100%25", "100%"),
+        ("%ff", "�"),  # which is no service's
+    ],
+)
+def test_a_name_is_what_its_escapes_stand_for(
+    stage: Stage, url: str, written: str, name: str
+) -> None:
+    with opened(f"{url}/api/services/{written}/logs"):
+        assert stage.asked() == {"service": [name]}
+
+
+def test_credentials_pass_as_headers_and_nothing_else_does(stage: Stage, url: str) -> None:
+    given = {
+        "Authorization": "Bearer hk_1",
+        "X-Hammurabi-API-Key": "hk_2",
+        "X-Api-Key": "hk_3",
+        "Cookie": "a=1",
+        "X-Forwarded-For": "203.0.113.9",
+        "X-Amz-Target": "Lambda.Invoke",
+    }
+    with opened(url + LOGS, additional_headers=given, origin="https://elsewhere.example"):
+        (request,) = stage.requests
+    sent = {name.lower(): value for name, value in request.headers.raw_items()}
+    handshake = {"host", "upgrade", "connection", "sec-websocket-key", "sec-websocket-version"}
+
+    assert {name: sent.pop(name) for name in sorted(sent) if name not in handshake} == {
+        "authorization": "Bearer hk_1",
+        "user-agent": request.headers["User-Agent"],
+        "x-api-key": "hk_3",
+        "x-hammurabi-api-key": "hk_2",
+    }
+    assert set(sent) == handshake
+    assert sent["host"].startswith("127.0.0.1:")
+
+
+# ---- Frames ------------------------------------------------------------------------------------
+
+
+def test_frames_pass_both_ways_in_their_order_and_of_their_kind(stage: Stage, url: str) -> None:
+    del stage
+    messages = ["one", b"\x00\xff", "", b"", "zwölf €", "x" * 100_000, *map(str, range(50))]
+    with opened(url + LOGS) as outer:
+        for message in messages:
+            outer.send(message)
+        assert [outer.recv(timeout=PATIENCE) for _ in messages] == messages
+
+
+def test_a_frame_as_large_as_api_gateway_sends_them_passes(stage: Stage, url: str) -> None:
+    with opened(url + LOGS) as outer:
+        eventually(lambda: len(stage.open) == 1)
+        for _ in range(50):
+            stage.open[0].send("y" * 32_000)
+        assert {len(outer.recv(timeout=PATIENCE)) for _ in range(50)} == {32_000}
+
+
+def test_a_message_in_pieces_arrives_whole(stage: Stage, url: str) -> None:
+    del stage
+    with opened(url + LOGS) as outer:
+        outer.send(["one ", "two ", "three"])
+        assert outer.recv(timeout=PATIENCE) == "one two three"
+
+
+def test_a_message_beyond_the_gateway_s_bound_ends_the_socket(stage: Stage, url: str) -> None:
+    del stage
+    with opened(url + LOGS) as outer:
+        outer.send("x" * (128 * 1024 + 1))
+        assert ended(outer) == 1009
+
+
+def test_a_viewer_s_ping_is_answered(stage: Stage, url: str) -> None:
+    del stage
+    with opened(url + LOGS) as outer:
+        assert outer.ping().wait(PATIENCE)
+
+
+def test_fifty_sockets_at_once_each_hear_their_own(stage: Stage, url: str) -> None:
+    del stage
+    everybody = threading.Barrier(50)
+
+    def one(number: int) -> str | bytes:
+        with opened(f"{url}/api/services/s{number}/logs") as outer:
+            everybody.wait(4 * PATIENCE)
+            outer.send(f"of {number}")
+            return outer.recv(timeout=PATIENCE)
+
+    with ThreadPoolExecutor(50) as pool:
+        assert list(pool.map(one, range(50))) == [f"of {number}" for number in range(50)]
+
+
+# ---- Ends --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("code", [1000, 1001, 1008, 1011, 4000, 4999])
+def test_a_socket_that_is_ended_inside_ends_outside_with_its_code(
+    stage: Stage, url: str, code: int
+) -> None:
+    del stage
+    with opened(url + LOGS) as outer:
+        outer.send(f"close {code}")
+        assert ended(outer) == code
+
+
+def test_a_socket_that_is_cut_inside_ends_outside_as_going_away(stage: Stage, url: str) -> None:
+    """As API Gateway ends what it has to; a viewer comes back."""
+    del stage
+    with opened(url + LOGS) as outer:
+        outer.send("cut")
+        assert ended(outer) == 1001
+
+
+def test_what_was_sent_before_the_end_arrives_before_it(stage: Stage, url: str) -> None:
+    with opened(url + LOGS) as outer:
+        eventually(lambda: len(stage.open) == 1)
+        inner = stage.open[0]
+        for number in range(100):
+            inner.send(str(number))
+        inner.close(1000)
+        heard = [outer.recv(timeout=PATIENCE) for _ in range(100)]
+        assert (heard, ended(outer)) == ([str(number) for number in range(100)], 1000)
+
+
+@pytest.mark.parametrize("code", [1000, 1001, 4001])
+def test_a_viewer_who_leaves_is_gone_inside(stage: Stage, url: str, code: int) -> None:
+    outer = opened(url + LOGS)
+    eventually(lambda: len(stage.open) == 1)
+    outer.close(code)
+    eventually(lambda: not stage.open)
+
+
+def test_a_viewer_whose_connection_breaks_is_gone_inside(stage: Stage, url: str) -> None:
+    outer = opened(url + LOGS)
+    eventually(lambda: len(stage.open) == 1)
+    outer.socket.shutdown(socket.SHUT_RDWR)
+    eventually(lambda: not stage.open)
+
+
+def test_a_viewer_who_leaves_while_the_socket_opens_is_gone_inside(stage: Stage, url: str) -> None:
+    stage.go_on.clear()
+    stage.waiting.clear()
+    host, port = url.removeprefix("ws://").split(":")
+    with socket.create_connection((host, int(port))) as raw:
+        raw.sendall(
+            f"GET {LOGS} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+            "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+            "\r\n".encode()
+        )
+        assert stage.waiting.wait(PATIENCE)
+        raw.shutdown(socket.SHUT_WR)
+        assert raw.recv(1) == b""  # the front door has seen it
+    stage.go_on.set()
+    eventually(lambda: bool(stage.requests))
+    with opened(url + LOGS) as other:  # which comes after
+        other.send("x")
+        assert other.recv(timeout=PATIENCE) == "x"
+        eventually(lambda: len(stage.open) == 1)
+
+
+# ---- Refusals ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 429, 500, 503])
+def test_a_refusal_passes_with_its_body(stage: Stage, url: str, status: int) -> None:
+    stage.refusal = (status, b'{"message":"No"}')
+    answer = refused(url + LOGS)
+
+    assert (answer.status_code, answer.body) == (status, b'{"message":"No"}')
+    assert answer.headers["Content-Type"] == "application/json"
+    assert stage.plain_requests == []
+
+
+@pytest.mark.parametrize("status", [401, 404, 500])
+def test_a_refusal_without_a_body_passes_as_well(stage: Stage, url: str, status: int) -> None:
+    stage.refusal = (status, b"")
+    answer = refused(url + LOGS)
+
+    assert (answer.status_code, answer.body) == (status, b"")
+    assert stage.plain_requests == []
+
+
+@pytest.mark.parametrize(
+    ("plain", "told"), [(403, 403), (404, 404), (429, 429), (503, 503), (400, 400), (426, 400)]
+)
+def test_why_a_bare_403_was_said_is_what_a_plain_request_is_told(
+    stage: Stage, url: str, plain: int, told: int
+) -> None:
+    """The engine says 403 to whatever $connect refused. To 426 all is well but the query."""
+    stage.refusal, stage.plain = (403, b""), plain
+
+    assert refused(f"{url}/api/services/a%2Fb/logs?lines=x&token=hk_1").status_code == told
+    (request,) = stage.plain_requests
+    assert request.path == f"{REST}/api/services/a%2Fb/logs"
+    assert request.headers["Authorization"] == "Bearer hk_1"
+
+
+def test_the_plain_request_is_made_with_the_viewer_s_own_credential(stage: Stage, url: str) -> None:
+    stage.refusal, stage.plain = (403, b""), 404
+    refused(f"{url}{LOGS}?token=hk_1", additional_headers={"X-Api-Key": "hk_2"})
+
+    (request,) = stage.plain_requests
+    assert request.headers["X-Api-Key"] == "hk_2"
+    assert "Authorization" not in request.headers
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/api/services/orders/logs/",
+        "/api/services/orders/health",
+        "/api/services//logs",
+        "/api/services/a/b/logs",
+        "/API/services/orders/logs",
+        "/live/api/services/orders/logs",
+    ],
+)
+def test_no_other_path_has_sockets(stage: Stage, url: str, path: str) -> None:
+    assert refused(url + path).status_code == 404
+    assert stage.requests == []
+
+
+def test_before_a_stack_is_deployed_it_is_503() -> None:
+    with standing(None) as url:
+        assert refused(url + LOGS).status_code == 503
+
+
+def test_when_the_engine_is_gone_it_is_503() -> None:
+    with loopback([0]) as unused:
+        port = unused[0].getsockname()[1]
+    gone = Target(f"http://127.0.0.1:{port}", rest_path=REST, socket_path=SOCKETS)
+    with standing(gone) as url:
+        assert refused(url + LOGS).status_code == 503
+
+
+def test_what_is_no_websocket_server_is_503() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        endpoint = f"http://127.0.0.1:{server.getsockname()[1]}"
+
+        def hang_up() -> None:
+            server.accept()[0].close()
+
+        with standing(Target(endpoint, rest_path=REST, socket_path=SOCKETS)) as url:
+            thread = threading.Thread(target=hang_up)
+            thread.start()
+            assert refused(url + LOGS).status_code == 503
+            thread.join()
+
+
+# ---- The end of the front door -----------------------------------------------------------------
+
+
+def test_when_the_front_door_ends_so_do_its_sockets() -> None:
+    stage, outers = Stage(), []
+    with running(stage) as endpoint:
+        with standing(Target(endpoint, rest_path=REST, socket_path=SOCKETS)) as url:
+            outers = [opened(url + LOGS) for _ in range(20)]
+            eventually(lambda: len(stage.open) == 20)
+            began = time.monotonic()
+        took = time.monotonic() - began
+        assert [ended(outer) for outer in outers] == [1012] * 20
+        eventually(lambda: not stage.open)
+    assert took < GRACE
+
+
+def test_an_engine_that_does_not_answer_does_not_hold_up_the_end() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with (
+            ThreadPoolExecutor(1) as pool,
+            standing(Target(endpoint, rest_path=REST, socket_path=SOCKETS)) as url,
+        ):
+            opening = pool.submit(refused, url + LOGS)
+            accepted, _ = silent.accept()
+            assert accepted.recv(10_000)
+            began = time.monotonic()
+        with accepted:
+            assert time.monotonic() - began < GRACE
+            assert opening.result(PATIENCE).status_code == 500
