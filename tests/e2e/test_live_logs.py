@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 import threading
@@ -321,8 +320,7 @@ def test_the_command_and_the_page_s_client_print_lines(stack: Deployed, talker: 
             assert shown.stdout
             until_then = (text for text in shown.stdout if line in text)
             assert next(until_then).startswith(f"{datetime.now(UTC):%Y-}")
-            shown.send_signal(signal.SIGINT)
-            shown.stdout.read()
+            shown.terminate()
 
 
 def test_a_revoked_key_s_socket_is_closed_within_a_minute(
