@@ -124,9 +124,8 @@ class CloudWatch:
         return answer
 
     def put_subscription_filter(self, **request: Any) -> Any:
-        answer = self._call("put_subscription_filter", request)
         self.put_at.setdefault(request["filterName"], self.lookout.held.at)
-        return answer
+        return self._call("put_subscription_filter", request)
 
     def delete_subscription_filter(self, **request: Any) -> Any:
         return self._call("delete_subscription_filter", request)
@@ -388,13 +387,17 @@ class Lookout:
         return [one["filterName"] for one in found["subscriptionFilters"]]
 
     def left(self) -> list[dict[str, Any]]:
-        """Give what is left in the table, without counts of none and what ends by itself."""
-        kinds = ("WATCHED", "VIEWERS#", "CONN#", "VIEWING#", "HELD#")
+        """Give what is left in the table, without accounts' counts of none and what ends itself."""
         return [
             item
-            for item in items(self.table)
-            if item["pk"].startswith(kinds) and item.get("viewers") != 0 and "ttl" not in item
+            for item in self.all_items()
+            if "ttl" not in item and not (item["pk"].startswith("VIEWING#") and not item["viewers"])
         ]
+
+    def all_items(self) -> list[dict[str, Any]]:
+        """Give the table's items of live logs."""
+        kinds = ("WATCHED", "VIEWERS#", "CONN#", "VIEWING#", "HELD#")
+        return [item for item in items(self.table) if item["pk"].startswith(kinds)]
 
     def counts(self) -> tuple[int, int]:
         """Give how many look at the group, and with the account's keys, as counted."""

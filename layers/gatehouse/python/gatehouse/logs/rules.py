@@ -261,17 +261,17 @@ def pushed(data: str) -> Pushed | None:
     try:
         text = zlib.decompressobj(wbits=31).decompress(base64.b64decode(data), _LARGEST_PUSH)
         said = json.loads(text)
-    except (zlib.error, ValueError) as error:
+        if said["messageType"] != "DATA_MESSAGE":
+            return None
+        found = [(event["timestamp"], event["message"]) for event in said["logEvents"]]
+        return Pushed(
+            group=said["logGroup"],
+            stream=said["logStream"],
+            filters=tuple(said["subscriptionFilters"]),
+            lines=tuple(in_order(identified(said["logStream"], found))),
+        )
+    except (zlib.error, ValueError, KeyError, TypeError) as error:
         raise ValueError("not from CloudWatch Logs") from error
-    if said["messageType"] != "DATA_MESSAGE":
-        return None
-    found = ((event["timestamp"], event["message"]) for event in said["logEvents"])
-    return Pushed(
-        group=said["logGroup"],
-        stream=said["logStream"],
-        filters=tuple(said["subscriptionFilters"]),
-        lines=tuple(in_order(identified(said["logStream"], found))),
-    )
 
 
 def write(task: Task) -> str:

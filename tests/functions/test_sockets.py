@@ -1,0 +1,363 @@
+"""The door of live logs: who may open a socket, in API Gateway's own shapes."""
+
+from __future__ import annotations
+
+import copy
+import io
+import json
+import uuid
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import boto3
+import pytest
+
+import support
+from faults import Wire, error, first
+from front import ARN, Front
+from gatehouse import wiring
+from gatehouse.logs import store
+from gatehouse.table import Tables
+from held_clock import HeldClock
+from inspection import State, items
+from people import Holder, People
+from watching import first_admin
+from workloads import Workloads
+
+pytestmark = pytest.mark.usefixtures("settings_key", "workloads", "held", "relay_queue")
+
+WRONG = "hk_" + "0" * 72
+
+
+@pytest.fixture(scope="module")
+def operator(front: Front) -> Holder:
+    return first_admin(front)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def orders(workloads: Workloads) -> Iterator[None]:
+    workloads.function("orders")
+    workloads.function("silent", tags={"gatehouse:logs": "off"})
+    yield
+    workloads.clear()
+
+
+class Sockets:
+    """Opens and closes sockets as API Gateway does: the authorizer first, then the function."""
+
+    def __init__(self, front: Front) -> None:
+        self.front = front
+
+    def event(
+        self,
+        query: Mapping[str, str] | None,
+        headers: Mapping[str, str] | None,
+        *,
+        kind: str = "CONNECT",
+        connection: str | None = None,
+    ) -> dict[str, Any]:
+        """Write the event of a socket."""
+        event = copy.deepcopy(support.event("sockets"))
+        event["headers"] = {"Host": event["headers"]["Host"], **(headers or {})}
+        event["multiValueHeaders"] = {name: [value] for name, value in event["headers"].items()}
+        event["queryStringParameters"] = dict(query) if query else None
+        asked = event["requestContext"]
+        asked["eventType"], asked["requestId"] = kind, str(uuid.uuid4())
+        asked["connectionId"] = connection or uuid.uuid4().hex[:15] + "="
+        asked["routeKey"] = f"${kind.lower()}"
+        asked.pop("authorizer", None)
+        if kind != "CONNECT":  # what API Gateway tells of an open socket is less
+            for name in ("headers", "multiValueHeaders", "queryStringParameters"):
+                event.pop(name)
+            event.pop("multiValueQueryStringParameters", None)
+        return event
+
+    def authorize(self, event: dict[str, Any]) -> dict[str, str] | None:
+        """Ask the authorizer: its context, or None where it denies."""
+        asked = {**event, "type": "REQUEST", "methodArn": f"{ARN}/$connect"}
+        said = self.front.function("authorizer").handler(asked, support.Context())
+        allowed = said["policyDocument"]["Statement"][0]["Effect"] == "Allow"
+        return said["context"] if allowed else None
+
+    def open(
+        self,
+        key: str | None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        connection: str | None = None,
+        **query: str,
+    ) -> tuple[int, str | None]:
+        """Ask for a socket; give the status, 401 where the authorizer denies, and the error."""
+        given = {"Authorization": f"Bearer {key}"} if key else {}
+        event = self.event(query, {**given, **(headers or {})}, connection=connection)
+        context = self.authorize(event)
+        if context is None:
+            return 401, None
+        event["requestContext"]["authorizer"] = {**context, "principalId": context["key_id"]}
+        return self._said(event)
+
+    def close(self, connection: str) -> int:
+        """Tell that a socket is closed."""
+        return self._said(self.event(None, None, kind="DISCONNECT", connection=connection))[0]
+
+    def say(self, body: str) -> dict[str, Any]:
+        """Say something into a socket."""
+        event = {**self.event(None, None, kind="MESSAGE"), "body": body}
+        answer: dict[str, Any] = self.front.function("sockets").handler(event, support.Context())
+        return answer
+
+    def _said(self, event: dict[str, Any]) -> tuple[int, str | None]:
+        answer = self.front.function("sockets").handler(event, support.Context())
+        if "body" not in answer:
+            return answer["statusCode"], None
+        said = json.loads(answer["body"])
+        assert set(said) == {"error", "status"}
+        assert said["status"] == answer["statusCode"]
+        return answer["statusCode"], said["error"]
+
+
+@pytest.fixture
+def sockets(front: Front, stack: Tables) -> Iterator[Sockets]:
+    yield Sockets(front)
+    for item in _of_logs(stack):
+        key = {name: {"S": item[name]} for name in ("pk", "sk")}
+        stack.main.client.delete_item(TableName=stack.main.name, Key=key)
+
+
+def _of_logs(stack: Tables) -> list[dict[str, Any]]:
+    kinds = ("WATCHED", "VIEWERS#", "VIEWING#", "CONN#", "HELD#")
+    return [item for item in State(stack).main if item["pk"].startswith(kinds)]
+
+
+# ---- Who may look --------------------------------------------------------------------------------
+
+
+def test_an_opened_socket_is_kept_counted_and_its_backlog_asked_for(
+    sockets: Sockets, operator: Holder, stack: Tables, held: HeldClock, relay_queue: str
+) -> None:
+    boto3.client("sqs").purge_queue(QueueUrl=relay_queue)
+    asked = {"service": "orders", "lines": "7", "since": "2026-01-01T00:00:00Z"}
+    assert sockets.open(operator.key, connection="L0SM9cOFvHcCIhw=", **asked) == (200, None)
+    [viewer] = store.viewers(stack.main, "/aws/lambda/fn-orders")
+    assert (viewer.id, viewer.service, viewer.account_id, viewer.key_id) == (
+        "L0SM9cOFvHcCIhw=",
+        "orders",
+        operator.account_id,
+        operator.key_id,
+    )
+    assert (viewer.wanted.lines, viewer.wanted.since) == (7, 1_767_225_600_000)
+    assert (viewer.opened_at, viewer.live, viewer.held) == (held.at, False, 0)
+    [message] = boto3.client("sqs").receive_message(QueueUrl=relay_queue)["Messages"]
+    assert json.loads(message["Body"]) == {
+        "do": "open",
+        "group": "/aws/lambda/fn-orders",
+        "connection": "L0SM9cOFvHcCIhw=",
+    }
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "told"),
+    [
+        ({}, 400, "service is required"),
+        ({"service": ""}, 400, "service is required"),
+        ({"service": "Not-A-Name"}, 400, "Invalid service name"),
+        ({"service": "nobody"}, 404, 'Service "nobody" not found'),
+        ({"service": "silent"}, 404, 'Service "silent" has no logs to watch'),
+        ({"service": "orders", "lines": "1001"}, 400, "lines must be 0 to 1000"),
+        ({"service": "orders", "lines": "many"}, 400, "lines must be 0 to 1000"),
+        (
+            {"service": "orders", "since": "yesterday"},
+            400,
+            "since must be the id of a line or an RFC 3339 timestamp",
+        ),
+    ],
+)
+def test_what_is_out_of_bounds_or_not_there_is_refused_and_counts_nothing(
+    sockets: Sockets,
+    operator: Holder,
+    stack: Tables,
+    query: dict[str, str],
+    status: int,
+    told: str,
+) -> None:
+    assert sockets.open(operator.key, **query) == (status, told)
+    assert _of_logs(stack) == []
+
+
+def test_another_account_knows_nothing_of_the_operator_s_services(
+    sockets: Sockets, operator: Holder, people: People, stack: Tables
+) -> None:
+    del operator
+    stranger = people.tenant()
+    refused = sockets.open(stranger.key, service="orders")
+    assert refused == (404, 'Service "orders" not found')
+    assert _of_logs(stack) == []
+
+
+def test_a_member_that_is_no_admin_and_a_narrow_key_may_not_look(
+    sockets: Sockets, operator: Holder, people: People
+) -> None:
+    member = people.employee(operator)
+    status, told = sockets.open(member.key, service="orders")
+    assert status == 403
+    assert told is not None
+    assert told.startswith("Denied by ")
+    narrow = people.key(operator, scopes=["agents:read"])
+    assert sockets.open(narrow.key, service="orders") == (403, "Insufficient API key scope")
+    writer = people.key(operator, scopes=["services:write"])
+    assert sockets.open(writer.key, service="orders")[0] == 403, "write does not imply read"
+
+
+def test_over_the_limit_is_429(sockets: Sockets, operator: Holder, people: People) -> None:
+    limited = people.key(operator, rate_limit=1)
+    assert sockets.open(limited.key, service="orders")[0] == 200
+    assert sockets.open(limited.key, service="orders") == (429, "Rate limit exceeded")
+
+
+def test_without_the_authorizer_s_word_nobody_comes_in(front: Front, sockets: Sockets) -> None:
+    for authorizer in (None, {}, {"principalId": "nobody"}):
+        event = sockets.event({"service": "orders"}, None)
+        event["requestContext"]["authorizer"] = authorizer
+        answer = front.function("sockets").handler(event, support.Context())
+        assert answer["statusCode"] == 401
+
+
+def test_the_bounds_of_viewers_are_409(sockets: Sockets, operator: Holder, stack: Tables) -> None:
+    assert sockets.open(operator.key, service="orders")[0] == 200
+    for key, count, told in (
+        (("WATCHED", "/aws/lambda/fn-orders"), 100, "A log group has at most 100 viewers"),
+        ((f"VIEWING#{operator.account_id}", "COUNT"), 200, "An account has at most 200 viewers"),
+    ):
+        for viewers, status in ((count, 409), (count - 1, 200)):
+            _set_viewers(stack, key, viewers)
+            found, said = sockets.open(operator.key, service="orders")
+            assert found == status
+            assert status == 200 or told in (said or "")
+        _set_viewers(stack, key, 1)
+
+
+def _set_viewers(stack: Tables, key: tuple[str, str], viewers: int) -> None:
+    stack.main.update(
+        dict(zip(("pk", "sk"), key, strict=True)),
+        "SET viewers = :viewers",
+        condition="attribute_exists(pk)",
+        names={},
+        values={":viewers": viewers},
+    )
+
+
+def test_while_the_table_is_away_it_is_503(
+    sockets: Sockets, operator: Holder, line: Wire, stack: Tables
+) -> None:
+    line.clear()
+    line.before = first(9, lambda: error("ThrottlingException"), "TransactWriteItems")
+    assert sockets.open(operator.key, service="orders")[0] == 503
+    line.clear()
+    assert _of_logs(stack) == []
+
+
+def test_while_the_queue_is_away_it_is_503_and_nobody_counts(
+    sockets: Sockets, operator: Holder, stack: Tables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = sockets.front.function("sockets")._queue()  # noqa: SLF001
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            sockets.front.function("sockets"), "_queue", lambda: type(queue)("x", wiring.sqs())
+        )
+        assert sockets.open(operator.key, service="orders")[0] == 503
+    assert [item for item in _of_logs(stack) if item.get("viewers") != 0] == []
+
+
+# ---- A socket's end, and what is said into it ----------------------------------------------------
+
+
+def test_a_closed_socket_is_forgotten_once_and_a_strange_one_is_none(
+    sockets: Sockets, operator: Holder, stack: Tables, held: HeldClock
+) -> None:
+    for name in ("one", "two"):
+        assert sockets.open(operator.key, service="orders", connection=name)[0] == 200
+    held.advance(seconds=60)
+    for name in ("one", "one", "stranger"):
+        assert sockets.close(name) == 200
+    [watch] = [item for item in _of_logs(stack) if item["pk"] == "WATCHED"]
+    assert (watch["viewers"], watch["left_at"]) == (1, held.at)
+    assert [viewer.id for viewer in store.viewers(stack.main, watch["sk"])] == ["two"]
+
+
+@pytest.mark.parametrize("body", ["", "hello", '{"action": "$connect"}', "\x00"])
+def test_what_a_viewer_says_is_taken_and_not_answered(sockets: Sockets, body: str) -> None:
+    assert sockets.say(body) == {"statusCode": 200}
+
+
+# ---- Credentials ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["token", "access_token", "api_key"])
+def test_a_key_may_come_in_a_socket_s_address_and_nowhere_else(
+    sockets: Sockets, operator: Holder, front: Front, name: str
+) -> None:
+    assert sockets.open(None, service="orders", **{name: operator.key})[0] == 200
+    assert front("GET", "/v1/whoami", query={name: operator.key}).status == 401
+    message = sockets.event({name: operator.key}, None)
+    message["requestContext"]["eventType"] = "MESSAGE"
+    assert sockets.authorize(message) is None
+
+
+PLACES = [
+    ("header", "Authorization"),
+    ("header", "X-Hammurabi-Api-Key"),
+    ("header", "X-Api-Key"),
+    ("query", "token"),
+    ("query", "access_token"),
+    ("query", "api_key"),
+]
+
+
+@pytest.mark.parametrize("earlier", range(5))
+def test_the_first_place_decides_right_or_wrong(
+    sockets: Sockets, operator: Holder, earlier: int
+) -> None:
+    for later in range(earlier + 1, len(PLACES)):
+        for good, status in ((earlier, 200), (later, 401)):
+            headers, query = {}, {}
+            for place in (earlier, later):
+                key = operator.key if place == good else WRONG
+                kind, name = PLACES[place]
+                value = f"Bearer {key}" if name == "Authorization" else key
+                (headers if kind == "header" else query)[name] = value
+            assert sockets.open(None, headers=headers, service="orders", **query)[0] == status
+
+
+def test_the_socket_s_end_is_that_of_the_key_that_decided(
+    sockets: Sockets, operator: Holder, people: People, stack: Tables
+) -> None:
+    other = people.key(operator)
+    headers = {"X-Api-Key": other.key}
+    assert sockets.open(None, headers=headers, service="orders", token=operator.key)[0] == 200
+    [viewer] = store.viewers(stack.main, "/aws/lambda/fn-orders")
+    assert viewer.key_id == other.key_id
+    known = {item["pk"] for item in items(stack.keys) if item["id"] == other.key_id}
+    assert f"KEY#{viewer.digest}" in known
+
+
+def test_a_key_in_an_address_stands_in_no_log_and_no_table(
+    sockets: Sockets, operator: Holder, stack: Tables, logs: io.StringIO, monkeypatch: Any
+) -> None:
+    marked = {"service": "orders", "since": "planted-mark"}
+    assert sockets.open(None, token=operator.key, service="orders")[0] == 200
+    assert sockets.open(None, token=operator.key, **marked)[0] == 400
+    assert sockets.open(None, token=WRONG, service="orders")[0] == 401
+
+    def bug(*_: Any, **__: Any) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(store, "enter", bug)
+    assert sockets.open(None, token=operator.key, service="orders")[0] == 500
+    written = logs.getvalue()
+    assert '"socket"' in written
+    assert "a bug" in written
+    for text in (written, json.dumps(State(stack).main, default=repr)):
+        assert operator.key not in text
+        assert operator.key[4:60] not in text
+        assert WRONG not in text
+    assert "planted-mark" not in written
