@@ -104,6 +104,14 @@ def test_more_than_is_sent_at_once_ends_the_socket_so_that_the_next_since_goes_o
     assert lookout.counts() == (1, 1)
 
 
+def test_resumed_from_the_beginning_of_time_everything_comes(lookout: Lookout) -> None:
+    lookout.write(*FILLER)
+    lookout.run(5)
+    lookout.connect("one", since="1970-01-01T00:00:00Z")
+    lookout.run(1)
+    lookout.check("one")
+
+
 def test_a_group_that_does_not_exist_yet_is_polled_until_it_does(lookout: Lookout) -> None:
     client = boto_logs(lookout)
     client.delete_log_group(logGroupName=lookout.group)
@@ -561,6 +569,7 @@ def test_who_is_refused_because_the_queue_is_away_does_not_count(
     with pytest.raises(Unavailable):
         lookout.connect("one")
     assert lookout.counts() == (0, 0)
+    lookout.run(180)
     assert lookout.left() == []
 
 

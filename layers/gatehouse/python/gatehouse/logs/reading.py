@@ -39,7 +39,8 @@ def asked_for(
         return newest(client, viewer.group, count=count, now=now), False
     start = viewer.opened_at // 1000 if since is None else since
     lines, more = everything(client, viewer.group, start=start, most=rules.MOST_RESUMED)
-    return [*_late(client, viewer), *lines], more
+    # Who is sent only what came late must not resume from there.
+    return [*_late(client, viewer), *lines], more and bool(lines)
 
 
 def _late(client: CloudWatchLogsClient, viewer: Viewer) -> list[Line]:
@@ -48,7 +49,7 @@ def _late(client: CloudWatchLogsClient, viewer: Viewer) -> list[Line]:
     Apart from what follows, which goes on with each `since` however much there is of this.
     """
     since = viewer.wanted.since
-    if since is None:
+    if not since:  # none, or the beginning of time
         return []
     for overlap in (rules.OVERLAP, rules.SLACK):
         lines, more = everything(

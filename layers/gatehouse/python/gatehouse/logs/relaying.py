@@ -130,7 +130,7 @@ def _open(relay: Relay, task: Open) -> int:
     frames = [*rules.frames(viewer.service, lines), *said]
     if not _reach(relay, viewer, frames or [rules.frame_of_none(viewer.service)]):
         return 0
-    if more and lines:
+    if more:
         # New lines after these would hide what is between them from the next `since`.
         relay.sockets.end(viewer.id, rules.farewell(_MORE))
         _lost(relay, viewer)
