@@ -8,7 +8,7 @@ from botocore.exceptions import ClientError
 from gatehouse.clock import MINUTE, SECOND
 from gatehouse.credentials import actions as credentials
 from gatehouse.errors import Unavailable
-from gatehouse.logs import store
+from gatehouse.logs import store, watches
 from gatehouse.logs.sweeping import Swept
 from lookout import Lookout
 
@@ -228,6 +228,18 @@ def test_who_comes_again_in_time_keeps_the_filter(lookout: Lookout) -> None:
     lookout.write("line")
     lookout.run(2)
     assert lookout.messages("again") == ["line"]
+
+
+def test_who_comes_after_the_sweeper_has_looked_keeps_the_filter(lookout: Lookout) -> None:
+    live(lookout, "one")
+    lookout.disconnect("one")
+    lookout.run(121)
+    seen = lookout.watch()
+    assert seen is not None
+    lookout.connect("again", lines=0)
+    assert not watches.retire_filter(lookout.table, seen)
+    lookout.disconnect("again")
+    assert not watches.retire_filter(lookout.table, seen), "somebody was there a moment ago"
 
 
 def test_who_comes_while_a_filter_is_being_taken_away_gets_another(
