@@ -184,25 +184,35 @@ def _disconnect_with_lines_held(lookout: Lookout) -> Case:
 
 
 def _sweep(lookout: Lookout) -> Case:
-    """Somebody to be pinged, a key that ended, a lost Open, a chain that died, all at once."""
+    """Somebody to be pinged, somebody gone, a key that ended and a lost Open, all at once."""
     ended = lookout.make_key()
-    lookout.cloudwatch.refuses["put_subscription_filter"] = "LimitExceededException"
     lookout.connect("one", lines=0)
     lookout.connect("ended", lines=0, key=ended)
     lookout.connect("gone", lines=0)
-    lookout.run(290)
+    lookout.run(2)
+    lookout.write("first")
+    lookout.run(20)
+    lookout.held.advance(seconds=220)
     lookout.connect("lost", lines=0)
-    lookout.write("while the chain is dead")
+    lookout.write("while it is lost")
     lookout.tasks.clear()
     lookout.open_sockets.open.pop("gone")
     lookout.tables.keys.client.delete_item(
         TableName=lookout.tables.keys.name, Key={"pk": {"S": f"KEY#{ended.digest}"}}
     )
+    lookout.held.advance(seconds=61)
+    return Case(lookout.sweep, {"one": "first", "lost": "while it is lost"})
+
+
+def _sweep_of_a_dead_chain(lookout: Lookout) -> Case:
+    lookout.cloudwatch.refuses["put_subscription_filter"] = "LimitExceededException"
+    lookout.connect("one", lines=0)
+    lookout.run(5)
+    lookout.tasks.clear()
+    lookout.write("while it is dead")
     lookout.cloudwatch.refuses.clear()
     lookout.held.advance(seconds=61)
-    return Case(
-        lookout.sweep, {"one": "while the chain is dead", "lost": "while the chain is dead"}
-    )
+    return Case(lookout.sweep, {"one": "while it is dead"})
 
 
 def _sweep_that_takes_a_filter(lookout: Lookout) -> Case:
@@ -228,6 +238,7 @@ MORE_CASES: list[Prepare] = [
     _disconnect,
     _disconnect_with_lines_held,
     _sweep,
+    _sweep_of_a_dead_chain,
     _sweep_that_takes_a_filter,
 ]
 
