@@ -218,6 +218,18 @@ def test_what_lambda_refuses_is_told_by_its_code_alone(
     assert trail(stack, operator)[1][2]["state"] == "failed"
 
 
+def test_where_lambda_does_not_answer_nobody_claims_that_nothing_was_done(
+    front: Front, stack: Tables, operator: Holder, runs: Workloads, lambdas: Wire
+) -> None:
+    runs.function("orders")
+    lambdas.before = first(1, lambda: error("ServiceException"), "UpdateFunctionConfiguration")
+    unknown = restart(front, operator, "orders")
+    text = 'Service "orders" may have been restarted: AWS did not answer in time'
+    assert (unknown.status, said(unknown)) == (503, text)
+    assert "Retry-After" in unknown.headers
+    assert trail(stack, operator)[1][2]["state"] == "unknown"
+
+
 # ---- Behind an alias ---------------------------------------------------------------------------
 
 

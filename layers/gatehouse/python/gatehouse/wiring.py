@@ -143,10 +143,11 @@ def sockets(url: str) -> ApiGatewayManagementApiClient:
 
 @cache
 def _control_plane() -> Config:
-    # Many are asked at once, and the caller waits: one more try, by those who know what for.
+    # Many are asked at once, and the caller waits: one more try, by those who know what for. Lists
+    # have deadlines of their own; a change that AWS takes its time for is better waited for.
     return Config(
         connect_timeout=1,
-        read_timeout=2,
+        read_timeout=8,
         retries={"mode": "standard", "total_max_attempts": 1},
         max_pool_connections=40,
         tcp_keepalive=True,

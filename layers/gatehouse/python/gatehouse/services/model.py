@@ -164,7 +164,7 @@ class Calls:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How an act ended. `state`: done, in_progress or failed."""
+    """How an act ended. `state`: done, in_progress, failed, or unknown where AWS did not say."""
 
     state: str
     detail: str = ""

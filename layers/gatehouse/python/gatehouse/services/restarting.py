@@ -13,7 +13,7 @@ from gatehouse.audit import actions as audit
 from gatehouse.audit.model import Change, Origin
 from gatehouse.aws import Cloud
 from gatehouse.call import Call
-from gatehouse.errors import Conflict
+from gatehouse.errors import Conflict, Unavailable
 from gatehouse.observe import logger
 from gatehouse.secrets import actions as vaults
 from gatehouse.secrets.actions import Vault
@@ -37,7 +37,7 @@ _WITHIN = 20.0  # seconds; API Gateway ends requests after 29
 _TICK = 0.5
 _ACCEPTED = 202
 
-DONE, IN_PROGRESS, FAILED = "done", "in_progress", "failed"
+DONE, IN_PROGRESS, FAILED, UNKNOWN = "done", "in_progress", "failed", "unknown"
 
 
 class _Hindered(Exception):
@@ -64,6 +64,8 @@ def restart(table: Table, call: Call, cloud: Cloud, vault: Vault, *, name: str) 
         after = {"kind": service.kind.value, "state": outcome.state, "detail": outcome.detail}
         change = Change("service.restarted", rules.target(service), before=asked, after=after)
         _record(table, call, change)
+    if outcome.state == UNKNOWN:
+        raise Unavailable(f'Service "{service.name}" may have been restarted: {outcome.detail}')
     if outcome.state == FAILED:
         raise Conflict(f'Service "{service.name}" was not restarted: {outcome.detail}')
     return Restarted(service, call.now, outcome.state)
@@ -74,6 +76,9 @@ def _outcome(act: Callable[[], Outcome], service: Service) -> Outcome:
         return act()
     except _Hindered as hindered:
         return Outcome(FAILED, str(hindered))
+    except aws.Silent as silent:
+        logger.warning("restart_unknown", service=service.name, reason=silent.code)
+        return Outcome(UNKNOWN, "AWS did not answer in time")
     except aws.Failed as failed:
         logger.warning("restart_failed", service=service.name, reason=failed.code)
         return Outcome(FAILED, f"AWS refused it with {failed.code}")
