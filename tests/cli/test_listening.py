@@ -47,3 +47,9 @@ def test_a_port_is_free_again_at_once() -> None:
 
     with loopback([port]) as second:
         assert second[0].getsockname()[1] == port
+
+
+def test_an_answer_s_second_part_does_not_wait_for_the_first_one_s_acknowledgement() -> None:
+    """Asyncio switches Nagle's algorithm off where the protocol is named, and nowhere else."""
+    with loopback([0]) as sockets:
+        assert {listener.proto for listener in sockets} == {socket.IPPROTO_TCP}

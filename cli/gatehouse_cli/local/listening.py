@@ -33,7 +33,11 @@ def loopback(ports: Iterable[int]) -> Iterator[list[socket.socket]]:
         sockets = []
         for port in dict.fromkeys(ports):
             for family, address in _addresses():
-                listener = closing.enter_context(socket.socket(family, socket.SOCK_STREAM))
+                # With its protocol named: asyncio sends at once on no other socket, and an answer's
+                # second part would wait 40 ms for the first one's acknowledgement.
+                listener = closing.enter_context(
+                    socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+                )
                 # Else a port stays taken for a minute after the last stack used it.
                 listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 _listen(listener, address, port)
