@@ -249,7 +249,7 @@ class Lookout:
             grants=Grants(scopes=("services:read",)),
             operator=False,
         )
-        transact(self.table.client, [credentials.issue(self.tables.keys, known)])
+        transact(self.tables.keys.client, [credentials.issue(self.tables.keys, known)])
         return known
 
     def write(self, *messages: str, stream: str = "a", at: int | None = None) -> None:

@@ -59,6 +59,11 @@ class MemoryTable:
         """Read a partition of the table or of an index."""
         return self._around("Query", lambda: self._query(request))
 
+    def scan(self, **_: Any) -> Wire:
+        """Read everything."""
+        found = [item for partition in self.items.values() for item in partition.values()]
+        return self._around("Scan", lambda: {"Items": found})
+
     def put_item(self, **request: Any) -> Wire:
         """Write an item."""
         return self._around("PutItem", lambda: self._one("Put", request))
