@@ -342,9 +342,31 @@ def test_a_revoked_key_s_socket_is_closed_within_a_minute(
         assert not ended.messages()[-1].endswith(line)
 
 
+@pytest.mark.timeout(900)
 def test_a_quiet_minute_of_everybody_s_logs_invokes_the_relay_not_once(
     stack: Deployed, operator: Tenant
 ) -> None:
+    with ExitStack() as closing:
+        # The authorizer's lines say that somebody asked for a socket, so it goes first.
+        names = sorted(
+            (name for name in listed(operator) if name.startswith("gatehouse-")),
+            key=lambda name: name != "gatehouse-authorizer",
+        )
+        watched = [name for name in names if refused(stack, name, key=stack.admin_key) == 101]
+        assert len(watched) >= 15
+        viewers = [
+            closing.enter_context(Viewer(stack, name, lines=0)).wait_for_backlog()
+            for name in watched
+        ]
+        time.sleep(POLLED_FOR)
+        assert calls_in_a_quiet_minute(stack, viewers) == 0
+
+
+def calls_in_a_quiet_minute(stack: Deployed, viewers: list[Viewer]) -> int:
+    """Count the relay's calls in a minute in which no service wrote a line.
+
+    Retries of other tests' deliveries write some; a relay that fed itself would write in each.
+    """
     logs = stack.client("logs")
     relay = stack.client("cloudformation").describe_stack_resource(
         StackName="gatehouse", LogicalResourceId="LogRelayLogGroup"
@@ -356,22 +378,18 @@ def test_a_quiet_minute_of_everybody_s_logs_invokes_the_relay_not_once(
         )
         return sum(len(page["events"]) for page in pages)
 
-    with ExitStack() as closing:
-        # The authorizer's lines say that somebody asked for a socket, so it goes first.
-        names = sorted(
-            (name for name in listed(operator) if name.startswith("gatehouse-")),
-            key=lambda name: name != "gatehouse-authorizer",
-        )
-        watched = [name for name in names if refused(stack, name, key=stack.admin_key) == 101]
-        assert len(watched) >= 15
-        for name in watched:
-            viewer = Viewer(stack, name, lines=0)
-            closing.enter_context(viewer)
-            viewer.wait_for_backlog()
-        time.sleep(POLLED_FOR)
+    def heard() -> int:
+        return sum(len(viewer.lines()) for viewer in viewers)
+
+    for _ in range(8):
+        lines = heard()
+        time.sleep(3)  # what sent the last of them has ended
         before = calls()
         time.sleep(MINUTE)
-        assert calls() == before
+        made = calls() - before
+        if heard() == lines:
+            return made
+    pytest.fail("no minute was quiet")
 
 
 def test_the_filter_goes_minutes_after_the_last_viewer(watched: Watched) -> None:
