@@ -30,7 +30,7 @@ run: setup ## Run the whole stack on this machine until Ctrl-C (ARGS="--port 808
 	@.venv/bin/gatehouse up $(ARGS)
 
 .PHONY: check
-check: setup lint ## Format, lint, types, unit tests and template, in about a minute.
+check: setup lint ## Format, lint, types, unit tests and template, in some minutes.
 	@echo "==> Unit tests"
 	@$(UNIT) -m "not slow"
 
