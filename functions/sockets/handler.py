@@ -32,18 +32,18 @@ def handler(event: dict[str, Any], context: Any) -> Answer:
     if asked["eventType"] == "MESSAGE":
         return {"statusCode": 200}
     started = time.perf_counter()
+    error: GatehouseError | None = None
     try:
         if asked["eventType"] == "CONNECT":
-            status, error = 200, None
             _connect(event)
         else:
-            status, error = 200, None
             logs.disconnect(TABLES.main, connection=asked["connectionId"], now=clock.now())
     except GatehouseError as refused:
-        status, error = refused.status, refused
+        error = refused
     except Exception:  # noqa: BLE001 - a raise shows its text to the caller
         logger.exception("unhandled", request_id=asked["requestId"])
-        status, error = 500, Internal("Internal Server Error")
+        error = Internal("Internal Server Error")
+    status = error.status if error else 200
     logger.info(
         "socket",
         request_id=asked["requestId"],
