@@ -47,7 +47,7 @@ bench: setup ## Measure init, calls and time per request, and print a table.
 
 .PHONY: openapi
 openapi: .venv/.ready ## Write the API document that is served from what the handlers say.
-	@.venv/bin/python tests/openapi_document.py --write
+	@.venv/bin/python tools/openapi.py --write
 
 .PHONY: clean-state
 clean-state: .venv/.ready ## Forget the local stack's state, key and logs.

@@ -11,20 +11,22 @@ import hypothesis
 import pytest
 from moto import mock_aws
 
-import support
-from faults import Wire, wire
-from front import Front
-from gatehouse import clock, wiring
-from gatehouse.deliveries import sending
-from gatehouse.observe import logger
-from gatehouse.services import checking
-from gatehouse.table import Tables
-from held_clock import HeldClock
-from light_moto import lighten
-from lookout import lookout  # noqa: F401 - a fixture for everybody
-from people import People
-from receivers import dialled, names  # noqa: F401 - likewise
-from workloads import workloads  # noqa: F401 - likewise
+from gatehouse.aws import clients
+from gatehouse.core import clock
+from gatehouse.core.observe import logger
+from gatehouse.deliveries import messages
+from gatehouse.dynamo import connection
+from gatehouse.dynamo.table import Tables
+from gatehouse.services import health_checks
+from support.actors.people import People
+from support.actors.receivers import dialled, names  # noqa: F401 - likewise
+from support.aws import resources
+from support.aws.api_gateway import Front
+from support.aws.faults import Wire, wire
+from support.aws.light_moto import lighten
+from support.worlds.held_clock import HeldClock
+from support.worlds.live_logs import lookout  # noqa: F401 - a fixture for everybody
+from support.worlds.workloads import workloads  # noqa: F401 - likewise
 
 ENVIRONMENT = {
     "AWS_DEFAULT_REGION": "us-east-1",
@@ -44,17 +46,17 @@ hypothesis.settings.load_profile("gatehouse")
 
 
 def _forget_tables() -> None:
-    for cached in (wiring.tables, wiring.keys_table):
+    for cached in (connection.tables, connection.keys_table):
         cached.cache_clear()
 
 
 def _forget_everything() -> None:
     """Forget what an execution environment keeps: another file's AWS is none of this one's."""
-    for made in vars(wiring).values():
+    for made in vars(clients).values():
         if hasattr(made, "cache_clear"):
             made.cache_clear()
-    sending.queue.cache_clear()
-    checking._GROUPS.clear()  # noqa: SLF001
+    messages.queue.cache_clear()
+    health_checks._GROUPS.clear()  # noqa: SLF001
 
 
 @pytest.fixture(scope="module")
@@ -72,16 +74,16 @@ def aws() -> Iterator[pytest.MonkeyPatch]:
 @pytest.fixture(scope="module")
 def stack(aws: pytest.MonkeyPatch) -> Tables:
     """The template's two tables, which functions loaded from now on will find."""
-    for name, value in support.make_tables(uuid.uuid4().hex).items():
+    for name, value in resources.make_tables(uuid.uuid4().hex).items():
         aws.setenv(name, value)
     _forget_tables()
-    return wiring.tables()
+    return connection.tables()
 
 
 @pytest.fixture(scope="module")
 def settings_key(aws: pytest.MonkeyPatch) -> str:
     """The template's KMS key, which functions that keep secrets will find."""
-    key = support.make_settings_key()
+    key = resources.make_settings_key()
     aws.setenv("GATEHOUSE_SETTINGS_KEY", key)
     return key
 
@@ -89,8 +91,8 @@ def settings_key(aws: pytest.MonkeyPatch) -> str:
 @pytest.fixture(scope="module")
 def delivery_queue(aws: pytest.MonkeyPatch) -> str:
     """The template's queue of deliveries by its URL, which functions will find."""
-    sending.queue.cache_clear()
-    url = support.make_queue(uuid.uuid4().hex)
+    messages.queue.cache_clear()
+    url = resources.make_queue(uuid.uuid4().hex)
     aws.setenv("GATEHOUSE_DELIVERY_QUEUE", url)
     return url
 
@@ -98,7 +100,7 @@ def delivery_queue(aws: pytest.MonkeyPatch) -> str:
 @pytest.fixture(scope="module")
 def relay_queue(aws: pytest.MonkeyPatch) -> str:
     """The template's queue of the log relay's tasks by its URL, beside the sockets' own URL."""
-    url = support.make_queue(uuid.uuid4().hex)
+    url = resources.make_queue(uuid.uuid4().hex)
     aws.setenv("GATEHOUSE_RELAY_QUEUE", url)
     aws.setenv("GATEHOUSE_SOCKETS", "https://ws12345678.execute-api.us-east-1.amazonaws.com/live")
     return url
@@ -120,10 +122,10 @@ def people(front: Front, stack: Tables) -> People:
 @pytest.fixture
 def tables(aws: pytest.MonkeyPatch) -> Tables:
     """Two fresh tables for one test of the rooms."""
-    for name, value in support.make_tables(uuid.uuid4().hex).items():
+    for name, value in resources.make_tables(uuid.uuid4().hex).items():
         aws.setenv(name, value)
     _forget_tables()
-    return wiring.tables()
+    return connection.tables()
 
 
 @pytest.fixture

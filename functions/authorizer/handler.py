@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from gatehouse import clock, wiring
+from gatehouse.core import clock
+from gatehouse.core.observe import logger
 from gatehouse.credentials import actions as credentials
 from gatehouse.credentials.model import Code, Verdict
-from gatehouse.observe import logger
+from gatehouse.dynamo import connection
 
-TABLE = wiring.keys_table()
+TABLE = connection.keys_table()
 MEMORY = credentials.Memory()
 
 _NOBODY = Verdict(Code.NOT_FOUND)

@@ -5,18 +5,19 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from gatehouse import clock, wiring
 from gatehouse.accounts import actions as accounts
 from gatehouse.accounts.actions import Opened
 from gatehouse.audit.model import Origin
+from gatehouse.bootstrap import actions as bootstrap
+from gatehouse.core import clock
+from gatehouse.core.errors import BadInput, GatehouseError
+from gatehouse.core.observe import logger
 from gatehouse.credentials.model import ADMIN_PREFIX
-from gatehouse.errors import BadInput, GatehouseError
+from gatehouse.dynamo import connection
 from gatehouse.invites import actions as invites
-from gatehouse.observe import logger
 from gatehouse.secrets import actions as vaults
-from gatehouse.seeding import actions as seeding
 
-TABLES = wiring.tables()
+TABLES = connection.tables()
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
@@ -59,7 +60,7 @@ def _act(action: Any, event: dict[str, Any], origin: Origin) -> dict[str, Any]:
             },
         }
     if action == "apply":
-        steps = seeding.apply(
+        steps = bootstrap.apply(
             TABLES,
             vaults.vault(TABLES.main),
             str(event.get("yaml", "")),

@@ -7,20 +7,22 @@ from typing import Annotated
 from fastapi import Query, Response
 from pydantic import BaseModel
 
-from gatehouse import bodies, ids, wiring
-from gatehouse.clock import Micros, rfc3339
+from gatehouse.core import ids
+from gatehouse.core.clock import Micros, rfc3339
+from gatehouse.core.errors import BadInput, FieldRequired
+from gatehouse.core.request import Answered
 from gatehouse.deliveries import actions as deliveries
-from gatehouse.deliveries import sending
+from gatehouse.deliveries import messages
 from gatehouse.deliveries.model import Attempt, Delivery, Status
-from gatehouse.envelopes import Answer, Body, answer, written
-from gatehouse.errors import BadInput, FieldRequired
-from gatehouse.http import Caller, Door, next_cursor, position, send
-from gatehouse.idempotency import Answered
+from gatehouse.dynamo import connection
 from gatehouse.policy import actions as policy
 from gatehouse.policy.model import MANAGE
-from gatehouse.surfaces import ADMIN
+from gatehouse.web import bodies
+from gatehouse.web.door import Caller, Door, next_cursor, position, send
+from gatehouse.web.envelopes import Answer, Body, answer, written
+from gatehouse.web.surfaces import ADMIN
 
-TABLES = wiring.tables()
+TABLES = connection.tables()
 LISTING = "admin:deliveries"
 
 door = Door(ADMIN, title="Deliveries")
@@ -101,7 +103,7 @@ async def test(call: Caller, id: str) -> Response:
         deliveries.ping(
             TABLES.main,
             call,
-            sending.queue(),
+            messages.queue(),
             webhook_id=_id(id, "webhook"),
             answered=answered,
         )
@@ -162,7 +164,7 @@ async def replay(call: Caller, id: str) -> Response:
         deliveries.replay(
             TABLES.main,
             call,
-            sending.queue(),
+            messages.queue(),
             delivery_id=_id(id, "delivery"),
             answered=answered,
         )
@@ -192,7 +194,7 @@ async def recover(call: Caller, id: str, body: Recovery) -> Response:
         deliveries.recover(
             TABLES.main,
             call,
-            sending.queue(),
+            messages.queue(),
             webhook_id=webhook_id,
             since=since,
             answered=answered,

@@ -7,20 +7,22 @@ from functools import cache
 from fastapi import Request
 from pydantic import BaseModel, Field
 
-from gatehouse import bodies, ids, wiring
-from gatehouse.clock import rfc3339
-from gatehouse.envelopes import Answer, Body, answer
-from gatehouse.errors import BadInput
-from gatehouse.http import Caller, Door, public
-from gatehouse.peers import actions as peers
-from gatehouse.peers.model import Peer
+from gatehouse.core import ids
+from gatehouse.core.clock import rfc3339
+from gatehouse.core.errors import BadInput
+from gatehouse.dynamo import connection
+from gatehouse.federation import actions as federation
+from gatehouse.federation.model import Peer
 from gatehouse.policy import actions as policy
 from gatehouse.policy.model import MANAGE
 from gatehouse.secrets import actions as vaults
 from gatehouse.secrets.actions import Vault
-from gatehouse.surfaces import ADMIN
+from gatehouse.web import bodies
+from gatehouse.web.door import Caller, Door, public
+from gatehouse.web.envelopes import Answer, Body, answer
+from gatehouse.web.surfaces import ADMIN
 
-TABLES = wiring.tables()
+TABLES = connection.tables()
 
 door = Door(ADMIN, title="Federation")
 handler = door.handler
@@ -85,7 +87,7 @@ class Receipt(BaseModel):
 )
 async def trust(call: Caller, body: NewPeer) -> Answer[TrustedPeer]:
     """Trust another instance. `shared_secret` is shown here and never again."""
-    trusted = peers.trust(
+    trusted = federation.trust(
         TABLES,
         call,
         _vault(),
@@ -108,7 +110,7 @@ async def trust(call: Caller, body: NewPeer) -> Answer[TrustedPeer]:
 @door.route("GET", "/admin/peers", needs=manage, response_model_exclude_unset=True)
 async def listing(call: Caller) -> Answer[list[PeerView]]:
     """List the peers, oldest first; never a secret."""
-    found = peers.all_of(TABLES.main, call.caller.account_id)
+    found = federation.all_of(TABLES.main, call.caller.account_id)
     return answer(call, [_view(peer, call.now) for peer in found])
 
 
@@ -118,7 +120,7 @@ async def remove(call: Caller, id: str) -> Answer[RemovedPeer]:
     peer_id = ids.read(id, kind="peer")
     if peer_id is None:
         raise BadInput("Invalid peer id", code="VALIDATION_INVALID_ID", details={"field": "id"})
-    peer = peers.remove(TABLES, call, peer_id)
+    peer = federation.remove(TABLES, call, peer_id)
     return answer(call, RemovedPeer(id=f"peer:{peer.id}", deleted=True))
 
 
@@ -127,12 +129,12 @@ async def remove(call: Caller, id: str) -> Answer[RemovedPeer]:
 )
 async def inbound(call: Caller, request: Request, body: InboundSignal) -> Answer[Receipt]:
     """Take in a peer's signal, with its proof in X-Federation-Peer and X-Federation-Proof."""
-    received = peers.receive(
+    received = federation.receive(
         TABLES,
         call,
         _vault(),
         peer_id=ids.read(request.headers.get("x-federation-peer", ""), kind="peer"),
-        proof=peers.read_proof(request.headers.get("x-federation-proof", "")),
+        proof=federation.read_proof(request.headers.get("x-federation-proof", "")),
         raw=request.state.raw_body,
         signal_type=body.signal_type,
         content=body.content,

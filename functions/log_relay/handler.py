@@ -6,14 +6,15 @@ import time
 from functools import cache
 from typing import Any
 
-from gatehouse import aws, clock, settings, wiring
-from gatehouse.errors import GatehouseError
-from gatehouse.logs import relaying
-from gatehouse.logs.relaying import Relay, Sockets
-from gatehouse.observe import flush, logger, measure
-from gatehouse.queue import Queue
+from gatehouse.aws import clients, control_plane
+from gatehouse.aws.queue import Queue
+from gatehouse.core import clock, settings
+from gatehouse.core.errors import GatehouseError
+from gatehouse.core.observe import flush, logger, measure
+from gatehouse.dynamo import connection
+from gatehouse.logs.relay import Relay, Sockets, push, pushed_of, read, work
 
-TABLES = wiring.tables()
+TABLES = connection.tables()
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
@@ -34,10 +35,10 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 def _push(relay: Relay, data: str) -> dict[str, Any]:
     started = time.perf_counter()
-    pushed = relaying.pushed(data)
+    pushed = pushed_of(data)
     if pushed is None:
         return {"viewers": 0}
-    viewers = relaying.push(relay, pushed)
+    viewers = push(relay, pushed)
     if viewers:
         newest = max(line.at for line in pushed.lines)
         measure("LogLineAge", [max(0, relay.millis() - newest)], unit="Milliseconds")
@@ -59,9 +60,9 @@ def _work(relay: Relay, record: dict[str, Any]) -> bool:
         "received": int(record["attributes"]["ApproximateReceiveCount"]),
     }
     try:
-        task = relaying.read(record["body"])
-        lines = relaying.work(relay, task)
-    except (GatehouseError, aws.Failed):
+        task = read(record["body"])
+        lines = work(relay, task)
+    except (GatehouseError, control_plane.Failed):
         logger.exception("relay_unavailable", **about)
         return False
     except Exception:  # noqa: BLE001 - a bug in one must not repeat the others
@@ -81,9 +82,9 @@ def _work(relay: Relay, record: dict[str, Any]) -> bool:
 def _relay(own_arn: str, own_group: str) -> Relay:
     return Relay(
         table=TABLES.main,
-        queue=Queue(settings.RELAY_QUEUE.text(), wiring.sqs()),
-        sockets=Sockets(wiring.sockets(settings.SOCKETS.text())),
-        logs=wiring.logs(),
+        queue=Queue(settings.RELAY_QUEUE.text(), clients.sqs()),
+        sockets=Sockets(clients.sockets(settings.SOCKETS.text())),
+        logs=clients.logs(),
         # Without an alias or version: filters outlive what was deployed when they were put.
         own_arn=":".join(own_arn.split(":")[:7]),
         own_group=own_group,

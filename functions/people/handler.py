@@ -7,11 +7,10 @@ from typing import Annotated, Any
 from fastapi import Query, Response
 from pydantic import BaseModel, Field
 
-from gatehouse import bodies, ids, wiring
-from gatehouse.clock import rfc3339
-from gatehouse.envelopes import Answer, Body, PermissionLists, answer
-from gatehouse.errors import BadInput
-from gatehouse.http import Caller, Door, next_cursor, position
+from gatehouse.core import ids
+from gatehouse.core.clock import rfc3339
+from gatehouse.core.errors import BadInput
+from gatehouse.dynamo import connection
 from gatehouse.identities import actions as identities
 from gatehouse.identities.model import Identity
 from gatehouse.invites import actions as invites
@@ -20,11 +19,14 @@ from gatehouse.keys import actions as keys
 from gatehouse.memberships import actions as memberships
 from gatehouse.policy import actions as policy
 from gatehouse.policy.model import MANAGE
-from gatehouse.surfaces import ADMIN
 from gatehouse.verification import actions as verification
 from gatehouse.verification.model import Inquiry
+from gatehouse.web import bodies
+from gatehouse.web.door import Caller, Door, next_cursor, position
+from gatehouse.web.envelopes import Answer, Body, PermissionLists, answer
+from gatehouse.web.surfaces import ADMIN
 
-TABLES = wiring.tables()
+TABLES = connection.tables()
 INVITE_LISTING = "admin:invites"
 IDENTITY_LISTING = "admin:identities"
 

@@ -6,11 +6,13 @@ from fastapi import Response
 from fastapi.responses import HTMLResponse
 from pydantic import BaseModel
 
-from gatehouse import clock, reference, uptime, wiring
-from gatehouse.http import Door, public
-from gatehouse.surfaces import SERVICES
+from gatehouse.core import clock, uptime
+from gatehouse.dynamo import connection
+from gatehouse.web import reference
+from gatehouse.web.door import Door, public
+from gatehouse.web.surfaces import SERVICES
 
-TABLES = wiring.tables()
+TABLES = connection.tables()
 MODULES = [
     "accounts",
     "audit",

@@ -9,15 +9,16 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from gatehouse import clock, wiring
 from gatehouse.accounts import actions as accounts
 from gatehouse.audit.model import Origin
-from gatehouse.errors import BadInput, GatehouseError
-from gatehouse.observe import logger
+from gatehouse.core import clock
+from gatehouse.core.errors import BadInput, GatehouseError
+from gatehouse.core.observe import logger
+from gatehouse.dynamo import connection
 from gatehouse.secrets import actions as vaults
-from gatehouse.secrets import rewrapping
+from gatehouse.secrets import rewrap
 
-TABLES = wiring.tables()
+TABLES = connection.tables()
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
@@ -40,7 +41,7 @@ def _act(event: dict[str, Any], origin: Origin) -> dict[str, Any]:
     cursor = event.get("cursor")
     if event.get("do") != "rewrap" or not isinstance(cursor, str | None):
         raise BadInput("do must be rewrap, and cursor a text or null")
-    step = rewrapping.step(
+    step = rewrap.step(
         TABLES.main,
         # Made anew each time: the settings are what may just have changed.
         vaults.vault(TABLES.main),

@@ -7,21 +7,22 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from gatehouse import clock, wiring
 from gatehouse.audit.model import Origin
-from gatehouse.clock import rfc3339
-from gatehouse.envelopes import Body
-from gatehouse.errors import BadInput, GatehouseError
-from gatehouse.http import Caller, Door
-from gatehouse.observe import logger
+from gatehouse.core import clock
+from gatehouse.core.clock import rfc3339
+from gatehouse.core.errors import BadInput, GatehouseError
+from gatehouse.core.observe import logger
+from gatehouse.dynamo import connection
 from gatehouse.policy.actions import managing
 from gatehouse.providers import actions as providers
 from gatehouse.secrets import actions as vaults
 from gatehouse.secrets.actions import Vault
 from gatehouse.secrets.model import Place
-from gatehouse.surfaces import SERVICES
+from gatehouse.web.door import Caller, Door
+from gatehouse.web.envelopes import Body
+from gatehouse.web.surfaces import SERVICES
 
-TABLES = wiring.tables()
+TABLES = connection.tables()
 
 door = Door(SERVICES, title="Secrets")
 read, write = managing("services:read"), managing("services:write")

@@ -8,22 +8,23 @@ from typing import Any
 from fastapi import Request, Response
 from pydantic import BaseModel, Field
 
-from gatehouse import wiring
-from gatehouse.aws import Cloud
-from gatehouse.clock import rfc3339
-from gatehouse.envelopes import Body, written
-from gatehouse.errors import NotFound, UpgradeRequired
-from gatehouse.http import Caller, Door, send
+from gatehouse.aws import clients
+from gatehouse.aws.control_plane import Cloud
+from gatehouse.core.clock import rfc3339
+from gatehouse.core.errors import NotFound, UpgradeRequired
+from gatehouse.dynamo import connection
 from gatehouse.policy.actions import managing, scope
 from gatehouse.secrets import actions as vaults
 from gatehouse.secrets.actions import Vault
 from gatehouse.services import actions as services
-from gatehouse.services import restarting
+from gatehouse.services import restart as restarts
 from gatehouse.services.model import Kind, Registered, Seen, Status, Wish
-from gatehouse.surfaces import SERVICES
+from gatehouse.web.door import Caller, Door, send
+from gatehouse.web.envelopes import Body, written
+from gatehouse.web.surfaces import SERVICES
 
-TABLES = wiring.tables()
-CLOUD = Cloud(wiring.lambdas, wiring.ecs, wiring.tagging, wiring.cloudwatch, wiring.logs)
+TABLES = connection.tables()
+CLOUD = Cloud(clients.lambdas, clients.ecs, clients.tagging, clients.cloudwatch, clients.logs)
 
 door = Door(SERVICES, title="Services")
 handler = door.handler
@@ -132,7 +133,7 @@ async def logs(call: Caller, name: str) -> None:
 @door.route("POST", "/api/services/{name}/restart", needs=managing("services:write"))
 async def restart(call: Caller, name: str) -> RestartView:
     """Restart a service and wait up to 20 seconds for it."""
-    done = restarting.restart(TABLES.main, call, CLOUD, _vault(), name=name)
+    done = restarts.restart(TABLES.main, call, CLOUD, _vault(), name=name)
     return RestartView(
         restarted=True,
         service=done.service.name,

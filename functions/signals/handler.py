@@ -7,16 +7,17 @@ from typing import Annotated, Any
 from fastapi import Query, Request, Response
 from pydantic import BaseModel, Field
 
-from gatehouse import ids, wiring
-from gatehouse.envelopes import Answer, Body, answer, written
-from gatehouse.errors import BadInput, Conflict
-from gatehouse.http import Caller, Door, next_cursor, position, send
+from gatehouse.core import ids
+from gatehouse.core.errors import BadInput, Conflict
+from gatehouse.dynamo import connection
 from gatehouse.policy import actions as policy
 from gatehouse.signals import actions as signals
 from gatehouse.signals.model import Signal, Wish
-from gatehouse.surfaces import ADMIN
+from gatehouse.web.door import Caller, Door, next_cursor, position, send
+from gatehouse.web.envelopes import Answer, Body, answer, written
+from gatehouse.web.surfaces import ADMIN
 
-TABLES = wiring.tables()
+TABLES = connection.tables()
 LISTING = "admin:signals"
 
 door = Door(ADMIN, title="Signals")

@@ -7,19 +7,21 @@ import time
 from functools import cache
 from typing import Any
 
-from gatehouse import clock, settings, wiring
-from gatehouse.aws import Cloud
-from gatehouse.call import Call
+from gatehouse.aws import clients
+from gatehouse.aws.control_plane import Cloud
+from gatehouse.aws.queue import Queue
+from gatehouse.core import clock, settings
+from gatehouse.core.errors import FieldRequired, GatehouseError, Internal, RateLimited, Unauthorized
+from gatehouse.core.observe import logger
+from gatehouse.core.principal import Principal
+from gatehouse.core.request import Call
 from gatehouse.credentials import actions as credentials
-from gatehouse.errors import FieldRequired, GatehouseError, Internal, RateLimited, Unauthorized
+from gatehouse.dynamo import connection
 from gatehouse.logs import actions as logs
-from gatehouse.observe import logger
 from gatehouse.policy.actions import managing
-from gatehouse.principal import Principal
-from gatehouse.queue import Queue
 
-TABLES = wiring.tables()
-CLOUD = Cloud(wiring.lambdas, wiring.ecs, wiring.tagging, wiring.cloudwatch, wiring.logs)
+TABLES = connection.tables()
+CLOUD = Cloud(clients.lambdas, clients.ecs, clients.tagging, clients.cloudwatch, clients.logs)
 NEEDS = managing("services:read")
 
 Answer = dict[str, Any]
@@ -96,4 +98,4 @@ def _principal(asked: dict[str, Any]) -> Principal:
 
 @cache
 def _queue() -> Queue:
-    return Queue(settings.RELAY_QUEUE.text(), wiring.sqs())
+    return Queue(settings.RELAY_QUEUE.text(), clients.sqs())

@@ -6,18 +6,20 @@ from dataclasses import asdict
 from functools import cache
 from typing import Any
 
-from gatehouse import clock, settings, wiring
 from gatehouse.audit.model import Origin
-from gatehouse.deliveries import sending, sweeping
-from gatehouse.errors import GatehouseError
-from gatehouse.logs import sweeping as looking
-from gatehouse.logs.relaying import Relay, Sockets
+from gatehouse.aws import clients
+from gatehouse.aws.queue import Queue
+from gatehouse.core import clock, settings
+from gatehouse.core.errors import GatehouseError
+from gatehouse.core.observe import logger
+from gatehouse.deliveries import messages, sweep
+from gatehouse.dynamo import connection
+from gatehouse.logs import sweep as looking
+from gatehouse.logs.relay import Relay, Sockets
 from gatehouse.memberships import actions as memberships
-from gatehouse.observe import logger
-from gatehouse.queue import Queue
 
-TABLES = wiring.tables()
-QUEUE = sending.queue()
+TABLES = connection.tables()
+QUEUE = messages.queue()
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, int]:
@@ -48,7 +50,7 @@ def _memberships(origin: Origin) -> dict[str, int]:
 
 def _deliveries(origin: Origin) -> dict[str, int]:
     del origin  # nobody decided anything
-    return asdict(sweeping.sweep(TABLES.main, QUEUE, embedding=_embedding(), now=clock.now()))
+    return asdict(sweep.sweep(TABLES.main, QUEUE, embedding=_embedding(), now=clock.now()))
 
 
 def _logs(origin: Origin) -> dict[str, int]:
@@ -60,9 +62,9 @@ def _logs(origin: Origin) -> dict[str, int]:
 def _relay() -> Relay:
     return Relay(
         table=TABLES.main,
-        queue=Queue(settings.RELAY_QUEUE.text(), wiring.sqs()),
-        sockets=Sockets(wiring.sockets(settings.SOCKETS.text())),
-        logs=wiring.logs(),
+        queue=Queue(settings.RELAY_QUEUE.text(), clients.sqs()),
+        sockets=Sockets(clients.sockets(settings.SOCKETS.text())),
+        logs=clients.logs(),
         now=clock.now,
     )
 
@@ -70,4 +72,4 @@ def _relay() -> Relay:
 @cache
 def _embedding() -> Queue | None:
     url = settings.EMBEDDING_QUEUE.text()
-    return Queue(url, wiring.sqs()) if url else None
+    return Queue(url, clients.sqs()) if url else None

@@ -8,22 +8,24 @@ from typing import Any
 from fastapi import Request
 from pydantic import BaseModel, Field
 
-from gatehouse import ids, wiring
-from gatehouse.clock import Micros, rfc3339
+from gatehouse.core import ids
+from gatehouse.core.clock import Micros, rfc3339
+from gatehouse.core.errors import BadInput
 from gatehouse.deliveries import actions as deliveries
-from gatehouse.deliveries import sending
-from gatehouse.envelopes import Answer, Body, answer
-from gatehouse.errors import BadInput
-from gatehouse.http import Caller, Door
+from gatehouse.deliveries import messages
+from gatehouse.dynamo import connection
 from gatehouse.policy import actions as policy
 from gatehouse.policy.model import MANAGE
 from gatehouse.secrets import actions as vaults
 from gatehouse.secrets.actions import Vault
-from gatehouse.surfaces import ADMIN
+from gatehouse.web.door import Caller, Door
+from gatehouse.web.envelopes import Answer, Body, answer
+from gatehouse.web.surfaces import ADMIN
 from gatehouse.webhooks import actions as webhooks
+from gatehouse.webhooks import update as updates
 from gatehouse.webhooks.model import Webhook
 
-TABLES = wiring.tables()
+TABLES = connection.tables()
 
 door = Door(ADMIN, title="Webhooks")
 handler = door.handler
@@ -123,7 +125,7 @@ async def listing(call: Caller) -> Answer[list[WebhookView]]:
 @door.route("GET", "/admin/webhooks/{id}", needs=manage, response_model_exclude_unset=True)
 async def read(call: Caller, id: str) -> Answer[WebhookView]:
     """Show one webhook."""
-    return answer(call, _view(webhooks.get(TABLES.main, call.caller.account_id, _id(id))))
+    return answer(call, _view(updates.get(TABLES.main, call.caller.account_id, _id(id))))
 
 
 @door.route("PATCH", "/admin/webhooks/{id}", needs=manage, response_model_exclude_unset=True)
@@ -146,7 +148,7 @@ async def update(
         also=deliveries.waking(TABLES.main, call, webhook_id) if wakes else webhooks.NOTHING,
     )
     if wakes:
-        deliveries.send_wake(sending.queue(), call, webhook_id)
+        deliveries.send_wake(messages.queue(), call, webhook_id)
     return answer(call, _view(changed))
 
 
@@ -157,7 +159,7 @@ async def remove(call: Caller, id: str) -> Answer[DeletedWebhook]:
     removed = webhooks.remove(
         TABLES.main, call, webhook_id, also=deliveries.waking(TABLES.main, call, webhook_id)
     )
-    deliveries.send_wake(sending.queue(), call, webhook_id)
+    deliveries.send_wake(messages.queue(), call, webhook_id)
     return answer(call, DeletedWebhook(id=f"webhook:{removed.id}", deleted=True))
 
 

@@ -103,7 +103,7 @@ def _install_usual(target: Path) -> None:
         ],
         check=True,
     )
-    for name in ("authorizer", "keys"):
+    for name in ("authorizer", "keys_services"):
         shutil.copytree(_USUAL / name, target / name, ignore=_NO_BYTECODE)
 
 

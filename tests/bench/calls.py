@@ -22,10 +22,11 @@ from unittest.mock import patch
 import boto3
 from moto import mock_aws
 
-import support
-from front import Front
-from gatehouse import clock, wiring
+from gatehouse.core import clock
 from gatehouse.credentials import rules
+from gatehouse.dynamo import connection
+from support.aws import invocation, resources
+from support.aws.api_gateway import Front
 
 LIMIT = 6_000  # the stack's default
 LOADS = (0.01, 0.1, 0.25, 0.5, 0.75, 0.9)  # share of the limit that a key's caller uses
@@ -84,7 +85,7 @@ def tables() -> Iterator[None]:
         "GATEHOUSE_DEFAULT_RATE_LIMIT": str(LIMIT),
     }
     with mock_aws(), patch.dict(os.environ, credentials):
-        os.environ.update(support.make_tables("bench"))
+        os.environ.update(resources.make_tables("bench"))
         _forget_clients()
         yield
         _forget_clients()
@@ -121,7 +122,7 @@ def item(*, limited: bool) -> dict[str, Any]:
 
 def authorizers(count: int) -> list[ModuleType]:
     """Load the authorizer as so many environments, each with a memory of its own."""
-    return [support.load("authorizer") for _ in range(count)]
+    return [invocation.load("authorizer") for _ in range(count)]
 
 
 def event(text: str) -> dict[str, Any]:
@@ -139,7 +140,7 @@ def spread(environments: list[ModuleType], text: str, load: float, *, seed: int 
     chance = random.Random(seed)  # noqa: S311 - a traffic pattern
     held = Clock()
     meter = Meter()
-    meter.watch(wiring.dynamodb())
+    meter.watch(connection.client())
     per_micro = load * LIMIT / clock.MINUTE
     calls, took = [], []
     with patch.object(clock, "now", held), contextlib.redirect_stdout(io.StringIO()):
@@ -167,5 +168,5 @@ def forget() -> None:
 
 
 def _forget_clients() -> None:
-    for made in (wiring.dynamodb, wiring.tables, wiring.keys_table):
+    for made in (connection.client, connection.tables, connection.keys_table):
         made.cache_clear()

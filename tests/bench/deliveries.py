@@ -28,17 +28,19 @@ import boto3
 import botocore.client
 from moto import mock_aws
 
-import support
-from gatehouse import clock, ids, wiring
-from gatehouse.clock import SECOND
-from gatehouse.deliveries import sending
+from gatehouse.aws import clients
+from gatehouse.core import clock, ids
+from gatehouse.core.clock import SECOND
+from gatehouse.deliveries import messages
+from gatehouse.dynamo import connection
+from gatehouse.dynamo.table import Table, transact
 from gatehouse.secrets import actions as vaults
 from gatehouse.signals import store as signals
 from gatehouse.signals.model import Signal
-from gatehouse.table import Table, transact
 from gatehouse.webhooks import actions as webhooks
 from gatehouse.webhooks.model import Webhook
-from memory_table import INDEXES, MemoryTable
+from support.aws import invocation, resources
+from support.aws.memory_table import INDEXES, MemoryTable
 
 RECEIVER_MS = 50
 BATCH = 10
@@ -132,8 +134,11 @@ class Stack:
     def __init__(self, url: str) -> None:
         self.client = _Counting()
         self.table = Table(_TABLE, self.client)  # type: ignore[arg-type]
-        with patch.object(wiring, "dynamodb", lambda: self.client):
-            self.fanout, self.delivery = support.load("fanout"), support.load("delivery")
+        with patch.object(connection, "client", lambda: self.client):
+            self.fanout, self.delivery = (
+                invocation.load("fan_out"),
+                invocation.load("delivery_worker"),
+            )
         self.webhook = Webhook(ids.new(clock.now()), _ACCOUNT, url, clock.now())
         vault = vaults.vault(self.table)
         made = webhooks.creating(self.table, vault, self.webhook, secret=_SECRET)
@@ -161,13 +166,13 @@ class Stack:
         day = signal.created_at // (86_400 * SECOND)
         image = self.client.image(f"SIGNAL#{_ACCOUNT}#{day}", signal.id)
         record = {"dynamodb": {"SequenceNumber": "1", "NewImage": image}}
-        answer = self.fanout.handler({"Records": [record]}, support.Context())
+        answer = self.fanout.handler({"Records": [record]}, invocation.Context())
         _expect(answer == {"batchItemFailures": []})
 
     def messages(self, count: int) -> list[dict[str, Any]]:
         """Make deliveries that are to be attempted, and give their messages as SQS does."""
         sent: list[dict[str, Any]] = []
-        kept = patch.object(type(sending.queue()), "_send", lambda _, some: sent.extend(some))
+        kept = patch.object(type(messages.queue()), "_send", lambda _, some: sent.extend(some))
         with kept:
             for _ in range(count):
                 self.fan_out(self.emit())
@@ -178,7 +183,7 @@ class Stack:
         started = time.perf_counter()
         for start in range(0, len(records), batch):
             event = {"Records": records[start : start + batch]}
-            answer = self.delivery.handler(event, support.Context())
+            answer = self.delivery.handler(event, invocation.Context())
             _expect(answer == {"batchItemFailures": []})
         took = time.perf_counter() - started
         for record in records:
@@ -197,7 +202,7 @@ class Stack:
         records = [_record(json.dumps(body | {"delivery": key})) for key in keys]
         started = time.perf_counter()
         for start in range(0, count, BATCH):
-            self.usual.handler({"Records": records[start : start + BATCH]}, support.Context())
+            self.usual.handler({"Records": records[start : start + BATCH]}, invocation.Context())
         return count / (time.perf_counter() - started)
 
 
@@ -266,15 +271,15 @@ def _stack(url: str) -> Iterator[Stack]:
     }
     quiet = contextlib.redirect_stdout(io.StringIO())
     with mock_aws(), patch.dict(os.environ, environment), quiet:
-        os.environ["GATEHOUSE_SETTINGS_KEY"] = support.make_settings_key()
-        os.environ["GATEHOUSE_DELIVERY_QUEUE"] = support.make_queue("bench")
+        os.environ["GATEHOUSE_SETTINGS_KEY"] = resources.make_settings_key()
+        os.environ["GATEHOUSE_DELIVERY_QUEUE"] = resources.make_queue("bench")
         _forget()
         yield Stack(url)
         _forget()
 
 
 def _forget() -> None:
-    for made in (wiring.dynamodb, wiring.kms, wiring.sqs, wiring.tables, sending.queue):
+    for made in (connection.client, clients.kms, clients.sqs, connection.tables, messages.queue):
         made.cache_clear()
 
 
@@ -322,7 +327,7 @@ def _load_usual() -> ModuleType:
 
 
 def _record(body: str) -> dict[str, Any]:
-    like: dict[str, Any] = support.event("delivery")["Records"][0]
+    like: dict[str, Any] = invocation.event("delivery_worker")["Records"][0]
     return like | {"messageId": ids.new(clock.now()), "body": body}
 
 

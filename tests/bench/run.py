@@ -33,10 +33,10 @@ import calls  # noqa: E402 - as above
 import deliveries  # noqa: E402 - as above
 import emulator  # noqa: E402 - as above
 
-import support  # noqa: E402 - as above
+from support.aws import resources  # noqa: E402 - as above
 
 _PLACE = ROOT / ".gatehouse" / "bench"
-_TEMPLATE = support.template()
+_TEMPLATE = resources.template()
 _FUNCTIONS = {
     said["Properties"]["CodeUri"].removeprefix("functions/"): said["Properties"]
     for said in _TEMPLATE["Resources"].values()
@@ -48,7 +48,7 @@ _API_GROUPS = [
     if any(event["Type"] == "Api" for event in said.get("Events", {}).values())
 ]
 # Loads what reads a signed message, which is why it is a function of its own: shown, not judged.
-_HEAVY = "wallet"
+_HEAVY = "wallets"
 _OWN_REQUESTS = 3_000
 _GROWTH = (100, 10_000)
 _SERVICES = 200
@@ -163,7 +163,7 @@ def _functions(built: builds.Builds) -> list[emulator.Function]:
             _event(name),
         )
         for place, note in ((built.usual, ""), (built.usual_compiled, ", bytecode"))
-        for name in ("authorizer", "keys")
+        for name in ("authorizer", "keys_services")
     ]
     return ours + usual
 

@@ -9,7 +9,7 @@ import pytest
 
 from gatehouse_cli import settings_keys
 from gatehouse_cli.trouble import Trouble
-from support import ROOT
+from support.aws.resources import ROOT
 
 CURRENT, PREVIOUS = settings_keys.PARAMETERS
 HEX = "ab" * 32

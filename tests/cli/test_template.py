@@ -38,7 +38,7 @@ def test_tables_that_expire_items_are_found_with_their_attribute() -> None:
 
 
 def test_log_groups_are_found() -> None:
-    assert {"AuthorizerLogGroup", "KeysLogGroup"} <= set(template.log_groups(RESOURCES))
+    assert {"AuthorizerLogGroup", "KeysServicesLogGroup"} <= set(template.log_groups(RESOURCES))
 
 
 @pytest.mark.parametrize("place", ["dev", "prod"])

@@ -10,14 +10,14 @@ from typing import Any
 import httpx
 
 from e2e.deployed import Deployed
-from gatehouse import ids
+from gatehouse.core import ids
+from gatehouse.core.grants import Grants, Permissions
 from gatehouse.credentials import actions as credentials
-from gatehouse.grants import Grants, Permissions
+from gatehouse.dynamo.table import Table, Tables, transact
 from gatehouse.identities import actions as identities
 from gatehouse.identities.model import ClawType, Identity, IdentityType, Membership
-from gatehouse.keys import actions as keys
+from gatehouse.keys import writes as key_writes
 from gatehouse.keys.model import NewKey
-from gatehouse.table import Table, Tables, transact
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def hire(
         created_at=now,
         ceiling=grants,
     )
-    minted, writes = keys.prepare(
+    minted, writes = key_writes.prepare(
         tables,
         NewKey("member", "hk", grants, None, 6_000),
         owner=member,

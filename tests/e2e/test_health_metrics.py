@@ -11,7 +11,7 @@ import pytest
 
 from e2e.deployed import Deployed
 from e2e.people import Tenant, hire, open_tenant
-from gatehouse import clock, ids
+from gatehouse.core import clock, ids
 from gatehouse.deliveries.model import Status
 
 COUNTED_WITHIN = 30.0

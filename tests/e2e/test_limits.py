@@ -10,7 +10,7 @@ from e2e.deployed import Deployed
 from e2e.people import Tenant, open_tenant
 from gatehouse.credentials import actions as credentials
 from gatehouse.credentials.model import Code
-from gatehouse.table import Table
+from gatehouse.dynamo.table import Table
 
 CALLS = 200
 LIMIT = 50

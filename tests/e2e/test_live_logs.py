@@ -309,7 +309,7 @@ def test_the_command_and_the_page_s_client_print_lines(stack: Deployed, talker: 
     talker.says(line)
     for words in (
         [str(Path(sys.executable).with_name("gatehouse")), "logs", talker.service],
-        [sys.executable, "-u", "-c", client.replace("gatehouse-keys", talker.service)],
+        [sys.executable, "-u", "-c", client.replace("gatehouse-keys-services", talker.service)],
     ):
         with subprocess.Popen(
             words,

@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 
 from e2e.deployed import Deployed
 from e2e.people import Tenant, hire, open_tenant
-from newcomers import proven
+from support.actors.newcomers import proven
 
 OPENAI = "/api/auth/transcription/openai"
 ANTHROPIC = "/api/auth/providers/anthropic"

@@ -53,13 +53,13 @@ def register(tenant: Tenant, name: str, url: str, **fields: Any) -> dict[str, An
 
 
 def test_the_stack_s_own_functions_are_found(operator: Tenant) -> None:
-    expected = {"gatehouse-keys", "gatehouse-authorizer", "gatehouse-services"}
+    expected = {"gatehouse-keys-services", "gatehouse-authorizer", "gatehouse-services"}
     until(lambda: expected <= set(listed(operator)), "they carry the tag")
     until(
         lambda: all(listed(operator)[name]["status"] == "running" for name in expected),
         "they answered this very request",
     )
-    view = listed(operator)["gatehouse-keys"]
+    view = listed(operator)["gatehouse-keys-services"]
     assert (view["kind"], view["healthy"], view["healthUrl"]) == ("lambda", True, None)
     assert view["logGroup"]
 
@@ -140,8 +140,8 @@ def test_a_function_behind_an_alias_is_published_and_moved(
 
 
 def test_one_of_the_stack_s_own_functions_can_be_restarted(operator: Tenant) -> None:
-    until(lambda: "gatehouse-keys" in listed(operator), "found")
-    done = operator.call("POST", "/api/services/gatehouse-keys/restart")
+    until(lambda: "gatehouse-keys-services" in listed(operator), "found")
+    done = operator.call("POST", "/api/services/gatehouse-keys-services/restart")
     assert done.status_code == 200, done.text
     assert done.json()["state"] == "done"
     assert operator.call("GET", "/api/auth/keys").status_code == 200

@@ -12,13 +12,13 @@ import pytest
 
 from e2e.deployed import Deployed
 from e2e.people import Tenant, hire, open_tenant
-from gatehouse import clock
-from gatehouse.call import Call
-from gatehouse.errors import Conflict
-from gatehouse.grants import FULL
-from gatehouse.principal import Principal
+from gatehouse.core import clock
+from gatehouse.core.errors import Conflict
+from gatehouse.core.grants import FULL
+from gatehouse.core.principal import Principal
+from gatehouse.core.request import Call
+from gatehouse.dynamo.table import Table
 from gatehouse.signals import actions as signals
-from gatehouse.table import Table
 
 NEVER = "0190a3c4-7d52-7b1e-9c1e-2f3a4b5c6d7e"
 VIEW = {

@@ -7,10 +7,10 @@ import uuid
 
 import pytest
 
-from front import Front, said
-from gatehouse.grants import Grants
-from held_clock import HeldClock
-from people import Holder, People
+from gatehouse.core.grants import Grants
+from support.actors.people import Holder, People
+from support.aws.api_gateway import Front, said
+from support.worlds.held_clock import HeldClock
 
 KEY = re.compile(r"hk_[0-9a-f]{72}")
 NO_PERMISSIONS = {"signal_types": [], "task_types": [], "ring_scopes": [], "memory_scopes": []}

@@ -7,11 +7,11 @@ import uuid
 
 import pytest
 
-from front import Front
-from gatehouse.grants import Grants, Permissions
+from gatehouse.core.grants import Grants, Permissions
 from gatehouse.identities.model import Membership
-from held_clock import HeldClock
-from people import Holder, People
+from support.actors.people import Holder, People
+from support.aws.api_gateway import Front
+from support.worlds.held_clock import HeldClock
 
 KEY = re.compile(r"chorus_[0-9a-f]{72}")
 VIEW = {

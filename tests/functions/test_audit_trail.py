@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from front import Front
 from gatehouse.audit import rules
-from people import Holder, People
+from support.actors.people import Holder, People
+from support.aws.api_gateway import Front
 
 FIELDS = {
     *("id", "seq", "action", "actor", "via", "target", "source_address", "request_id"),

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from front import Front, said
-from people import Holder, People
+from support.actors.people import Holder, People
+from support.aws.api_gateway import Front, said
 
 LARGEST = 256 * 1024
 ROUTES = [

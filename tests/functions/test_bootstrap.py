@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from faults import Killed, Wire, die_at
-from front import Front
-from gatehouse.table import Tables
-from inspection import State, check_everything
-from support import Context
+from gatehouse.dynamo.table import Tables
+from support.aws.api_gateway import Front
+from support.aws.faults import Killed, Wire, die_at
+from support.aws.resources import Context
+from support.checks.inspection import State, check_everything
 
 HOOK = "whsec_" + base64.b64encode(b"planted-" * 4).decode()
 

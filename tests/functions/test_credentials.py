@@ -6,13 +6,13 @@ import json
 
 import pytest
 
-from faults import Wire, error, first, unreachable
-from front import ARN, Front
+from gatehouse.core.errors import Unavailable
 from gatehouse.credentials import rules
-from gatehouse.errors import Unavailable
-from held_clock import HeldClock
-from people import Holder, People
-from support import Context, load
+from support.actors.people import Holder, People
+from support.aws.api_gateway import ARN, Front
+from support.aws.faults import Wire, error, first, unreachable
+from support.aws.resources import Context, load
+from support.worlds.held_clock import HeldClock
 
 UNKNOWN = rules.write("hk", b"\x07" * 32)
 

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-import support
 from gatehouse.credentials import actions as credentials
-from gatehouse.logs import relaying
-from gatehouse.table import Tables
+from gatehouse.dynamo.table import Tables
+from gatehouse.logs import relay
 from house import sources
+from support.aws import invocation, resources
 
-CONTEXT = support.Context()
+CONTEXT = invocation.Context()
 
 
 def body(answer: dict[str, Any], status: int) -> Any:
@@ -24,13 +24,15 @@ def body(answer: dict[str, Any], status: int) -> Any:
 
 @pytest.mark.usefixtures("stack")
 def test_the_authorizer_denies_the_made_up_key_and_allows_a_real_one() -> None:
-    event = support.event("authorizer")
-    authorizer = support.load("authorizer")
+    event = invocation.event("authorizer")
+    authorizer = invocation.load("authorizer")
     denied = authorizer.handler(event, CONTEXT)
     assert denied["policyDocument"]["Statement"][0]["Effect"] == "Deny"
     assert denied["context"] == {}
 
-    made = body(support.load("accounts").handler(support.event("accounts"), CONTEXT), 201)
+    made = body(
+        invocation.load("keys_account").handler(invocation.event("keys_account"), CONTEXT), 201
+    )
     event["headers"]["Authorization"] = f"Bearer {made['data']['api_key']['key']}"
     allowed = authorizer.handler(event, CONTEXT)
     assert allowed["policyDocument"]["Statement"] == [
@@ -45,7 +47,9 @@ def test_the_authorizer_denies_the_made_up_key_and_allows_a_real_one() -> None:
 
 @pytest.mark.usefixtures("stack")
 def test_the_account_surface_opens_an_account() -> None:
-    made = body(support.load("accounts").handler(support.event("accounts"), CONTEXT), 201)
+    made = body(
+        invocation.load("keys_account").handler(invocation.event("keys_account"), CONTEXT), 201
+    )
 
     assert made["data"]["account"]["name"] == "Acme"
 
@@ -53,107 +57,109 @@ def test_the_account_surface_opens_an_account() -> None:
 @pytest.mark.usefixtures("stack")
 def test_keys_names_what_is_not_there() -> None:
     """The event's principal belongs to nobody in these tables: its identity is not found."""
-    answer = support.load("keys").handler(support.event("keys"), CONTEXT)
+    answer = invocation.load("keys_services").handler(invocation.event("keys_services"), CONTEXT)
 
     assert body(answer, 404) == {"error": "Identity not found", "status": 404}
 
 
 @pytest.mark.usefixtures("stack")
 def test_verify_does_not_know_the_made_up_key() -> None:
-    answer = support.load("verify").handler(support.event("verify"), CONTEXT)
+    answer = invocation.load("verification").handler(invocation.event("verification"), CONTEXT)
 
     assert body(answer, 200)["data"]["code"] == "NOT_FOUND"
 
 
 @pytest.mark.usefixtures("stack")
 def test_admin_reads_an_empty_trail() -> None:
-    answer = support.load("admin").handler(support.event("admin"), CONTEXT)
+    answer = invocation.load("keys_admin").handler(invocation.event("keys_admin"), CONTEXT)
 
     assert body(answer, 200)["data"]["events"] == []
 
 
 @pytest.mark.usefixtures("stack")
 def test_public_answers_health() -> None:
-    answer = support.load("public").handler(support.event("public"), CONTEXT)
+    answer = invocation.load("public").handler(invocation.event("public"), CONTEXT)
 
     assert body(answer, 200)["status"] == "ok"
 
 
 @pytest.mark.usefixtures("stack")
 def test_people_makes_an_invite() -> None:
-    made = body(support.load("people").handler(support.event("people"), CONTEXT), 201)
+    made = body(invocation.load("people").handler(invocation.event("people"), CONTEXT), 201)
 
     assert made["data"]["name"] == "new colleague"
 
 
 @pytest.mark.usefixtures("stack")
 def test_wallet_does_not_know_the_made_up_code() -> None:
-    answer = support.load("wallet").handler(support.event("wallet"), CONTEXT)
+    answer = invocation.load("wallets").handler(invocation.event("wallets"), CONTEXT)
 
     assert body(answer, 404)["error"]["code"] == "INVITE_NOT_FOUND"
 
 
 @pytest.mark.usefixtures("stack")
 def test_federation_lists_no_peers() -> None:
-    answer = support.load("federation").handler(support.event("federation"), CONTEXT)
+    answer = invocation.load("federation").handler(invocation.event("federation"), CONTEXT)
 
     assert body(answer, 200)["data"] == []
 
 
 @pytest.mark.usefixtures("stack")
 def test_signals_lists_none() -> None:
-    answer = support.load("signals").handler(support.event("signals"), CONTEXT)
+    answer = invocation.load("signals").handler(invocation.event("signals"), CONTEXT)
 
     assert body(answer, 200)["data"] == []
 
 
 @pytest.mark.usefixtures("stack")
 def test_webhooks_lists_none() -> None:
-    answer = support.load("webhooks").handler(support.event("webhooks"), CONTEXT)
+    answer = invocation.load("webhooks").handler(invocation.event("webhooks"), CONTEXT)
 
     assert body(answer, 200)["data"] == []
 
 
 @pytest.mark.usefixtures("stack", "delivery_queue")
 def test_deliveries_names_the_webhook_that_is_not_there() -> None:
-    answer = support.load("deliveries").handler(support.event("deliveries"), CONTEXT)
+    answer = invocation.load("deliveries").handler(invocation.event("deliveries"), CONTEXT)
 
     assert body(answer, 404)["error"]["code"] == "WEBHOOK_NOT_FOUND"
 
 
 @pytest.mark.usefixtures("stack", "delivery_queue")
 def test_fanout_finds_nobody_who_wants_the_signal() -> None:
-    answer = support.load("fanout").handler(support.event("fanout"), CONTEXT)
+    answer = invocation.load("fan_out").handler(invocation.event("fan_out"), CONTEXT)
 
     assert answer == {"batchItemFailures": []}
 
 
 @pytest.mark.usefixtures("stack", "delivery_queue", "settings_key")
 def test_delivery_drops_the_message_of_a_delivery_that_is_not_there() -> None:
-    answer = support.load("delivery").handler(support.event("delivery"), CONTEXT)
+    answer = invocation.load("delivery_worker").handler(
+        invocation.event("delivery_worker"), CONTEXT
+    )
 
     assert answer == {"batchItemFailures": []}
 
 
 @pytest.mark.usefixtures("stack")
 def test_services_lists_none() -> None:
-    answer = support.load("services").handler(support.event("services"), CONTEXT)
+    answer = invocation.load("services").handler(invocation.event("services"), CONTEXT)
 
     assert body(answer, 200) == []
 
 
 @pytest.mark.usefixtures("stack", "settings_key")
 def test_secrets_keeps_a_provider_s_key_and_rewrap_finds_nothing_to_do() -> None:
-    answer = support.load("secrets").handler(support.event("secrets"), CONTEXT)
+    answer = invocation.load("secrets").handler(invocation.event("secrets"), CONTEXT)
     assert (answer["statusCode"], answer["body"]) == (204, "")
 
-    done = support.load("rewrap").handler(support.event("rewrap"), CONTEXT)
+    done = invocation.load("rewrap").handler(invocation.event("rewrap"), CONTEXT)
     assert done == {"rewrapped": 0, "left": 0, "cursor": None, "done": True}
 
 
 @pytest.mark.usefixtures("stack", "relay_queue")
 def test_sockets_knows_no_such_service() -> None:
-    answer = support.load("sockets").handler(support.event("sockets"), CONTEXT)
+    answer = invocation.load("sockets").handler(invocation.event("sockets"), CONTEXT)
 
     assert answer["statusCode"] == 404
     assert json.loads(answer["body"]) == {"error": 'Service "orders" not found', "status": 404}
@@ -161,17 +167,17 @@ def test_sockets_knows_no_such_service() -> None:
 
 @pytest.mark.usefixtures("stack", "relay_queue")
 def test_the_relay_reads_a_push_that_nobody_looks_at() -> None:
-    event = support.event("log_relay")
-    pushed = relaying.pushed(event["awslogs"]["data"])
+    event = invocation.event("log_relay")
+    pushed = relay.pushed(event["awslogs"]["data"])
     assert pushed is not None
     assert [line.message for line in pushed.lines] == ["order 1 shipped", "order 2 shipped"]
 
-    assert support.load("log_relay").handler(event, CONTEXT) == {"viewers": 0}
+    assert invocation.load("log_relay").handler(event, CONTEXT) == {"viewers": 0}
 
 
 @pytest.mark.usefixtures("stack", "delivery_queue", "relay_queue")
 def test_the_sweeper_finds_nothing_to_do() -> None:
-    done = support.load("sweeper").handler(support.event("sweeper"), CONTEXT)
+    done = invocation.load("sweeper").handler(invocation.event("sweeper"), CONTEXT)
 
     assert set(done) >= {"memberships", "sent", "internal", "signals", "woken", "pinged", "filters"}
     assert not any(done.values())
@@ -179,27 +185,31 @@ def test_the_sweeper_finds_nothing_to_do() -> None:
 
 @pytest.mark.usefixtures("stack")
 def test_stats_counts_what_metrics_then_tells() -> None:
-    assert support.load("stats").handler(support.event("stats"), CONTEXT) == {"state": {}}
-    told = body(support.load("metrics").handler(support.event("metrics"), CONTEXT), 200)["data"]
+    assert invocation.load("statistics").handler(invocation.event("statistics"), CONTEXT) == {
+        "state": {}
+    }
+    told = body(
+        invocation.load("health_metrics").handler(invocation.event("health_metrics"), CONTEXT), 200
+    )["data"]
 
     assert told["delivery_stats"] == {"pending": 0, "delivered": 1, "acked": 0, "dead_letter": 0}
 
 
 def test_every_function_has_an_event() -> None:
-    assert {path.stem for path in (support.ROOT / "events").iterdir()} == sources.lambdas()
+    assert {path.stem for path in (resources.ROOT / "events").iterdir()} == sources.lambdas()
 
 
 def test_bootstrap_works_once_and_recovers_afterwards(tables: Tables) -> None:
-    function = support.load("bootstrap")
+    function = invocation.load("bootstrap")
     nothing_yet = function.handler({"action": "recover"}, CONTEXT)
     assert nothing_yet["error"]["code"] == "NOT_BOOTSTRAPPED"
 
-    first = function.handler(support.event("bootstrap"), CONTEXT)
+    first = function.handler(invocation.event("bootstrap"), CONTEXT)
     known = credentials.look_up(tables.keys, first["api_key"]["key"])
     assert known is not None
     assert (known.operator, known.owner.is_admin, known.rate_limit) == (True, True, None)
 
-    again = function.handler(support.event("bootstrap"), CONTEXT)
+    again = function.handler(invocation.event("bootstrap"), CONTEXT)
     assert again["error"]["code"] == "ALREADY_BOOTSTRAPPED"
     recovered = function.handler({"action": "recover"}, CONTEXT)
     assert recovered["account"] == first["account"]

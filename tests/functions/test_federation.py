@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
-from faults import Wire, error, unreachable, wire
-from front import Front
-from gatehouse import wiring
-from gatehouse.table import Tables
-from held_clock import HeldClock
-from inspection import State
-from newcomers import proven
-from people import Holder, People
-from support import Answer
+from gatehouse.aws import clients
+from gatehouse.dynamo.table import Tables
+from support.actors.newcomers import proven
+from support.actors.people import Holder, People
+from support.aws.api_gateway import Front
+from support.aws.faults import Wire, error, unreachable, wire
+from support.aws.resources import Answer
+from support.checks.inspection import State
+from support.worlds.held_clock import HeldClock
 
 pytestmark = pytest.mark.usefixtures("settings_key", "held")
 
@@ -32,7 +32,7 @@ def admin(people: People) -> Holder:
 @pytest.fixture
 def kms(settings_key: str) -> Iterator[Wire]:
     del settings_key
-    with wire(wiring.kms(), service="kms") as watching:
+    with wire(clients.kms(), service="kms") as watching:
         yield watching
 
 

@@ -11,15 +11,15 @@ from typing import Any
 import boto3
 import pytest
 
-import support
-from faults import Wire, error
-from front import Front
-from gatehouse import wiring
-from gatehouse.stats import actions as stats
-from gatehouse.table import Tables
-from held_clock import HeldClock
-from people import Holder, People
-from streams import Stream, delivery, signal
+from gatehouse.aws import clients
+from gatehouse.dynamo.table import Tables
+from gatehouse.health_metrics import actions as stats
+from support.actors.people import Holder, People
+from support.aws import resources
+from support.aws.api_gateway import Front
+from support.aws.faults import Wire, error
+from support.aws.stream_records import Stream, delivery, signal
+from support.worlds.held_clock import HeldClock
 
 PATH = "/admin/health-metrics"
 FIELDS = {
@@ -36,13 +36,13 @@ def admin(people: People) -> Holder:
 @pytest.fixture
 def queue(aws: pytest.MonkeyPatch, front: Front) -> Iterator[str]:
     """A queue for the ids of new signals, which the functions know."""
-    wiring.sqs.cache_clear()
+    clients.sqs.cache_clear()
     url: str = boto3.client("sqs").create_queue(QueueName="embedding")["QueueUrl"]
     aws.setenv("GATEHOUSE_EMBEDDING_QUEUE", url)
     del front
     yield url
     aws.delenv("GATEHOUSE_EMBEDDING_QUEUE")
-    wiring.sqs.cache_clear()
+    clients.sqs.cache_clear()
 
 
 def busy(stack: Tables, admin: Holder, *, now: int) -> None:
@@ -72,7 +72,7 @@ def test_a_new_account_has_no_traffic(front: Front, admin: Holder, shape: str) -
 
 
 def test_the_page_shows_what_is_answered(front: Front, admin: Holder) -> None:
-    page = (support.ROOT / "docs" / "health.md").read_text()
+    page = (resources.ROOT / "docs" / "health.md").read_text()
     [example] = re.findall(r"^```json\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     shown, told = json.loads(example), front("GET", PATH, key=admin.key).json()
 
@@ -154,7 +154,7 @@ def test_the_depth_is_the_queues_messages_taken_up_or_not(
 def test_without_a_queue_the_provider_is_none_and_nothing_is_asked(
     front: Front, admin: Holder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(wiring, "sqs", lambda: pytest.fail("asked for a queue"))
+    monkeypatch.setattr(clients, "sqs", lambda: pytest.fail("asked for a queue"))
     assert front("GET", PATH, key=admin.key).json()["data"]["embedding_queue_depth"] == 0
     config = front("GET", "/admin/config", key=admin.key).json()["data"]
     assert config["embedding_provider"] == "none"

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from faults import Wire
-from front import Front, said
-from gatehouse.table import Tables
-from held_clock import HeldClock
-from inspection import check_everything
-from people import Holder, People
-from support import Answer
+from gatehouse.dynamo.table import Tables
+from support.actors.people import Holder, People
+from support.aws.api_gateway import Front, said
+from support.aws.faults import Wire
+from support.aws.resources import Answer
+from support.checks.inspection import check_everything
+from support.worlds.held_clock import HeldClock
 
 Post = Callable[..., Answer]
 ROUTES = ["accounts", "services", "account", "admin", "rotate", "admin rotate"]

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from faults import Wire, error
-from front import Front
-from held_clock import HeldClock
-from people import Holder, People
-from support import Answer
+from support.actors.people import Holder, People
+from support.aws.api_gateway import Front
+from support.aws.faults import Wire, error
+from support.aws.resources import Answer
+from support.worlds.held_clock import HeldClock
 
 VIEW = {
     *("id", "name", "type", "is_admin", "claw_type", "status", "wallet_address", "scopes"),

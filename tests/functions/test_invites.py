@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from front import Front
-from held_clock import HeldClock
-from people import Holder, People
-from support import Answer
+from support.actors.people import Holder, People
+from support.aws.api_gateway import Front
+from support.aws.resources import Answer
+from support.worlds.held_clock import HeldClock
 
 VIEW = {
     *("id", "code", "name", "type", "scopes", "permissions", "max_uses", "uses", "redeemed"),

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from front import Front, said
-from gatehouse.grants import Grants
-from held_clock import HeldClock
-from people import Holder, People
-from support import Answer
+from gatehouse.core.grants import Grants
+from support.actors.people import Holder, People
+from support.aws.api_gateway import Front, said
+from support.aws.resources import Answer
+from support.worlds.held_clock import HeldClock
 
 
 @pytest.fixture(scope="module")

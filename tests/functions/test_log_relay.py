@@ -13,21 +13,21 @@ from typing import Any
 
 import pytest
 
-import support
-from faults import error, wire
-from gatehouse import wiring
+from gatehouse.aws import clients
+from gatehouse.dynamo.table import Tables
 from gatehouse.logs import rules, store
+from gatehouse.logs.adapters.sockets import Gone, Sockets
 from gatehouse.logs.model import Open, Poll, Viewer, Wanted
-from gatehouse.logs.sockets import Gone, Sockets
-from gatehouse.table import Tables
-from held_clock import HeldClock
+from support.aws import invocation
+from support.aws.faults import error, wire
+from support.worlds.held_clock import HeldClock
 
 GROUP = "/aws/lambda/orders"
 
 pytestmark = pytest.mark.usefixtures("relay_queue", "held")
 
 
-class Context(support.Context):
+class Context(invocation.Context):
     def __init__(self) -> None:
         super().__init__()
         self.invoked_function_arn += ":live"
@@ -37,7 +37,7 @@ class Context(support.Context):
 @pytest.fixture(scope="module")
 def relay(stack: Tables, aws: pytest.MonkeyPatch) -> ModuleType:
     del stack, aws
-    return support.load("log_relay")
+    return invocation.load("log_relay")
 
 
 @pytest.fixture(autouse=True)
@@ -218,7 +218,7 @@ def test_an_open_gives_a_viewer_its_backlog_and_a_filter_to_the_function_without
     relay: ModuleType, sent: dict[str, Any], stack: Tables, held: HeldClock
 ) -> None:
     group = f"/app/{uuid.uuid4().hex}"
-    client = wiring.logs()
+    client = clients.logs()
     client.create_log_group(logGroupName=group)
     client.create_log_stream(logGroupName=group, logStreamName="s")
     client.put_log_events(

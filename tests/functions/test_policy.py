@@ -9,12 +9,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from front import Front
-from gatehouse.grants import KNOWN_SCOPES, MEMORY_OPERATIONS, SIGNAL_TYPES
+from gatehouse.core.grants import KNOWN_SCOPES, MEMORY_OPERATIONS, SIGNAL_TYPES
 from gatehouse.identities.model import ClawType, Membership
 from gatehouse.policy.model import ACTIONS
-from people import Holder, People
-from support import Answer
+from support.actors.people import Holder, People
+from support.aws.api_gateway import Front
+from support.aws.resources import Answer
 
 
 @pytest.fixture(scope="module")

@@ -9,16 +9,17 @@ from typing import Any
 
 import pytest
 
-import support
-from faults import Wire, error, unreachable, wire
-from front import Front
-from gatehouse import clock, wiring
+from gatehouse.aws import clients
+from gatehouse.core import clock
+from gatehouse.dynamo.table import Tables
 from gatehouse.identities.model import ClawType, Membership
-from gatehouse.table import Tables
-from held_clock import HeldClock
-from inspection import State, check_everything
-from people import Holder, People
-from support import Answer
+from support.actors.people import Holder, People
+from support.aws import invocation
+from support.aws.api_gateway import Front
+from support.aws.faults import Wire, error, unreachable, wire
+from support.aws.resources import Answer
+from support.checks.inspection import State, check_everything
+from support.worlds.held_clock import HeldClock
 
 pytestmark = pytest.mark.usefixtures("settings_key", "held")
 
@@ -37,7 +38,7 @@ def admin(people: People) -> Holder:
 @pytest.fixture
 def kms(settings_key: str) -> Iterator[Wire]:
     del settings_key
-    with wire(wiring.kms(), service="kms") as watching:
+    with wire(clients.kms(), service="kms") as watching:
         yield watching
 
 
@@ -46,7 +47,7 @@ def put(front: Front, who: Holder, path: str = ANTHROPIC, value: Any = KEY) -> A
 
 
 def by_iam(front: Front, **event: Any) -> dict[str, Any]:
-    answer: dict[str, Any] = front.function("secrets").handler(event, support.Context())
+    answer: dict[str, Any] = front.function("secrets").handler(event, invocation.Context())
     return answer
 
 
@@ -257,8 +258,8 @@ def test_nothing_that_comes_through_the_api_gets_at_a_secret(front: Front, admin
         front("PUT", ANTHROPIC, key=admin.key, body=json.dumps(asked).encode()),
     ]
     assert [answer.status for answer in answers] == [400, 200, 200, 400]
-    event = {**support.event("secrets"), **asked}
-    forged = front.function("secrets").handler(event, support.Context())
+    event = {**invocation.event("secrets"), **asked}
+    forged = front.function("secrets").handler(event, invocation.Context())
     assert (forged["statusCode"], "value" in forged) == (204, False)
     assert KEY not in json.dumps(forged) + "".join(answer.text for answer in answers)
     assert [one["action"] for one in trail(front, admin)] == ["secret.set"]
@@ -314,7 +315,7 @@ def key_of_ones_own(aws: pytest.MonkeyPatch, front: Front, stack: Tables) -> Ite
 
 def rewrap(front: Front, **event: Any) -> dict[str, Any]:
     answer: dict[str, Any] = front.function("rewrap").handler(
-        {"do": "rewrap", **event}, support.Context()
+        {"do": "rewrap", **event}, invocation.Context()
     )
     return answer
 

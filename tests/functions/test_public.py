@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from faults import Wire, error, first, unreachable
-from front import Front
-from held_clock import HeldClock
+from support.aws.api_gateway import Front
+from support.aws.faults import Wire, error, first, unreachable
+from support.worlds.held_clock import HeldClock
 
 
 @pytest.mark.parametrize("path", ["/health", "/healthz", "/readyz"])
@@ -54,7 +54,7 @@ def test_readiness_fails_where_a_table_does_not_answer(
 
 
 def test_the_description_is_openapi_and_tells_every_route(front: Front) -> None:
-    from front import routes  # noqa: PLC0415 - beside its use
+    from support.aws.api_gateway import routes  # noqa: PLC0415 - beside its use
 
     answer = front("GET", "/openapi.json")
     assert answer.status == 200

@@ -9,13 +9,13 @@ from types import ModuleType
 
 import pytest
 
-from faults import wire
-from front import ARN, Front
-from gatehouse.principal import Principal
-from gatehouse.table import Tables
-from held_clock import HeldClock
-from people import Holder, People
-from support import Context, load
+from gatehouse.core.principal import Principal
+from gatehouse.dynamo.table import Tables
+from support.actors.people import Holder, People
+from support.aws.api_gateway import ARN, Front
+from support.aws.faults import wire
+from support.aws.resources import Context, load
+from support.worlds.held_clock import HeldClock
 
 LIMITED = [
     ("GET", "/api/auth/keys", {"error": "Rate limit exceeded", "status": 429}),

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from eth_account import Account
 
-from front import Front
-from gatehouse import clock
-from held_clock import HeldClock
-from newcomers import signed
-from people import Holder, People
+from gatehouse.core import clock
+from support.actors.newcomers import signed
+from support.actors.people import Holder, People
+from support.aws.api_gateway import Front
+from support.worlds.held_clock import HeldClock
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +126,7 @@ def test_a_peer_sends_no_more_than_who_trusts_it_could(
 
 
 def test_a_made_up_cursor_reaches_no_item_that_is_no_event(front: Front, boss: Holder) -> None:
-    from gatehouse import ids  # noqa: PLC0415 - as whoever makes one up
+    from gatehouse.core import ids  # noqa: PLC0415 - as whoever makes one up
 
     made_up = ids.cursor("admin:audit", boss.account_id, "zzz")
     answer = front("GET", "/admin/audit", key=boss.key, query={"after": made_up})

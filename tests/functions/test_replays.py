@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from faults import Wire, conflict_in_transaction, error, first
-from front import Front
-from gatehouse.table import Tables
-from held_clock import HeldClock
-from inspection import State
-from people import Holder, People
-from support import Answer
+from gatehouse.dynamo.table import Tables
+from support.actors.people import Holder, People
+from support.aws.api_gateway import Front
+from support.aws.faults import Wire, conflict_in_transaction, error, first
+from support.aws.resources import Answer
+from support.checks.inspection import State
+from support.worlds.held_clock import HeldClock
 
 Post = Callable[..., Answer]
 

@@ -6,8 +6,8 @@ import itertools
 
 import pytest
 
-from front import Front
-from people import People
+from support.actors.people import People
+from support.aws.api_gateway import Front
 
 ROUNDS = 1_000
 

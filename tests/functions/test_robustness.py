@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
-from faults import Wire, error, first, unreachable
-from front import Front, answer_of, routes, said
-from people import Holder, People
-from support import Answer, Context
+from support.actors.people import Holder, People
+from support.aws.api_gateway import Front, answer_of, routes, said
+from support.aws.faults import Wire, error, first, unreachable
+from support.aws.resources import Answer, Context
 
 GROUPS = {
-    "keys": "/api/auth/keys",
-    "accounts": "/v1/api-keys",
-    "verify": "/v1/keys/verify",
-    "admin": "/admin/api-keys",
+    "keys_services": "/api/auth/keys",
+    "keys_account": "/v1/api-keys",
+    "verification": "/v1/keys/verify",
+    "keys_admin": "/admin/api-keys",
     "signals": "/signals/list",
     "public": "/health",
 }
@@ -98,14 +98,14 @@ def test_headers_that_are_not_there_do_no_harm(front: Front, admin: Holder) -> N
     ):
         for shape in ({}, {"version": "1.0"}):
             event = _event(front, admin, "GET", "/v1/whoami", **changes, **shape)
-            assert _handle(front, "accounts", event).status == 200
+            assert _handle(front, "keys_account", event).status == 200
 
 
 def test_query_and_parameters_that_are_not_there_do_no_harm(front: Front, admin: Holder) -> None:
     event = _event(front, admin, "GET", "/v1/api-keys")
     for name in ("queryStringParameters", "multiValueQueryStringParameters", "pathParameters"):
         del event[name]
-    assert _handle(front, "accounts", event).status == 200
+    assert _handle(front, "keys_account", event).status == 200
 
 
 @pytest.mark.parametrize("body", ["%%%", "abc", "é", "\x00"])
@@ -140,7 +140,7 @@ def test_a_strange_id_is_refused_cleanly(front: Front, admin: Holder, path: str)
 @pytest.mark.parametrize("group", list(GROUPS)[:5])
 def test_without_a_principal_nothing_opens(front: Front, admin: Holder, group: str) -> None:
     """The gateway never sends this; a function that is invoked otherwise must not open."""
-    method = "POST" if group == "verify" else "GET"
+    method = "POST" if group == "verification" else "GET"
     for authorizer in (None, {}, {"principalId": "nobody"}):
         event = _event(front, admin, method, GROUPS[group])
         event["requestContext"]["authorizer"] = authorizer
@@ -159,7 +159,7 @@ def test_a_principal_with_a_part_missing_is_never_guessed(
     event = _event(front, admin, "GET", "/v1/whoami")
     for name in (field, "limit_state"):
         del event["requestContext"]["authorizer"][name]
-    assert _handle(front, "accounts", event).status == 500
+    assert _handle(front, "keys_account", event).status == 500
 
 
 class Boom(Exception):

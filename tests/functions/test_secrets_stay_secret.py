@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from faults import Wire, error
-from front import Front
-from gatehouse.table import Tables
-from people import Holder, People
-from support import Answer
+from gatehouse.dynamo.table import Tables
+from support.actors.people import Holder, People
+from support.aws.api_gateway import Front
+from support.aws.faults import Wire, error
+from support.aws.resources import Answer
 
 MARK = bytes.fromhex("5ec2e7" * 10 + "beef")
 

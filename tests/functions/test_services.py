@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from front import Front, said
-from gatehouse.table import Tables
-from held_clock import HeldClock
-from inspection import State
-from people import Holder, People
-from receivers import Receiver, receiving, response, saying
-from watching import ILL, VIEW, WELL, checked, listed, nobody, register, silent
+from gatehouse.dynamo.table import Tables
+from support.actors.people import Holder, People
+from support.actors.receivers import Receiver, receiving, response, saying
+from support.actors.service_owner import ILL, VIEW, WELL, checked, listed, nobody, register, silent
+from support.aws.api_gateway import Front, said
+from support.checks.inspection import State
+from support.worlds.held_clock import HeldClock
 
 pytestmark = pytest.mark.usefixtures("settings_key", "workloads", "held")
 

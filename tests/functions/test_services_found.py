@@ -9,16 +9,16 @@ from contextlib import ExitStack
 
 import pytest
 
-from faults import Wire, error, wire
-from front import Front, said
-from gatehouse import wiring
-from gatehouse.table import Tables
-from held_clock import HeldClock
-from inspection import State
-from people import Holder, People
-from receivers import Receiver, receiving
-from watching import WELL, checked, first_admin, listed, register, silent
-from workloads import Workloads
+from gatehouse.aws import clients
+from gatehouse.dynamo.table import Tables
+from support.actors.people import Holder, People
+from support.actors.receivers import Receiver, receiving
+from support.actors.service_owner import WELL, checked, first_admin, listed, register, silent
+from support.aws.api_gateway import Front, said
+from support.aws.faults import Wire, error, wire
+from support.checks.inspection import State
+from support.worlds.held_clock import HeldClock
+from support.worlds.workloads import Workloads
 
 pytestmark = pytest.mark.usefixtures("settings_key", "workloads", "held")
 
@@ -115,7 +115,7 @@ def test_a_container_service_that_lacks_tasks_is_degraded_or_stopped(
     runs.container("short", desired=5, running=2)
     runs.container("none", desired=3, running=0)
     runs.container("off", desired=0, running=0)
-    with wire(wiring.ecs(), service="ecs") as line:
+    with wire(clients.ecs(), service="ecs") as line:
         views = listed(front, operator)
         assert line.calls.count("DescribeServices") == 1, "ten at a time"
     assert {name: (view["status"], view["detail"]) for name, view in views.items()} == {
@@ -379,7 +379,7 @@ def test_a_control_plane_that_refuses_makes_no_list_fail(
     before = listed(front, operator)
     held.advance(seconds=60)
     with ExitStack() as lines:
-        for client, service in ((wiring.lambdas(), "lambda"), (wiring.ecs(), "ecs")):
+        for client, service in ((clients.lambdas(), "lambda"), (clients.ecs(), "ecs")):
             line: Wire = lines.enter_context(wire(client, service=service))
             line.before = lambda *_: error(code)
         assert listed(front, operator) == before, "as it was known"
@@ -395,7 +395,7 @@ def test_while_nobody_can_search_the_last_search_stands(
     runs.function("orders")
     listed(front, operator)
     held.advance(seconds=60)
-    with wire(wiring.tagging(), service="resource-groups-tagging-api") as line:
+    with wire(clients.tagging(), service="resource-groups-tagging-api") as line:
         line.before = lambda *_: error("ThrottledException")
         assert set(listed(front, operator)) == {"orders"}
         for sk in ("FOUND", "HEALTH"):

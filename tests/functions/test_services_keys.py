@@ -7,9 +7,9 @@ import uuid
 
 import pytest
 
-from front import Front, said
-from held_clock import HeldClock
-from people import Holder, People
+from support.actors.people import Holder, People
+from support.aws.api_gateway import Front, said
+from support.worlds.held_clock import HeldClock
 
 KEY = re.compile(r"hb_[0-9a-f]{72}")
 INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")

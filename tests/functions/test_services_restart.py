@@ -11,18 +11,18 @@ import boto3
 import pytest
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
-from faults import Wire, error, first, wire
-from front import Front, said
-from gatehouse import wiring
-from gatehouse.services import restarting
-from gatehouse.table import Tables
-from held_clock import HeldClock
-from inspection import State
-from people import Holder, People
-from receivers import receiving, response, saying
-from support import Answer
-from watching import first_admin
-from workloads import Workloads, zipped
+from gatehouse.aws import clients
+from gatehouse.dynamo.table import Tables
+from gatehouse.services import restart as restarts
+from support.actors.people import Holder, People
+from support.actors.receivers import receiving, response, saying
+from support.actors.service_owner import first_admin
+from support.aws.api_gateway import Front, said
+from support.aws.faults import Wire, error, first, wire
+from support.aws.resources import Answer
+from support.checks.inspection import State
+from support.worlds.held_clock import HeldClock
+from support.worlds.workloads import Workloads, zipped
 
 pytestmark = pytest.mark.usefixtures("settings_key", "workloads", "held")
 
@@ -38,7 +38,7 @@ def operator(front: Front) -> Holder:
 def runs(
     workloads: Workloads, stack: Tables, operator: Holder, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Workloads]:
-    monkeypatch.setattr(restarting, "_TICK", 0.01)
+    monkeypatch.setattr(restarts, "_TICK", 0.01)
     yield workloads
     workloads.clear()
     for sk in ("FOUND", "HEALTH"):
@@ -49,14 +49,14 @@ def runs(
 @pytest.fixture
 def lambdas(runs: Workloads) -> Iterator[Wire]:
     assert runs
-    with wire(wiring.lambdas(), service="lambda") as line:
+    with wire(clients.lambdas(), service="lambda") as line:
         yield line
 
 
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """Twenty seconds are over in one."""
-    monkeypatch.setattr(restarting, "_WITHIN", 1.0)
+    monkeypatch.setattr(restarts, "_WITHIN", 1.0)
 
 
 def restart(front: Front, holder: Holder, name: str) -> Answer:
@@ -350,7 +350,7 @@ def test_a_deployment_that_fails_is_told(
         }
         return _ok(said_of)
 
-    with wire(wiring.ecs(), service="ecs") as line:
+    with wire(clients.ecs(), service="ecs") as line:
         line.before = failing
         refused = restart(front, operator, "web")
     assert refused.status == 409

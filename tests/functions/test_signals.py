@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from front import Front
-from gatehouse.grants import SIGNAL_TYPES
-from gatehouse.table import Tables
-from held_clock import HeldClock
-from inspection import State
-from people import Holder, People
-from support import Answer
+from gatehouse.core.grants import SIGNAL_TYPES
+from gatehouse.dynamo.table import Tables
+from support.actors.people import Holder, People
+from support.aws.api_gateway import Front
+from support.aws.resources import Answer
+from support.checks.inspection import State
+from support.worlds.held_clock import HeldClock
 
 pytestmark = pytest.mark.usefixtures("held")
 
@@ -443,7 +443,7 @@ def test_signals_belong_to_their_account(front: Front, people: People, admin: Ho
 def test_a_peers_signal_is_there_with_its_origin(
     front: Front, admin: Holder, settings_key: str
 ) -> None:
-    from newcomers import proven  # noqa: PLC0415 - brings the wallets along
+    from support.actors.newcomers import proven  # noqa: PLC0415 - brings the wallets along
 
     assert settings_key
     body = {"name": "other", "endpoint": "https://other.example/in"}

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from front import Front
 from gatehouse.identities.model import ClawType, Membership
-from people import Holder, People
-from support import Answer
+from support.actors.people import Holder, People
+from support.aws.api_gateway import Front
+from support.aws.resources import Answer
 
 NEVER = "0190a3c4-7d52-7b1e-9c1e-2f3a4b5c6d7e"
 

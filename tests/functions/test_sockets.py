@@ -12,17 +12,17 @@ from typing import Any
 import boto3
 import pytest
 
-import support
-from faults import Wire, error, first
-from front import ARN, Front
-from gatehouse import wiring
+from gatehouse.aws import clients
+from gatehouse.dynamo.table import Tables
 from gatehouse.logs import store
-from gatehouse.table import Tables
-from held_clock import HeldClock
-from inspection import State, items
-from people import Holder, People
-from watching import first_admin
-from workloads import Workloads
+from support.actors.people import Holder, People
+from support.actors.service_owner import first_admin
+from support.aws import invocation
+from support.aws.api_gateway import ARN, Front
+from support.aws.faults import Wire, error, first
+from support.checks.inspection import State, items
+from support.worlds.held_clock import HeldClock
+from support.worlds.workloads import Workloads
 
 pytestmark = pytest.mark.usefixtures("settings_key", "workloads", "held", "relay_queue")
 
@@ -57,7 +57,7 @@ class Sockets:
         connection: str | None = None,
     ) -> dict[str, Any]:
         """Write the event of a socket."""
-        event = copy.deepcopy(support.event("sockets"))
+        event = copy.deepcopy(invocation.event("sockets"))
         event["headers"] = {"Host": event["headers"]["Host"], **(headers or {})}
         event["multiValueHeaders"] = {name: [value] for name, value in event["headers"].items()}
         event["queryStringParameters"] = dict(query) if query else None
@@ -75,7 +75,7 @@ class Sockets:
     def authorize(self, event: dict[str, Any]) -> dict[str, str] | None:
         """Ask the authorizer: its context, or None where it denies."""
         asked = {**event, "type": "REQUEST", "methodArn": f"{ARN}/$connect"}
-        said = self.front.function("authorizer").handler(asked, support.Context())
+        said = self.front.function("authorizer").handler(asked, invocation.Context())
         allowed = said["policyDocument"]["Statement"][0]["Effect"] == "Allow"
         return said["context"] if allowed else None
 
@@ -103,11 +103,11 @@ class Sockets:
     def say(self, body: str) -> dict[str, Any]:
         """Say something into a socket."""
         event = {**self.event(None, None, kind="MESSAGE"), "body": body}
-        answer: dict[str, Any] = self.front.function("sockets").handler(event, support.Context())
+        answer: dict[str, Any] = self.front.function("sockets").handler(event, invocation.Context())
         return answer
 
     def _said(self, event: dict[str, Any]) -> tuple[int, str | None]:
-        answer = self.front.function("sockets").handler(event, support.Context())
+        answer = self.front.function("sockets").handler(event, invocation.Context())
         if "body" not in answer:
             return answer["statusCode"], None
         said = json.loads(answer["body"])
@@ -218,7 +218,7 @@ def test_without_the_authorizer_s_word_nobody_comes_in(front: Front, sockets: So
     for authorizer in (None, {}, {"principalId": "nobody"}):
         event = sockets.event({"service": "orders"}, None)
         event["requestContext"]["authorizer"] = authorizer
-        answer = front.function("sockets").handler(event, support.Context())
+        answer = front.function("sockets").handler(event, invocation.Context())
         assert answer["statusCode"] == 401
 
 
@@ -262,7 +262,7 @@ def test_while_the_queue_is_away_it_is_503_and_nobody_counts(
     queue = sockets.front.function("sockets")._queue()  # noqa: SLF001
     with monkeypatch.context() as patch:
         patch.setattr(
-            sockets.front.function("sockets"), "_queue", lambda: type(queue)("x", wiring.sqs())
+            sockets.front.function("sockets"), "_queue", lambda: type(queue)("x", clients.sqs())
         )
         assert sockets.open(operator.key, service="orders")[0] == 503
     assert [item for item in _of_logs(stack) if item.get("viewers") != 0] == []

@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-import support
-from faults import Wire, error
-from front import Front
-from gatehouse import clock
-from gatehouse.errors import Unavailable
-from gatehouse.stats import actions as stats
-from gatehouse.stats.model import Health
-from gatehouse.table import Tables
-from streams import Stream, signal
+from gatehouse.core import clock
+from gatehouse.core.errors import Unavailable
+from gatehouse.dynamo.table import Tables
+from gatehouse.health_metrics import actions as stats
+from gatehouse.health_metrics.model import Health
+from support.aws import invocation
+from support.aws.api_gateway import Front
+from support.aws.faults import Wire, error
+from support.aws.stream_records import Stream, signal
 
 ACCOUNT = "0190a3c4-7d52-7b1e-9c1e-000000000001"
 AT = 1_795_253_400 * clock.SECOND
@@ -28,16 +28,16 @@ ENGINE_KEYS = {"Records"}
 @pytest.fixture
 def counter(front: Front, stack: Tables) -> ModuleType:
     del stack
-    return front.function("stats")
+    return front.function("statistics")
 
 
 def call(counter: ModuleType, event: dict[str, Any]) -> Any:
-    return counter.handler(event, support.Context())
+    return counter.handler(event, invocation.Context())
 
 
 def fresh(shard: str, account: str) -> dict[str, Any]:
     """Read the event of AWS, as another shard's and another account's."""
-    text = json.dumps(support.event("stats")).replace(ACCOUNT, account)
+    text = json.dumps(invocation.event("statistics")).replace(ACCOUNT, account)
     return {**json.loads(text), "shardId": shard}
 
 
@@ -69,7 +69,7 @@ def test_the_window_keeps_nothing_and_its_end_asks_nothing(
     del stack
     line.clear()
     last = {
-        **support.event("stats"),
+        **invocation.event("statistics"),
         "Records": [],
         "state": {},
         "isFinalInvokeForWindow": True,
@@ -127,7 +127,7 @@ def test_a_record_that_cannot_be_read_fails_its_half_alone(
     for number in range(4):
         stream.put(signal("half", f"s{number}", at=AT))
     del stream.records[3]["dynamodb"]["NewImage"]["created_at"]
-    event = {**support.event("stats"), "shardId": "shard-half", "Records": stream.records}
+    event = {**invocation.event("statistics"), "shardId": "shard-half", "Records": stream.records}
     with pytest.raises(KeyError):
         call(counter, event)
     assert health(stack, "half").volume == 0

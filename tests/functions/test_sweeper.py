@@ -7,14 +7,14 @@ import json
 
 import pytest
 
-from faults import Wire, error
-from front import Front
-from gatehouse.errors import Unavailable
-from gatehouse.table import Tables
-from members import SWEEPER, boss, change, member, seen_with
-from standing import check_followed, check_standing
-from support import Context, event
-from visits import Visitor
+from gatehouse.core.errors import Unavailable
+from gatehouse.dynamo.table import Tables
+from support.actors.members import SWEEPER, boss, change, member, seen_with
+from support.actors.visitor import Visitor
+from support.aws.api_gateway import Front
+from support.aws.faults import Wire, error
+from support.aws.resources import Context, event
+from support.checks.invariants import check_followed, check_standing
 
 BATCH = 25
 SHARDS = 16

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from faults import Wire
-from front import Front, said
-from gatehouse.grants import FULL, Grants, Permissions
+from gatehouse.core.grants import FULL, Grants, Permissions
+from gatehouse.dynamo.table import Tables
 from gatehouse.identities.model import ClawType, Membership
-from gatehouse.table import Tables
-from held_clock import HeldClock
-from people import Holder, People
+from support.actors.people import Holder, People
+from support.aws.api_gateway import Front, said
+from support.aws.faults import Wire
+from support.worlds.held_clock import HeldClock
 
 Verify = Callable[..., dict[str, Any]]
 LISTS = ("signal_types", "task_types", "ring_scopes", "memory_scopes")

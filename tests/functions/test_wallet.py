@@ -13,14 +13,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from siwe import ISO8601Datetime
 
-from front import Front
-from gatehouse import clock
-from gatehouse.table import Tables
-from held_clock import HeldClock
-from inspection import State
-from newcomers import signed
-from people import Holder, People
-from support import Answer
+from gatehouse.core import clock
+from gatehouse.dynamo.table import Tables
+from support.actors.newcomers import signed
+from support.actors.people import Holder, People
+from support.aws.api_gateway import Front
+from support.aws.resources import Answer
+from support.checks.inspection import State
+from support.worlds.held_clock import HeldClock
 
 pytestmark = pytest.mark.usefixtures("settings_key", "held")
 
@@ -92,7 +92,7 @@ def test_a_nonce_is_good_once_and_for_ten_minutes(
     assert sign_in(front, last).status == 200
     held.advance(micros=1)
     check_refused(sign_in(front, late))
-    front.renew("wallet")
+    front.renew("wallets")
     check_refused(sign_in(front, used), "another environment knows it too")
     assert sign_in(front, signed(front, wallet)).status == 200
 

@@ -10,16 +10,16 @@ from typing import Any
 
 import pytest
 
-from faults import Wire, error, unreachable, wire
-from front import DOMAIN, Front
-from gatehouse import wiring
-from gatehouse.grants import SIGNAL_TYPES
-from gatehouse.table import Tables
-from held_clock import HeldClock
-from inspection import State
-from people import Holder, People
-from standing import kind
-from support import Answer
+from gatehouse.aws import clients
+from gatehouse.core.grants import SIGNAL_TYPES
+from gatehouse.dynamo.table import Tables
+from support.actors.people import Holder, People
+from support.aws.api_gateway import DOMAIN, Front
+from support.aws.faults import Wire, error, unreachable, wire
+from support.aws.resources import Answer
+from support.checks.inspection import State
+from support.checks.invariants import kind
+from support.worlds.held_clock import HeldClock
 
 pytestmark = pytest.mark.usefixtures("settings_key", "delivery_queue", "held", "local")
 
@@ -47,7 +47,7 @@ def admin(people: People) -> Holder:
 @pytest.fixture
 def kms(settings_key: str) -> Iterator[Wire]:
     del settings_key
-    with wire(wiring.kms(), service="kms") as watching:
+    with wire(clients.kms(), service="kms") as watching:
         yield watching
 
 
@@ -395,7 +395,7 @@ def test_while_the_queue_is_away_a_change_is_answered_and_its_note_stands(
     front: Front, admin: Holder, stack: Tables
 ) -> None:
     paused, removed = made(front, admin, active=False), made(front, admin)
-    with wire(wiring.sqs(), service="sqs") as queue:
+    with wire(clients.sqs(), service="sqs") as queue:
         queue.before = lambda *_: unreachable()
         assert patch(front, admin, paused, active=True).status == 200
         path = f"{PATH}/{removed['id']}"

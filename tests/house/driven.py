@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 
-import support
 from e2e.receivers import Answer, Receiver
-from front import Front
-from gatehouse.table import Table
-from held_clock import HeldClock
-from queued import drain
+from gatehouse.dynamo.table import Table
+from support.aws import invocation
+from support.aws.api_gateway import Front
+from support.aws.queue_events import drain
+from support.worlds.held_clock import HeldClock
 
 
 def drive(front: Front, table: Table, key: str, *, queue: str, held: HeldClock) -> None:
@@ -54,9 +54,9 @@ def _fan_out(front: Front, table: Table, signal_id: str) -> None:
     """Hand the stream's record of a signal to its reader."""
     found = table.client.scan(TableName=table.name)["Items"]
     [item] = [one for one in found if one["sk"]["S"] == signal_id]
-    event = support.event("fanout")
+    event = invocation.event("fan_out")
     event["Records"][0]["dynamodb"]["NewImage"] = item
-    done = front.function("fanout").handler(event, support.Context())
+    done = front.function("fan_out").handler(event, invocation.Context())
     assert done == {"batchItemFailures": []}
 
 
@@ -66,7 +66,7 @@ def _work(front: Front, queue: str) -> None:
     while time.monotonic() < ends_at:
         event = drain(queue)
         if event["Records"]:
-            done = front.function("delivery").handler(event, support.Context())
+            done = front.function("delivery_worker").handler(event, invocation.Context())
             assert done == {"batchItemFailures": []}
             ends_at = time.monotonic() + 1.5
 
@@ -88,7 +88,7 @@ def _pause_and_resume(
     _work(front, queue)
     assert front("PATCH", path, key=key, body={"active": True}).status == 200
     _work(front, queue)
-    front.function("sweeper").handler({}, support.Context())
+    front.function("sweeper").handler({}, invocation.Context())
     held.advance(seconds=180)
 
 
@@ -97,6 +97,6 @@ def _lose_and_sweep(front: Front, key: str, held: HeldClock) -> None:
     _emit(front, key)
     held.advance(seconds=180)
     sweeper = front.function("sweeper").handler
-    assert sweeper({}, support.Context())["signals"] >= 1
+    assert sweeper({}, invocation.Context())["signals"] >= 1
     held.advance(seconds=180)
-    sweeper({}, support.Context())
+    sweeper({}, invocation.Context())

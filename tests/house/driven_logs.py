@@ -9,14 +9,16 @@ from typing import Any
 
 import pytest
 
-import support
-from faults import error, wire
-from front import Front
-from gatehouse import clock, settings, wiring
-from gatehouse.logs import relaying, rules, sweeping
-from held_clock import HeldClock
-from queued import drain
-from workloads import Workloads
+from gatehouse.aws import clients
+from gatehouse.core import clock, settings
+from gatehouse.logs import relay as relays
+from gatehouse.logs import rules, sweep
+from support.aws import invocation
+from support.aws.api_gateway import Front
+from support.aws.faults import error, wire
+from support.aws.queue_events import drain
+from support.worlds.held_clock import HeldClock
+from support.worlds.workloads import Workloads
 
 _GROUP = "/aws/lambda/fn-watched"
 
@@ -38,8 +40,8 @@ def drive(front: Front, workloads: Workloads, key: str, *, queue: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(clock, "now", held)
         patch.setattr(rules, "POLL_EVERY", 0)
-        patch.setattr(relaying, "_CATCH_UP", 0)
-        for module in (relaying, sweeping):
+        patch.setattr(relays, "_CATCH_UP", 0)
+        for module in (relays, sweep):
             # Of moto's transactions at the same moment one may lose what another wrote.
             patch.setattr(module, "_SIDE_BY_SIDE", 1)
         _Driven(front, workloads, key, queue=queue, relay=relay, held=held).all()
@@ -105,27 +107,27 @@ class _Driven:
         assert self._sweep()["filters"] == 2  # one was only asked for: its group is not there
 
     def _sockets(self) -> Any:
-        return wiring.sockets(settings.SOCKETS.text())
+        return clients.sockets(settings.SOCKETS.text())
 
     def _connect(self, connection: str, *, service: str = "watched") -> None:
-        event = support.event("sockets")
+        event = invocation.event("sockets")
         event["headers"]["Authorization"] = f"Bearer {self._key}"
         event["queryStringParameters"] = {"service": service}
         asked = event["requestContext"]
         asked["connectionId"] = connection
         del asked["authorizer"]
         request = {**event, "type": "REQUEST", "methodArn": "arn:aws:execute-api:r:1:ws/live/$c"}
-        said = self._front.function("authorizer").handler(request, support.Context())
+        said = self._front.function("authorizer").handler(request, invocation.Context())
         asked["authorizer"] = {**said["context"], "principalId": said["principalId"]}
-        answer = self._front.function("sockets").handler(event, support.Context())
+        answer = self._front.function("sockets").handler(event, invocation.Context())
         assert answer["statusCode"] == 200, answer
 
     def _leave_while_held_back(self, connection: str) -> None:
         self._connect(connection)
         self._push("held back for whoever leaves")
-        event = support.event("sockets")
+        event = invocation.event("sockets")
         event["requestContext"] |= {"eventType": "DISCONNECT", "connectionId": connection}
-        answer = self._front.function("sockets").handler(event, support.Context())
+        answer = self._front.function("sockets").handler(event, invocation.Context())
         assert answer == {"statusCode": 200}
 
     def _push(self, message: str) -> None:
@@ -148,12 +150,12 @@ class _Driven:
                 assert self._call({"Records": [record]}) == {"batchItemFailures": []}
 
     def _call(self, event: dict[str, Any]) -> dict[str, Any]:
-        context = support.Context()
+        context = invocation.Context()
         context.invoked_function_arn = self._relay
         answer: dict[str, Any] = self._front.function("log_relay").handler(event, context)
         return answer
 
     def _sweep(self) -> dict[str, int]:
-        event = support.event("sweeper")
-        done: dict[str, int] = self._front.function("sweeper").handler(event, support.Context())
+        event = invocation.event("sweeper")
+        done: dict[str, int] = self._front.function("sweeper").handler(event, invocation.Context())
         return done

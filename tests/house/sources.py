@@ -14,50 +14,13 @@ PACKAGE = ROOT / "layers" / "gatehouse" / "python" / "gatehouse"
 FUNCTIONS = ROOT / "functions"
 # Functions that run in CloudFront and not in Lambda: JavaScript, which the template holds as text.
 AT_THE_EDGE = frozenset({"front_door"})
-PARTS = frozenset({"model", "rules", "store", "actions"})
-# A file beside the four, and which of them it counts as: "actions" or "store" where one file would
-# be too long, "vendor" for the one home of a library that only this room knows, "model" for a
-# published format, pure like any model and open to other rooms.
-FURTHER = {
-    "deliveries.fanning": "actions",
-    "deliveries.sending": "actions",
-    "deliveries.sweeping": "actions",
-    "deliveries.waking": "actions",
-    "deliveries.working": "actions",
-    "keys.following": "actions",
-    "keys.writing": "actions",
-    "logs.filters": "actions",
-    "logs.reading": "actions",
-    "logs.relaying": "actions",
-    "logs.sockets": "vendor",
-    "logs.sweeping": "actions",
-    "logs.watches": "store",
-    "secrets.keyring": "actions",
-    "secrets.rewrapping": "actions",
-    "seeding.document": "vendor",
-    "seeding.running": "actions",
-    "seeding.webhooks": "actions",
-    "wallets.signature": "vendor",
-    "webhooks.deciding": "actions",
-    "webhooks.keeping": "actions",
-    "services.checking": "actions",
-    "services.containers": "vendor",
-    "services.environment": "vendor",
-    "services.finding": "actions",
-    "services.judging": "rules",
-    "services.lambdas": "vendor",
-    "services.measured": "vendor",
-    "services.restarting": "actions",
-    "services.tagged": "vendor",
-    "webhooks.outcomes": "actions",
-    "webhooks.opened": "actions",
-    "webhooks.signing": "model",
-}
+# The packages that rooms stand on; every other folder of the package is a room.
+FOUNDATION = frozenset({"core", "dynamo", "aws", "outbound", "web"})
 
 
 @dataclass(frozen=True, slots=True)
 class Module:
-    """One source file. `room` is None in the kernel and in functions."""
+    """One source file. `room` is the package's folder, None for a function."""
 
     name: str  # gatehouse.keys.actions, or functions.keys
     path: Path
@@ -76,26 +39,36 @@ class Module:
         return self.name
 
 
-def kernel() -> list[Module]:
-    """List the modules beside the rooms."""
-    return [
-        Module(f"gatehouse.{path.stem}", path, None, path.stem)
-        for path in sorted(PACKAGE.glob("*.py"))
-        if path.stem != "__init__"
-    ]
+def foundation() -> list[Module]:
+    """List the modules of the packages that rooms stand on."""
+    return [module for module in _package() if module.room in FOUNDATION]
 
 
 def rooms() -> list[Module]:
     """List the modules of all rooms."""
+    return [module for module in _package() if module.room not in FOUNDATION]
+
+
+def _package() -> list[Module]:
     return [
-        Module(f"gatehouse.{path.parent.name}.{path.stem}", path, path.parent.name, _part(path))
-        for path in sorted(PACKAGE.glob("*/*.py"))
+        Module(_dotted(path), path, path.relative_to(PACKAGE).parts[0], _part(path))
+        for path in sorted(PACKAGE.rglob("*.py"))
         if path.stem != "__init__"
     ]
 
 
+def _dotted(path: Path) -> str:
+    return ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
+
+
 def _part(path: Path) -> str:
-    return FURTHER.get(f"{path.parent.name}.{path.stem}", path.stem)
+    """Tell which part of its room a file is, by its name alone."""
+    if path.parent.name == "adapters":
+        return "adapter"
+    for part in ("model", "rules", "store", "writes"):
+        if path.stem == part or path.stem.endswith(f"_{part}"):
+            return part
+    return "actions"
 
 
 def functions() -> list[Module]:
@@ -114,7 +87,7 @@ def lambdas() -> frozenset[str]:
 
 def everything() -> list[Module]:
     """List what runs in Lambda."""
-    return [*kernel(), *rooms(), *functions()]
+    return [*_package(), *functions()]
 
 
 def by_name() -> dict[str, Module]:

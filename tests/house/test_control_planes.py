@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-import support
-from front import Front
-from gatehouse import settings, wiring
+from gatehouse.aws import clients
+from gatehouse.core import settings
 from house import driven_logs
-from workloads import Workloads
+from support.aws import invocation, resources
+from support.aws.api_gateway import Front
+from support.worlds.workloads import Workloads
 
 pytestmark = pytest.mark.usefixtures("settings_key", "delivery_queue")
 
@@ -39,9 +40,9 @@ def granted(function: str) -> set[str]:
 
     The queues of deliveries and of embeddings, which the sweeper knows as well, are none of this.
     """
-    properties = support.template()["Resources"][FUNCTIONS[function]]["Properties"]
+    properties = resources.template()["Resources"][FUNCTIONS[function]]["Properties"]
     found: set[str] = set()
-    for statement in map(support.given, properties["Policies"][0]["Statement"]):
+    for statement in map(resources.given, properties["Policies"][0]["Statement"]):
         resource = str(statement["Resource"])
         if "DeliveryQueue" in resource or "EmbeddingQueue" in resource:
             continue
@@ -103,12 +104,20 @@ def asked(
     """Do everything once that AWS is asked for, and write down what that is."""
     del stack
     front = Heard()
-    clients = (
-        *(wiring.lambdas(), wiring.ecs(), wiring.tagging(), wiring.cloudwatch(), wiring.logs()),
-        *(wiring.sqs(), wiring.sockets(settings.SOCKETS.text())),
+    asked_clients = (
+        *(
+            clients.lambdas(),
+            clients.ecs(),
+            clients.tagging(),
+            clients.cloudwatch(),
+            clients.logs(),
+        ),
+        *(clients.sqs(), clients.sockets(settings.SOCKETS.text())),
     )
-    with front.listening(*clients):
-        made = front.function("bootstrap").handler(support.event("bootstrap"), support.Context())
+    with front.listening(*asked_clients):
+        made = front.function("bootstrap").handler(
+            invocation.event("bootstrap"), invocation.Context()
+        )
         key = made["api_key"]["key"]
         _ask(front, workloads, key, aws)
         with pytest.MonkeyPatch.context() as patch:

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-import support
 from house.sources import FUNCTIONS, ROOT
+from support.aws import resources
 
-TEMPLATE = support.template()
+TEMPLATE = resources.template()
 RESOURCES: dict[str, Any] = TEMPLATE["Resources"]
 DISTRIBUTION = RESOURCES["FrontDoorDistribution"]["Properties"]["DistributionConfig"]
 FUNCTION = RESOURCES["FrontDoorFunction"]["Properties"]
@@ -120,7 +120,7 @@ def test_a_certificate_of_one_s_own_sets_the_least_tls() -> None:
         "MinimumProtocolVersion": "TLSv1.2_2021",
     }
     assert otherwise == {"CloudFrontDefaultCertificate": True}
-    assert support.given(DISTRIBUTION["Aliases"]) == [{"Ref": "FrontDoorDomain"}]
+    assert resources.given(DISTRIBUTION["Aliases"]) == [{"Ref": "FrontDoorDomain"}]
     assert DISTRIBUTION["HttpVersion"] == "http2and3"
 
 

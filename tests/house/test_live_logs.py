@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-import support
-from gatehouse.clock import MINUTE, SECOND
-from gatehouse.logs import relaying, rules
+from gatehouse.aws.queue import LONGEST_DELAY
+from gatehouse.core.clock import MINUTE, SECOND
+from gatehouse.logs import relay, rules
 from gatehouse.logs.model import MOST_LINES, CatchUp, Line
-from gatehouse.queue import LONGEST_DELAY
 from house.sources import ROOT
+from support.aws import resources
 
-TEMPLATE = support.template()
+TEMPLATE = resources.template()
 RESOURCES: dict[str, Any] = TEMPLATE["Resources"]
 API = RESOURCES["SocketApi"]["Properties"]
 RELAY = RESOURCES["LogRelayFunction"]["Properties"]
@@ -30,7 +30,7 @@ LAMBDAS = {
 
 def statements(function: str) -> list[dict[str, Any]]:
     """List a function's own statements."""
-    return [support.given(one) for one in LAMBDAS[function]["Policies"][0]["Statement"]]
+    return [resources.given(one) for one in LAMBDAS[function]["Policies"][0]["Statement"]]
 
 
 # ---- Who may open a socket ---------------------------------------------------------------------
@@ -220,14 +220,14 @@ def test_the_relay_may_send_itself_messages_for_ever_as_the_workers_of_deliverie
         name: said["RecursiveLoop"] for name, said in LAMBDAS.items() if "Recur" in str(said)
     }
 
-    assert allowed == {"LogRelayFunction": "Allow", "DeliveryFunction": "Allow"}
+    assert allowed == {"LogRelayFunction": "Allow", "DeliveryWorkerFunction": "Allow"}
 
 
 # ---- Bounds that are AWS's ---------------------------------------------------------------------
 
 
 def test_no_task_is_held_back_for_longer_than_sqs_does() -> None:
-    longest = max(rules.POLL_EVERY, relaying._CATCH_UP, rules.SLACK // 1_000)  # noqa: SLF001
+    longest = max(rules.POLL_EVERY, relay._CATCH_UP, rules.SLACK // 1_000)  # noqa: SLF001
 
     assert 0 < longest <= LONGEST_DELAY
 

@@ -18,18 +18,20 @@ from typing import Any
 import pytest
 from eth_account import Account
 
-import support
-from front import Front
-from gatehouse import clock, wiring
+from gatehouse.aws import clients
+from gatehouse.core import clock
+from gatehouse.dynamo import connection
+from gatehouse.dynamo.table import Tables
 from gatehouse.secrets.model import Purpose
-from gatehouse.table import Tables
-from held_clock import HeldClock
 from house import driven, driven_logs, sources
-from newcomers import proven, signed
-from people import People
-from workloads import Workloads
+from support.actors.newcomers import proven, signed
+from support.actors.people import People
+from support.aws import invocation, resources
+from support.aws.api_gateway import Front
+from support.worlds.held_clock import HeldClock
+from support.worlds.workloads import Workloads
 
-TEMPLATE = support.template()["Resources"]
+TEMPLATE = resources.template()["Resources"]
 FUNCTIONS = {
     resource["Properties"]["CodeUri"].removeprefix("functions/"): resource["Properties"]
     for resource in TEMPLATE.values()
@@ -45,7 +47,7 @@ KMS = "kms"
 # All that is watched: one partition, which is a name without a rest.
 WHOLE = {"WATCHED"}
 # Done where an account has as many live keys as it may: they are counted again.
-RARELY = {"wallet": {("main", "Query")}}
+RARELY = {"wallets": {("main", "Query")}}
 
 Use = tuple[str, str, str]  # table, action, kind of key: main, GetItem, KEYS#; kms, Decrypt, peer
 
@@ -53,7 +55,7 @@ Use = tuple[str, str, str]  # table, action, kind of key: main, GetItem, KEYS#; 
 def statements(function: str) -> Iterator[dict[str, Any]]:
     """List a function's own statements, with the conditions of an enforcing stack."""
     for policy in FUNCTIONS[function].get("Policies", []):
-        yield from map(support.given, policy["Statement"])
+        yield from map(resources.given, policy["Statement"])
 
 
 def listed(value: Any) -> list[Any]:
@@ -122,7 +124,7 @@ class Watched(Front):
         self._names = {tables.keys.name: "keys", tables.main.name: "main"}
         self._running: str | None = None
         tables.main.client.meta.events.register("provide-client-params.dynamodb", self._asked)
-        wiring.kms().meta.events.register("provide-client-params.kms", self._unsealed)
+        clients.kms().meta.events.register("provide-client-params.kms", self._unsealed)
 
     def function(self, name: str) -> Any:
         handler = super().function(name).handler
@@ -188,7 +190,7 @@ def uses(
     admin = people.tenant()
     employee = people.employee(admin)
     _use_bootstrap(front)
-    made = front.function("bootstrap").handler({"action": "recover"}, support.Context())
+    made = front.function("bootstrap").handler({"action": "recover"}, invocation.Context())
     _use_unlimited(front, made["api_key"]["key"])
     _use_keys(front, people, admin, employee)
     _use_the_rest(front, people, admin)
@@ -213,7 +215,7 @@ def uses(
 def _use_bootstrap(front: Front) -> None:
     """Make the operator's account with an invite, and fill it twice, the second time changed."""
     bootstrap = front.function("bootstrap").handler
-    invited = bootstrap({"action": "invite"}, support.Context())
+    invited = bootstrap({"action": "invite"}, invocation.Context())
     admin = _first_admin(front, invited["invite"]["code"])
     for scopes, description, active in (
         ("['*']", "all", "false"),
@@ -229,7 +231,7 @@ def _use_bootstrap(front: Front) -> None:
         )
         secrets = {"HOOK": "whsec_" + base64.b64encode(description.encode() * 8).decode()}
         event = {"action": "apply", "yaml": text, "secrets": secrets}
-        answer = bootstrap(event, support.Context())
+        answer = bootstrap(event, invocation.Context())
         assert answer["steps"][0]["verb"] in {"add", "update"}
         if answer["steps"][0]["verb"] == "add":
             owner = next(
@@ -315,7 +317,7 @@ def _use_wallets(front: Front, admin: Any) -> None:
     assert front("POST", "/auth/attach-wallet", key=second, body=body).status == 200
     for _ in range(2):
         assert front("POST", "/auth/siwe-login", body=signed(front, wallet)).status == 200
-    front.renew("wallet")  # what one environment made for itself, the next one reads
+    front.renew("wallets")  # what one environment made for itself, the next one reads
     assert front("GET", "/auth/nonce").status == 200
 
 
@@ -380,7 +382,7 @@ def _use_secrets(front: Front, admin: Any, operator: str, aws: pytest.MonkeyPatc
         assert front("GET", path, key=admin.key).json()["configured"] is True
     for name in ("transcription/openai", "provider/anthropic"):
         asked = {"do": "get", "account": admin.account_id, "secret": name}
-        told = front.function("secrets").handler(asked, support.Context())
+        told = front.function("secrets").handler(asked, invocation.Context())
         assert told == {"value": "second"}
     peer = {"name": "other", "endpoint": "https://other.example/in"}
     assert front("POST", "/federation/trust", key=admin.key, body=peer).status == 201
@@ -393,7 +395,7 @@ def _use_secrets(front: Front, admin: Any, operator: str, aws: pytest.MonkeyPatc
         aws.setenv("HAMMURABI_SETTINGS_ENCRYPTION_KEY_PREVIOUS", previous)
         done = False
         while not done:
-            done = front.function("rewrap").handler({"do": "rewrap"}, support.Context())["done"]
+            done = front.function("rewrap").handler({"do": "rewrap"}, invocation.Context())["done"]
     for path in (f"/api/auth/{name}" for name in names):
         assert front("DELETE", path, key=admin.key).status == 204
 
@@ -406,13 +408,13 @@ def _use_the_sweeper(front: Front, people: People, admin: Any) -> None:
         for holder, change in ((whole, {"name": "x", "is_admin": True}), (cut, {"scopes": []})):
             path = f"/admin/identities/{holder.identity_id}"
             assert front("PATCH", path, key=admin.key, body=change).status == 200
-    swept = front.function("sweeper").handler({}, support.Context())
+    swept = front.function("sweeper").handler({}, invocation.Context())
     assert swept["memberships"] == 2
 
 
 def _use_stats(front: Front) -> None:
-    event = support.event("stats")
-    assert front.function("stats").handler(event, support.Context()) == {"state": {}}
+    event = invocation.event("statistics")
+    assert front.function("statistics").handler(event, invocation.Context()) == {"state": {}}
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
@@ -460,7 +462,7 @@ def test_the_key_fence_stands_around_every_grant_that_can_have_one(function: str
 def test_kinds_of_items_in_the_code_are_those_of_the_template() -> None:
     written = {
         kind
-        for module in (*sources.kernel(), *sources.rooms())
+        for module in (*sources.foundation(), *sources.rooms())
         for kind in re.findall(r"f?\"([A-Z]+#)", module.path.read_text())
     }
     fenced = {key for function in FUNCTIONS for _, _, key in granted(function) if key}
@@ -472,7 +474,7 @@ def test_kinds_of_items_in_the_code_are_those_of_the_template() -> None:
 
 
 def test_no_function_scans_but_one_and_that_an_index_of_nothing_but_secrets() -> None:
-    assert not hasattr(wiring.dynamodb, "scan")
+    assert not hasattr(connection.client, "scan")
     scanning = {
         (name, table, action)
         for name in FUNCTIONS
@@ -489,7 +491,7 @@ def test_no_function_scans_but_one_and_that_an_index_of_nothing_but_secrets() ->
     assert index["Projection"]["NonKeyAttributes"] == ["wrapped_by"]
     writers = {
         module.name
-        for module in (*sources.kernel(), *sources.rooms())
+        for module in (*sources.foundation(), *sources.rooms())
         if re.search(r'"wrapped_key"\s*:', module.path.read_text())
     }
     assert writers == {"gatehouse.secrets.store"}

@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 import pytest
 
-from gatehouse import reference
+from gatehouse.web import reference
 from gatehouse_cli.main import cli
 from house import sources
 from house.sources import ROOT

@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 
-import support
-from gatehouse import http, settings
+from gatehouse.core import settings
+from gatehouse.web import door as doors
 from house import sources
 from house.sources import ROOT
+from support.aws import invocation, resources
 
-TEMPLATE = support.template()
+TEMPLATE = resources.template()
 RESOURCES: dict[str, Any] = TEMPLATE["Resources"]
 API = RESOURCES["Api"]["Properties"]
 LAMBDAS = {
@@ -45,11 +46,11 @@ def routes_of_the_template(group: str) -> set[Route]:
 
 def routes_of_the_handler(group: str) -> set[Route]:
     """Read a function's FastAPI routes."""
-    door = getattr(support.load(group), "door", None)
+    door = getattr(invocation.load(group), "door", None)
     if door is None:
         return set()
     return {
-        (method, route.path, door.needs[route.endpoint] is http.public)
+        (method, route.path, door.needs[route.endpoint] is doors.public)
         for route in door.app.routes
         for method in route.methods
     }
@@ -221,14 +222,14 @@ VAULT = {
 NEVER_ASKED = {
     "deliveries": VAULT,
     "webhooks": {"GATEHOUSE_SIGNAL_DAYS"},
-    "delivery": {"GATEHOUSE_SIGNAL_DAYS"},
-    "fanout": VAULT | {"GATEHOUSE_SIGNAL_DAYS"},
+    "delivery_worker": {"GATEHOUSE_SIGNAL_DAYS"},
+    "fan_out": VAULT | {"GATEHOUSE_SIGNAL_DAYS"},
     "sockets": VAULT | {"GATEHOUSE_LOG_GROUPS"},
     "sweeper": VAULT | {"GATEHOUSE_SIGNAL_DAYS"},
     "bootstrap": {"GATEHOUSE_ACCOUNT_CREATION"},
     "people": {"GATEHOUSE_ACCOUNT_CREATION"},
     "rewrap": {"GATEHOUSE_ACCOUNT_CREATION"},
-    "wallet": {"GATEHOUSE_ACCOUNT_CREATION"},
+    "wallets": {"GATEHOUSE_ACCOUNT_CREATION"},
 }
 
 
@@ -253,7 +254,7 @@ def test_nothing_reads_the_environment_past_the_settings() -> None:
         if re.search(r"os\.(environ|getenv)", module.path.read_text())
     }
 
-    assert readers == {"gatehouse.settings"}
+    assert readers == {"gatehouse.core.settings"}
 
 
 # ---- The door out ------------------------------------------------------------------------------
@@ -296,7 +297,7 @@ def test_no_parameter_set_for_aws_lifts_the_conditions() -> None:
 def policies() -> list[tuple[str, dict[str, Any]]]:
     """List every inline statement of a function, with the function's name."""
     return [
-        (name, support.given(statement))
+        (name, resources.given(statement))
         for name, said in LAMBDAS.items()
         for policy in said.get("Policies", [])
         for statement in policy["Statement"]
@@ -444,10 +445,10 @@ ALARMS = {
     "AuthorizerErrorsAlarm": ("AWS/Lambda", "Errors", 1, 1),
     "InviteGuessingAlarm": ({"Fn::Sub": "Gatehouse/${AWS::StackName}"}, "InviteGuessing", 1, 1),
     "SweeperErrorsAlarm": ("AWS/Lambda", "Errors", 5, 3),
-    "StatsFailuresAlarm": ("AWS/SQS", "ApproximateNumberOfMessagesVisible", 1, 1),
+    "StatisticsFailuresAlarm": ("AWS/SQS", "ApproximateNumberOfMessagesVisible", 1, 1),
     "Api5xxAlarm": ("AWS/ApiGateway", "5XXError", 5, 3),
     "DeliveryFailuresAlarm": ("AWS/SQS", "ApproximateNumberOfMessagesVisible", 1, 1),
-    "FanoutFailuresAlarm": ("AWS/SQS", "ApproximateNumberOfMessagesVisible", 1, 1),
+    "FanOutFailuresAlarm": ("AWS/SQS", "ApproximateNumberOfMessagesVisible", 1, 1),
     "RelayFailuresAlarm": ("AWS/SQS", "ApproximateNumberOfMessagesVisible", 1, 1),
     "RelayErrorsAlarm": ("AWS/Lambda", "Errors", 5, 3),
     "ServicesErrorsAlarm": ("AWS/Lambda", "Errors", 5, 3),

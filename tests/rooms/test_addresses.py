@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatehouse.addresses import LOOPBACK, Unfit, host_of, purpose
+from gatehouse.outbound.addresses import LOOPBACK, Unfit, host_of, purpose
 
 # The first and the last of each range, and what stands out in it.
 FORBIDDEN_IPV4 = [

@@ -8,15 +8,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from faults import Wire, error, first, wire
-from gatehouse.clock import MINUTE, SECOND
+from gatehouse.core.clock import MINUTE, SECOND
+from gatehouse.core.errors import Unavailable
 from gatehouse.credentials import actions as credentials
 from gatehouse.credentials.actions import UNLIMITED, Memory
 from gatehouse.credentials.model import Code
-from gatehouse.errors import Unavailable
+from gatehouse.dynamo.table import Tables
 from gatehouse.keys import actions as keys
-from gatehouse.table import Tables
-from visits import Visitor, visitor, wish
+from support.actors.visitor import Visitor, visitor, wish
+from support.aws.faults import Wire, error, first, wire
 
 
 @pytest.fixture

@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from faults import Wire, conflict_in_transaction, error, first
-from gatehouse import ids
 from gatehouse.audit import actions, rules, store
 from gatehouse.audit.model import GENESIS, Change, Event, Head, Origin
-from gatehouse.clock import SECOND
-from gatehouse.errors import Unavailable
-from gatehouse.table import Tables
-from inspection import events as stored_events
+from gatehouse.core import ids
+from gatehouse.core.clock import SECOND
+from gatehouse.core.errors import Unavailable
+from gatehouse.dynamo.table import Tables
+from support.aws.faults import Wire, conflict_in_transaction, error, first
+from support.checks.inspection import events as stored_events
 
 NOW = 1_800_000_000 * SECOND
 ORIGIN = Origin(actor="identity:i", request_id="r", source_address="203.0.113.7", via="api_key:k")

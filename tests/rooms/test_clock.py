@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatehouse import clock
+from gatehouse.core import clock
 
 moments = st.integers(-30_610_224_000 * clock.SECOND, clock.LATEST)  # the years 1000 to 9999
 

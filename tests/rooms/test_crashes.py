@@ -11,16 +11,16 @@ from typing import Any
 
 import pytest
 
-from faults import Killed, Wire, conflict_in_transaction, die_at, error, first
 from gatehouse.accounts import actions as accounts
-from gatehouse.call import Call
-from gatehouse.clock import SECOND
+from gatehouse.core.clock import SECOND
+from gatehouse.core.errors import Conflict, IdempotencyReused, NotFound
+from gatehouse.core.request import Call
 from gatehouse.credentials.model import Code
-from gatehouse.errors import Conflict, IdempotencyReused, NotFound
+from gatehouse.dynamo.table import Tables
 from gatehouse.keys import actions as keys
-from gatehouse.table import Tables
-from inspection import State, check_everything
-from visits import Visitor, visitor, wish
+from support.actors.visitor import Visitor, visitor, wish
+from support.aws.faults import Killed, Wire, conflict_in_transaction, die_at, error, first
+from support.checks.inspection import State, check_everything
 
 Act = Callable[[Visitor, str], Any]
 MOST_CALLS = 30

@@ -10,16 +10,16 @@ from typing import Any
 
 import pytest
 
-from gatehouse.clock import DAY, HOUR, SECOND
+from gatehouse.core.clock import DAY, HOUR, SECOND
+from gatehouse.core.errors import Unavailable
 from gatehouse.deliveries import rules, store
+from gatehouse.deliveries.attempt import work
 from gatehouse.deliveries.model import Death, Go, Parked, Recover, Status, Wake
-from gatehouse.deliveries.working import work
-from gatehouse.errors import Unavailable
+from gatehouse.dynamo.table import Tables, transact
 from gatehouse.secrets import actions as vaults
 from gatehouse.signals import actions as signals
-from gatehouse.table import Tables, transact
 from gatehouse.webhooks.model import Filters
-from works import ACCOUNT, SECRET, Works, payload
+from support.worlds.deliveries import ACCOUNT, SECRET, Works, payload
 
 
 @pytest.fixture

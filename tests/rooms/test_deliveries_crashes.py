@@ -13,23 +13,23 @@ from typing import Any
 
 import pytest
 
-from faults import Killed, wire
 from gatehouse.audit import rules as audit
 from gatehouse.audit import store as audit_store
-from gatehouse.clock import MINUTE, SECOND
+from gatehouse.aws.queue import Outgoing, Queue
+from gatehouse.core.clock import MINUTE, SECOND
 from gatehouse.deliveries import rules, store
+from gatehouse.deliveries.attempt import Bench, Report
 from gatehouse.deliveries.model import GRACE, Death, Delivery, Recover, Status, Wake
-from gatehouse.deliveries.working import Bench, Report
-from gatehouse.outbound import Failed
-from gatehouse.queue import Outgoing, Queue
+from gatehouse.dynamo.table import Tables, transact
+from gatehouse.outbound.client import Failed
 from gatehouse.secrets import actions as vaults
 from gatehouse.signals.model import Signal
-from gatehouse.table import Tables, transact
 from gatehouse.webhooks.model import Webhook
-from gatehouse.webhooks.opened import Opened
-from inspection import State
-from rewind import Rewind
-from works import ACCOUNT, Works
+from gatehouse.webhooks.secret_cache import Opened
+from support.aws.faults import Killed, wire
+from support.aws.snapshot import Rewind
+from support.checks.inspection import State
+from support.worlds.deliveries import ACCOUNT, Works
 
 MOST_CALLS = 60
 MOST_STEPS = 200

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatehouse import ids
-from gatehouse.clock import DAY, HOUR, MINUTE, SECOND
+from gatehouse.core import ids
+from gatehouse.core.clock import DAY, HOUR, MINUTE, SECOND
 from gatehouse.deliveries import rules
 from gatehouse.deliveries.model import (
     GRACE,

@@ -9,14 +9,14 @@ import time
 
 import pytest
 
-from gatehouse import ids
 from gatehouse.audit import rules as audit
 from gatehouse.audit import store as audit_store
+from gatehouse.core import ids
 from gatehouse.deliveries import store
 from gatehouse.deliveries.model import Death, Status
-from gatehouse.table import unmarshal
-from simulation import Simulation
-from works import ACCOUNT
+from gatehouse.dynamo.table import unmarshal
+from support.worlds.deliveries import ACCOUNT
+from support.worlds.simulation import Simulation
 
 PARTS, RUNS = 10, 1_000
 

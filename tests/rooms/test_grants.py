@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatehouse.errors import BadInput, FieldRequired, GrantsExceeded
-from gatehouse.grants import (
+from gatehouse.core.errors import BadInput, FieldRequired, GrantsExceeded
+from gatehouse.core.grants import (
     AREAS,
     ATOMS,
     EVERYTHING,
@@ -19,8 +19,8 @@ from gatehouse.grants import (
     Permissions,
     covers,
 )
+from gatehouse.core.principal import Principal
 from gatehouse.keys import rules
-from gatehouse.principal import Principal
 
 scopes = st.sampled_from(KNOWN_SCOPES)
 atoms = st.sampled_from(ATOMS)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from faults import Wire, conflict_in_transaction, error, first
-from gatehouse import idempotency
 from gatehouse.audit import actions as audit
 from gatehouse.audit.model import Change, Origin
-from gatehouse.clock import DAY, SECOND
-from gatehouse.errors import IdempotencyReused, Unavailable
-from gatehouse.idempotency import Answered, Guard, Replay
-from gatehouse.table import ConditionFailed, Table, Tables, Write, transact
-from inspection import State, items
+from gatehouse.core.clock import DAY, SECOND
+from gatehouse.core.errors import IdempotencyReused, Unavailable
+from gatehouse.core.request import Answered, Guard
+from gatehouse.dynamo import idempotency
+from gatehouse.dynamo.idempotency import Replay
+from gatehouse.dynamo.table import ConditionFailed, Table, Tables, Write, transact
+from support.aws.faults import Wire, conflict_in_transaction, error, first
+from support.checks.inspection import State, items
 
 NOW = 1_800_000_000 * SECOND
 GUARD = Guard("digest", "hash", NOW)

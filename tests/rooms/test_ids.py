@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatehouse import ids
-from gatehouse.clock import LATEST
-from gatehouse.errors import BadInput
+from gatehouse.core import ids
+from gatehouse.core.clock import LATEST
+from gatehouse.core.errors import BadInput
 
 moments = st.integers(0, LATEST)
 names = st.text(st.characters(codec="utf-8", exclude_characters="\n"), max_size=20)

@@ -13,11 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import support
-from faults import Wire
-from gatehouse.clock import DAY, MINUTE, SECOND, Micros, ceil_seconds
-from gatehouse.credentials.model import Code
-from gatehouse.errors import (
+from gatehouse.core.clock import DAY, MINUTE, SECOND, Micros, ceil_seconds
+from gatehouse.core.errors import (
     BadInput,
     BoundReached,
     Conflict,
@@ -27,14 +24,26 @@ from gatehouse.errors import (
     NotFound,
     RateLimited,
 )
-from gatehouse.grants import FULL, Grants, Permissions
+from gatehouse.core.grants import FULL, Grants, Permissions
+from gatehouse.credentials.model import Code
+from gatehouse.dynamo.table import Tables
 from gatehouse.invites import actions as invites
 from gatehouse.invites import rules
 from gatehouse.invites.model import MOST_OPEN, Invite, Redeemed
-from gatehouse.table import Tables
-from members import boss, come_in, empty_operator, identity_of, invited, member, outside, seen_with
-from standing import check_standing, identities, kind, tally
-from visits import Visitor
+from support.actors.members import (
+    boss,
+    come_in,
+    empty_operator,
+    identity_of,
+    invited,
+    member,
+    outside,
+    seen_with,
+)
+from support.actors.visitor import Visitor
+from support.aws import resources
+from support.aws.faults import Wire
+from support.checks.invariants import check_standing, identities, kind, tally
 
 HOUR = 60 * MINUTE
 
@@ -453,7 +462,9 @@ def test_what_is_counted_is_forgotten_by_the_table_once_its_window_is_over(who: 
 def test_a_used_up_budget_is_logged_as_the_templates_metric_filter_reads_it(
     who: Visitor, logs: io.StringIO
 ) -> None:
-    pattern = support.template()["Resources"]["InviteGuessingFilter"]["Properties"]["FilterPattern"]
+    pattern = resources.template()["Resources"]["InviteGuessingFilter"]["Properties"][
+        "FilterPattern"
+    ]
     found = re.fullmatch(r'\{ \$\.(\w+) = "(\w+)" \}', pattern)
     assert found is not None
     wrong(who.tables, 5, who.now)

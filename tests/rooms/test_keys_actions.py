@@ -7,24 +7,24 @@ from itertools import product
 
 import pytest
 
-from faults import Wire, error, first, unreachable
-from gatehouse import tally
-from gatehouse.clock import DAY, SECOND
+from gatehouse.core.clock import DAY, SECOND
+from gatehouse.core.errors import BoundReached, NotFound, Unavailable
 from gatehouse.credentials import actions as credentials
 from gatehouse.credentials.model import Code
-from gatehouse.errors import BoundReached, NotFound, Unavailable
+from gatehouse.dynamo import counters
+from gatehouse.dynamo.table import ConditionFailed, Tables, marshal
 from gatehouse.keys import actions as keys
 from gatehouse.keys import rules, store
 from gatehouse.keys.model import MOST_LIVE, Key, Listed
-from gatehouse.table import ConditionFailed, Tables, marshal
-from inspection import check_everything
-from visits import Visitor, visitor, wish
+from support.actors.visitor import Visitor, visitor, wish
+from support.aws.faults import Wire, error, first, unreachable
+from support.checks.inspection import check_everything
 
 
 def _fill(who: Visitor, *, forever: int, expiring: int) -> list[Key]:
     """Write keys as owned up to that many in all, and count them, without transactions."""
     pattern = keys.create(who.tables, who.call(), wish()).key
-    there = tally.read(who.tables.main, f"KEYS#{who.account_id}")
+    there = counters.read(who.tables.main, f"KEYS#{who.account_id}")
     made = []
     for number in range(forever + expiring - there):
         expires_at = who.now + DAY if number < expiring else None
@@ -37,7 +37,7 @@ def _fill(who: Visitor, *, forever: int, expiring: int) -> list[Key]:
     pk = f"KEYS#{who.account_id}"
     seen = who.tables.main.get({"pk": f"{pk}#COUNT", "sk": "COUNT"})
     assert seen is not None
-    tally.correct(who.tables.main, pk, seen=seen, to=forever + expiring)
+    counters.correct(who.tables.main, pk, seen=seen, to=forever + expiring)
     return made
 
 
@@ -76,7 +76,7 @@ def test_expired_keys_make_room_when_the_bound_is_met(tables: Tables) -> None:
         keys.create(tables, who.call(), wish())
     who.now += DAY
     keys.create(tables, who.call(), wish())
-    assert tally.read(tables.main, f"KEYS#{who.account_id}") == _live(who) == MOST_LIVE - 299
+    assert counters.read(tables.main, f"KEYS#{who.account_id}") == _live(who) == MOST_LIVE - 299
 
 
 def test_reviving_an_expired_key_counts_and_meets_the_bound(tables: Tables) -> None:
@@ -94,9 +94,9 @@ def test_revoking_an_expired_key_takes_nothing_from_the_count(tables: Tables) ->
     who = visitor(tables)
     made = keys.create(tables, who.call(), wish(expires_at=who.now + SECOND))
     who.now += SECOND
-    counted = tally.read(tables.main, f"KEYS#{who.account_id}")
+    counted = counters.read(tables.main, f"KEYS#{who.account_id}")
     keys.revoke(tables, who.call(), made.key.id)
-    assert tally.read(tables.main, f"KEYS#{who.account_id}") == counted
+    assert counters.read(tables.main, f"KEYS#{who.account_id}") == counted
     check_everything(tables, now=who.now)
 
 
@@ -228,10 +228,10 @@ def test_a_tally_that_moved_and_came_back_is_not_corrected(tables: Tables) -> No
     assert seen is not None
     made = keys.create(tables, who.call(), wish()).key
     keys.revoke(tables, who.call(), made.id)
-    assert tally.read(tables.main, pk) == seen["live"]
+    assert counters.read(tables.main, pk) == seen["live"]
 
     with pytest.raises(ConditionFailed):
-        tally.correct(tables.main, pk, seen=seen, to=0)
+        counters.correct(tables.main, pk, seen=seen, to=0)
 
 
 def test_a_key_that_ended_at_once_is_refused_by_a_clock_that_is_behind(tables: Tables) -> None:

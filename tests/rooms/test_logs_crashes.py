@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from faults import Killed, wire
-from gatehouse.clock import SECOND
-from gatehouse.table import Table, Tables
-from held_clock import HeldClock
-from lookout import Lookout
-from memory_table import MemoryTable
+from gatehouse.core.clock import SECOND
+from gatehouse.dynamo.table import Table, Tables
+from support.aws.faults import Killed, wire
+from support.aws.memory_table import MemoryTable
+from support.worlds.held_clock import HeldClock
+from support.worlds.live_logs import Lookout
 
 MOST_CALLS = 60
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from gatehouse.clock import SECOND, rfc3339
-from gatehouse.errors import BoundReached, NotFound, Unavailable
-from gatehouse.logs import relaying, rules, store, watches
+from gatehouse.core.clock import SECOND, rfc3339
+from gatehouse.core.errors import BoundReached, NotFound, Unavailable
+from gatehouse.logs import relay, rules, store, watch_store
 from gatehouse.logs.model import CatchUp, Line, Open, Poll, Pushed
-from lookout import ACCOUNT, Lookout
+from support.worlds.live_logs import ACCOUNT, Lookout
 
 FILLER = [f"before {number}" for number in range(20)]
 
@@ -81,8 +81,8 @@ def test_more_than_is_sent_at_once_ends_the_socket_so_that_the_next_since_goes_o
 ) -> None:
     """Lines that came live after a part of the answer would hide the rest from the next since."""
     monkeypatch.setattr(rules, "MOST_RESUMED", 50)
-    monkeypatch.setattr("gatehouse.logs.reading._MOST_PAGES", 2)
-    monkeypatch.setattr("gatehouse.logs.reading._PAGE", 25)
+    monkeypatch.setattr("gatehouse.logs.history._MOST_PAGES", 2)
+    monkeypatch.setattr("gatehouse.logs.history._PAGE", 25)
     for number in range(120):
         lookout.write(f"line {number}")
         lookout.run(1)
@@ -170,7 +170,7 @@ def test_a_push_that_comes_before_the_first_poll_reads_no_old_lines(lookout: Loo
     lookout.run(3600)
     lookout.push_takes = 0
     lookout.connect("one", lines=10)
-    ensure = relaying.filters.ensure
+    ensure = relay.subscription.ensure
 
     def and_a_push(*given: Any, **named: Any) -> Any:
         watch = ensure(*given, **named)
@@ -179,7 +179,7 @@ def test_a_push_that_comes_before_the_first_poll_reads_no_old_lines(lookout: Loo
         return watch
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(relaying.filters, "ensure", and_a_push)
+        patch.setattr(relay.subscription, "ensure", and_a_push)
         lookout.take()
     lookout.run(20)
     assert lookout.messages("one") == [*(f"old {number}" for number in range(41, 50)), "pushed"]
@@ -279,8 +279,8 @@ def test_two_polls_of_one_turn_are_one(lookout: Lookout) -> None:
 def test_a_line_of_the_future_does_not_carry_the_polls_past_the_present(
     lookout: Lookout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gatehouse.logs.reading._MOST_PAGES", 1)
-    monkeypatch.setattr("gatehouse.logs.reading._PAGE", 6)
+    monkeypatch.setattr("gatehouse.logs.history._MOST_PAGES", 1)
+    monkeypatch.setattr("gatehouse.logs.history._PAGE", 6)
     monkeypatch.setattr(rules, "MOST_RESUMED", 6)
     lookout.cloudwatch.refuses["put_subscription_filter"] = "LimitExceededException"
     lookout.connect("one", lines=0)
@@ -379,18 +379,18 @@ def test_a_viewer_that_cannot_be_let_go_fails_no_push(
 def test_a_push_to_nobody_to_an_unknown_group_and_to_its_own_is_nothing(lookout: Lookout) -> None:
     line = Line("1-0000000000000000", 1, "x")
     for group in ("/aws/lambda/the-relay", "/unknown", lookout.group):
-        assert relaying.push(lookout.relay, Pushed(group, "a", ("f",), (line,))) == 0
+        assert relay.push(lookout.relay, Pushed(group, "a", ("f",), (line,))) == 0
     live(lookout, "one")
-    assert relaying.push(lookout.relay, Pushed(lookout.group, "a", (), ())) == 0
+    assert relay.push(lookout.relay, Pushed(lookout.group, "a", (), ())) == 0
 
 
 def test_the_relay_s_own_group_is_refused_even_if_watched(lookout: Lookout) -> None:
     live(lookout, "one")
     watch = lookout.watch()
     assert watch is not None
-    relay = replace(lookout.relay, own_group=lookout.group)
+    own = replace(lookout.relay, own_group=lookout.group)
     line = Line("1-0000000000000000", 1, "x")
-    assert relaying.push(relay, Pushed(lookout.group, "a", (watch.filter,), (line,))) == 0
+    assert relay.push(own, Pushed(lookout.group, "a", (watch.filter,), (line,))) == 0
 
 
 # ---- Lines held back -----------------------------------------------------------------------------
@@ -427,7 +427,7 @@ def test_lines_of_a_very_busy_group_fit_their_items(lookout: Lookout) -> None:
     lines.append(Line(f"{at}-{2_000:016x}", at, dice.randbytes(400_000).hex()))
     watch = lookout.watch()
     assert watch is not None
-    relaying.push(lookout.relay, Pushed(lookout.group, "a", (watch.filter,), tuple(lines)))
+    relay.push(lookout.relay, Pushed(lookout.group, "a", (watch.filter,), tuple(lines)))
     held = store.held(lookout.table, "new", first=0)
     assert len(held) > 3
     assert sum(map(len, held)) > 2_000
@@ -476,7 +476,7 @@ def test_tasks_for_who_has_left_do_nothing(lookout: Lookout) -> None:
         Poll(lookout.group, 7),
         CatchUp(lookout.group, "nobody", 0, lookout.held.at // 1000, ()),
     ):
-        assert relaying.work(lookout.relay, relaying.read(rules.write(task))) == 0
+        assert relay.work(lookout.relay, relay.read(rules.write(task))) == 0
     assert lookout.left() == []
 
 
@@ -590,8 +590,8 @@ def test_a_watch_that_was_forgotten_is_not_made_again_by_its_polls(lookout: Look
     seen = lookout.watch()
     assert seen is not None
     lookout.disconnect("one")
-    watches.forget(lookout.table, lookout.group)
+    watch_store.forget(lookout.table, lookout.group)
     assert lookout.watch() is None
     at = lookout.held.at
-    assert watches.begin_polls(lookout.table, seen, since=0, cursor=0, seen=(), now=at) is None
-    assert watches.listed(lookout.table) == []
+    assert watch_store.begin_polls(lookout.table, seen, since=0, cursor=0, seen=(), now=at) is None
+    assert watch_store.listed(lookout.table) == []

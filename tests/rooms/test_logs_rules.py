@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatehouse.clock import MINUTE, SECOND
-from gatehouse.errors import BadInput
+from gatehouse.core.clock import MINUTE, SECOND
+from gatehouse.core.errors import BadInput
 from gatehouse.logs import rules
 from gatehouse.logs.model import CatchUp, Line, Open, Poll, Viewer, Wanted, Watch
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 from botocore.exceptions import ClientError
 
-from gatehouse.clock import MINUTE, SECOND
+from gatehouse.core.clock import MINUTE, SECOND
+from gatehouse.core.errors import Unavailable
 from gatehouse.credentials import actions as credentials
-from gatehouse.errors import Unavailable
-from gatehouse.logs import store, watches
-from gatehouse.logs.sweeping import Swept
-from lookout import Lookout
+from gatehouse.logs import store, watch_store
+from gatehouse.logs.sweep import Swept
+from support.worlds.live_logs import Lookout
 
 NOTHING = Swept()
 
@@ -237,9 +237,9 @@ def test_who_comes_after_the_sweeper_has_looked_keeps_the_filter(lookout: Lookou
     seen = lookout.watch()
     assert seen is not None
     lookout.connect("again", lines=0)
-    assert not watches.retire_filter(lookout.table, seen)
+    assert not watch_store.retire_filter(lookout.table, seen)
     lookout.disconnect("again")
-    assert not watches.retire_filter(lookout.table, seen), "somebody was there a moment ago"
+    assert not watch_store.retire_filter(lookout.table, seen), "somebody was there a moment ago"
 
 
 def test_who_comes_while_a_filter_is_being_taken_away_gets_another(

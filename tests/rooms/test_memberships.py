@@ -9,21 +9,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from faults import Wire
+from gatehouse.core.errors import BadInput, Conflict, GrantsExceeded, NotFound, PolicyDenied
+from gatehouse.core.grants import ATOMS, FULL, KNOWN_SCOPES, Grants, Permissions
 from gatehouse.credentials.model import Code
-from gatehouse.errors import BadInput, Conflict, GrantsExceeded, NotFound, PolicyDenied
-from gatehouse.grants import ATOMS, FULL, KNOWN_SCOPES, Grants, Permissions
+from gatehouse.dynamo.table import Tables
 from gatehouse.identities import rules
 from gatehouse.identities.model import ClawType, Identity, IdentityType, Membership
 from gatehouse.keys import actions as keys
 from gatehouse.keys.model import Key
 from gatehouse.policy import actions as policy
 from gatehouse.policy.model import MANAGE
-from gatehouse.table import Tables
-from inspection import State
-from members import boss, change, identity_of, key_of, member, seen_with
-from standing import check_followed, check_standing, tally
-from visits import Visitor
+from support.actors.members import boss, change, identity_of, key_of, member, seen_with
+from support.actors.visitor import Visitor
+from support.aws.faults import Wire
+from support.checks.inspection import State
+from support.checks.invariants import check_followed, check_standing, tally
 
 LISTS = ("signal_types", "task_types", "ring_scopes", "memory_scopes")
 lists = st.lists(st.sampled_from("abc"), max_size=3, unique=True).map(tuple)

@@ -13,16 +13,14 @@ from typing import Any
 
 import pytest
 
-from faults import Killed, Wire, die_at
 from gatehouse.audit.actions import Refused
-from gatehouse.clock import SECOND
-from gatehouse.errors import Conflict, IdempotencyReused, NotFound, Unauthorized
+from gatehouse.core.clock import SECOND
+from gatehouse.core.errors import Conflict, IdempotencyReused, NotFound, Unauthorized
+from gatehouse.dynamo.table import Tables
+from gatehouse.federation import actions as federation
 from gatehouse.invites import actions as invites
-from gatehouse.peers import actions as peers
-from gatehouse.table import Tables
 from gatehouse.wallets import actions as wallets
-from inspection import State
-from members import (
+from support.actors.members import (
     NONCE_SECRET,
     boss,
     change,
@@ -37,9 +35,11 @@ from members import (
     trusted,
     vault,
 )
-from rewind import Rewind
-from standing import check_standing, kind
-from visits import Visitor
+from support.actors.visitor import Visitor
+from support.aws.faults import Killed, Wire, die_at
+from support.aws.snapshot import Rewind
+from support.checks.inspection import State
+from support.checks.invariants import check_standing, kind
 
 Act = Callable[[], Any]
 MOST_CALLS = 40
@@ -91,7 +91,7 @@ def _trust(who: Visitor) -> Act:
 
 def _remove_a_peer(who: Visitor) -> Act:
     peer = trusted(who, vault()).peer
-    return lambda: peers.remove(who.tables, who.call(), peer.id)
+    return lambda: federation.remove(who.tables, who.call(), peer.id)
 
 
 def _receive(who: Visitor) -> Act:
@@ -223,7 +223,7 @@ def test_a_death_under_an_idempotency_key_never_does_it_twice(
         ),
         "api_key": partial(wallets.sign_in, tables, anybody, later, secret=NONCE_SECRET),
         "peer": partial(
-            peers.trust,
+            federation.trust,
             tables,
             call,
             kept_in,

@@ -14,9 +14,7 @@ from typing import Any
 
 import pytest
 
-from faults import Killed, Wire, die_at, error, first
-from gatehouse.credentials.model import Code
-from gatehouse.errors import (
+from gatehouse.core.errors import (
     Conflict,
     GatehouseError,
     GrantsExceeded,
@@ -24,14 +22,15 @@ from gatehouse.errors import (
     Unauthorized,
     Unavailable,
 )
-from gatehouse.grants import FULL, Grants, Permissions
+from gatehouse.core.grants import FULL, Grants, Permissions
+from gatehouse.credentials.model import Code
+from gatehouse.dynamo.table import Tables
 from gatehouse.identities import actions as identities
 from gatehouse.identities.model import Identity
 from gatehouse.keys import actions as keys
 from gatehouse.memberships import actions as memberships
-from gatehouse.table import Tables
 from gatehouse.wallets import actions as wallets
-from members import (
+from support.actors.members import (
     NONCE_SECRET,
     SWEEPER,
     boss,
@@ -46,8 +45,9 @@ from members import (
     signed,
     sweep,
 )
-from rewind import Rewind
-from standing import check_followed, check_standing
+from support.aws.faults import Killed, Wire, die_at, error, first
+from support.aws.snapshot import Rewind
+from support.checks.invariants import check_followed, check_standing
 
 MOST_CALLS = 60
 NARROW = Grants(("services:*", "agents:read"), Permissions(signal_types=("task", "alert")))

@@ -13,13 +13,12 @@ from typing import Any
 
 import pytest
 
-from gatehouse import ids, tally
-from gatehouse.clock import DAY, SECOND
+from gatehouse.core import ids
+from gatehouse.core.clock import DAY, SECOND
 from gatehouse.deliveries import rules, store
 from gatehouse.deliveries.model import Attempt, Delivery, Outcome, Parked, Wake
-from gatehouse.signals import store as signals
-from gatehouse.signals.model import Signal
-from gatehouse.table import (
+from gatehouse.dynamo import counters
+from gatehouse.dynamo.table import (
     ConditionFailed,
     Table,
     Tables,
@@ -27,11 +26,13 @@ from gatehouse.table import (
     Write,
     transact,
 )
+from gatehouse.signals import store as signals
+from gatehouse.signals.model import Signal
 from gatehouse.webhooks import store as webhooks
 from gatehouse.webhooks.model import Webhook
-from inspection import items
-from memory_table import MemoryTable
-from works import ACCOUNT, START
+from support.aws.memory_table import MemoryTable
+from support.checks.inspection import items
+from support.worlds.deliveries import ACCOUNT, START
 
 Op = Callable[[Table], Any]
 
@@ -153,8 +154,8 @@ class Chooser:
                 (keyed, lambda t: webhooks.unchanged(t, newer)),
                 (keyed, lambda t: webhooks.failing(t, webhook, now=now)),
                 (keyed, lambda t: webhooks.recovered(t, webhook, now=now)),
-                ("tally", lambda t: tally.move(t, "T", by=by, most=most)),
-                ("tally", lambda t: tally.leave_one(t, "T")),
+                ("tally", lambda t: counters.move(t, "T", by=by, most=most)),
+                ("tally", lambda t: counters.leave_one(t, "T")),
                 (
                     "tally",
                     lambda t: t.add({"pk": "T#COUNT", "sk": "COUNT"}, {"n": by}, also={"m": 1}),

@@ -19,10 +19,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gatehouse import outbound
-from gatehouse.errors import BadInput
-from gatehouse.outbound import Reply
-from receivers import Answer, Names, receiving, response, saying
+from gatehouse.core.errors import BadInput
+from gatehouse.outbound import client as outbound
+from gatehouse.outbound.client import Reply
+from support.actors.receivers import Answer, Names, receiving, response, saying
 
 # A deadline that a test waits for, and what a loaded machine may add to it.
 SHORT = 0.4

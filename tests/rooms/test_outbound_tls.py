@@ -18,9 +18,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from gatehouse import outbound
-from gatehouse.outbound import Reply
-from receivers import Names, receiving, response, saying
+from gatehouse.outbound import client as outbound
+from gatehouse.outbound.client import Reply
+from support.actors.receivers import Names, receiving, response, saying
 
 SHORT = 0.4
 SOON = 4.0

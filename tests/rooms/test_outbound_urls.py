@@ -12,11 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from urllib3.util import parse_url
 
-from gatehouse import destinations, outbound
-from gatehouse.errors import BadInput
-from gatehouse.settings import SettingError
-from receivers import Names
+from gatehouse.core.errors import BadInput
+from gatehouse.core.settings import SettingError
+from gatehouse.outbound import client as outbound
+from gatehouse.outbound import urls
 from rooms.test_addresses import CALLABLE, FORBIDDEN, UNFIT_HOSTS
+from support.actors.receivers import Names
 
 Dialled = list[tuple[str, int]]
 PUBLIC = "8.8.8.8"
@@ -180,7 +181,7 @@ def test_what_is_accepted_every_parser_reads_alike(text: str) -> None:
         url = outbound.checked_url(text)
     except BadInput:
         return
-    ours = destinations.allowed(url)
+    ours = urls.allowed(url)
     for theirs in (urlsplit(url), urlsplit(text)):
         assert theirs.username is theirs.password is None
         assert theirs.hostname == ours.host.strip("[]")

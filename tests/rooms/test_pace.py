@@ -8,10 +8,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gatehouse.clock import MINUTE, SECOND
+from gatehouse.core.clock import MINUTE, SECOND
+from gatehouse.core.grants import FULL
 from gatehouse.credentials import rules
 from gatehouse.credentials.model import Code, Credential, Owner
-from gatehouse.grants import FULL
 
 limits = st.one_of(st.integers(1, 60_000), st.sampled_from([1, 2, 3, 7, 59, 60, 61, 6_000, 60_000]))
 steps = st.lists(

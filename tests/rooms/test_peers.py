@@ -12,9 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from faults import Wire
-from gatehouse.clock import DAY, MINUTE, SECOND
-from gatehouse.errors import (
+from gatehouse.core.clock import DAY, MINUTE, SECOND
+from gatehouse.core.errors import (
     BadInput,
     BoundReached,
     FieldRequired,
@@ -23,16 +22,17 @@ from gatehouse.errors import (
     NotFound,
     Unauthorized,
 )
-from gatehouse.grants import SIGNAL_TYPES
-from gatehouse.peers import actions as peers
-from gatehouse.peers import rules
-from gatehouse.peers.model import MOST_PEERS, SCOPES, Proof, Trusted
+from gatehouse.core.grants import SIGNAL_TYPES
+from gatehouse.dynamo.table import Tables
+from gatehouse.federation import actions as federation
+from gatehouse.federation import rules
+from gatehouse.federation.model import MOST_PEERS, SCOPES, Proof, Trusted
 from gatehouse.secrets.actions import Vault
-from gatehouse.table import Tables
-from inspection import State
-from members import boss, proof, received, trusted, vault
-from standing import check_standing, kind, tally
-from visits import Visitor
+from support.actors.members import boss, proof, received, trusted, vault
+from support.actors.visitor import Visitor
+from support.aws.faults import Wire
+from support.checks.inspection import State
+from support.checks.invariants import check_standing, kind, tally
 
 SECRET = "not a secret, only a test's"
 NOW = 1_800_000_000 * SECOND
@@ -212,7 +212,7 @@ def kept_in(settings_key: str, tables: Tables) -> Vault:
     return vault()
 
 
-def send(who: Visitor, kept_in: Vault, made: Trusted, **given: Any) -> peers.Received:
+def send(who: Visitor, kept_in: Vault, made: Trusted, **given: Any) -> federation.Received:
     one = given.pop("shown", None) or proof(
         given.pop("secret", made.secret), b"{}", who.now, **given.pop("proof", {})
     )
@@ -276,7 +276,7 @@ def test_a_peer_that_is_removed_while_it_is_heard_leaves_nothing(
     def between(_: int, operation: str) -> None:
         if operation == "TransactWriteItems":
             room_line.before = None
-            peers.remove(who.tables, who.call(), made.peer.id)
+            federation.remove(who.tables, who.call(), made.peer.id)
 
     room_line.before = between
     with pytest.raises(Unauthorized):
@@ -290,7 +290,7 @@ def test_every_wrong_proof_is_the_same_refusal_and_leaves_nothing(
     made, other = trusted(who, kept_in), trusted(who, kept_in)
     passing = trusted(who, kept_in, expires_at=who.now + 1)
     gone = trusted(who, kept_in)
-    peers.remove(who.tables, who.call(), gone.peer.id)
+    federation.remove(who.tables, who.call(), gone.peer.id)
     who.now += 1
     before = State(who.tables).main
     wrong: list[tuple[Trusted, dict[str, Any]]] = [
@@ -372,17 +372,17 @@ def test_an_account_has_at_most_100_peers_and_removing_one_makes_room(
         trusted(who, kept_in)
     state = check_standing(who.tables, now=who.now)
     assert tally(state, f"PEERS#{who.account_id}") == MOST_PEERS
-    peers.remove(who.tables, who.call(), made[7].peer.id)
+    federation.remove(who.tables, who.call(), made[7].peer.id)
     trusted(who, kept_in)
-    assert len(peers.all_of(who.tables.main, who.account_id)) == MOST_PEERS
+    assert len(federation.all_of(who.tables.main, who.account_id)) == MOST_PEERS
 
 
 def test_another_accounts_peer_cannot_be_removed(who: Visitor, kept_in: Vault) -> None:
     made = trusted(who, kept_in)
     stranger = boss(who.tables)
     with pytest.raises(NotFound):
-        peers.remove(who.tables, stranger.call(), made.peer.id)
-    assert peers.all_of(who.tables.main, stranger.account_id) == []
+        federation.remove(who.tables, stranger.call(), made.peer.id)
+    assert federation.all_of(who.tables.main, stranger.account_id) == []
     assert send(who, kept_in, made)
 
 
@@ -394,11 +394,11 @@ def test_of_two_who_remove_a_peer_at_once_one_did_it(
     def between(_: int, operation: str) -> None:
         if operation == "TransactWriteItems":
             room_line.before = None
-            peers.remove(who.tables, who.call(), made.peer.id)
+            federation.remove(who.tables, who.call(), made.peer.id)
 
     room_line.before = between
     with pytest.raises(NotFound):
-        peers.remove(who.tables, who.call(), made.peer.id)
+        federation.remove(who.tables, who.call(), made.peer.id)
     check_standing(who.tables, now=who.now)
 
 
@@ -407,8 +407,8 @@ def test_a_repeated_trust_under_an_idempotency_key_names_the_peer(
 ) -> None:
     call = who.call(token="once")
     asked = {"name": "o", "endpoint": "https://o.example", "allowed_scopes": None}
-    made = peers.trust(who.tables, call, kept_in, **asked, expires_at=who.now + DAY)
+    made = federation.trust(who.tables, call, kept_in, **asked, expires_at=who.now + DAY)
     with pytest.raises(IdempotencyReused) as again:
-        peers.trust(who.tables, call, kept_in, **asked, expires_at=who.now + DAY)
+        federation.trust(who.tables, call, kept_in, **asked, expires_at=who.now + DAY)
     assert again.value.details == {"id": f"peer:{made.peer.id}"}
     check_standing(who.tables, now=who.now)

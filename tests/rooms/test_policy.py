@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatehouse.errors import PolicyDenied, ScopeMissing
-from gatehouse.grants import (
+from gatehouse.core.errors import PolicyDenied, ScopeMissing
+from gatehouse.core.grants import (
     FULL,
     KNOWN_SCOPES,
     MEMORY_OPERATIONS,
@@ -19,9 +19,9 @@ from gatehouse.grants import (
     Grants,
     Permissions,
 )
+from gatehouse.core.principal import Principal
 from gatehouse.policy import actions, rules
 from gatehouse.policy.model import ACTIONS, MANAGE, UNNAMED, Resource, Rule, Subject
-from gatehouse.principal import Principal
 
 CLAWS = ("central", "employee", "service")
 MEMBERSHIPS = ("invited", "active", "suspended", "removed")

@@ -11,19 +11,19 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from faults import Killed, Wire, conflict_in_transaction, die_at, error
 from gatehouse.audit.model import Origin
-from gatehouse.errors import BadInput, BoundReached, FieldRequired, NotFound, Unavailable
+from gatehouse.core.errors import BadInput, BoundReached, FieldRequired, NotFound, Unavailable
+from gatehouse.dynamo.table import Tables
 from gatehouse.providers import actions as providers
 from gatehouse.providers import rules
 from gatehouse.secrets.actions import Vault
 from gatehouse.secrets.model import Place, Purpose
-from gatehouse.table import Tables
-from inspection import State
-from members import boss, vault
-from rewind import Rewind
-from standing import check_standing, tally
-from visits import Visitor
+from support.actors.members import boss, vault
+from support.actors.visitor import Visitor
+from support.aws.faults import Killed, Wire, conflict_in_transaction, die_at, error
+from support.aws.snapshot import Rewind
+from support.checks.inspection import State
+from support.checks.invariants import check_standing, tally
 
 pytestmark = pytest.mark.usefixtures("settings_key")
 IAM = Origin(actor="system:iam", request_id="iam")

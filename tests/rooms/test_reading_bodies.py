@@ -8,8 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gatehouse import bodies
-from gatehouse.errors import BadInput, GatehouseError, TooLarge
+from gatehouse.core.errors import BadInput, GatehouseError, TooLarge
+from gatehouse.web import bodies
 
 JSON = "application/json"
 values = st.recursive(

@@ -11,20 +11,21 @@ from dataclasses import replace
 
 import pytest
 
-from faults import Killed, Wire, die_at, error, wire
-from gatehouse import wiring
 from gatehouse.audit import rules as chain
 from gatehouse.audit import store as audit_store
 from gatehouse.audit.model import Origin
-from gatehouse.errors import BadInput, SettingsKeyUnusable, Unavailable
-from gatehouse.secrets import rewrapping, rules
+from gatehouse.aws import clients
+from gatehouse.core.errors import BadInput, SettingsKeyUnusable, Unavailable
+from gatehouse.dynamo.table import Tables, transact
+from gatehouse.secrets import rewrap as rewraps
+from gatehouse.secrets import rules
 from gatehouse.secrets import store as secrets_store
 from gatehouse.secrets.actions import Vault
 from gatehouse.secrets.model import KMS, STACK, Place, Purpose, Step
-from gatehouse.table import Tables, transact
-from inspection import State
-from keyed import MARK, PLACE, Keyed
-from rewind import Rewind
+from support.aws.faults import Killed, Wire, die_at, error, wire
+from support.aws.snapshot import Rewind
+from support.checks.inspection import State
+from support.worlds.settings_keys import MARK, PLACE, Keyed
 
 NOW = 1_790_000_000_000_000
 ORIGIN = Origin(actor="system:rewrap", request_id="rewrap")
@@ -42,7 +43,7 @@ PLACES = [
 @pytest.fixture
 def kms(settings_key: str, tables: Tables) -> Iterator[Wire]:
     del settings_key, tables
-    with wire(wiring.kms(), service="kms") as watching:
+    with wire(clients.kms(), service="kms") as watching:
         yield watching
 
 
@@ -70,7 +71,7 @@ def check_readable(keyed: Keyed, vault: Vault) -> None:
 
 def step(keyed: Keyed, vault: Vault, cursor: str | None = None) -> Step:
     table = keyed.tables.main
-    return rewrapping.step(table, vault, cursor=cursor, home=HOME, origin=ORIGIN, now=NOW)
+    return rewraps.step(table, vault, cursor=cursor, home=HOME, origin=ORIGIN, now=NOW)
 
 
 def rewrap(keyed: Keyed, vault: Vault) -> list[Step]:
@@ -136,9 +137,7 @@ def test_each_rewrap_is_on_its_accounts_record_and_the_stacks_own_on_the_operato
 
 def test_before_there_is_an_operator_the_stack_keeps_its_own_record(keyed: Keyed) -> None:
     fill(keyed, keyed.set())
-    rewrapping.step(
-        keyed.tables.main, keyed.set(ONE), cursor=None, home=None, origin=ORIGIN, now=NOW
-    )
+    rewraps.step(keyed.tables.main, keyed.set(ONE), cursor=None, home=None, origin=ORIGIN, now=NOW)
     assert len(State(keyed.tables).events(STACK)) == 1
 
 
@@ -169,7 +168,7 @@ def test_it_is_done_in_bounded_steps_that_go_on_where_the_last_one_ended(
     keyed: Keyed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in (("_PAGE", 3), ("_PAGES", 4), ("_MOST", 5)):
-        monkeypatch.setattr(rewrapping, name, value)
+        monkeypatch.setattr(rewraps, name, value)
     old = keyed.set(ONE)
     places = [Place(Purpose.PROVIDER, f"account-{n % 7}", f"p{n}") for n in range(20)]
     for place in places:
@@ -187,8 +186,8 @@ def test_it_is_done_in_bounded_steps_that_go_on_where_the_last_one_ended(
 def test_a_pass_under_another_key_than_it_was_begun_with_begins_again(
     keyed: Keyed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rewrapping, "_PAGE", 2)
-    monkeypatch.setattr(rewrapping, "_PAGES", 1)
+    monkeypatch.setattr(rewraps, "_PAGE", 2)
+    monkeypatch.setattr(rewraps, "_PAGES", 1)
     fill(keyed, keyed.set())
     cursor = step(keyed, keyed.set(ONE)).cursor
     assert cursor is not None

@@ -11,15 +11,15 @@ from botocore.exceptions import ClientError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from faults import Wire, error, unreachable, wire
-from gatehouse.errors import Unavailable
+from gatehouse.core.errors import Unavailable
+from gatehouse.dynamo.table import Tables, transact
 from gatehouse.secrets import actions as secrets
 from gatehouse.secrets import rules
 from gatehouse.secrets.actions import Vault
 from gatehouse.secrets.model import Place, Purpose, Sealed
-from gatehouse.table import Tables, transact
-from inspection import State
-from members import vault
+from support.actors.members import vault
+from support.aws.faults import Wire, error, unreachable, wire
+from support.checks.inspection import State
 
 PLACE = Place(Purpose.PEER, "account-a", "peer-1")
 KEY, NONCE = bytes(range(32)), bytes(range(12))

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from gatehouse import tally, wiring
 from gatehouse.accounts import actions as accounts
 from gatehouse.audit import actions as audit
 from gatehouse.audit.model import Origin
-from gatehouse.errors import BadInput, BoundReached, Conflict, NotFound
+from gatehouse.aws import clients
+from gatehouse.bootstrap import actions as bootstrap
+from gatehouse.bootstrap.model import Step
+from gatehouse.core.errors import BadInput, BoundReached, Conflict, NotFound
+from gatehouse.dynamo import counters
+from gatehouse.dynamo.table import Tables
 from gatehouse.identities import actions as identities
 from gatehouse.identities.model import ClawType
 from gatehouse.invites import actions as invites
 from gatehouse.keys import actions as keys
 from gatehouse.secrets.actions import Vault
-from gatehouse.seeding import actions as seeding
-from gatehouse.seeding.model import Step
-from gatehouse.table import Tables
 
 NOW = 1_790_000_000_000_000
 ORIGIN = Origin("system:bootstrap", "request")
@@ -48,8 +49,8 @@ def operator(tables: Tables) -> str:
 
 def apply(tables: Tables, text: str, *, dry_run: bool = False, later: int = 0) -> list[Step]:
     # No webhook stands in these files, so nothing is sealed.
-    vault = Vault(wiring.kms())
-    return seeding.apply(
+    vault = Vault(clients.kms())
+    return bootstrap.apply(
         tables, vault, text, secrets={}, dry_run=dry_run, origin=ORIGIN, now=NOW + later
     )
 
@@ -201,7 +202,7 @@ def test_recovery_works_in_a_full_account(tables: Tables, operator: str) -> None
     pk = f"KEYS#{operator}"
     seen = tables.main.get({"pk": f"{pk}#COUNT", "sk": "COUNT"})
     assert seen is not None
-    tally.correct(tables.main, pk, seen=seen, to=1_000)
+    counters.correct(tables.main, pk, seen=seen, to=1_000)
 
     recovered = accounts.recover(tables, prefix="chorus", origin=ORIGIN, now=NOW)
     assert recovered.identity.is_admin

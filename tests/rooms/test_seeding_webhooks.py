@@ -7,23 +7,23 @@ from typing import Any
 
 import pytest
 
-from faults import Killed, Wire, die_at
 from gatehouse.accounts import actions as accounts
 from gatehouse.audit.model import Origin
-from gatehouse.call import Call
-from gatehouse.clock import DAY
+from gatehouse.bootstrap import actions as bootstrap
+from gatehouse.bootstrap.model import Step
+from gatehouse.core.clock import DAY
+from gatehouse.core.errors import BadInput, BoundReached
+from gatehouse.core.request import Call
 from gatehouse.credentials import actions as credentials
-from gatehouse.errors import BadInput, BoundReached
+from gatehouse.dynamo.table import Tables
 from gatehouse.secrets.actions import Vault
-from gatehouse.seeding import actions as seeding
-from gatehouse.seeding.model import Step
-from gatehouse.table import Tables
 from gatehouse.webhooks import actions as webhooks
 from gatehouse.webhooks.model import Filters, Webhook
-from inspection import State
-from members import vault
-from receivers import Names
-from standing import check_standing, kind
+from support.actors.members import vault
+from support.actors.receivers import Names
+from support.aws.faults import Killed, Wire, die_at
+from support.checks.inspection import State
+from support.checks.invariants import check_standing, kind
 
 NOW = 1_790_000_000_000_000
 ORIGIN = Origin("system:bootstrap", "request")
@@ -56,7 +56,7 @@ class Operator:
     def apply(
         self, text: str = FILE, *, hook: str | None = ONE, dry_run: bool = False, later: int = 0
     ) -> list[Step]:
-        return seeding.apply(
+        return bootstrap.apply(
             self.tables,
             self.vault,
             text,
@@ -230,7 +230,7 @@ def test_a_secret_that_was_made_here_can_be_named_later_and_stays_the_only_one(
     assert made is not None
     named = FILE.replace("active: false", "secret_env: MADE")
     for verb in ("update", "keep"):
-        steps = seeding.apply(
+        steps = bootstrap.apply(
             operator.tables,
             operator.vault,
             named,

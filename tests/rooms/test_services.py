@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatehouse.clock import MINUTE, SECOND
-from gatehouse.errors import BadInput
-from gatehouse.services import judging, rules, store
+from gatehouse.core.clock import MINUTE, SECOND
+from gatehouse.core.errors import BadInput
+from gatehouse.dynamo.table import Table, Tables
+from gatehouse.services import health_rules, rules, store
 from gatehouse.services.model import (
     Calls,
     ContainerFacts,
@@ -22,7 +23,6 @@ from gatehouse.services.model import (
     Status,
     Tagged,
 )
-from gatehouse.table import Table, Tables
 
 NOW = 1_790_000_000 * SECOND
 ACCOUNT = "0190a3c4-7d52-7b1e-9c1e-000000000001"
@@ -239,7 +239,7 @@ def test_a_function(
     listening: bool,  # noqa: FBT001 - a column of the table
     detail: str,
 ) -> None:
-    health = judging.function(replace(FACTS, **changes), calls)  # type: ignore[arg-type]
+    health = health_rules.function(replace(FACTS, **changes), calls)  # type: ignore[arg-type]
     assert (health.status.value, health.listening, health.detail) == (status, listening, detail)
     assert health.log_group == "/aws/lambda/fn"
 
@@ -267,7 +267,7 @@ TASKS = ContainerFacts("ACTIVE", 2, 2, "d1", "COMPLETED", "", 1, "task:1")
 )
 def test_a_container_service(changes: dict[str, object], status: str, detail: str) -> None:
     facts = replace(TASKS, **changes)  # type: ignore[arg-type]
-    health = judging.container(facts, log_group="/g")
+    health = health_rules.container(facts, log_group="/g")
     assert (health.status.value, health.detail, health.log_group) == (status, detail, "/g")
     assert health.listening is (status != "stopped")
 
@@ -278,7 +278,7 @@ def test_a_container_service(changes: dict[str, object], status: str, detail: st
     + [(status, "degraded") for status in (301, 400, 404, 500, 503)],
 )
 def test_an_answer(status: int, expected: str) -> None:
-    health = judging.answered(status, latency_ms=12)
+    health = health_rules.answered(status, latency_ms=12)
     assert (health.status.value, health.listening, health.latency_ms) == (expected, True, 12)
     assert health.detail == ("" if expected == "running" else f"Answered {status}")
 
@@ -296,7 +296,7 @@ def test_an_answer(status: int, expected: str) -> None:
     ],
 )
 def test_no_answer(kind: str, status: str, listening: bool) -> None:  # noqa: FBT001
-    health = judging.unanswered(kind, "why")
+    health = health_rules.unanswered(kind, "why")
     assert (health.status.value, health.listening, health.detail) == (status, listening, "why")
 
 
@@ -321,7 +321,7 @@ START = "START RequestId: 1 Version: $LATEST"
     ],
 )
 def test_calls_are_counted_in_what_the_runtime_logs(lines: list[str], expected: Calls) -> None:
-    assert judging.calls_of(lines) == expected
+    assert health_rules.calls_of(lines) == expected
 
 
 def test_machines_are_summed_up() -> None:
@@ -334,11 +334,11 @@ def test_machines_are_summed_up() -> None:
             ("disk_used_percent", 70.0),
         )
     ]
-    host = judging.agent(samples)
+    host = health_rules.agent(samples)
     assert host is not None
     assert (host.source, host.cpu_percent, host.memory_used_percent) == ("cloudwatch", 20.0, 40.0)
     assert (host.memory_total, host.disk_used_percent) == (None, 70.0)
-    assert judging.agent(samples[:2]) is None, "too little to tell"
+    assert health_rules.agent(samples[:2]) is None, "too little to tell"
 
 
 def test_container_insights_are_summed_up() -> None:
@@ -353,12 +353,12 @@ def test_container_insights_are_summed_up() -> None:
             ("EphemeralStorageReserved", 20.0),
         )
     ]
-    host = judging.insights(samples)
+    host = health_rules.insights(samples)
     assert host is not None
     assert (host.cpu_percent, host.cpu_count) == (25.0, 2)
     assert (host.memory_total, host.memory_used) == (4096 << 20, 1024 << 20)
     assert (host.disk_total, host.disk_used_percent) == (20 * 10**9, 25.0)
-    assert judging.insights([]) is None
+    assert health_rules.insights([]) is None
 
 
 # ---- What is kept ------------------------------------------------------------------------------

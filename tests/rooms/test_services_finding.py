@@ -6,19 +6,19 @@ import uuid
 
 import pytest
 
-from gatehouse import aws, wiring
-from gatehouse.aws import Cloud
-from gatehouse.call import Call
-from gatehouse.clock import now
-from gatehouse.errors import BadInput, NotFound
-from gatehouse.grants import FULL
-from gatehouse.principal import Principal
+from gatehouse.aws import clients, control_plane
+from gatehouse.aws.control_plane import Cloud
+from gatehouse.core.clock import now
+from gatehouse.core.errors import BadInput, NotFound
+from gatehouse.core.grants import FULL
+from gatehouse.core.principal import Principal
+from gatehouse.core.request import Call
+from gatehouse.dynamo.table import Tables, transact
 from gatehouse.services import actions, store
 from gatehouse.services.model import Kind, Service
-from gatehouse.table import Tables, transact
-from workloads import Workloads
+from support.worlds.workloads import Workloads
 
-CLOUD = Cloud(wiring.lambdas, wiring.ecs, wiring.tagging, wiring.cloudwatch, wiring.logs)
+CLOUD = Cloud(clients.lambdas, clients.ecs, clients.tagging, clients.cloudwatch, clients.logs)
 
 
 def calling(*, operator: bool) -> Call:
@@ -51,7 +51,7 @@ def test_the_log_group_of_a_found_service_is_read_where_nobody_knows_it(
     # Once a list has it, AWS is not asked again.
     actions.listing(table, call, CLOUD)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(aws, "call", None)
+        patch.setattr(control_plane, "call", None)
         assert actions.log_group(table, call, CLOUD, name="orders") == "/aws/lambda/fn-orders"
     other = calling(operator=False)
     with pytest.raises(NotFound, match='Service "orders" not found'):

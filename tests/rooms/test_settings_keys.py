@@ -11,16 +11,16 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from faults import Wire, wire
-from gatehouse import wiring
-from gatehouse.errors import SettingsKeyUnusable
+from gatehouse.aws import clients
+from gatehouse.core.errors import SettingsKeyUnusable
+from gatehouse.dynamo.table import Tables
 from gatehouse.secrets import actions as secrets
 from gatehouse.secrets import keyring, rules
 from gatehouse.secrets.actions import Vault
 from gatehouse.secrets.model import KMS, Place, Purpose, Sealed, SettingsKey
-from gatehouse.table import Tables
-from inspection import State
-from keyed import CURRENT, MARK, PLACE, PREVIOUS, Keyed
+from support.aws.faults import Wire, wire
+from support.checks.inspection import State
+from support.worlds.settings_keys import CURRENT, MARK, PLACE, PREVIOUS, Keyed
 
 SECOND = replace(PLACE, name="peer-2")
 RAW, NONCE, SALT = bytes(range(32)), bytes(range(12)), bytes(range(16))
@@ -168,7 +168,7 @@ def test_an_altered_or_shortened_data_key_opens_nothing(data: st.DataObject) -> 
 @pytest.fixture
 def kms(settings_key: str, tables: Tables) -> Iterator[Wire]:
     del settings_key, tables
-    with wire(wiring.kms(), service="kms") as watching:
+    with wire(clients.kms(), service="kms") as watching:
         yield watching
 
 

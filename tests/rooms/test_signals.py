@@ -11,19 +11,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emissions import emit, stored
-from faults import Wire, error, first
-from gatehouse import attributes, ids
-from gatehouse.clock import DAY, MINUTE, SECOND
-from gatehouse.errors import BadInput, Conflict, FieldRequired, NotFound, Unavailable
-from gatehouse.grants import SIGNAL_TYPES, Permissions
+from gatehouse.core import ids
+from gatehouse.core.clock import DAY, MINUTE, SECOND
+from gatehouse.core.errors import BadInput, Conflict, FieldRequired, NotFound, Unavailable
+from gatehouse.core.grants import SIGNAL_TYPES, Permissions
+from gatehouse.dynamo import attributes
+from gatehouse.dynamo.table import Tables, transact
 from gatehouse.policy.model import UNNAMED, Resource
 from gatehouse.signals import actions as signals
 from gatehouse.signals import rules, store
 from gatehouse.signals.model import PING, Signal, TaskStatus, Wish
-from gatehouse.table import Tables, transact
-from inspection import items
-from visits import Visitor, visitor
+from support.actors.emitter import emit, stored
+from support.actors.visitor import Visitor, visitor
+from support.aws.faults import Wire, error, first
+from support.checks.inspection import items
 
 NOW = 20_000 * DAY + 12 * 3_600 * SECOND
 ID = ids.new(NOW)

@@ -10,14 +10,15 @@ from typing import Any
 
 import pytest
 
-from faults import Killed, Wire, die_at, first, unreachable
-from gatehouse.errors import Conflict, IdempotencyReused, Unavailable
-from gatehouse.idempotency import Answered, Replay
+from gatehouse.core.errors import Conflict, IdempotencyReused, Unavailable
+from gatehouse.core.request import Answered
+from gatehouse.dynamo.idempotency import Replay
+from gatehouse.dynamo.table import Tables
 from gatehouse.signals import actions as signals
 from gatehouse.signals.model import Signal, Wish
-from gatehouse.table import Tables
-from inspection import items
-from visits import Visitor, visitor
+from support.actors.visitor import Visitor, visitor
+from support.aws.faults import Killed, Wire, die_at, first, unreachable
+from support.checks.inspection import items
 
 MOST_CALLS = 10
 WHEN = pytest.mark.parametrize("when", ["before", "after"])

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from emissions import emit, stored
-from faults import Wire
-from gatehouse import ids
-from gatehouse.clock import DAY, SECOND
-from gatehouse.errors import NotFound
+from gatehouse.core import ids
+from gatehouse.core.clock import DAY, SECOND
+from gatehouse.core.errors import NotFound
+from gatehouse.dynamo.table import Tables
 from gatehouse.signals import actions as signals
-from gatehouse.table import Tables
-from visits import Visitor, visitor
+from support.actors.emitter import emit, stored
+from support.actors.visitor import Visitor, visitor
+from support.aws.faults import Wire
 
 
 def _query(**fields: Any) -> dict[str, Any]:

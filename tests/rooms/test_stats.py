@@ -7,13 +7,21 @@ from typing import Any
 
 import pytest
 
-from faults import Killed, Wire, conflict_in_transaction, die_at, error, first, unreachable
-from gatehouse.clock import DAY, MINUTE, SECOND
-from gatehouse.errors import Unavailable
-from gatehouse.stats import actions as stats
-from gatehouse.stats.model import TOTALS
-from gatehouse.table import Tables
-from streams import Stream, delivery, signal
+from gatehouse.core.clock import DAY, MINUTE, SECOND
+from gatehouse.core.errors import Unavailable
+from gatehouse.dynamo.table import Tables
+from gatehouse.health_metrics import actions as stats
+from gatehouse.health_metrics.model import TOTALS
+from support.aws.faults import (
+    Killed,
+    Wire,
+    conflict_in_transaction,
+    die_at,
+    error,
+    first,
+    unreachable,
+)
+from support.aws.stream_records import Stream, delivery, signal
 
 NOW = 29_920_890 * MINUTE + 17 * SECOND
 SHARD = "shardId-00000001795252000000-0a1b2c3d"

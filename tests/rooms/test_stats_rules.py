@@ -9,11 +9,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gatehouse.clock import DAY, MINUTE, SECOND
+from gatehouse.core.clock import DAY, MINUTE, SECOND
 from gatehouse.deliveries.model import Status
-from gatehouse.stats import rules
-from gatehouse.stats.model import Portion, Sums
-from streams import Item, Stream, delivery, record, signal
+from gatehouse.health_metrics import rules
+from gatehouse.health_metrics.model import Portion, Sums
+from support.aws.stream_records import Item, Stream, delivery, record, signal
 
 AT = 29_920_890 * MINUTE + 17 * SECOND
 MINUTE_OF_IT = 29_920_890

@@ -10,11 +10,12 @@ from botocore.config import Config
 from hypothesis import given
 from hypothesis import strategies as st
 
-from faults import Wire, conflict_in_transaction, error, first
-from gatehouse import idempotency, settings
-from gatehouse.errors import BadInput, IdempotencyReused, Unavailable
-from gatehouse.settings import Setting, SettingError
-from gatehouse.table import (
+from gatehouse.core import settings
+from gatehouse.core.errors import BadInput, IdempotencyReused, Unavailable
+from gatehouse.core.request import Guard
+from gatehouse.core.settings import Setting, SettingError
+from gatehouse.dynamo import idempotency
+from gatehouse.dynamo.table import (
     ConditionFailed,
     Table,
     Tables,
@@ -25,6 +26,7 @@ from gatehouse.table import (
     transact,
     unmarshal,
 )
+from support.aws.faults import Wire, conflict_in_transaction, error, first
 
 values = st.recursive(
     st.none()
@@ -200,7 +202,7 @@ def test_other_exceptions_pass_through() -> None:
         call(bug)
 
 
-def _guard(now: int, **changes: Any) -> idempotency.Guard:
+def _guard(now: int, **changes: Any) -> Guard:
     said: dict[str, Any] = {
         "account": "a",
         "identity": "i",

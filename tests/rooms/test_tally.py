@@ -8,8 +8,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gatehouse import tally
-from gatehouse.table import ConditionFailed, Table, Tables, TransactionCanceled, Write, transact
+from gatehouse.dynamo import counters
+from gatehouse.dynamo.table import (
+    ConditionFailed,
+    Table,
+    Tables,
+    TransactionCanceled,
+    Write,
+    transact,
+)
 
 MOST = 3
 _numbers = itertools.count()
@@ -30,26 +37,26 @@ def item(table: Table, pk: str) -> dict[str, int]:
 
 
 def test_nothing_was_counted_yet(tables: Tables) -> None:
-    assert tally.read(tables.main, "KEYS#a") == 0
-    assert not done(tables.main, tally.move(tables.main, "KEYS#a", by=-1, most=MOST))
-    assert not done(tables.main, tally.leave_one(tables.main, "KEYS#a"))
-    assert tally.read(tables.main, "KEYS#a") == 0
+    assert counters.read(tables.main, "KEYS#a") == 0
+    assert not done(tables.main, counters.move(tables.main, "KEYS#a", by=-1, most=MOST))
+    assert not done(tables.main, counters.leave_one(tables.main, "KEYS#a"))
+    assert counters.read(tables.main, "KEYS#a") == 0
 
 
 def test_the_first_is_counted_once(tables: Tables) -> None:
-    assert done(tables.main, tally.begin(tables.main, "IDENTITY#a"))
-    assert not done(tables.main, tally.begin(tables.main, "IDENTITY#a"))
-    assert tally.read(tables.main, "IDENTITY#a") == 1
+    assert done(tables.main, counters.begin(tables.main, "IDENTITY#a"))
+    assert not done(tables.main, counters.begin(tables.main, "IDENTITY#a"))
+    assert counters.read(tables.main, "IDENTITY#a") == 1
 
 
 def test_one_is_always_left(tables: Tables) -> None:
     table = tables.main
-    assert done(table, tally.begin(table, "IDENTITY#a"))
-    assert not done(table, tally.leave_one(table, "IDENTITY#a"))
-    assert done(table, tally.move(table, "IDENTITY#a", by=1, most=MOST))
-    assert done(table, tally.leave_one(table, "IDENTITY#a"))
-    assert not done(table, tally.leave_one(table, "IDENTITY#a"))
-    assert tally.read(table, "IDENTITY#a") == 1
+    assert done(table, counters.begin(table, "IDENTITY#a"))
+    assert not done(table, counters.leave_one(table, "IDENTITY#a"))
+    assert done(table, counters.move(table, "IDENTITY#a", by=1, most=MOST))
+    assert done(table, counters.leave_one(table, "IDENTITY#a"))
+    assert not done(table, counters.leave_one(table, "IDENTITY#a"))
+    assert counters.read(table, "IDENTITY#a") == 1
 
 
 @settings(
@@ -63,31 +70,31 @@ def test_any_moves_are_counted_exactly_and_never_pass_the_bound(
     for by in moves:
         if by < 0 and live == 0:
             continue  # what never began cannot end
-        moved = done(table, tally.move(table, pk, by=by, most=MOST))
+        moved = done(table, counters.move(table, pk, by=by, most=MOST))
         assert moved == (by < 0 or live < MOST)
         live += by if moved else 0
-        assert tally.read(table, pk) == live
+        assert counters.read(table, pk) == live
 
 
 def test_a_correction_holds_only_where_nothing_moved_meanwhile(tables: Tables) -> None:
     """Also where it went down and up again, so that the number alone would not tell."""
     table, pk = tables.main, "KEYS#a"
     for _ in range(MOST):
-        assert done(table, tally.move(table, pk, by=1, most=MOST))
-    assert not done(table, tally.move(table, pk, by=1, most=MOST))
+        assert done(table, counters.move(table, pk, by=1, most=MOST))
+    assert not done(table, counters.move(table, pk, by=1, most=MOST))
     seen = item(table, pk)
-    assert done(table, tally.move(table, pk, by=-1, most=MOST))
-    assert done(table, tally.move(table, pk, by=1, most=MOST))
+    assert done(table, counters.move(table, pk, by=-1, most=MOST))
+    assert done(table, counters.move(table, pk, by=1, most=MOST))
     with pytest.raises(ConditionFailed):
-        tally.correct(table, pk, seen=seen, to=1)
-    assert tally.read(table, pk) == MOST
-    tally.correct(table, pk, seen=item(table, pk), to=1)
-    assert tally.read(table, pk) == 1
+        counters.correct(table, pk, seen=seen, to=1)
+    assert counters.read(table, pk) == MOST
+    counters.correct(table, pk, seen=item(table, pk), to=1)
+    assert counters.read(table, pk) == 1
 
 
 def test_a_refusal_at_the_bound_shows_the_tally_as_it_stood(tables: Tables) -> None:
     table, pk = tables.main, "KEYS#a"
-    assert done(table, tally.move(table, pk, by=1, most=1))
+    assert done(table, counters.move(table, pk, by=1, most=1))
     with pytest.raises(TransactionCanceled) as refused:
-        transact(table.client, [tally.move(table, pk, by=1, most=1)])
+        transact(table.client, [counters.move(table, pk, by=1, most=1)])
     assert refused.value.failed == {0: item(table, pk)}

@@ -11,20 +11,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from faults import Wire
 from gatehouse.audit.actions import Refused
-from gatehouse.clock import DAY, MINUTE, SECOND, Micros
+from gatehouse.core.clock import DAY, MINUTE, SECOND, Micros
+from gatehouse.core.errors import Conflict, GrantsExceeded, IdempotencyReused, Unauthorized
+from gatehouse.core.grants import Grants, Permissions
 from gatehouse.credentials.model import Code
-from gatehouse.errors import Conflict, GrantsExceeded, IdempotencyReused, Unauthorized
-from gatehouse.grants import Grants, Permissions
+from gatehouse.dynamo.table import Tables
 from gatehouse.keys import actions as keys
 from gatehouse.secrets.model import Purpose
-from gatehouse.table import Tables
 from gatehouse.wallets import actions as wallets
 from gatehouse.wallets import rules
 from gatehouse.wallets.model import Signed, SignedIn
-from inspection import State
-from members import (
+from support.actors.members import (
     NONCE_SECRET,
     boss,
     change,
@@ -38,8 +36,10 @@ from members import (
     signed,
     vault,
 )
-from standing import check_standing, kind, live_keys, tally
-from visits import Visitor
+from support.actors.visitor import Visitor
+from support.aws.faults import Wire
+from support.checks.inspection import State
+from support.checks.invariants import check_standing, kind, live_keys, tally
 
 LIFE = 10 * MINUTE
 

@@ -7,17 +7,17 @@ from typing import Any
 
 import pytest
 
-from faults import Killed, Wire, conflict_in_transaction, die_at, error, first
 from gatehouse.audit.model import Origin
-from gatehouse.errors import IdempotencyReused, NotFound, Unavailable
+from gatehouse.core.errors import IdempotencyReused, NotFound, Unavailable
+from gatehouse.dynamo.table import Tables
 from gatehouse.secrets.actions import Vault
-from gatehouse.table import Tables
 from gatehouse.webhooks import actions as webhooks
 from gatehouse.webhooks.model import Webhook
-from inspection import State
-from members import boss, vault
-from standing import check_standing
-from visits import Visitor
+from support.actors.members import boss, vault
+from support.actors.visitor import Visitor
+from support.aws.faults import Killed, Wire, conflict_in_transaction, die_at, error, first
+from support.checks.inspection import State
+from support.checks.invariants import check_standing
 
 URL = "http://127.0.0.1:9000/in"
 MOST_CALLS = 20

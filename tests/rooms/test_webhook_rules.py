@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatehouse.clock import DAY, SECOND
-from gatehouse.errors import BadInput, FieldRequired
-from gatehouse.grants import SIGNAL_TYPES
+from gatehouse.core.clock import DAY, SECOND
+from gatehouse.core.errors import BadInput, FieldRequired
+from gatehouse.core.grants import SIGNAL_TYPES
 from gatehouse.webhooks import rules
 from gatehouse.webhooks.model import Filters, Sealed, Secret, Webhook
 

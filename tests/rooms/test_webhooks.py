@@ -8,19 +8,25 @@ from typing import Any
 
 import pytest
 
-from faults import Wire, error, first
 from gatehouse.audit import actions as audit
 from gatehouse.audit.model import Origin
-from gatehouse.clock import DAY, MINUTE, SECOND
-from gatehouse.errors import BoundReached, FieldRequired, IdempotencyReused, NotFound, Unavailable
+from gatehouse.core.clock import DAY, MINUTE, SECOND
+from gatehouse.core.errors import (
+    BoundReached,
+    FieldRequired,
+    IdempotencyReused,
+    NotFound,
+    Unavailable,
+)
+from gatehouse.dynamo.table import Table, Tables, TransactionCanceled, transact
 from gatehouse.secrets.actions import Vault
-from gatehouse.table import Table, Tables, TransactionCanceled, transact
 from gatehouse.webhooks import actions as webhooks
 from gatehouse.webhooks.model import MOST_WEBHOOKS, Filters, Shown, Webhook
-from inspection import State
-from members import boss, vault
-from standing import check_standing, kind, tally
-from visits import Visitor
+from support.actors.members import boss, vault
+from support.actors.visitor import Visitor
+from support.aws.faults import Wire, error, first
+from support.checks.inspection import State
+from support.checks.invariants import check_standing, kind, tally
 
 URL = "http://127.0.0.1:9000/in"
 WORKER = Origin(actor="system:delivery", request_id="delivery")

@@ -6,20 +6,22 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from gatehouse import idempotency, ids, settings
 from gatehouse.accounts import store
 from gatehouse.accounts.model import Account
 from gatehouse.audit import actions as audit
 from gatehouse.audit.model import Change, Origin
-from gatehouse.call import Call
-from gatehouse.clock import Micros
-from gatehouse.errors import Conflict, CreationClosed, NotFound
-from gatehouse.grants import FULL
+from gatehouse.core import ids, settings
+from gatehouse.core.clock import Micros
+from gatehouse.core.errors import Conflict, CreationClosed, NotFound
+from gatehouse.core.grants import FULL
+from gatehouse.core.request import Call
+from gatehouse.dynamo import idempotency
+from gatehouse.dynamo.table import Tables, Write
 from gatehouse.identities import actions as identities
 from gatehouse.identities.model import ClawType, Identity, IdentityType, Membership
 from gatehouse.keys import actions as keys
+from gatehouse.keys import writes as key_writes
 from gatehouse.keys.model import Minted, NewKey
-from gatehouse.table import Tables, Write
 
 PLAN = "free"
 
@@ -119,7 +121,7 @@ def recover(tables: Tables, *, prefix: str, origin: Origin, now: Micros) -> Open
     if account is None:
         raise NotFound("There is no operator's account yet", code="NOT_BOOTSTRAPPED")
     identity = _admin(account, name="recovered admin", now=now)
-    minted, writes = keys.prepare(
+    minted, writes = key_writes.prepare(
         tables,
         _key("recovery", prefix, operator=True),
         owner=identity,
@@ -153,7 +155,7 @@ def _prepare(
 ) -> tuple[Opened, dict[str, Write]]:
     account = Account(ids.new(now), name, PLAN, now, operator)
     identity = _admin(account, name=name, now=now)
-    minted, writes = keys.prepare(
+    minted, writes = key_writes.prepare(
         tables,
         _key("default", prefix, operator=operator),
         owner=identity,
@@ -184,7 +186,7 @@ def _changes(opened: Opened) -> list[Change]:
     return [
         _creation(account),
         identities.creation(identity),
-        keys.creation(opened.minted.key),
+        key_writes.creation(opened.minted.key),
     ]
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gatehouse.clock import Micros
+from gatehouse.core.clock import Micros
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """`ACCOUNT#<id>`, and the marker that there is an operator."""
 
 from gatehouse.accounts.model import Account
-from gatehouse.table import Table, Write
+from gatehouse.dynamo.table import Table, Write
 
 _OPERATOR = {"pk": "ACCOUNT#operator", "sk": "ACCOUNT"}
 

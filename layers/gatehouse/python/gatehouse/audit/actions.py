@@ -7,13 +7,20 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from gatehouse import idempotency
 from gatehouse.audit import rules, store
 from gatehouse.audit.model import Change, Event, Head, Origin
-from gatehouse.clock import Micros
-from gatehouse.errors import Unavailable
-from gatehouse.idempotency import Answered, Guard
-from gatehouse.table import Item, Table, TransactionCanceled, TransactionConflict, Write, transact
+from gatehouse.core.clock import Micros
+from gatehouse.core.errors import Unavailable
+from gatehouse.core.request import Answered, Guard
+from gatehouse.dynamo import idempotency
+from gatehouse.dynamo.table import (
+    Item,
+    Table,
+    TransactionCanceled,
+    TransactionConflict,
+    Write,
+    transact,
+)
 
 _TRIES = 8
 _FIRST_WAIT = 0.02  # seconds, doubled each time, full jitter

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-from gatehouse.call import Call
+from gatehouse.core.request import Call
 
 # What the first event of an account names as its predecessor's hash.
 GENESIS = "0" * 64

@@ -9,9 +9,9 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from gatehouse import ids
 from gatehouse.audit.model import Change, Event, Head, Origin, Problem
-from gatehouse.clock import Micros, rfc3339
+from gatehouse.core import ids
+from gatehouse.core.clock import Micros, rfc3339
 
 
 def hash_of(event: Event) -> str:

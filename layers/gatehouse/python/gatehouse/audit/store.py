@@ -1,7 +1,7 @@
 """Events under `AUDIT#<account>`, sorted by id; the chain's head beside them as `HEAD`."""
 
 from gatehouse.audit.model import Event, Head
-from gatehouse.table import Item, Table, Write
+from gatehouse.dynamo.table import Item, Table, Write
 
 # Ids are lower-case hex and begin with a digit for the next centuries: they sort before "HEAD".
 HEAD = "HEAD"

@@ -10,11 +10,11 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
-from gatehouse.clock import Micros
+from gatehouse.core.clock import Micros
+from gatehouse.core.errors import Unavailable
 from gatehouse.credentials import rules, store
 from gatehouse.credentials.model import Code, Credential, Fresh, Owner, Verdict
-from gatehouse.errors import Unavailable
-from gatehouse.table import ConditionFailed, Table, TransactionConflict
+from gatehouse.dynamo.table import ConditionFailed, Table, TransactionConflict
 
 # What other rooms ask and write in their own transactions.
 issue = store.issue

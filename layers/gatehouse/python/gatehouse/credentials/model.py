@@ -3,9 +3,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from gatehouse.clock import Micros
-from gatehouse.grants import Grants
-from gatehouse.principal import Principal, RateLimitState
+from gatehouse.core.clock import Micros
+from gatehouse.core.grants import Grants
+from gatehouse.core.principal import Principal, RateLimitState
 
 SERVICES_PREFIX = "hb"
 ACCOUNT_PREFIX = "hk"

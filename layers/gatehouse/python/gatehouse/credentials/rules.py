@@ -9,9 +9,9 @@ import re
 import zlib
 from collections.abc import Mapping
 
-from gatehouse.clock import MINUTE, Micros, ceil_seconds
+from gatehouse.core.clock import MINUTE, Micros, ceil_seconds
+from gatehouse.core.principal import RateLimitState
 from gatehouse.credentials.model import Code, Credential, Pace
-from gatehouse.principal import RateLimitState
 
 SECRET_BYTES = 32
 _SHAPE = re.compile(r"(?:hb|hk|chorus)_[0-9a-f]{72}", re.ASCII)

@@ -9,11 +9,11 @@ import contextlib
 from collections.abc import Sequence
 from typing import Any
 
-from gatehouse.clock import Micros
+from gatehouse.core.clock import Micros
+from gatehouse.core.grants import Grants, Permissions
 from gatehouse.credentials import rules
 from gatehouse.credentials.model import Credential, Owner
-from gatehouse.grants import Grants, Permissions
-from gatehouse.table import ConditionFailed, Item, Table, Tables, Write
+from gatehouse.dynamo.table import ConditionFailed, Item, Table, Tables, Write
 
 # A live key with a limit: what both branches demand before they look at the time.
 _LIVE = (

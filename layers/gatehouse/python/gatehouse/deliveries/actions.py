@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Mapping
 
-from gatehouse import idempotency, ids
 from gatehouse.audit import actions as audit
 from gatehouse.audit.model import Change, Origin
-from gatehouse.call import Call
-from gatehouse.clock import Micros, rfc3339
+from gatehouse.aws.queue import Outgoing, Queue
+from gatehouse.core import ids
+from gatehouse.core.clock import Micros, rfc3339
+from gatehouse.core.errors import Conflict, Gone, NotFound, Unavailable
+from gatehouse.core.request import Answered, Call
 from gatehouse.deliveries import rules, store
+from gatehouse.deliveries.messages import ask, go
 from gatehouse.deliveries.model import (
     PING,
     Attempt,
@@ -20,13 +23,10 @@ from gatehouse.deliveries.model import (
     Status,
     Wake,
 )
-from gatehouse.deliveries.sending import ask, go
-from gatehouse.deliveries.waking import waking as waking_of
-from gatehouse.errors import Conflict, Gone, NotFound, Unavailable
-from gatehouse.idempotency import Answered
-from gatehouse.queue import Outgoing, Queue
+from gatehouse.deliveries.writes import waking as waking_of
+from gatehouse.dynamo import idempotency
+from gatehouse.dynamo.table import Table, Write
 from gatehouse.signals import actions as signals
-from gatehouse.table import Table, Write
 from gatehouse.webhooks import actions as webhooks
 from gatehouse.webhooks.model import Webhook
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from gatehouse.clock import MINUTE, SECOND, Micros
+from gatehouse.core.clock import MINUTE, SECOND, Micros
 
 LEASE: Micros = 30 * SECOND  # for one attempt, of which its timeout takes at most 10 s
 GRACE: Micros = 2 * MINUTE  # how late a delivery may be before the sweeper looks at it

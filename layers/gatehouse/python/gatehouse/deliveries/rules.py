@@ -10,7 +10,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 from uuid import UUID
 
-from gatehouse.clock import DAY, MINUTE, SECOND, Micros
+from gatehouse.core.clock import DAY, MINUTE, SECOND, Micros
 from gatehouse.deliveries.model import (
     GRACE,
     MOST_SWEEPS,

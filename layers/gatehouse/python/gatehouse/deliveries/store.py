@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from gatehouse.clock import SECOND, Micros
+from gatehouse.core.clock import SECOND, Micros
+from gatehouse.core.errors import Unavailable
 from gatehouse.deliveries import rules
 from gatehouse.deliveries.model import (
     LEASE,
@@ -21,8 +22,7 @@ from gatehouse.deliveries.model import (
     Status,
     Wake,
 )
-from gatehouse.errors import Unavailable
-from gatehouse.table import ConditionFailed, Item, Table, TransactionConflict, Write
+from gatehouse.dynamo.table import ConditionFailed, Item, Table, TransactionConflict, Write
 
 _DUE = ("due_pk", "due_at")
 _LISTED = ("listed_pk", "listed_sk")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from gatehouse.audit.model import Change
-from gatehouse.errors import Conflict, NotFound
+from gatehouse.core.errors import Conflict, NotFound
+from gatehouse.dynamo.table import Table, Write
 from gatehouse.identities import rules, store
 from gatehouse.identities.model import Identity, Membership
-from gatehouse.table import Table, Write
 
 # What other rooms write in their own transactions.
 create = store.create

@@ -3,8 +3,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from gatehouse.clock import Micros
-from gatehouse.grants import FULL, Grants
+from gatehouse.core.clock import Micros
+from gatehouse.core.grants import FULL, Grants
 
 
 class ClawType(StrEnum):

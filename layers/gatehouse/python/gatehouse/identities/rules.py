@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from gatehouse.clock import rfc3339
-from gatehouse.errors import BadInput
-from gatehouse.grants import Grants
+from gatehouse.core.clock import rfc3339
+from gatehouse.core.errors import BadInput
+from gatehouse.core.grants import Grants
 from gatehouse.identities.model import ClawType, Identity, Membership
 
 # Nobody is invited by a PATCH: an invite does that.

@@ -6,10 +6,10 @@ keys have yet to learn of a change.
 
 from __future__ import annotations
 
-from gatehouse import tally
-from gatehouse.grants import Grants, Permissions
+from gatehouse.core.grants import Grants, Permissions
+from gatehouse.dynamo import counters
+from gatehouse.dynamo.table import Item, Table, Write
 from gatehouse.identities.model import ClawType, Identity, IdentityType, Membership
-from gatehouse.table import Item, Table, Write
 
 _UNBOUNDED = 1_000_000
 _PROPAGATE = "PROPAGATE#ALL"
@@ -57,22 +57,22 @@ def unchanged(table: Table, identity: Identity) -> Write:
 
 def first_admin(table: Table, account_id: str) -> Write:
     """Count the account's first admin, if it never had one."""
-    return tally.begin(table, f"IDENTITY#{account_id}")
+    return counters.begin(table, f"IDENTITY#{account_id}")
 
 
 def one_admin_more(table: Table, account_id: str) -> Write:
     """Count another admin who may act."""
-    return tally.move(table, f"IDENTITY#{account_id}", by=1, most=_UNBOUNDED)
+    return counters.move(table, f"IDENTITY#{account_id}", by=1, most=_UNBOUNDED)
 
 
 def one_admin_less(table: Table, account_id: str) -> Write:
     """Count one admin less, unless it is the last."""
-    return tally.leave_one(table, f"IDENTITY#{account_id}")
+    return counters.leave_one(table, f"IDENTITY#{account_id}")
 
 
 def has_had_admins(table: Table, account_id: str) -> bool:
     """Tell whether the account ever had an admin; one always stays."""
-    return tally.read(table, f"IDENTITY#{account_id}") > 0
+    return counters.read(table, f"IDENTITY#{account_id}") > 0
 
 
 def mark(table: Table, identity: Identity) -> Write:

@@ -7,14 +7,12 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from gatehouse import idempotency, ids, settings
 from gatehouse.accounts import actions as accounts
 from gatehouse.audit import actions as audit
 from gatehouse.audit.model import Change, Origin
-from gatehouse.call import Call
-from gatehouse.clock import Micros, ceil_seconds
-from gatehouse.credentials.model import ADMIN_PREFIX
-from gatehouse.errors import (
+from gatehouse.core import ids, settings
+from gatehouse.core.clock import Micros, ceil_seconds
+from gatehouse.core.errors import (
     BadInput,
     BoundReached,
     Gone,
@@ -23,16 +21,20 @@ from gatehouse.errors import (
     RateLimited,
     Unavailable,
 )
-from gatehouse.grants import FULL, Grants
+from gatehouse.core.grants import FULL, Grants
+from gatehouse.core.observe import logger
+from gatehouse.core.principal import Principal
+from gatehouse.core.request import Call
+from gatehouse.credentials.model import ADMIN_PREFIX
+from gatehouse.dynamo import idempotency
+from gatehouse.dynamo.table import ConditionFailed, Item, Table, Tables, Write
 from gatehouse.identities import actions as identities
 from gatehouse.identities.model import ClawType, Identity, IdentityType, Membership
 from gatehouse.invites import rules, store
 from gatehouse.invites.model import MOST_OPEN, Invite, Redeemed
 from gatehouse.keys import actions as keys
+from gatehouse.keys import writes as key_writes
 from gatehouse.keys.model import NewKey
-from gatehouse.observe import logger
-from gatehouse.principal import Principal
-from gatehouse.table import ConditionFailed, Item, Table, Tables, Write
 
 _TRIES = 6
 _EVERYBODY = "*"
@@ -204,7 +206,7 @@ def _let_in(
         redeemed_by=f"identity:{member.id}",
         redeemed_at=call.now,
     )
-    minted, key_writes = keys.prepare(
+    minted, minting = key_writes.prepare(
         tables,
         NewKey("default", ADMIN_PREFIX, invite.grants, invite.key_expires_at, invite.rate_limit),
         owner=member,
@@ -212,11 +214,11 @@ def _let_in(
         operator=invite.operator,
         now=call.now,
     )
-    key_writes["key_count"] = key_writes.pop("count")
+    minting["key_count"] = minting.pop("count")
     writes = {
         **store.redeem(tables.main, used, seen=invite),
         **identities.join(tables.main, member, first=member.is_admin),
-        **key_writes,
+        **minting,
         **_bound(arrival, invite, member),
         **_standing(tables.main, invite),
     }
@@ -232,7 +234,7 @@ def _let_in(
                 after=rules.audit_view(used),
             ),
             identities.creation(member),
-            keys.creation(minted.key),
+            key_writes.creation(minted.key),
         ],
         origin=Origin(
             actor=f"identity:{member.id}",

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from gatehouse.clock import Micros
-from gatehouse.grants import Grants
+from gatehouse.core.clock import Micros
+from gatehouse.core.grants import Grants
 from gatehouse.identities.model import Identity, IdentityType
 from gatehouse.keys.model import Minted
 

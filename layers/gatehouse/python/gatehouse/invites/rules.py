@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from gatehouse.clock import MINUTE, Micros, rfc3339
-from gatehouse.errors import BadInput, Conflict, GatehouseError, Gone
+from gatehouse.core.clock import MINUTE, Micros, rfc3339
+from gatehouse.core.errors import BadInput, Conflict, GatehouseError, Gone
 from gatehouse.invites.model import Invite
 
 HOUR: Micros = 60 * MINUTE

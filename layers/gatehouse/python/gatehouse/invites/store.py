@@ -6,13 +6,13 @@ wrong code and is forgotten by TTL.
 
 from __future__ import annotations
 
-from gatehouse import tally
-from gatehouse.clock import SECOND, Micros
-from gatehouse.grants import Grants, Permissions
+from gatehouse.core.clock import SECOND, Micros
+from gatehouse.core.grants import Grants, Permissions
+from gatehouse.dynamo import counters
+from gatehouse.dynamo.table import ConditionFailed, Item, Table, Write
 from gatehouse.identities.model import IdentityType
 from gatehouse.invites import rules
 from gatehouse.invites.model import MOST_OPEN, Invite
-from gatehouse.table import ConditionFailed, Item, Table, Write
 
 _OPTIONAL = ("rate_limit", "key_expires_at", "redeemed_by", "redeemed_at")
 
@@ -52,7 +52,7 @@ def create(table: Table, invite: Invite) -> dict[str, Write]:
     return {
         "invite": table.put_new(_to_item(invite)),
         "code": table.put_new(pointer),
-        "count": tally.move(table, f"INVITES#{invite.account_id}", by=1, most=MOST_OPEN),
+        "count": counters.move(table, f"INVITES#{invite.account_id}", by=1, most=MOST_OPEN),
     }
 
 
@@ -65,13 +65,13 @@ def redeem(table: Table, invite: Invite, *, seen: Invite) -> dict[str, Write]:
     }
     if invite.is_used_up:
         pk = f"INVITES#{invite.account_id}"
-        writes["count"] = tally.move(table, pk, by=-1, most=MOST_OPEN)
+        writes["count"] = counters.move(table, pk, by=-1, most=MOST_OPEN)
     return writes
 
 
 def correct_count(table: Table, account_id: str, *, seen: Item, to: int) -> None:
     """Set the tally of open invites right. Raises ConditionFailed when it moved."""
-    tally.correct(table, f"INVITES#{account_id}", seen=seen, to=to)
+    counters.correct(table, f"INVITES#{account_id}", seen=seen, to=to)
 
 
 def guesses(table: Table, who: str, now: Micros) -> int:

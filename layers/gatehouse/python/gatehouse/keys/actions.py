@@ -12,22 +12,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from gatehouse import idempotency, settings
 from gatehouse.audit import actions as audit
 from gatehouse.audit.model import Change, Origin
-from gatehouse.call import Call
-from gatehouse.clock import Micros, rfc3339
+from gatehouse.core import settings
+from gatehouse.core.clock import Micros, rfc3339
+from gatehouse.core.errors import BoundReached, Conflict, NotFound, Unavailable
+from gatehouse.core.request import Call
 from gatehouse.credentials import actions as credentials
-from gatehouse.errors import BoundReached, Conflict, NotFound, Unavailable
+from gatehouse.dynamo import idempotency
+from gatehouse.dynamo.table import ConditionFailed, Item, Tables, Write
 from gatehouse.identities import actions as identities
-from gatehouse.keys import rules, store, writing
+from gatehouse.keys import rules, store
 from gatehouse.keys.model import MOST_LIVE, Key, Listed, Minted, NewKey, Wish
-from gatehouse.table import ConditionFailed, Item, Tables, Write
+from gatehouse.keys.writes import creation, ending, prepare, target
 
 # What other rooms and the handlers ask.
-prepare = writing.prepare
-creation = writing.creation
-ending = writing.ending
 status = rules.status
 default_rate_limit = rules.default_rate_limit
 check_minting = rules.check_minting
@@ -56,7 +55,7 @@ def create(tables: Tables, call: Call, wish: Wish) -> Minted:
             tables.main, caller.account_id, new.owner or caller.identity_id
         )
         rules.check_ceiling(new.grants, owner.ceiling)
-        minted, writes = writing.prepare(
+        minted, writes = prepare(
             tables,
             new,
             owner=owner,
@@ -132,7 +131,7 @@ def revoke(tables: Tables, call: Call, key_id: str) -> Key:
     def attempt() -> Key:
         key = get(tables, call, key_id)
         _check_reach(key, call)
-        change, writes = writing.ending(tables, key, now=call.now)
+        change, writes = ending(tables, key, now=call.now)
         _commit(tables, call, writes, change)
         return replace(key, revoked_at=call.now)
 
@@ -159,7 +158,7 @@ def rotate(tables: Tables, call: Call, key_id: str, *, grace_seconds: int, prefi
         new = NewKey(
             old.name, prefix, old.grants, old.expires_at, old.rate_limit, metadata=old.metadata
         )
-        minted, writes = writing.prepare(
+        minted, writes = prepare(
             tables,
             new,
             owner=owner,
@@ -177,10 +176,10 @@ def rotate(tables: Tables, call: Call, key_id: str, *, grace_seconds: int, prefi
         writes["owner"] = identities.unchanged(tables.main, owner)
         change = Change(
             "api_key.rotate",
-            writing.target(old),
+            target(old),
             before=rules.audit_view(old),
             after=rules.audit_view(minted.key)
-            | {"successor": writing.target(minted.key), "old_revoked_at": rfc3339(revoked_at)},
+            | {"successor": target(minted.key), "old_revoked_at": rfc3339(revoked_at)},
         )
         _commit(tables, call, writes, change, made=minted.key.id)
         return minted
@@ -220,7 +219,7 @@ def patch(tables: Tables, call: Call, key_id: str, fields: Mapping[str, Any]) ->
             writes["count"] = store.count(tables.main, key.account_id, 1)
         change = Change(
             "api_key.update",
-            writing.target(key),
+            target(key),
             before=rules.audit_view(key),
             after=rules.audit_view(changed),
         )

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from typing import Any
 
-from gatehouse.clock import Micros
-from gatehouse.grants import Grants
+from gatehouse.core.clock import Micros
+from gatehouse.core.grants import Grants
 
 MOST_LIVE = 1_000
 """Keys of an account that are neither revoked nor expired."""

@@ -6,9 +6,9 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from gatehouse.clock import SECOND, Micros, rfc3339
-from gatehouse.errors import BadInput, FieldRequired, GrantsExceeded
-from gatehouse.grants import (
+from gatehouse.core.clock import SECOND, Micros, rfc3339
+from gatehouse.core.errors import BadInput, FieldRequired, GrantsExceeded
+from gatehouse.core.grants import (
     KNOWN_SCOPES,
     MEMORY_OPERATIONS,
     MOST_ENTRIES,
@@ -16,8 +16,8 @@ from gatehouse.grants import (
     Grants,
     Permissions,
 )
+from gatehouse.core.principal import Principal
 from gatehouse.keys.model import UNSET, Key, Listed, NewKey, Status, Wish
-from gatehouse.principal import Principal
 
 LONGEST_NAME = 200
 LONGEST_ENTRY = 64

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from gatehouse import tally
-from gatehouse.grants import Grants, Permissions
+from gatehouse.core.grants import Grants, Permissions
+from gatehouse.dynamo import counters
+from gatehouse.dynamo.table import Item, Table, Write
 from gatehouse.keys.model import MOST_LIVE, Key
-from gatehouse.table import Item, Table, Write
 
 
 def read(table: Table, account_id: str, key_id: str) -> Key | None:
@@ -70,12 +70,12 @@ def replace(table: Table, key: Key, *, seen: Key) -> Write:
 
 def count(table: Table, account_id: str, by: int, *, most: int = MOST_LIVE) -> Write:
     """Move the tally of live keys; upwards only below the bound."""
-    return tally.move(table, f"KEYS#{account_id}", by=by, most=most)
+    return counters.move(table, f"KEYS#{account_id}", by=by, most=most)
 
 
 def correct_count(table: Table, account_id: str, *, seen: Item, to: int) -> None:
     """Set the count right, if it is still what was seen. Raises ConditionFailed otherwise."""
-    tally.correct(table, f"KEYS#{account_id}", seen=seen, to=to)
+    counters.correct(table, f"KEYS#{account_id}", seen=seen, to=to)
 
 
 def of_owner(table: Table, account_id: str, owner: str) -> list[Key]:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from gatehouse.aws import Cloud
-from gatehouse.call import Call
-from gatehouse.clock import Micros
-from gatehouse.errors import NotFound, Unavailable
-from gatehouse.logs import relaying, rules, store
+from gatehouse.aws.control_plane import Cloud
+from gatehouse.aws.queue import Queue
+from gatehouse.core.clock import Micros
+from gatehouse.core.errors import NotFound, Unavailable
+from gatehouse.core.request import Call
+from gatehouse.dynamo.table import Table
+from gatehouse.logs import relay, rules, store
 from gatehouse.logs.model import Open, Viewer, Wanted
-from gatehouse.queue import Queue
 from gatehouse.services import actions as services
-from gatehouse.table import Table
 
 wanted = rules.wanted
 
@@ -47,7 +47,7 @@ def connect(
     )
     store.enter(table, viewer)
     try:
-        relaying.send(queue, Open(group, connection))
+        relay.send(queue, Open(group, connection))
     except Unavailable:
         # The caller is refused: it must not count until the sweeper finds that it is not there.
         store.leave(table, viewer, now=call.now)

@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from gatehouse.clock import Micros
+from gatehouse.core.clock import Micros
 
 Millis = int  # CloudWatch Logs keeps time in these
 

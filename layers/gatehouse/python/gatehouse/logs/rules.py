@@ -11,9 +11,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from gatehouse import clock
-from gatehouse.clock import MINUTE, SECOND, Micros
-from gatehouse.errors import BadInput
+from gatehouse.core import clock
+from gatehouse.core.clock import MINUTE, SECOND, Micros
+from gatehouse.core.errors import BadInput
 from gatehouse.logs.model import (
     MOST_LINES,
     USUAL_LINES,

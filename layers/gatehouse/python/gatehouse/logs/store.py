@@ -14,17 +14,9 @@ import time
 import zlib
 from collections.abc import Iterator, Sequence
 
-from gatehouse.clock import HOUR, SECOND, Micros
-from gatehouse.errors import BoundReached, Unavailable
-from gatehouse.logs import watches
-from gatehouse.logs.model import (
-    MOST_VIEWERS,
-    MOST_VIEWERS_OF_ACCOUNT,
-    Line,
-    Viewer,
-    Wanted,
-)
-from gatehouse.table import (
+from gatehouse.core.clock import HOUR, SECOND, Micros
+from gatehouse.core.errors import BoundReached, Unavailable
+from gatehouse.dynamo.table import (
     ConditionFailed,
     Item,
     Table,
@@ -32,6 +24,14 @@ from gatehouse.table import (
     TransactionConflict,
     Write,
     transact,
+)
+from gatehouse.logs import watch_store
+from gatehouse.logs.model import (
+    MOST_VIEWERS,
+    MOST_VIEWERS_OF_ACCOUNT,
+    Line,
+    Viewer,
+    Wanted,
 )
 
 _TRIES = 8
@@ -62,7 +62,7 @@ def group_of(table: Table, connection: str) -> str | None:
 def enter(table: Table, new: Viewer) -> None:
     """Let somebody look, and count. Raises BoundReached, Unavailable."""
     writes = [
-        _count(table, watches.key(new.group), most=MOST_VIEWERS),
+        _count(table, watch_store.key(new.group), most=MOST_VIEWERS),
         _count(table, _account_key(new.account_id), most=MOST_VIEWERS_OF_ACCOUNT),
         table.put_new(_viewer_item(new)),
         table.overwrite({**_connection_key(new.id), "group": new.group}),
@@ -87,7 +87,7 @@ def leave(table: Table, one: Viewer, *, now: Micros) -> bool:
             values={},
         ),
         table.delete(_connection_key(one.id)),
-        _uncount(table, watches.key(one.group), also=("left_at", now)),
+        _uncount(table, watch_store.key(one.group), also=("left_at", now)),
         _uncount(table, _account_key(one.account_id), also=None),
     ]
     try:

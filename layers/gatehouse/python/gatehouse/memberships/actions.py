@@ -12,14 +12,14 @@ from typing import Any
 
 from gatehouse.audit import actions as audit
 from gatehouse.audit.model import Change, Origin
-from gatehouse.call import Call
-from gatehouse.clock import Micros
-from gatehouse.errors import Conflict, GatehouseError, GrantsExceeded, Unavailable
-from gatehouse.grants import Grants
+from gatehouse.core.clock import Micros
+from gatehouse.core.errors import Conflict, GatehouseError, GrantsExceeded, Unavailable
+from gatehouse.core.grants import Grants
+from gatehouse.core.request import Call
+from gatehouse.dynamo.table import Tables, TransactionCanceled, TransactionConflict, transact
 from gatehouse.identities import actions as identities
 from gatehouse.identities.model import Identity
-from gatehouse.keys.following import follow
-from gatehouse.table import Tables, TransactionCanceled, TransactionConflict, transact
+from gatehouse.keys.propagation import follow
 
 _TRIES = 4
 _AT_ONCE = 25

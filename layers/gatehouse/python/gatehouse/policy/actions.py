@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from gatehouse.errors import PolicyDenied, ScopeMissing
+from gatehouse.core.errors import PolicyDenied, ScopeMissing
+from gatehouse.core.principal import Principal
 from gatehouse.policy import rules
 from gatehouse.policy.model import MANAGE, Decision, Described, Resource, Subject
-from gatehouse.principal import Principal
 
 evaluate = rules.evaluate
 outside = rules.outside

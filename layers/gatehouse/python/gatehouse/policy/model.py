@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from gatehouse.grants import Grants
+from gatehouse.core.grants import Grants
 
 MANAGE = "admin:manage"
 

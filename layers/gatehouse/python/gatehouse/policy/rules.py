@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from gatehouse.grants import Grants, Permissions
+from gatehouse.core.grants import Grants, Permissions
 from gatehouse.policy.model import (
     MANAGE,
     UNNAMED,

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from gatehouse.audit import actions as audit
 from gatehouse.audit.model import Change, Origin
-from gatehouse.call import Call
-from gatehouse.clock import Micros
-from gatehouse.errors import BoundReached, NotFound, Unavailable
+from gatehouse.core.clock import Micros
+from gatehouse.core.errors import BoundReached, NotFound, Unavailable
+from gatehouse.core.request import Call
+from gatehouse.dynamo.table import Table
 from gatehouse.providers import rules, store
 from gatehouse.providers.model import MOST_KEYS, ProviderKey
 from gatehouse.secrets import actions as vaults
 from gatehouse.secrets.actions import Vault
 from gatehouse.secrets.model import Place
-from gatehouse.table import Table
 
 _TRIES = 4
 

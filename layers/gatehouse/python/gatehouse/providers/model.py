@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gatehouse.clock import Micros
+from gatehouse.core.clock import Micros
 from gatehouse.secrets.model import Place, Purpose
 
 MOST_KEYS = 50

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from gatehouse.clock import rfc3339
-from gatehouse.errors import BadInput, FieldRequired
+from gatehouse.core.clock import rfc3339
+from gatehouse.core.errors import BadInput, FieldRequired
 from gatehouse.providers.model import TRANSCRIPTION, ProviderKey
 from gatehouse.secrets.model import Place, Purpose
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from gatehouse import tally
+from gatehouse.dynamo import counters
+from gatehouse.dynamo.table import Table, Write
 from gatehouse.providers.model import MOST_KEYS, ProviderKey
 from gatehouse.secrets.model import Place, Purpose
-from gatehouse.table import Table, Write
 
 
 def read(table: Table, place: Place) -> ProviderKey | None:
@@ -18,7 +18,7 @@ def create(table: Table, key: ProviderKey) -> dict[str, Write]:
     """Write a key where there is none."""
     writes = {"key": table.put_new({**_key(key.place), "updated_at": key.updated_at})}
     if key.place.purpose is Purpose.PROVIDER:
-        writes["count"] = tally.move(table, _pk(key.place), by=1, most=MOST_KEYS)
+        writes["count"] = counters.move(table, _pk(key.place), by=1, most=MOST_KEYS)
     return writes
 
 
@@ -45,7 +45,7 @@ def remove(table: Table, seen: ProviderKey) -> dict[str, Write]:
         )
     }
     if seen.place.purpose is Purpose.PROVIDER:
-        writes["count"] = tally.move(table, _pk(seen.place), by=-1, most=MOST_KEYS)
+        writes["count"] = counters.move(table, _pk(seen.place), by=-1, most=MOST_KEYS)
     return writes
 
 

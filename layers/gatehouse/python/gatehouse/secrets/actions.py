@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from gatehouse import settings, wiring
-from gatehouse.errors import SettingsKeyUnusable, Unavailable
+from gatehouse.aws import clients
+from gatehouse.core import settings
+from gatehouse.core.errors import SettingsKeyUnusable, Unavailable
+from gatehouse.dynamo.table import Table, TransactionCanceled, Write, transact
 from gatehouse.secrets import rules, store
 from gatehouse.secrets.keyring import Keyring
 from gatehouse.secrets.model import KMS, STACK, Place, Purpose, Sealed
-from gatehouse.table import Table, TransactionCanceled, Write, transact
 
 if TYPE_CHECKING:
     from mypy_boto3_kms import KMSClient
@@ -92,7 +93,7 @@ def vault(table: Table) -> Vault:
 
     Raises SettingsKeyUnusable where a settings key is malformed.
     """
-    return Vault(wiring.kms(), settings.SETTINGS_KEY.text(), Keyring.from_settings(table))
+    return Vault(clients.kms(), settings.SETTINGS_KEY.text(), Keyring.from_settings(table))
 
 
 def put_new(table: Table, vault: Vault, place: Place, plaintext: str) -> Write:

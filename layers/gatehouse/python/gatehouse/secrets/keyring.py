@@ -10,11 +10,11 @@ import secrets as randomness
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from gatehouse import settings
-from gatehouse.errors import SettingsKeyUnusable, Unavailable
+from gatehouse.core import settings
+from gatehouse.core.errors import SettingsKeyUnusable, Unavailable
+from gatehouse.dynamo.table import Table
 from gatehouse.secrets import rules, store
 from gatehouse.secrets.model import KMS, SettingsKey
-from gatehouse.table import Table
 
 _CURRENT, _PREVIOUS = settings.SETTINGS_ENCRYPTION_KEY, settings.SETTINGS_ENCRYPTION_KEY_PREVIOUS
 _TRIES = 4

@@ -13,7 +13,7 @@ import re
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from gatehouse.errors import SettingsKeyUnusable
+from gatehouse.core.errors import SettingsKeyUnusable
 from gatehouse.secrets.model import KMS, Place, Sealed, SettingsKey
 
 KEY_BYTES = 32

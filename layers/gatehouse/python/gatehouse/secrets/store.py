@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
-from gatehouse.dynamodb import walk
+from gatehouse.dynamo.table import ConditionFailed, Item, Table, Write
+from gatehouse.dynamo.transactions import walk
 from gatehouse.secrets.model import KMS, STACK, Place, Purpose, Sealed, Wrapped, Wrapping
-from gatehouse.table import ConditionFailed, Item, Table, Write
 
 # In capitals, so no purpose.
 _WRAPPING = {"pk": f"SECRET#{STACK}", "sk": "WRAPPING"}

@@ -6,17 +6,22 @@ import secrets
 import time
 from collections.abc import Callable, Iterable, Sequence
 
-from gatehouse import aws, idempotency, outbound, settings
 from gatehouse.audit import actions as audit
 from gatehouse.audit.model import Change, Origin
-from gatehouse.aws import Cloud
-from gatehouse.call import Call
-from gatehouse.errors import BadInput, BoundReached, Conflict, Forbidden, NotFound, Unavailable
-from gatehouse.idempotency import Answered
+from gatehouse.aws import control_plane
+from gatehouse.aws.control_plane import Cloud
+from gatehouse.core import settings
+from gatehouse.core.errors import BadInput, BoundReached, Conflict, Forbidden, NotFound, Unavailable
+from gatehouse.core.request import Answered, Call
+from gatehouse.dynamo import idempotency
+from gatehouse.dynamo.table import Table
+from gatehouse.outbound import client as outbound
 from gatehouse.secrets import actions as vaults
 from gatehouse.secrets.actions import Vault
 from gatehouse.secrets.model import Place, Purpose
-from gatehouse.services import checking, environment, finding, judging, measured, rules, store
+from gatehouse.services import discovery, health_checks, health_rules, rules, store
+from gatehouse.services.adapters import cloudwatch
+from gatehouse.services.adapters import machine as this_machine
 from gatehouse.services.model import (
     LOGS_TAG,
     MOST_SERVICES,
@@ -29,10 +34,9 @@ from gatehouse.services.model import (
     Service,
     Wish,
 )
-from gatehouse.table import Table
 
-named = finding.named
-log_group = finding.log_group
+named = discovery.named
+log_group = discovery.log_group
 
 _LIST_WITHIN = 0.8  # seconds of a list's second
 _TICK = 0.05
@@ -62,11 +66,11 @@ def listing(table: Table, call: Call, cloud: Cloud) -> list[Seen]:
         for make in (cloud.tagging, cloud.lambdas, cloud.cloudwatch, cloud.ecs):
             make()
     until = time.monotonic() + _LIST_WITHIN
-    with checking.Round(cloud, known, now=call.now, until=until) as checks:
+    with health_checks.Round(cloud, known, now=call.now, until=until) as checks:
         # They take longest, and are known before a search ends.
         checks.check(one for one in due if one.kind is Kind.HTTP)
         if call.caller.operator:
-            found = finding.searched(table, call, cloud, kept=kept)
+            found = discovery.searched(table, call, cloud, kept=kept)
             services = rules.together(registered, found)
             known = kept.health_of(services)
             due = rules.to_check(services, known, now=call.now)
@@ -100,8 +104,8 @@ def _shown(services: Sequence[Service], known: dict[str, Health], call: Call) ->
 
 def check(table: Table, call: Call, cloud: Cloud, *, name: str) -> Seen:
     """Check one service now. Raises NotFound, BadInput for what is no name."""
-    service = finding.named(table, call, cloud, name=name)
-    return Seen(service, checking.look(call, cloud, service=service))
+    service = discovery.named(table, call, cloud, name=name)
+    return Seen(service, health_checks.look(call, cloud, service=service))
 
 
 def register(
@@ -139,7 +143,7 @@ def register(
     if service.restart_url:
         secret = rules.secret_text(secrets.token_bytes(rules.SECRET_BYTES))
         writes["secret"] = vaults.put_new(table, vault, place(service), secret)
-    seen = Seen(service, checking.look(call, cloud, service=service))
+    seen = Seen(service, health_checks.look(call, cloud, service=service))
     answer = answered(Registered(seen, secret))
     try:
         audit.commit(
@@ -183,10 +187,10 @@ def _log_group(call: Call, cloud: Cloud, text: str) -> str:
         details={"field": "logGroup"},
     )
     try:
-        tags = aws.call(cloud.logs().list_tags_for_resource, resourceArn=arn)["tags"]
-    except aws.Missing as missing:
+        tags = control_plane.call(cloud.logs().list_tags_for_resource, resourceArn=arn)["tags"]
+    except control_plane.Missing as missing:
         raise refused from missing
-    except (aws.Busy, aws.Silent) as failed:
+    except (control_plane.Busy, control_plane.Silent) as failed:
         raise Unavailable from failed
     if TAG not in tags or tags.get(LOGS_TAG) == "off":
         raise refused
@@ -196,7 +200,7 @@ def _log_group(call: Call, cloud: Cloud, text: str) -> str:
 def _check_free(table: Table, call: Call, cloud: Cloud, service: Service) -> None:
     """Refuse a name that is taken already; the write itself is the judge of two at once."""
     try:
-        finding.named(table, call, cloud, name=service.name)
+        discovery.named(table, call, cloud, name=service.name)
     except NotFound:
         return
     raise _taken(service)
@@ -208,7 +212,7 @@ def _taken(service: Service) -> Conflict:
 
 def remove(table: Table, call: Call, cloud: Cloud, *, name: str) -> None:
     """End a registration, and forget the secret of its hook."""
-    service = finding.named(table, call, cloud, name=name)
+    service = discovery.named(table, call, cloud, name=name)
     if service.kind is not Kind.HTTP:
         raise Conflict(
             f'Service "{service.name}" was found by its tag {TAG}: take the tag away instead'
@@ -242,14 +246,14 @@ def machine(call: Call, cloud: Cloud) -> Host:
         raise Forbidden("System metrics are the operator's account's alone")
     client = cloud.cloudwatch()
     for namespace, metrics, judge in (
-        (judging.AGENT, judging.AGENT_METRICS, judging.agent),
-        (judging.INSIGHTS, judging.INSIGHTS_METRICS, judging.insights),
+        (health_rules.AGENT, health_rules.AGENT_METRICS, health_rules.agent),
+        (health_rules.INSIGHTS, health_rules.INSIGHTS_METRICS, health_rules.insights),
     ):
         try:
-            samples = measured.machines(client, namespace, metrics=metrics, now=call.now)
-        except aws.Failed:
+            samples = cloudwatch.machines(client, namespace, metrics=metrics, now=call.now)
+        except control_plane.Failed:
             break
         host = judge(samples)
         if host is not None:
             return host
-    return environment.measure()
+    return this_machine.measure()

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from gatehouse.clock import Micros
+from gatehouse.core.clock import Micros
 
 MOST_SERVICES = 200  # registered by one account
 

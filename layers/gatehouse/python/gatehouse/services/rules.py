@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from gatehouse.clock import MINUTE, SECOND, Micros
-from gatehouse.errors import BadInput
+from gatehouse.core.clock import MINUTE, SECOND, Micros
+from gatehouse.core.errors import BadInput
 from gatehouse.services.model import (
     ALIAS_TAG,
     LOGS_TAG,

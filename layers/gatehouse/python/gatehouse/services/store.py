@@ -13,10 +13,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from gatehouse import tally
-from gatehouse.clock import SECOND, Micros
+from gatehouse.core.clock import SECOND, Micros
+from gatehouse.dynamo import counters
+from gatehouse.dynamo.table import ConditionFailed, Item, Table, Write
 from gatehouse.services.model import MOST_SERVICES, Health, Kind, Service, Status
-from gatehouse.table import ConditionFailed, Item, Table, Write
 
 FOUND, HEALTH = "FOUND", "HEALTH"
 
@@ -88,7 +88,7 @@ def remove(table: Table, service: Service) -> dict[str, Write]:
 
 
 def _count(table: Table, service: Service, *, by: int) -> Write:
-    return tally.move(table, f"SERVICE#{service.account_id}", by=by, most=MOST_SERVICES)
+    return counters.move(table, f"SERVICE#{service.account_id}", by=by, most=MOST_SERVICES)
 
 
 # ---- What is kept for a while ------------------------------------------------------------------

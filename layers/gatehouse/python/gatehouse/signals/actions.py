@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from gatehouse import idempotency, ids, settings
-from gatehouse.call import Call
-from gatehouse.clock import DAY, MINUTE, Micros
-from gatehouse.errors import BadInput, Conflict, NotFound, Unavailable
-from gatehouse.idempotency import Answered
+from gatehouse.core import ids, settings
+from gatehouse.core.clock import DAY, MINUTE, Micros
+from gatehouse.core.errors import BadInput, Conflict, NotFound, Unavailable
+from gatehouse.core.request import Answered, Call
+from gatehouse.dynamo import idempotency
+from gatehouse.dynamo.table import ConditionFailed, Table, TransactionConflict, Write
 from gatehouse.identities import actions as identities
 from gatehouse.policy import actions as policy
 from gatehouse.policy.model import Resource
 from gatehouse.signals import rules, store
 from gatehouse.signals.model import PING, STORED_TYPES, Signal, TaskStatus, Wish
-from gatehouse.table import ConditionFailed, Table, TransactionConflict, Write
 
 EMIT, INSPECT, CLAIM, ACK = "signal:emit", "signal:inspect", "task:claim", "task:ack"
 

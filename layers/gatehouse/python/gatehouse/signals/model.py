@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from gatehouse.clock import Micros
-from gatehouse.grants import SIGNAL_TYPES
+from gatehouse.core.clock import Micros
+from gatehouse.core.grants import SIGNAL_TYPES
 
 # What tests a webhook. Stored and shown like any other, but nobody emits it and nothing matches it.
 PING = "ping"

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from gatehouse import ids
-from gatehouse.clock import DAY, MINUTE, Micros, rfc3339
-from gatehouse.errors import BadInput, FieldRequired
-from gatehouse.grants import SIGNAL_TYPES, Permissions
+from gatehouse.core import ids
+from gatehouse.core.clock import DAY, MINUTE, Micros, rfc3339
+from gatehouse.core.errors import BadInput, FieldRequired
+from gatehouse.core.grants import SIGNAL_TYPES, Permissions
 from gatehouse.policy.model import UNNAMED, Resource
 from gatehouse.signals.model import Signal, TaskStatus, Wish
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gatehouse import attributes, ids
-from gatehouse.clock import SECOND, Micros
+from gatehouse.core import ids
+from gatehouse.core.clock import SECOND, Micros
+from gatehouse.dynamo import attributes
+from gatehouse.dynamo.table import ConditionFailed, Item, Table, Write
 from gatehouse.signals import rules
 from gatehouse.signals.model import Signal, TaskStatus
-from gatehouse.table import ConditionFailed, Item, Table, Write
 
 SHARDS = 16
 PENDING = "pending"

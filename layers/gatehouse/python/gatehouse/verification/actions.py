@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from gatehouse import ids
-from gatehouse.call import Call
-from gatehouse.clock import Micros
+from gatehouse.core import ids
+from gatehouse.core.clock import Micros
+from gatehouse.core.errors import BadInput, NotFound
+from gatehouse.core.grants import MEMORY_OPERATIONS, SIGNAL_TYPES, Grants
+from gatehouse.core.request import Call
 from gatehouse.credentials import actions as credentials
 from gatehouse.credentials.model import Code, Credential
-from gatehouse.errors import BadInput, NotFound
-from gatehouse.grants import MEMORY_OPERATIONS, SIGNAL_TYPES, Grants
+from gatehouse.dynamo.table import Tables
 from gatehouse.identities import actions as identities
 from gatehouse.keys import actions as keys
 from gatehouse.policy import actions as policy
 from gatehouse.policy.model import ACTIONS, Decision, Resource, Subject
-from gatehouse.table import Tables
 from gatehouse.verification.model import Denial, Inquiry, Question, Verified
 
 

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from gatehouse.core.principal import RateLimitState
 from gatehouse.credentials.model import Code
 from gatehouse.keys.model import Key
-from gatehouse.principal import RateLimitState
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,23 +9,26 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import replace
 
-from gatehouse import idempotency, settings
 from gatehouse.accounts import actions as accounts
 from gatehouse.audit import actions as audit
 from gatehouse.audit.model import Change, Origin
-from gatehouse.call import Call
-from gatehouse.clock import DAY, Micros, rfc3339
+from gatehouse.core import settings
+from gatehouse.core.clock import DAY, Micros, rfc3339
+from gatehouse.core.errors import Conflict, GrantsExceeded, Unauthorized, Unavailable
+from gatehouse.core.request import Call
 from gatehouse.credentials.model import ADMIN_PREFIX
-from gatehouse.errors import Conflict, GrantsExceeded, Unauthorized, Unavailable
+from gatehouse.dynamo import idempotency
+from gatehouse.dynamo.table import Table, Tables, Write
 from gatehouse.identities import actions as identities
 from gatehouse.identities.model import Identity, Membership
 from gatehouse.keys import actions as keys
+from gatehouse.keys import writes as key_writes
 from gatehouse.keys.model import NewKey, Status
 from gatehouse.secrets import actions as vaults
 from gatehouse.secrets.actions import Vault
 from gatehouse.secrets.model import Purpose
-from gatehouse.table import Table, Tables, Write
-from gatehouse.wallets import rules, signature, store
+from gatehouse.wallets import rules, store
+from gatehouse.wallets.adapters import siwe_message
 from gatehouse.wallets.model import Signed, SignedIn, Wallet
 
 SIGN_IN_LIFE: Micros = DAY
@@ -42,7 +45,7 @@ def nonce(secret: str, now: Micros) -> str:
     return rules.write_nonce(secret, secrets.token_bytes(rules.RANDOM_BYTES), now)
 
 
-check = signature.check
+check = siwe_message.check
 
 
 def binding(
@@ -166,7 +169,7 @@ def _sign_in(
         until,
         min(limit, wallet.rate_limit or limit),
     )
-    minted, writes = keys.prepare(
+    minted, writes = key_writes.prepare(
         tables,
         new,
         owner=identity,
@@ -174,12 +177,12 @@ def _sign_in(
         operator=accounts.get(tables, wallet.account_id).operator,
         now=call.now,
     )
-    changes = [keys.creation(minted.key)]
+    changes = [key_writes.creation(minted.key)]
     previous = (
         keys.recorded(tables, wallet.account_id, wallet.sign_in_key) if wallet.sign_in_key else None
     )
     if previous is not None and keys.status(previous, call.now) in {Status.ACTIVE, Status.DISABLED}:
-        ended, ending = keys.ending(tables, previous, now=call.now)
+        ended, ending = key_writes.ending(tables, previous, now=call.now)
         writes |= ending
         del writes["count"]  # one ends as the other begins
         changes.append(ended)

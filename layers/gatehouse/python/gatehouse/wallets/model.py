@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from gatehouse.clock import Micros
+from gatehouse.core.clock import Micros
 from gatehouse.identities.model import Identity
 from gatehouse.keys.model import Minted
 

@@ -8,7 +8,7 @@ import hashlib
 import hmac
 import re
 
-from gatehouse.clock import MINUTE, SECOND, Micros
+from gatehouse.core.clock import MINUTE, SECOND, Micros
 
 LIFE: Micros = 10 * MINUTE
 RANDOM_BYTES = 8

@@ -1,7 +1,7 @@
 """`WALLET#<address>`: whose it is; `NONCE#<nonce>`: used ones, until they would have run out."""
 
-from gatehouse.clock import SECOND, Micros
-from gatehouse.table import Item, Table, Write
+from gatehouse.core.clock import SECOND, Micros
+from gatehouse.dynamo.table import Item, Table, Write
 from gatehouse.wallets.model import Wallet
 
 

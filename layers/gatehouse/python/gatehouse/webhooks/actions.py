@@ -12,16 +12,17 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
-from gatehouse import idempotency, ids, outbound
 from gatehouse.audit import actions as audit
 from gatehouse.audit.model import Change, Origin
-from gatehouse.call import Call
-from gatehouse.clock import SECOND, Micros
-from gatehouse.errors import BoundReached
+from gatehouse.core import ids
+from gatehouse.core.clock import SECOND, Micros
+from gatehouse.core.errors import BoundReached
+from gatehouse.core.request import Call
+from gatehouse.dynamo import idempotency
+from gatehouse.dynamo.table import Table, Write
+from gatehouse.outbound import client as outbound
 from gatehouse.secrets.actions import Vault
-from gatehouse.table import Table, Write
-from gatehouse.webhooks import deciding, keeping, outcomes, rules, store
-from gatehouse.webhooks.deciding import Decision
+from gatehouse.webhooks import health, rules, sealed_store, store
 from gatehouse.webhooks.model import (
     MOST_WEBHOOKS,
     Rotated,
@@ -30,6 +31,7 @@ from gatehouse.webhooks.model import (
     Shown,
     Webhook,
 )
+from gatehouse.webhooks.update import Decision, decided
 
 NOTHING: Mapping[str, Write] = MappingProxyType({})
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})
@@ -38,8 +40,7 @@ NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 # webhook stands with the version that was seen, `failing` and `recovered` that it stands at all.
 all_of = store.all_of
 find = store.read
-get = deciding.get
-material = keeping.material
+material = sealed_store.material
 matches = rules.matches
 filters_of = rules.filters_of
 secret_of = rules.secret_of
@@ -48,9 +49,9 @@ difference = rules.difference
 unchanged = store.unchanged
 failing = store.failing
 recovered = store.recovered
-disable = outcomes.disable
-note_success = outcomes.note_success
-note_failure = outcomes.note_failure
+disable = health.disable
+note_success = health.note_success
+note_failure = health.note_failure
 
 
 def create(
@@ -120,7 +121,7 @@ def creating(
     """
     sealed = Sealed((Secret(secret),), headers, rules.digest(secret) if seeded else None)
     writes = store.create(table, webhook)
-    writes["secret"] = keeping.put_new(table, vault, webhook, sealed=sealed)
+    writes["secret"] = sealed_store.put_new(table, vault, webhook, sealed=sealed)
     return writes
 
 
@@ -177,11 +178,11 @@ def apply(  # noqa: PLR0913 - a change, who makes it, and what goes with it
         after, changed = rules.changed(before, wanted)
         writes = {}
         if headers is not None:
-            sealed = keeping.read(table, vault, before)
+            sealed = sealed_store.read(table, vault, before)
             if dict(sealed.headers) != headers:
                 changed = [*changed, "headers"]
                 sealed = replace(sealed, headers=headers)
-                writes["secret"] = keeping.replace(table, vault, before, sealed=sealed)
+                writes["secret"] = sealed_store.replace(table, vault, before, sealed=sealed)
         if not changed:
             return None
         after = rules.next_version(after)
@@ -192,7 +193,7 @@ def apply(  # noqa: PLR0913 - a change, who makes it, and what goes with it
         )
         return Decision(writes | dict(also), change, after)
 
-    return deciding.decided(table, account_id, webhook_id, decide=decide, origin=origin, now=now)
+    return decided(table, account_id, webhook_id, decide=decide, origin=origin, now=now)
 
 
 def remove(
@@ -202,11 +203,11 @@ def remove(
 
     def decide(before: Webhook) -> Decision:
         writes = store.remove(table, before) | dict(also)
-        writes["secret"] = keeping.remove(table, before)
+        writes["secret"] = sealed_store.remove(table, before)
         change = Change("webhook.delete", rules.target(before), before=rules.audit_view(before))
         return Decision(writes, change, before)
 
-    return deciding.decided(
+    return decided(
         table,
         call.caller.account_id,
         webhook_id,
@@ -232,7 +233,7 @@ def rotate_secret(
     idempotency.check(table, call.guard)
     grace = rules.grace_of(grace_seconds)
     secret = new_secret()
-    made = deciding.decided(
+    made = decided(
         table,
         call.caller.account_id,
         webhook_id,
@@ -256,12 +257,12 @@ def seed_secret(
 ) -> Webhook:
     """Rotate to a secret that was brought along, with a day's grace, on the stack's behalf."""
     decide = _rotation(table, vault, secret, grace=rules.grace_of(None), now=now, seeded=True)
-    return deciding.decided(table, account_id, webhook_id, decide=decide, origin=origin, now=now)
+    return decided(table, account_id, webhook_id, decide=decide, origin=origin, now=now)
 
 
 def was_seeded(table: Table, vault: Vault, webhook: Webhook, *, secret: str) -> bool:
     """Tell whether this secret is the last one that was brought along for a webhook."""
-    return keeping.read(table, vault, webhook).seeded == rules.digest(secret)
+    return sealed_store.read(table, vault, webhook).seeded == rules.digest(secret)
 
 
 def new_secret() -> str:
@@ -281,11 +282,11 @@ def _rotation(
 ) -> Callable[[Webhook], Decision]:
     def decide(before: Webhook) -> Decision:
         after = rules.next_version(before)
-        sealed = keeping.read(table, vault, before)
+        sealed = sealed_store.read(table, vault, before)
         sealed = rules.rotated(sealed, secret, grace=grace, now=now, seeded=seeded)
         writes = {
             "webhook": store.replace(table, after, seen=before),
-            "secret": keeping.replace(table, vault, before, sealed=sealed),
+            "secret": sealed_store.replace(table, vault, before, sealed=sealed),
         }
         said = rules.audit_view(after) | {"grace_seconds": grace // SECOND}
         change = Change(

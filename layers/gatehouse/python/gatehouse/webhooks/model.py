@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from gatehouse.clock import Micros
+from gatehouse.core.clock import Micros
 
 MOST_WEBHOOKS = 100
 

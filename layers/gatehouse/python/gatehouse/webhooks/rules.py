@@ -12,9 +12,9 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
-from gatehouse.clock import SECOND, Micros
-from gatehouse.errors import BadInput, FieldRequired
-from gatehouse.grants import SIGNAL_TYPES
+from gatehouse.core.clock import SECOND, Micros
+from gatehouse.core.errors import BadInput, FieldRequired
+from gatehouse.core.grants import SIGNAL_TYPES
 from gatehouse.webhooks.model import Filters, Material, Sealed, Secret, Webhook
 
 SECRET_BYTES = 32

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from gatehouse import tally
-from gatehouse.clock import Micros
-from gatehouse.table import Item, Table, Write
+from gatehouse.core.clock import Micros
+from gatehouse.dynamo import counters
+from gatehouse.dynamo.table import Item, Table, Write
 from gatehouse.webhooks.model import MOST_WEBHOOKS, Filters, Webhook
 
 _STANDS = "attribute_exists(pk)"
@@ -40,7 +40,7 @@ def create(table: Table, webhook: Webhook) -> dict[str, Write]:
     }
     return {
         "webhook": table.put_new(item),
-        "count": tally.move(table, _pk(webhook.account_id), by=1, most=MOST_WEBHOOKS),
+        "count": counters.move(table, _pk(webhook.account_id), by=1, most=MOST_WEBHOOKS),
     }
 
 
@@ -63,7 +63,7 @@ def remove(table: Table, webhook: Webhook) -> dict[str, Write]:
             _key(webhook.account_id, webhook.id),
             **_as_seen(webhook),
         ),
-        "count": tally.move(table, _pk(webhook.account_id), by=-1, most=MOST_WEBHOOKS),
+        "count": counters.move(table, _pk(webhook.account_id), by=-1, most=MOST_WEBHOOKS),
     }
 
 

@@ -1,0 +1,295 @@
+"""The account surface: accounts, their keys, whoami. snake_case, `{"data": ...}`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import Query, Response
+from pydantic import BaseModel, Field
+
+from gatehouse.accounts import actions as accounts
+from gatehouse.accounts.model import Account
+from gatehouse.core import ids
+from gatehouse.core.clock import rfc3339
+from gatehouse.core.errors import BadInput
+from gatehouse.core.request import Call
+from gatehouse.credentials.model import ACCOUNT_PREFIX
+from gatehouse.dynamo import connection
+from gatehouse.identities import actions as identities
+from gatehouse.keys import actions as keys
+from gatehouse.keys.model import UNSET, Key, Listed, Wish
+from gatehouse.policy.actions import scope
+from gatehouse.web import bodies
+from gatehouse.web.door import Caller, Door, authenticated, next_cursor, position, public
+from gatehouse.web.envelopes import Body, Data, Page, PermissionLists
+from gatehouse.web.surfaces import ACCOUNT
+
+TABLES = connection.tables()
+LISTING = "account:keys"
+
+door = Door(ACCOUNT, title="Accounts")
+handler = door.handler
+
+
+class NewAccount(Body):
+    """An account to open."""
+
+    name: str = Field(examples=["Acme"])
+
+
+class AccountView(BaseModel):
+    """An account."""
+
+    id: str
+    name: str
+    plan: str
+    created_at: str
+
+
+class FirstKey(BaseModel):
+    """An account's first key in its only showing. `key` and `plain_key` are the same text."""
+
+    id: str
+    account_id: str
+    name: str
+    key_prefix: str
+    created_at: str
+    key: str
+    plain_key: str
+
+
+class OpenedAccount(BaseModel):
+    """A new account and its first key."""
+
+    account: AccountView
+    api_key: FirstKey
+
+
+class NewKey(Body):
+    """A key to make. Only the name is needed."""
+
+    name: str = Field(examples=["production"])
+    scopes: list[str] | None = Field(None, description="Default: everything.")
+    permissions: PermissionLists = PermissionLists()
+    expires_at: str | None = None
+    rate_limit: int | None = Field(None, description="Requests per minute; null for no limit.")
+    metadata: dict[str, Any] = Field(default_factory=dict)
+
+
+class ListedKey(BaseModel):
+    """A key as lists show it."""
+
+    id: str
+    account_id: str
+    name: str
+    key_prefix: str
+    created_at: str
+    revoked_at: str | None
+
+
+class CreatedKey(ListedKey):
+    """A key in its only showing."""
+
+    key: str
+
+
+class KeyView(ListedKey):
+    """A key with what a PATCH may change."""
+
+    enabled: bool
+    expires_at: str | None
+    rate_limit: int | None
+    metadata: dict[str, Any]
+    scopes: list[str]
+    permissions: dict[str, list[str]]
+
+
+class Rotation(Body):
+    """How long the old key lives on."""
+
+    grace_seconds: int = Field(0, description="0 to 2592000 (30 days).")
+
+
+class KeyPatch(Body):
+    """What to change; fields that are not there stay as they are."""
+
+    name: str = ""
+    enabled: bool = True
+    expires_at: str | None = None
+    rate_limit: int | None = None
+    metadata: dict[str, Any] = Field(default_factory=dict)
+
+
+class IdentityView(BaseModel):
+    """The identity that owns the calling key."""
+
+    id: str
+    name: str
+    type: str
+    is_admin: bool
+    claw_type: str
+    status: str
+
+
+class Grants(BaseModel):
+    """What the calling key may do."""
+
+    scopes: list[str]
+    permissions: dict[str, list[str]]
+
+
+class WhoAmI(BaseModel):
+    """The caller."""
+
+    account: AccountView
+    identity: IdentityView
+    key: KeyView
+    grants: Grants
+
+
+@door.route("POST", "/v1/accounts", needs=public, status=201)
+async def open_account(call: Caller, body: NewAccount) -> Data[OpenedAccount]:
+    """Open an account, where the stack allows it. The key is shown here and never again."""
+    opened = accounts.open_account(TABLES, call, name=body.name, prefix=ACCOUNT_PREFIX)
+    key, text = opened.minted.key, opened.minted.secret
+    first = FirstKey(
+        id=key.id,
+        account_id=key.account_id,
+        name=key.name,
+        key_prefix=key.prefix,
+        created_at=rfc3339(key.created_at),
+        key=text,
+        plain_key=text,
+    )
+    return Data(data=OpenedAccount(account=_account(opened.account), api_key=first))
+
+
+@door.route("POST", "/v1/api-keys", needs=scope("services:write"), status=201)
+async def create(call: Caller, body: NewKey) -> Data[CreatedKey]:
+    """Make an API key. `key` is shown here and never again."""
+    minted = keys.create(
+        TABLES,
+        call,
+        Wish(
+            name=body.name,
+            prefix=ACCOUNT_PREFIX,
+            default_scopes=("*",),
+            scopes=body.scopes,
+            permissions=body.permissions.named(),
+            expires_at=bodies.moment(body.expires_at, field="expires_at"),
+            rate_limit=body.rate_limit if "rate_limit" in body.model_fields_set else UNSET,
+            metadata=body.metadata,
+        ),
+    )
+    return Data(data=CreatedKey(**_listed(minted.key, call), key=minted.secret))
+
+
+@door.route("GET", "/v1/api-keys", needs=scope("services:read"), response_model_exclude_unset=True)
+async def listing(
+    call: Caller,
+    response: Response,
+    limit: Annotated[int, Query(ge=1, le=100)] = 100,
+    after: str | None = None,
+) -> Page[list[ListedKey]]:
+    """List the keys that are not revoked, oldest first."""
+    page, following = keys.page(
+        TABLES,
+        call,
+        Listed.UNREVOKED,
+        limit=limit,
+        after=position(call, LISTING, after),
+        newest_first=False,
+    )
+    views = [ListedKey(**_listed(key, call)) for key in page]
+    cursor = next_cursor(response, call, LISTING, following=following)
+    return Page(data=views) if cursor is None else Page(data=views, cursor=cursor)
+
+
+@door.route("DELETE", "/v1/api-keys/{id}", needs=scope("services:write"), status=204)
+async def revoke(call: Caller, id: str) -> None:
+    """Revoke an API key. The very next request with it is refused."""
+    keys.revoke(TABLES, call, _id(id))
+
+
+@door.route("POST", "/v1/api-keys/{id}/rotate", needs=scope("services:write"), status=201)
+async def rotate(call: Caller, id: str, body: Rotation) -> Data[CreatedKey]:
+    """Make a successor; the old key lives on for the grace, never past its own expiry."""
+    minted = keys.rotate(
+        TABLES, call, _id(id), grace_seconds=body.grace_seconds, prefix=ACCOUNT_PREFIX
+    )
+    return Data(data=CreatedKey(**_listed(minted.key, call), key=minted.secret))
+
+
+@door.route("PATCH", "/v1/api-keys/{id}", needs=scope("services:write"))
+async def patch(call: Caller, id: str, body: KeyPatch) -> Data[KeyView]:
+    """Change a key; null clears an expiry or a rate limit."""
+    fields = {name: getattr(body, name) for name in body.model_fields_set}
+    if "expires_at" in fields:
+        fields["expires_at"] = bodies.moment(fields["expires_at"], field="expires_at")
+    return Data(data=_key(keys.patch(TABLES, call, _id(id), fields), call))
+
+
+@door.route("GET", "/v1/whoami", needs=authenticated)
+async def whoami(call: Caller) -> Data[WhoAmI]:
+    """Tell the caller who they are and what their key may do."""
+    caller = call.caller
+    identity = identities.get(TABLES.main, caller.account_id, caller.identity_id)
+    return Data(
+        data=WhoAmI(
+            account=_account(accounts.get(TABLES, caller.account_id)),
+            identity=IdentityView(
+                id=identity.id,
+                name=identity.name,
+                type=identity.type,
+                is_admin=identity.is_admin,
+                claw_type=identity.claw_type,
+                status=identity.membership,
+            ),
+            key=_key(keys.own(TABLES, call), call),
+            grants=Grants(
+                scopes=list(caller.grants.scopes),
+                permissions=caller.grants.permissions.to_dict(),
+            ),
+        )
+    )
+
+
+def _id(text: str) -> str:
+    key_id = ids.read(text)
+    if key_id is None:
+        raise BadInput("invalid id", details={"field": "id"})
+    return key_id
+
+
+def _account(account: Account) -> AccountView:
+    return AccountView(
+        id=account.id,
+        name=account.name,
+        plan=account.plan,
+        created_at=rfc3339(account.created_at),
+    )
+
+
+def _listed(key: Key, call: Call) -> dict[str, Any]:
+    # While a rotated key lives on for its grace it is not revoked, whatever lies ahead of it.
+    over = key.revoked_at is not None and key.revoked_at <= call.now
+    return {
+        "id": key.id,
+        "account_id": key.account_id,
+        "name": key.name,
+        "key_prefix": key.prefix,
+        "created_at": rfc3339(key.created_at),
+        "revoked_at": rfc3339(key.revoked_at) if key.revoked_at and over else None,
+    }
+
+
+def _key(key: Key, call: Call) -> KeyView:
+    return KeyView(
+        **_listed(key, call),
+        enabled=key.enabled,
+        expires_at=rfc3339(key.expires_at) if key.expires_at else None,
+        rate_limit=key.rate_limit,
+        metadata=dict(key.metadata),
+        scopes=list(key.grants.scopes),
+        permissions=key.grants.permissions.to_dict(),
+    )

@@ -1,0 +1,276 @@
+"""The admin surface: keys, the audit trail, the configuration. `{"data": ..., "meta": ...}`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import Query, Response
+from pydantic import BaseModel, Field
+
+from gatehouse.audit import actions as audit
+from gatehouse.core import ids, settings
+from gatehouse.core.clock import rfc3339
+from gatehouse.core.errors import BadInput
+from gatehouse.core.request import Call
+from gatehouse.credentials.model import ADMIN_PREFIX
+from gatehouse.dynamo import connection
+from gatehouse.keys import actions as keys
+from gatehouse.keys.model import UNSET, Key, Listed, Minted, Wish
+from gatehouse.policy import actions as policy
+from gatehouse.policy.model import MANAGE
+from gatehouse.web import bodies, reference
+from gatehouse.web.door import Caller, Door, next_cursor, position
+from gatehouse.web.envelopes import Answer, Body, Meta, PermissionLists, answer
+from gatehouse.web.surfaces import ADMIN
+
+TABLES = connection.tables()
+KEY_LISTING = "admin:keys"
+AUDIT_LISTING = "admin:audit"
+
+door = Door(ADMIN, title="Admin")
+handler = door.handler
+manage = policy.require(MANAGE)
+
+
+class NewKey(Body):
+    """A key to make for an identity."""
+
+    owner: str = Field(examples=["identity:0190a3c4-7d52-7b1e-9c1e-2f3a4b5c6d7e"])
+    name: str = "default"
+    scopes: list[str] | None = Field(None, description="Default: everything.")
+    permissions: PermissionLists = PermissionLists()
+    expires_at: str | None = None
+    rate_limit: int | None = Field(None, description="Requests per minute; null for no limit.")
+
+
+class Rotation(Body):
+    """How long the old key lives on."""
+
+    grace_seconds: int = Field(0, description="0 to 2592000 (30 days).")
+
+
+class KeyView(BaseModel):
+    """A key as lists show it; never its hash."""
+
+    id: str
+    owner: str
+    name: str
+    key_prefix: str
+    permissions: dict[str, list[str]]
+    ring_scopes: list[str]
+    scopes: list[str]
+    created_at: str
+    expires_at: str | None
+    last_used_at: str | None
+    rate_limit: int | None
+    revoked: bool
+    revoked_at: str | None
+
+
+class CreatedKey(KeyView):
+    """A key in its only showing."""
+
+    api_key: str
+
+
+class RotatedKey(BaseModel):
+    """The successor in its only showing."""
+
+    id: str
+    api_key: str
+
+
+class RevokedKey(BaseModel):
+    """What was revoked."""
+
+    id: str
+    revoked: bool
+
+
+class Revocation(Answer[RevokedKey]):
+    """The answer to a revocation, which says so twice by contract."""
+
+    revoked: bool
+
+
+class AuditEvent(BaseModel):
+    """One event of the chain, exactly as it was hashed."""
+
+    id: str
+    seq: int
+    action: str
+    actor: str
+    via: str | None
+    target: str
+    source_address: str | None
+    request_id: str
+    created_at: str
+    before: dict[str, Any] | None
+    after: dict[str, Any] | None
+    prev_hash: str
+    hash: str
+
+
+class ChainHead(BaseModel):
+    """The end of the chain: the number and hash of the last event."""
+
+    seq: int
+    hash: str
+
+
+class AuditPage(BaseModel):
+    """Events, newest first, and the chain's head as it stood before they were read."""
+
+    head: ChainHead
+
+    events: list[AuditEvent]
+    cursor: str | None
+    has_more: bool
+
+
+class ConfigView(BaseModel):
+    """What this stack is set to."""
+
+    embedding_provider: str
+    gc_interval_minutes: int
+    rate_limit_default: int
+    extraction_types: list[str]
+    bootstrap_path: str | None
+    account_creation: str
+    wallet_domains: list[str]
+    require_wallet: bool
+    version: str
+
+
+@door.route("POST", "/admin/api-keys", needs=manage, status=201)
+async def create(call: Caller, body: NewKey) -> Answer[CreatedKey]:
+    """Make an API key for an identity. `api_key` is shown here and never again."""
+    owner = ids.read(body.owner, kind="identity")
+    if owner is None:
+        raise BadInput("owner must be an identity's id", details={"field": "owner"})
+    minted = keys.create(
+        TABLES,
+        call,
+        Wish(
+            name=body.name,
+            prefix=ADMIN_PREFIX,
+            default_scopes=("*",),
+            scopes=body.scopes,
+            permissions=body.permissions.named(),
+            expires_at=bodies.moment(body.expires_at, field="expires_at"),
+            rate_limit=body.rate_limit if "rate_limit" in body.model_fields_set else UNSET,
+            owner=owner,
+        ),
+    )
+    return answer(call, CreatedKey(**_view(minted.key, call), api_key=minted.secret))
+
+
+@door.route("GET", "/admin/api-keys", needs=manage, response_model_exclude_unset=True)
+async def listing(
+    call: Caller,
+    response: Response,
+    limit: Annotated[int, Query(ge=1, le=100)] = 100,
+    after: str | None = None,
+) -> Answer[list[KeyView]]:
+    """List the account's API keys, newest first, revoked ones included and flagged."""
+    page, following = keys.page(
+        TABLES, call, Listed.ALL, limit=limit, after=position(call, KEY_LISTING, after)
+    )
+    cursor = next_cursor(response, call, KEY_LISTING, following=following)
+    return answer(call, [KeyView(**_view(key, call)) for key in page], cursor)
+
+
+@door.route("POST", "/admin/api-keys/{id}/rotate", needs=manage, response_model_exclude_unset=True)
+async def rotate(call: Caller, id: str, body: Rotation) -> Answer[RotatedKey]:
+    """Make a successor with the same owner and permissions; the old key ends at once or later."""
+    minted: Minted = keys.rotate(
+        TABLES, call, _id(id), grace_seconds=body.grace_seconds, prefix=ADMIN_PREFIX
+    )
+    return answer(call, RotatedKey(id=f"api_key:{minted.key.id}", api_key=minted.secret))
+
+
+@door.route("POST", "/admin/api-keys/{id}/revoke", needs=manage, response_model_exclude_unset=True)
+async def revoke(call: Caller, id: str) -> Revocation:
+    """Revoke an API key. The very next request with it is refused."""
+    key = keys.revoke(TABLES, call, _id(id))
+    return Revocation(
+        data=RevokedKey(id=f"api_key:{key.id}", revoked=True),
+        revoked=True,
+        meta=Meta(request_id=call.request_id),
+    )
+
+
+@door.route("GET", "/admin/audit", needs=manage, response_model_exclude_unset=True)
+async def audit_trail(
+    call: Caller,
+    response: Response,
+    limit: Annotated[int, Query(ge=1, le=100)] = 50,
+    after: str | None = None,
+    action: Annotated[str | None, Query(max_length=64)] = None,
+    actor: Annotated[str | None, Query(max_length=128)] = None,
+) -> Answer[AuditPage]:
+    """Read the audit trail, newest first. A filtered page may be short and have more behind it."""
+    account = call.caller.account_id
+    head = audit.head(TABLES.main, account)
+    events, following = audit.page(
+        TABLES.main,
+        account,
+        limit=limit,
+        before=position(call, AUDIT_LISTING, after),
+        action=action,
+        actor=actor,
+    )
+    cursor = next_cursor(response, call, AUDIT_LISTING, following=following)
+    page = AuditPage(
+        head=ChainHead(seq=head.seq, hash=head.hash),
+        events=[AuditEvent(**event) for event in events],
+        cursor=cursor,
+        has_more=cursor is not None,
+    )
+    return answer(call, page, cursor)
+
+
+@door.route("GET", "/admin/config", needs=manage, response_model_exclude_unset=True)
+async def config(call: Caller) -> Answer[ConfigView]:
+    """Show what this stack is set to; never a secret."""
+    return answer(
+        call,
+        ConfigView(
+            embedding_provider="queue" if settings.EMBEDDING_QUEUE.text() else "none",
+            gc_interval_minutes=settings.SWEEP_MINUTES.number(),
+            rate_limit_default=settings.DEFAULT_RATE_LIMIT.number(),
+            extraction_types=list(settings.EXTRACTION_TYPES.entries()),
+            bootstrap_path=settings.BOOTSTRAP_PATH.text() or None,
+            account_creation=settings.ACCOUNT_CREATION.text(),
+            wallet_domains=list(settings.WALLET_DOMAINS.entries()),
+            require_wallet=settings.REQUIRE_WALLET.text() == "true",
+            version=reference.VERSION,
+        ),
+    )
+
+
+def _id(text: str) -> str:
+    key_id = ids.read(text, kind="api_key")
+    if key_id is None:
+        raise BadInput("Invalid API key id", code="VALIDATION_INVALID_ID", details={"field": "id"})
+    return key_id
+
+
+def _view(key: Key, call: Call) -> dict[str, Any]:
+    # While a rotated key lives on for its grace it is not revoked yet.
+    over = key.revoked_at is not None and key.revoked_at <= call.now
+    return {
+        "id": f"api_key:{key.id}",
+        "owner": f"identity:{key.owner}",
+        "name": key.name,
+        "key_prefix": key.prefix,
+        "permissions": key.grants.permissions.to_dict(),
+        "ring_scopes": list(key.grants.permissions.ring_scopes),
+        "scopes": list(key.grants.scopes),
+        "created_at": rfc3339(key.created_at),
+        "expires_at": rfc3339(key.expires_at) if key.expires_at else None,
+        "last_used_at": rfc3339(key.last_used_at) if key.last_used_at else None,
+        "rate_limit": key.rate_limit,
+        "revoked": over,
+        "revoked_at": rfc3339(key.revoked_at) if key.revoked_at and over else None,
+    }

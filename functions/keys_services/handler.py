@@ -1,0 +1,118 @@
+"""API keys in the services dialect: camelCase, bare bodies."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import Query, Response
+from pydantic import BaseModel, Field
+
+from gatehouse.core import ids
+from gatehouse.core.clock import rfc3339
+from gatehouse.core.errors import BadInput
+from gatehouse.core.request import Call
+from gatehouse.credentials.model import SERVICES_PREFIX
+from gatehouse.dynamo import connection
+from gatehouse.keys import actions as keys
+from gatehouse.keys.model import UNSET, Key, Listed, Status, Wish
+from gatehouse.policy.actions import scope
+from gatehouse.web import bodies
+from gatehouse.web.door import Caller, Door, next_cursor, position
+from gatehouse.web.envelopes import Body
+from gatehouse.web.surfaces import SERVICES
+
+TABLES = connection.tables()
+LISTING = "services:keys"
+
+door = Door(SERVICES, title="Keys")
+handler = door.handler
+
+
+class NewKey(Body):
+    """A key to make. Without scopes it opens nothing."""
+
+    name: str = Field(examples=["billing worker"])
+    scopes: list[str] | None = Field(None, examples=[["services:read"]])
+    expiresAt: str | None = Field(None, examples=["2030-01-01T00:00:00Z"])
+    rateLimit: int | None = Field(None, description="Requests per minute; null for no limit.")
+
+
+class KeyView(BaseModel):
+    """A key as lists show it."""
+
+    id: str
+    name: str
+    prefix: str
+    scopes: list[str]
+    createdBy: str
+    createdAt: str
+    lastUsedAt: str | None
+    expiresAt: str | None
+    rateLimit: int | None
+    status: Status
+
+
+class CreatedKey(KeyView):
+    """A key in its only showing."""
+
+    key: str
+
+
+@door.route("POST", "/api/auth/keys", needs=scope("services:write"), status=201)
+async def create(call: Caller, body: NewKey) -> CreatedKey:
+    """Make an API key. `key` is shown here and never again."""
+    minted = keys.create(
+        TABLES,
+        call,
+        Wish(
+            name=body.name,
+            prefix=SERVICES_PREFIX,
+            default_scopes=(),
+            scopes=body.scopes,
+            expires_at=bodies.moment(body.expiresAt, field="expiresAt"),
+            rate_limit=body.rateLimit if "rateLimit" in body.model_fields_set else UNSET,
+            spelled={"expires_at": "expiresAt", "rate_limit": "rateLimit"},
+        ),
+    )
+    return CreatedKey(**_view(minted.key, call), key=minted.secret)
+
+
+@door.route("GET", "/api/auth/keys", needs=scope("services:read"))
+async def listing(
+    call: Caller,
+    response: Response,
+    status: Annotated[str, Query(pattern="^(active|all)$")] = "active",
+    limit: Annotated[int, Query(ge=1, le=100)] = 100,
+    after: str | None = None,
+) -> list[KeyView]:
+    """List API keys, newest first. `?status=all` adds revoked and expired ones."""
+    which = Listed.ALL if status == "all" else Listed.ACTIVE
+    page, following = keys.page(
+        TABLES, call, which, limit=limit, after=position(call, LISTING, after)
+    )
+    next_cursor(response, call, LISTING, following=following)
+    return [KeyView(**_view(key, call)) for key in page]
+
+
+@door.route("DELETE", "/api/auth/keys/{id}", needs=scope("services:write"), status=204)
+async def revoke(call: Caller, id: str) -> None:
+    """Revoke an API key. The very next request with it is refused."""
+    key_id = ids.read(id)
+    if key_id is None:
+        raise BadInput("Invalid key id", details={"field": "id"})
+    keys.revoke(TABLES, call, key_id)
+
+
+def _view(key: Key, call: Call) -> dict[str, Any]:
+    return {
+        "id": key.id,
+        "name": key.name,
+        "prefix": key.prefix,
+        "scopes": list(key.grants.scopes),
+        "createdBy": key.created_by,
+        "createdAt": rfc3339(key.created_at),
+        "lastUsedAt": rfc3339(key.last_used_at) if key.last_used_at else None,
+        "expiresAt": rfc3339(key.expires_at) if key.expires_at else None,
+        "rateLimit": key.rate_limit,
+        "status": keys.status(key, call.now),
+    }

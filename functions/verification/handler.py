@@ -1,0 +1,104 @@
+"""Judge keys for products outside this stack: `POST /v1/keys/verify`.
+
+A function of its own, since those products call it on each of their own requests: it may read and
+spend, and make nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel
+
+from gatehouse.core.clock import rfc3339
+from gatehouse.core.errors import BadInput
+from gatehouse.core.grants import ATOMS, MEMORY_OPERATIONS, SIGNAL_TYPES
+from gatehouse.credentials import actions as credentials
+from gatehouse.credentials.model import Code
+from gatehouse.dynamo import connection
+from gatehouse.policy.actions import scope
+from gatehouse.policy.model import ACTIONS
+from gatehouse.verification import actions as verification
+from gatehouse.verification.model import Denial, Question, Verified
+from gatehouse.web.door import Caller, Door
+from gatehouse.web.envelopes import Body, Data
+from gatehouse.web.surfaces import ACCOUNT
+
+TABLES = connection.tables()
+MEMORY = credentials.Memory()
+
+door = Door(ACCOUNT, title="Verify")
+handler = door.handler
+
+
+class Verification(Body):
+    """A key that somebody showed you, and what they want to do with it."""
+
+    key: str
+    scope: str | None = None
+    action: str | None = None
+    signal_type: str | None = None
+    task_type: str | None = None
+    ring: str | None = None
+    memory_op: str | None = None
+
+
+class RateLimit(BaseModel):
+    """Where a limited key stands; seconds are rounded up."""
+
+    limit: int
+    remaining: int
+    reset: int
+
+
+class VerifiedKey(BaseModel):
+    """The answer. All but `valid` and `code` is null where nothing of the key may be told."""
+
+    valid: bool
+    code: Code | Denial
+    key_id: str | None
+    account_id: str | None
+    identity: str | None
+    scopes: list[str] | None
+    permissions: dict[str, list[str]] | None
+    ratelimit: RateLimit | None
+    expires_at: str | None
+    metadata: dict[str, Any] | None
+
+
+@door.route("POST", "/v1/keys/verify", needs=scope("services:read"))
+async def verify(call: Caller, body: Verification) -> Data[VerifiedKey]:
+    """Judge a key for a product outside this stack. Only VALID spends one of its requests."""
+    question = Question(
+        scope=_one_of(body.scope, ATOMS, "scope"),
+        action=_one_of(body.action, ACTIONS, "action"),
+        signal_type=_one_of(body.signal_type, SIGNAL_TYPES, "signal_type"),
+        task_type=body.task_type,
+        ring=body.ring,
+        memory_op=_one_of(body.memory_op, MEMORY_OPERATIONS, "memory_op"),
+    )
+    return Data(data=_verified(verification.verify(TABLES, call, body.key, question, MEMORY)))
+
+
+def _one_of(value: str | None, allowed: tuple[str, ...], field: str) -> str | None:
+    if value is not None and value not in allowed:
+        raise BadInput(f"{field} must be one of {', '.join(allowed)}", details={"field": field})
+    return value
+
+
+def _verified(verified: Verified) -> VerifiedKey:
+    key, state = verified.key, verified.limit_state
+    return VerifiedKey(
+        valid=verified.code is Code.VALID,
+        code=verified.code,
+        key_id=key.id if key else None,
+        account_id=key.account_id if key else None,
+        identity=f"identity:{key.owner}" if key else None,
+        scopes=list(key.grants.scopes) if key else None,
+        permissions=key.grants.permissions.to_dict() if key else None,
+        ratelimit=RateLimit(limit=state.limit, remaining=state.remaining, reset=state.reset)
+        if state
+        else None,
+        expires_at=rfc3339(key.expires_at) if key and key.expires_at else None,
+        metadata=dict(key.metadata) if key else None,
+    )

@@ -1,0 +1,173 @@
+"""The ways in: redeeming an invite, and Sign-In with Ethereum.
+
+A function of its own, since what reads a signed message loads much.
+"""
+
+from __future__ import annotations
+
+from functools import cache, partial
+
+from pydantic import BaseModel, Field
+
+from gatehouse.audit.actions import Refused
+from gatehouse.core import clock, settings
+from gatehouse.core.clock import rfc3339
+from gatehouse.core.errors import FieldRequired
+from gatehouse.core.request import Call
+from gatehouse.dynamo import connection
+from gatehouse.identities.model import Identity
+from gatehouse.invites import actions as invites
+from gatehouse.keys.model import Minted
+from gatehouse.secrets import actions as vaults
+from gatehouse.wallets import actions as wallets
+from gatehouse.wallets.model import Signed
+from gatehouse.web.door import Caller, Door, authenticated, public
+from gatehouse.web.envelopes import Answer, Body, answer
+from gatehouse.web.surfaces import ADMIN
+
+TABLES = connection.tables()
+
+door = Door(ADMIN, title="Wallet")
+handler = door.handler
+
+
+class Redemption(Body):
+    """Who comes in, and by which code. `message` and `signature` bring a wallet along."""
+
+    code: str
+    name: str
+    type: str = Field(description="human or agent, as the invite says")
+    message: str | None = None
+    signature: str | None = None
+
+
+class SignedMessage(Body):
+    """An EIP-4361 message and its EIP-191 signature, hex."""
+
+    message: str
+    signature: str
+
+
+class Nonce(BaseModel):
+    """Good once, for ten minutes."""
+
+    nonce: str
+
+
+class IdentityView(BaseModel):
+    """An identity with its membership and its ceiling."""
+
+    id: str
+    name: str
+    type: str
+    is_admin: bool
+    claw_type: str
+    status: str
+    wallet_address: str | None
+    scopes: list[str]
+    permissions: dict[str, list[str]]
+    created_at: str
+
+
+class CameIn(BaseModel):
+    """An identity and a key of it, shown here and never again."""
+
+    identity: IdentityView
+    api_key: str
+    api_key_id: str
+    expires_at: str | None
+
+
+class Attached(BaseModel):
+    """The identity with its wallet."""
+
+    identity: IdentityView
+
+
+@door.route("POST", "/invite", needs=public, status=201, response_model_exclude_unset=True)
+async def redeem(call: Caller, body: Redemption) -> Answer[CameIn]:
+    """Redeem an invite: a new identity and its key. The first one becomes the admin."""
+    wanted = settings.REQUIRE_WALLET.text() == "true" or body.message or body.signature
+    signed = _signed(call, body.message, body.signature) if wanted else None
+    bind = None
+    if signed is not None:
+        bind = partial(wallets.binding, TABLES.main, signed, secret=_secret(), now=call.now)
+    arrival = invites.Arrival(
+        code=body.code,
+        name=body.name,
+        type=body.type,
+        wallet_address=signed.address if signed else None,
+        bind=bind,
+    )
+    try:
+        redeemed = invites.redeem(TABLES, call, arrival)
+    except Refused as refused:
+        raise wallets.refusal(refused) from refused
+    return answer(call, _came_in(redeemed.identity, redeemed.minted))
+
+
+@door.route("GET", "/auth/nonce", needs=public, response_model_exclude_unset=True)
+async def nonce(call: Caller) -> Answer[Nonce]:
+    """Give a nonce for a message to sign. Nothing is stored until it is used."""
+    return answer(call, Nonce(nonce=wallets.nonce(_secret(), clock.now())))
+
+
+@door.route("POST", "/auth/attach-wallet", needs=authenticated, response_model_exclude_unset=True)
+async def attach(call: Caller, body: SignedMessage) -> Answer[Attached]:
+    """Attach a wallet to the caller's identity. Needs a key that holds its whole ceiling."""
+    signed = _signed(call, body.message, body.signature)
+    identity = wallets.attach(TABLES, call, signed, secret=_secret())
+    return answer(call, Attached(identity=_identity(identity)))
+
+
+@door.route("POST", "/auth/siwe-login", needs=public, response_model_exclude_unset=True)
+async def sign_in(call: Caller, body: SignedMessage) -> Answer[CameIn]:
+    """Sign in with a wallet: a key for a day; the key of the previous sign-in ends."""
+    signed = _signed(call, body.message, body.signature)
+    came = wallets.sign_in(TABLES, call, signed, secret=_secret())
+    return answer(call, _came_in(came.identity, came.minted))
+
+
+def _signed(call: Call, message: str | None, text: str | None) -> Signed:
+    if not message:
+        raise FieldRequired("message")
+    if not text:
+        raise FieldRequired("signature")
+    return wallets.check(
+        message,
+        text,
+        domains=settings.WALLET_DOMAINS.entries(),
+        chain_ids=settings.WALLET_CHAIN_IDS.entries(),
+        now=call.now,
+    )
+
+
+@cache
+def _secret() -> str:
+    """Read the secret behind nonces once: it never changes."""
+    return wallets.nonce_secret(TABLES.main, vaults.vault(TABLES.main))
+
+
+def _came_in(identity: Identity, minted: Minted) -> CameIn:
+    expires_at = minted.key.expires_at
+    return CameIn(
+        identity=_identity(identity),
+        api_key=minted.secret,
+        api_key_id=f"api_key:{minted.key.id}",
+        expires_at=rfc3339(expires_at) if expires_at else None,
+    )
+
+
+def _identity(identity: Identity) -> IdentityView:
+    return IdentityView(
+        id=f"identity:{identity.id}",
+        name=identity.name,
+        type=identity.type,
+        is_admin=identity.is_admin,
+        claw_type=identity.claw_type,
+        status=identity.membership,
+        wallet_address=identity.wallet_address,
+        scopes=list(identity.ceiling.scopes),
+        permissions=identity.ceiling.permissions.to_dict(),
+        created_at=rfc3339(identity.created_at),
+    )

@@ -1,0 +1,41 @@
+"""The stack's two tables, opened once per execution environment.
+
+A handler that needs them on every request opens them at import, so that the cost lies in the
+init phase (docs/decisions/0007).
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+from gatehouse.aws import clients
+from gatehouse.core import settings
+from gatehouse.dynamo.table import Table, Tables
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+
+@cache
+def client() -> DynamoDBClient:
+    """Make the DynamoDB client.
+
+    Short timeouts and few attempts: after two the honest answer to a waiting caller is 503.
+    """
+    made: DynamoDBClient = clients.make("dynamodb", read_timeout=2, validate=False)
+    return made
+
+
+@cache
+def tables() -> Tables:
+    """Open both tables."""
+    return Tables(
+        Table(settings.KEYS_TABLE.text(), client()), Table(settings.MAIN_TABLE.text(), client())
+    )
+
+
+@cache
+def keys_table() -> Table:
+    """Open the table of the looked-up keys, the only one that the authorizer may read."""
+    return Table(settings.KEYS_TABLE.text(), client())

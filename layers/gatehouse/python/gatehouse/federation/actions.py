@@ -1,0 +1,181 @@
+"""Trust other instances, and take in what they send with a proof."""
+
+from __future__ import annotations
+
+import secrets
+
+from gatehouse.audit import actions as audit
+from gatehouse.audit.model import Change, Origin
+from gatehouse.core import ids
+from gatehouse.core.clock import Micros
+from gatehouse.core.errors import (
+    BadInput,
+    BoundReached,
+    Forbidden,
+    GrantsExceeded,
+    NotFound,
+    Unauthorized,
+)
+from gatehouse.core.request import Call
+from gatehouse.dynamo import idempotency
+from gatehouse.dynamo.table import Table, Tables
+from gatehouse.federation import rules, store
+from gatehouse.federation.model import MOST_PEERS, Peer, Proof, Received, Trusted
+from gatehouse.keys import actions as keys
+from gatehouse.secrets import actions as vaults
+from gatehouse.secrets.actions import Vault
+from gatehouse.secrets.model import Place, Purpose
+from gatehouse.signals import actions as signals
+
+
+def trust(
+    tables: Tables,
+    call: Call,
+    vault: Vault,
+    *,
+    name: str,
+    endpoint: str,
+    allowed_scopes: list[str] | None,
+    expires_at: Micros | None,
+) -> Trusted:
+    """Trust another instance and make the secret shared with it, shown once."""
+    idempotency.check(tables.main, call.guard)
+    if expires_at is not None and expires_at <= call.now:
+        raise BadInput("expires_at must be in the future", details={"field": "expires_at"})
+    peer = Peer(
+        id=ids.new(call.now),
+        account_id=call.caller.account_id,
+        name=keys.checked_name(name),
+        endpoint=rules.endpoint_of(endpoint),
+        allowed_scopes=rules.scopes_of(allowed_scopes),
+        expires_at=expires_at,
+        created_at=call.now,
+    )
+    excess = rules.excess(peer, call.caller)
+    if excess:
+        raise GrantsExceeded("Beyond this key's own grants", details=excess)
+    secret = secrets.token_hex(rules.SECRET_BYTES)
+    writes = store.create(tables.main, peer)
+    writes["secret"] = vaults.put_new(tables.main, vault, _place(peer), secret)
+    try:
+        audit.commit(
+            tables.main,
+            peer.account_id,
+            writes=writes,
+            changes=[Change("peer.trust", f"peer:{peer.id}", after=rules.audit_view(peer))],
+            origin=Origin.of(call),
+            now=call.now,
+            claim=audit.Claim(call.guard, f"peer:{peer.id}") if call.guard else None,
+        )
+    except audit.Refused as refused:
+        raise BoundReached(f"An account has at most {MOST_PEERS} peers") from refused
+    return Trusted(peer, secret)
+
+
+def all_of(table: Table, account_id: str) -> list[Peer]:
+    """List an account's peers; at most as many as it may have."""
+    return store.all_of(table, account_id)
+
+
+def remove(tables: Tables, call: Call, peer_id: str) -> Peer:
+    """End a trust: the very next request of the peer is refused."""
+    unknown = NotFound("Peer not found", code="PEER_NOT_FOUND")
+    peer = store.read(tables.main, call.caller.account_id, peer_id)
+    if peer is None:
+        raise unknown
+    writes = store.remove(tables.main, peer)
+    writes["secret"] = vaults.remove(tables.main, _place(peer))
+    try:
+        audit.commit(
+            tables.main,
+            peer.account_id,
+            writes=writes,
+            changes=[Change("peer.remove", f"peer:{peer.id}", before=rules.audit_view(peer))],
+            origin=Origin.of(call),
+            now=call.now,
+        )
+    except audit.Refused as refused:
+        raise unknown from refused
+    return peer
+
+
+def receive(  # noqa: PLR0913 - a request and its proof
+    tables: Tables,
+    call: Call,
+    vault: Vault,
+    *,
+    peer_id: str | None,
+    proof: Proof | None,
+    raw: bytes,
+    signal_type: str,
+    content: str,
+    from_identity: str,
+) -> Received:
+    """Take in a peer's signal. Whatever is wrong with the proof is the same refusal.
+
+    The nonce is spent in the transaction that keeps the signal, so a replay keeps nothing.
+    """
+    peer = store.find(tables.main, peer_id) if peer_id and proof else None
+    if peer is None or proof is None:
+        raise _refused()
+    secret = vaults.read(tables.main, vault, _place(peer))
+    expired = peer.expires_at is not None and peer.expires_at <= call.now
+    if (
+        secret is None
+        or not rules.holds(proof, secret, method="POST", body=raw, now=call.now)
+        or expired
+    ):
+        raise _refused()
+    if not rules.may_send(peer, signal_type):
+        raise Forbidden(
+            f"This peer may not send {signal_type[:64]}", code="FEDERATION_SCOPE_DENIED"
+        )
+    signal, write = signals.receive(
+        tables.main,
+        peer.account_id,
+        type=signal_type,
+        content=content,
+        from_identity=keys.checked_name(from_identity, field="from_identity"),
+        peer=f"peer:{peer.id}",
+        now=call.now,
+    )
+    try:
+        audit.commit(
+            tables.main,
+            peer.account_id,
+            writes={
+                "signal": write,
+                "peer": store.stands(tables.main, peer),
+                "nonce": store.use(
+                    tables.main, peer.id, proof.nonce, ends_at=rules.nonce_ends_at(proof)
+                ),
+            },
+            changes=[
+                Change(
+                    "signal.receive",
+                    f"signal:{signal.id}",
+                    after={"signal_type": signal.type, "from_identity": signal.from_identity},
+                )
+            ],
+            origin=Origin(
+                actor=f"peer:{peer.id}",
+                request_id=call.request_id,
+                source_address=call.source_address,
+            ),
+            now=call.now,
+        )
+    except audit.Refused as refused:
+        raise _refused() from refused
+    receipt = rules.receipt(secret, signal_id=signal.id, body_hash=proof.body_hash)
+    return Received(signal.id, receipt)
+
+
+def _place(peer: Peer) -> Place:
+    return Place(Purpose.PEER, peer.account_id, peer.id)
+
+
+def _refused() -> Unauthorized:
+    return Unauthorized("The proof does not hold", code="FEDERATION_INVALID_PROOF")
+
+
+read_proof = rules.read_proof

@@ -1,0 +1,154 @@
+"""The proof that another instance sends, and the bounds of a peer. Pure.
+
+The proof is published: HMAC-SHA256, hex, keyed with the shared secret's text, over method, body
+hash, timestamp and nonce joined by newlines. The body hash is the SHA-256, hex, of the raw body.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import re
+from collections.abc import Iterable
+from typing import Any
+from urllib.parse import urlsplit
+
+from gatehouse.core.clock import MINUTE, Micros, rfc3339
+from gatehouse.core.errors import BadInput
+from gatehouse.core.principal import Principal
+from gatehouse.federation.model import SCOPES, Peer, Proof
+
+WINDOW: Micros = 5 * MINUTE
+SECRET_BYTES = 32
+_LONGEST_PROOF = 1_024
+_LONGEST_URL = 2_048
+_NONCE = re.compile(r"[\x21-\x7e]{8,128}", re.ASCII)
+_HEX = re.compile(r"[0-9a-f]{64}", re.ASCII)
+
+
+def read_proof(text: str) -> Proof | None:
+    """Read the header; None when it is none."""
+    if len(text) > _LONGEST_PROOF:
+        return None
+    try:
+        found = json.loads(text)
+        proof = Proof(found["signature"], found["timestamp"], found["nonce"], found["body_hash"])
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+    texts = (proof.signature, proof.nonce, proof.body_hash)
+    well_formed = (
+        all(isinstance(one, str) for one in texts)
+        and type(proof.timestamp) is int
+        and _HEX.fullmatch(proof.signature) is not None
+        and _HEX.fullmatch(proof.body_hash) is not None
+        and _NONCE.fullmatch(proof.nonce) is not None
+    )
+    return proof if well_formed else None
+
+
+def sign(secret: str, *, method: str, body_hash: str, timestamp: int, nonce: str) -> str:
+    """Sign a request as a peer does."""
+    text = "\n".join((method, body_hash, str(timestamp), nonce))
+    return hmac.new(secret.encode(), text.encode(), hashlib.sha256).hexdigest()
+
+
+def holds(proof: Proof, secret: str, *, method: str, body: bytes, now: Micros) -> bool:
+    """Tell whether a proof is this secret's, about this body, and of these five minutes."""
+    wanted = sign(
+        secret,
+        method=method,
+        body_hash=proof.body_hash,
+        timestamp=proof.timestamp,
+        nonce=proof.nonce,
+    )
+    body_hash = hashlib.sha256(body).hexdigest()
+    fresh = abs(now - proof.timestamp * 1_000) <= WINDOW
+    return (
+        hmac.compare_digest(wanted, proof.signature)
+        and hmac.compare_digest(body_hash, proof.body_hash)
+        and fresh
+    )
+
+
+def nonce_ends_at(proof: Proof) -> Micros:
+    """Say until when a used nonce must be remembered: as long as its timestamp is fresh."""
+    return proof.timestamp * 1_000 + WINDOW + MINUTE
+
+
+def receipt(secret: str, *, signal_id: str, body_hash: str) -> str:
+    """Write the receipt for a signal taken in."""
+    text = "\n".join(("receipt", signal_id, body_hash))
+    return hmac.new(secret.encode(), text.encode(), hashlib.sha256).hexdigest()
+
+
+def endpoint_of(text: str) -> str:
+    """Check a peer's address: https, a host, no credentials, no fragment."""
+    refused = BadInput(
+        "endpoint must be an https URL without credentials or fragment",
+        details={"field": "endpoint"},
+    )
+    if len(text) > _LONGEST_URL or not text.isascii() or not text.isprintable() or " " in text:
+        raise refused
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError as error:
+        raise refused from error
+    if (
+        parts.scheme != "https"
+        or not parts.hostname
+        or "@" in parts.netloc
+        or "#" in text
+        or port == 0
+    ):
+        raise refused
+    return text
+
+
+def scopes_of(values: Iterable[str] | None) -> tuple[str, ...]:
+    """Check what a peer may send; not said is every signal."""
+    if values is None:
+        return ("signal:*",)
+    scopes = tuple(dict.fromkeys(values))
+    unknown = [scope for scope in scopes if scope not in SCOPES]
+    if unknown:
+        raise BadInput(
+            f"Unknown scope: {', '.join(unknown)[:200]}. Allowed: {', '.join(SCOPES)}",
+            details={"field": "allowed_scopes", "allowed": list(SCOPES)},
+        )
+    return scopes
+
+
+def excess(peer: Peer, caller: Principal) -> dict[str, Any]:
+    """Name what a peer could do and the caller could not: what it sends, and for how long."""
+    found: dict[str, Any] = {}
+    if not caller.grants.opens("agents:write"):
+        found["scopes"] = ["agents:write"]
+    types = caller.grants.permissions.signal_types
+    beyond = [
+        scope
+        for scope in peer.allowed_scopes
+        if types and scope.removeprefix("signal:") not in types
+    ]
+    if beyond:
+        found["allowed_scopes"] = beyond
+    outlives = peer.expires_at is None or peer.expires_at > (caller.expires_at or 0)
+    if caller.expires_at is not None and outlives:
+        found["expires_at"] = None if peer.expires_at is None else rfc3339(peer.expires_at)
+    return found
+
+
+def may_send(peer: Peer, signal_type: str) -> bool:
+    """Tell whether a peer may send signals of a type."""
+    return bool({"signal:*", f"signal:{signal_type}"} & set(peer.allowed_scopes))
+
+
+def audit_view(peer: Peer) -> dict[str, Any]:
+    """Show a peer in an audit event."""
+    return {
+        "name": peer.name,
+        "endpoint": peer.endpoint,
+        "allowed_scopes": list(peer.allowed_scopes),
+        "expires_at": None if peer.expires_at is None else rfc3339(peer.expires_at),
+    }

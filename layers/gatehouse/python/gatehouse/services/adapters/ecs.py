@@ -1,0 +1,63 @@
+"""ECS's control plane: how a service's tasks are, and a new deployment of the same ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from gatehouse.aws import control_plane
+from gatehouse.services.model import ContainerFacts
+
+if TYPE_CHECKING:
+    from mypy_boto3_ecs import ECSClient
+
+AT_ONCE = 10  # services that one call describes
+
+
+def cluster_of(arn: str) -> str:
+    """Take the cluster's name out of a service's ARN."""
+    return arn.split("/")[1]
+
+
+def describe(client: ECSClient, cluster: str, *, arns: Sequence[str]) -> dict[str, ContainerFacts]:
+    """Read up to ten services of a cluster by ARN; missing ones are left out.
+
+    Raises Failed of `aws`.
+    """
+    answer = control_plane.call(client.describe_services, cluster=cluster, services=list(arns))
+    return {said["serviceArn"]: _facts(said) for said in answer["services"]}
+
+
+def redeploy(client: ECSClient, arn: str) -> ContainerFacts:
+    """Begin a deployment of what runs already. Raises Failed of `aws`."""
+    answer = control_plane.call(
+        client.update_service, cluster=cluster_of(arn), service=arn, forceNewDeployment=True
+    )
+    return _facts(answer["service"])
+
+
+def log_group(client: ECSClient, task_definition: str) -> str:
+    """Name the group that the first container with one logs to; empty where none does."""
+    answer = control_plane.call(client.describe_task_definition, taskDefinition=task_definition)
+    for container in answer["taskDefinition"]["containerDefinitions"]:
+        logging = container.get("logConfiguration", {})
+        if logging.get("logDriver") == "awslogs":
+            return str(logging.get("options", {}).get("awslogs-group", ""))
+    return ""
+
+
+def _facts(said: dict[str, Any]) -> ContainerFacts:
+    deployments = said.get("deployments", [])
+    newest: dict[str, Any] = next(
+        (one for one in deployments if one.get("status") == "PRIMARY"), {}
+    )
+    return ContainerFacts(
+        status=said.get("status", ""),
+        running=said.get("runningCount", 0),
+        desired=said.get("desiredCount", 0),
+        deployment=newest.get("id", ""),
+        rollout=newest.get("rolloutState", ""),
+        rollout_reason=newest.get("rolloutStateReason", ""),
+        deployments=len(deployments),
+        task_definition=said.get("taskDefinition", ""),
+    )

@@ -1,0 +1,188 @@
+"""Members, wallets and peers, made in the rooms as their routes make them, without HTTP."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import secrets
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from gatehouse.audit import actions as audit
+from gatehouse.audit.model import Origin
+from gatehouse.aws import clients
+from gatehouse.core.clock import Micros
+from gatehouse.core.grants import FULL
+from gatehouse.core.request import Call
+from gatehouse.credentials import actions as credentials
+from gatehouse.dynamo import idempotency
+from gatehouse.dynamo.table import Tables
+from gatehouse.federation import actions as federation
+from gatehouse.federation import rules as peer_rules
+from gatehouse.federation.model import Proof, Received, Trusted
+from gatehouse.identities import actions as identities
+from gatehouse.identities.model import Identity
+from gatehouse.invites import actions as invites
+from gatehouse.invites.model import Invite, Redeemed
+from gatehouse.keys import actions as keys
+from gatehouse.keys.model import Minted
+from gatehouse.memberships import actions as memberships
+from gatehouse.secrets.actions import Vault
+from gatehouse.wallets import actions as wallets
+from gatehouse.wallets import rules as wallet_rules
+from gatehouse.wallets.model import Signed
+from support.actors.visitor import Visitor, visitor, wish
+from support.aws import resources
+
+NONCE_SECRET = "a secret of the tests"
+SWEEPER = Origin(actor="system:sweeper", request_id="sweep")
+
+_numbers = itertools.count(1)
+
+
+def outside(now: Micros, *, token: str | None = None, source: str = "203.0.113.9") -> Call:
+    """Make a call without a credential."""
+    guard = idempotency.guard(
+        token, account="public", identity=source, method="POST", path="/test", body=b"", now=now
+    )
+    return Call(request_id=f"outside-{next(_numbers)}", now=now, source_address=source, guard=guard)
+
+
+def invited(who: Visitor, **fields: Any) -> Invite:
+    """Make an invite with a long code, for everything unless said otherwise."""
+    asked = invites.Wish(**{"name": "new", "type": "human", "long": True, **fields})
+    return invites.create(who.tables, who.call(), asked)
+
+
+def come_in(
+    tables: Tables,
+    invite: Invite,
+    *,
+    now: Micros,
+    signed: Signed | None = None,
+    token: str | None = None,
+) -> Redeemed:
+    """Redeem an invite, with a wallet where one signed."""
+    bind = signed and partial(wallets.binding, tables.main, signed, secret=NONCE_SECRET, now=now)
+    arrival = invites.Arrival(
+        code=invite.code,
+        name="bo",
+        type=invite.type.value,
+        wallet_address=signed.address if signed else None,
+        bind=bind,
+    )
+    return invites.redeem(tables, outside(now, token=token), arrival)
+
+
+def seen_with(tables: Tables, minted: Minted, now: Micros) -> Visitor:
+    """Call as whoever holds a key."""
+    verdict = credentials.admit(tables.keys, minted.secret, credentials.Memory(), now)
+    return Visitor(tables, verdict.principal(), minted, now)
+
+
+def member(who: Visitor, **fields: Any) -> Visitor:
+    """Let somebody in by an invite."""
+    came = come_in(who.tables, invited(who, **fields), now=who.now)
+    return seen_with(who.tables, came.minted, who.now)
+
+
+def identity_of(who: Visitor) -> Identity:
+    """Read an identity as it stands."""
+    return identities.get(who.tables.main, who.account_id, who.principal.identity_id)
+
+
+def key_of(admin: Visitor, owner: Visitor, **fields: Any) -> Minted:
+    """Make a key for a member, as the admin."""
+    asked = wish(owner=owner.principal.identity_id, **fields)
+    return keys.create(admin.tables, admin.call(), asked)
+
+
+def change(admin: Visitor, target: Visitor, **fields: Any) -> Identity:
+    """Change a member, as the admin."""
+    return memberships.change(admin.tables, admin.call(), target.principal.identity_id, fields)
+
+
+def sweep(tables: Tables, now: Micros) -> int:
+    """Let the net do its round."""
+    return memberships.sweep(tables, origin=SWEEPER, now=now)
+
+
+def boss(tables: Tables) -> Visitor:
+    """Open an account and call as its admin, with a key without a limit of its own."""
+    return visitor(tables).unlimited()
+
+
+def empty_operator(tables: Tables, now: Micros, *, uses: int = 1) -> Invite:
+    """Make the operator's account as `bootstrap --invite` does: nobody in it, and a way in.
+
+    For more than one use, a second invite of the system's own.
+    """
+    origin = Origin(actor="system:bootstrap", request_id="bootstrap")
+    invite = invites.open_operator(tables, name="operator", origin=origin, now=now)
+    if uses == 1:
+        return invite
+    asked = invites.Wish("first admins", "human", max_uses=uses, long=True)
+    wide = replace(
+        invites.by_system(invite.account_id, asked, grants=FULL, now=now), rate_limit=None
+    )
+    audit.commit(
+        tables.main,
+        invite.account_id,
+        writes=invites.creating(tables.main, wide),
+        changes=[invites.creation(wide)],
+        origin=origin,
+        now=now,
+    )
+    return wide
+
+
+def signed(now: Micros, address: str | None = None) -> Signed:
+    """Have a wallet's checked signature over a nonce made now."""
+    nonce = wallet_rules.write_nonce(NONCE_SECRET, secrets.token_bytes(8), now)
+    return Signed(address or f"0x{secrets.token_hex(20)}", nonce)
+
+
+def vault() -> Vault:
+    """Make a KMS key like the template's and the vault around it."""
+    return Vault(clients.kms(), resources.make_settings_key())
+
+
+def trusted(admin: Visitor, kept_in: Vault, **fields: Any) -> Trusted:
+    """Trust a peer, as the admin."""
+    asked: dict[str, Any] = {
+        "name": "other",
+        "endpoint": "https://other.example",
+        "allowed_scopes": None,
+        "expires_at": None,
+        **fields,
+    }
+    return federation.trust(admin.tables, admin.call(), kept_in, **asked)
+
+
+def proof(secret: str, raw: bytes, now: Micros, **fields: Any) -> Proof:
+    """Prove a body as a peer does; `fields` replace parts before they are signed."""
+    parts: dict[str, Any] = {
+        "timestamp": now // 1_000,
+        "nonce": secrets.token_hex(16),
+        "body_hash": hashlib.sha256(raw).hexdigest(),
+        **fields,
+    }
+    return Proof(signature=peer_rules.sign(secret, method="POST", **parts), **parts)
+
+
+def received(
+    tables: Tables,
+    kept_in: Vault,
+    peer_id: str | None,
+    shown: Proof | None,
+    *,
+    now: Micros,
+    raw: bytes = b"{}",
+    **fields: str,
+) -> Received:
+    """Take in a peer's signal."""
+    said = {"signal_type": "task", "content": "do it", "from_identity": "agent-7", **fields}
+    return federation.receive(
+        tables, outside(now), kept_in, peer_id=peer_id, proof=shown, raw=raw, **said
+    )

@@ -1,0 +1,90 @@
+"""Accounts, their members and their keys, made the way callers make them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from gatehouse.core import clock, ids
+from gatehouse.core.grants import FULL, Grants
+from gatehouse.dynamo.table import Tables, transact
+from gatehouse.identities import actions as identities
+from gatehouse.identities.model import ClawType, Identity, IdentityType, Membership
+from support.aws.api_gateway import Front
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Somebody with a key: bare ids and the key's text."""
+
+    account_id: str
+    identity_id: str
+    key_id: str
+    key: str
+
+
+class People:
+    """`tenant()` opens an account; `member()` adds an identity; `key_for()` makes it a key."""
+
+    def __init__(self, front: Front, tables: Tables) -> None:
+        self.front = front
+        self.tables = tables
+
+    def tenant(self, name: str = "Acme") -> Holder:
+        """Open an account: its admin, holding the key `default`."""
+        opened = self.front("POST", "/v1/accounts", body={"name": name})
+        assert opened.status == 201, opened.text
+        data = opened.json()["data"]
+        key = data["api_key"]["key"]
+        me = self.front("GET", "/v1/whoami", key=key).json()["data"]
+        return Holder(data["account"]["id"], me["identity"]["id"], data["api_key"]["id"], key)
+
+    def member(
+        self,
+        admin: Holder,
+        *,
+        is_admin: bool = False,
+        claw_type: ClawType = ClawType.EMPLOYEE,
+        membership: Membership = Membership.ACTIVE,
+        ceiling: Grants = FULL,
+    ) -> Identity:
+        """Write an identity; there is no route for it yet."""
+        now = clock.now()
+        identity = Identity(
+            id=ids.new(now),
+            account_id=admin.account_id,
+            name="member",
+            type=IdentityType.HUMAN,
+            is_admin=is_admin,
+            claw_type=claw_type,
+            membership=membership,
+            created_at=now,
+            ceiling=ceiling,
+        )
+        transact(self.tables.main.client, [identities.create(self.tables.main, identity)])
+        return identity
+
+    def key_for(self, admin: Holder, identity: Identity, **fields: Any) -> Holder:
+        """Make a key for a member, as the admin."""
+        body = {"owner": f"identity:{identity.id}", **fields}
+        made = self.front("POST", "/admin/api-keys", key=admin.key, body=body)
+        assert made.status == 201, made.text
+        data = made.json()["data"]
+        return Holder(
+            admin.account_id,
+            identity.id,
+            data["id"].removeprefix("api_key:"),
+            data["api_key"],
+        )
+
+    def employee(self, admin: Holder, **fields: Any) -> Holder:
+        """Add an employee with a key."""
+        return self.key_for(admin, self.member(admin), **fields)
+
+    def key(self, holder: Holder, **fields: Any) -> Holder:
+        """Make another key for whoever holds one, on the account surface."""
+        body = {"name": "another", **fields}
+        made = self.front("POST", "/v1/api-keys", key=holder.key, body=body)
+        assert made.status == 201, made.text
+        data = made.json()["data"]
+        return replace(holder, key_id=data["id"], key=data["key"])

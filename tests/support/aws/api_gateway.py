@@ -1,0 +1,308 @@
+"""The front door in one process: API Gateway's part played, the real handlers behind it.
+
+A request goes the way it goes on AWS: the template's routes decide who answers, the real
+authorizer judges the credential, the right function's handler gets the event. Every answer is
+held against what the contract says of all answers before a test sees it.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from types import ModuleType
+from typing import Any
+from urllib.parse import unquote
+
+from support.aws import invocation, resources
+from support.checks.documented import check_documented
+
+DIALECTS = {
+    "/api/": "services",
+    "/v1/": "account",
+    "/admin/": "admin",
+    "/invite": "admin",
+    "/auth/": "admin",
+    "/federation/": "admin",
+    "/emit": "admin",
+    "/claim": "admin",
+    "/ack": "admin",
+    "/signals/": "admin",
+}
+DOMAIN = "api1234567.execute-api.us-east-1.amazonaws.com"
+ARN = "arn:aws:execute-api:us-east-1:123456789012:api1234567/live"
+
+
+@dataclass(frozen=True)
+class Route:
+    """One event of the template: which function answers, and whether a key is needed."""
+
+    method: str
+    path: str
+    function: str
+    public: bool
+    pattern: re.Pattern[str] = field(repr=False)
+
+
+@cache
+def routes() -> tuple[Route, ...]:
+    """Read every Api event of the template."""
+    found = []
+    for resource in resources.template()["Resources"].values():
+        if resource["Type"] != "AWS::Serverless::Function":
+            continue
+        properties = resource["Properties"]
+        for event in properties.get("Events", {}).values():
+            if event["Type"] != "Api":
+                continue
+            said = event["Properties"]
+            pattern = re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", re.escape(said["Path"]))
+            found.append(
+                Route(
+                    said["Method"],
+                    said["Path"],
+                    properties["CodeUri"].removeprefix("functions/"),
+                    said.get("Auth", {}).get("Authorizer") == "NONE",
+                    re.compile(pattern),
+                )
+            )
+    return tuple(found)
+
+
+class Front:
+    """Sends requests. `shape` is `aws`, or `engine`, whose event says `version: 1.0`."""
+
+    def __init__(self, *, shape: str = "aws") -> None:
+        self.shape = shape
+        self._loaded: dict[str, ModuleType] = {}
+
+    def function(self, name: str) -> ModuleType:
+        """Give a function's module, loaded once, as in one execution environment."""
+        if name not in self._loaded:
+            self._loaded[name] = invocation.load(name)
+        return self._loaded[name]
+
+    def renew(self, name: str) -> None:
+        """Forget a function: the next request meets a new execution environment."""
+        self._loaded.pop(name, None)
+
+    def __call__(
+        self,
+        method: str,
+        path: str,
+        *,
+        key: str | None = None,
+        body: Any = None,
+        headers: Mapping[str, Any] | None = None,
+        query: Mapping[str, str] | None = None,
+        source: str = "203.0.113.7",
+    ) -> invocation.Answer:
+        """Send one request. `body`: bytes go base64, text as it is, anything else as JSON."""
+        sent = {"Host": "api.example.com", "User-Agent": "tests", "X-Forwarded-For": source}
+        if body is not None:
+            sent["Content-Type"] = "application/json"
+        if key is not None:
+            sent["Authorization"] = f"Bearer {key}"
+        sent |= headers or {}
+        request_id = str(uuid.uuid4())
+        route, parameters = _find(method, path)
+        if route is None:
+            return self._refused("MISSING_AUTHENTICATION_TOKEN", request_id)
+        event = self.event(route, path, parameters, sent, query, body, source, request_id)
+        if not route.public:
+            context = self.authorize(event)
+            if isinstance(context, invocation.Answer):
+                return context
+            event["requestContext"]["authorizer"] = context
+        raw = self.function(route.function).handler(event, invocation.Context())
+        return answer_of(raw, event, method=method)
+
+    def authorize(self, event: dict[str, Any]) -> dict[str, Any] | invocation.Answer:
+        """Ask the real authorizer: the context it hands on, or the gateway's refusal."""
+        request_id = event["requestContext"]["requestId"]
+        asked = {
+            name: event[name]
+            for name in ("resource", "path", "httpMethod", "headers", "queryStringParameters")
+        } | {
+            "type": "REQUEST",
+            "methodArn": f"{ARN}/{event['httpMethod']}{event['path']}",
+            "requestContext": dict(event["requestContext"]),
+        }
+        try:
+            said = self.function("authorizer").handler(asked, invocation.Context())
+        except Exception as error:  # noqa: BLE001 - as the gateway sees it
+            refused = self._refused("AUTHORIZER_FAILURE", request_id)
+            refused.cause = error
+            return refused
+        statement = said["policyDocument"]["Statement"][0]
+        assert statement["Resource"] == f"{ARN}/*"
+        context = said["context"]
+        assert all(isinstance(value, str) for value in context.values())
+        if statement["Effect"] != "Allow":
+            assert context == {}, "a refused credential tells nothing"
+            return self._refused("ACCESS_DENIED", request_id)
+        return {**context, "principalId": said["principalId"], "integrationLatency": 3}
+
+    def admits(self, key: str) -> bool:
+        """Tell whether the authorizer lets a key through, without a function behind it."""
+        route = next(route for route in routes() if not route.public)
+        headers = {"Authorization": f"Bearer {key}"}
+        request_id = str(uuid.uuid4())
+        event = self.event(route, route.path, {}, headers, None, None, "203.0.113.7", request_id)
+        return not isinstance(self.authorize(event), invocation.Answer)
+
+    def event(
+        self,
+        route: Route,
+        path: str,
+        parameters: dict[str, str],
+        headers: Mapping[str, Any],
+        query: Mapping[str, str] | None,
+        body: Any,
+        source: str,
+        request_id: str,
+    ) -> dict[str, Any]:
+        """Write the proxy event that API Gateway, or the engine, would send."""
+        text, encoded = body, False
+        if isinstance(body, bytes):
+            text, encoded = base64.b64encode(body).decode(), True
+        elif body is not None and not isinstance(body, str):
+            text = json.dumps(body)
+        event = {
+            "resource": route.path,
+            "path": path,
+            "httpMethod": route.method,
+            "headers": dict(headers),
+            "multiValueHeaders": {name: [value] for name, value in headers.items()},
+            "queryStringParameters": dict(query) if query else None,
+            "multiValueQueryStringParameters": (
+                {name: [value] for name, value in query.items()} if query else None
+            ),
+            "pathParameters": parameters or None,
+            "stageVariables": None,
+            "requestContext": {
+                "resourceId": "r1",
+                "resourcePath": route.path,
+                "httpMethod": route.method,
+                "path": f"/live{path}",
+                "accountId": "123456789012",
+                "protocol": "HTTP/1.1",
+                "stage": "live",
+                "requestId": request_id,
+                "apiId": "api1234567",
+                "identity": {"sourceIp": source, "userAgent": "tests"},
+            },
+            "body": text,
+            "isBase64Encoded": encoded,
+        }
+        if self.shape == "engine":  # which names no host
+            return {"version": "1.0", **event}
+        event["requestContext"]["domainName"] = DOMAIN
+        return event
+
+    def _refused(self, kind: str, request_id: str) -> invocation.Answer:
+        """Answer as the template's gateway response of this kind says."""
+        responses = resources.template()["Resources"]["Api"]["Properties"]["GatewayResponses"]
+        said = responses[kind]
+        text = said["ResponseTemplates"]["application/json"]
+        headers = {
+            name.lower(): request_id if value == "context.requestId" else value.strip("'")
+            for name, value in said["ResponseParameters"]["Headers"].items()
+        }
+        answer = invocation.Answer(
+            status=said["StatusCode"],
+            headers=headers,
+            text=text.replace("$context.requestId", request_id),
+            request_id=request_id,
+        )
+        assert answer.json()["status"] == answer.status
+        assert headers["x-request-id"] == request_id
+        return answer
+
+
+def answer_of(
+    raw: dict[str, Any], event: dict[str, Any], *, method: str, documented: bool = True
+) -> invocation.Answer:
+    """Read a handler's answer and hold it against what the contract says of every answer."""
+    assert isinstance(raw["statusCode"], int)
+    headers = {name.lower(): value for name, value in raw["headers"].items()}
+    assert len(headers) == len(raw["headers"]), f"a header stands twice: {raw['headers']}"
+    for values in raw.get("multiValueHeaders", {}).values():
+        assert all(isinstance(value, str) for value in values)
+    text = raw["body"]
+    if raw.get("isBase64Encoded"):
+        text = base64.b64decode(text).decode()
+    request_id = event["requestContext"]["requestId"]
+    answer = invocation.Answer(
+        status=raw["statusCode"], headers=headers, text=text, request_id=request_id
+    )
+    assert headers["x-request-id"] == request_id
+    _check_limit_headers(answer, event["requestContext"].get("authorizer") or {})
+    _check_dialect(answer, dialect(event["path"]))
+    if documented:
+        check_documented(method, event["resource"], answer)
+    return answer
+
+
+def dialect(path: str) -> str:
+    """Name the surface that a path belongs to."""
+    return next((name for start, name in DIALECTS.items() if path.startswith(start)), "services")
+
+
+def _find(method: str, path: str) -> tuple[Route | None, dict[str, str]]:
+    for route in routes():
+        matched = route.pattern.fullmatch(path)
+        if matched and route.method == method:
+            return route, {name: unquote(value) for name, value in matched.groupdict().items()}
+    return None, {}
+
+
+def _check_limit_headers(answer: invocation.Answer, context: Mapping[str, Any]) -> None:
+    names = ("ratelimit-limit", "ratelimit-remaining", "ratelimit-reset")
+    there = [name for name in names if name in answer.headers]
+    assert there == (list(names) if "limit_state" in context else [])
+    for name in there:
+        assert answer.headers[name].isdecimal()
+    if answer.status in {429, 503}:
+        assert int(answer.headers["retry-after"]) >= 1
+    assert (answer.status == 401) == ("www-authenticate" in answer.headers)
+
+
+def _check_dialect(answer: invocation.Answer, surface: str) -> None:
+    if answer.status == 204:
+        assert not answer.text
+        return
+    if not answer.headers["content-type"].startswith("application/json"):
+        assert answer.status == 200
+        return
+    value = answer.json()
+    if answer.status < 400:
+        if surface == "account":
+            assert set(value) <= {"data", "cursor"}
+        elif surface == "admin":
+            # An answer given again is the first one's body, which names the first request.
+            again = answer.headers.get("idempotent-replayed") == "true"
+            assert (value["meta"]["request_id"] == answer.request_id) != again
+            assert "data" in value
+        return
+    if surface == "services":
+        assert value == {"error": value["error"], "status": answer.status}
+        assert isinstance(value["error"], str)
+    elif surface == "account":
+        assert set(value) == {"error"}
+        assert isinstance(value["error"], str)
+    else:
+        error = value["error"]
+        assert set(error) == {"code", "message", "request_id", "details", "docs_url"}
+        assert error["request_id"] == answer.request_id
+        assert re.fullmatch(r"[A-Z]+(_[A-Z0-9]+)+", error["code"])
+
+
+def said(answer: invocation.Answer) -> str:
+    """Give an error's text, whatever the dialect."""
+    found = answer.json()["error"]
+    return found if isinstance(found, str) else found["message"]

@@ -1,0 +1,88 @@
+"""The template as data, and tables, queues and keys made from it."""
+
+from __future__ import annotations
+
+import copy
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import boto3
+import yaml
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML with CloudFormation's short tags, which become their long forms."""
+
+
+def _intrinsic(loader: yaml.SafeLoader, suffix: str, node: yaml.Node) -> dict[str, Any]:
+    if isinstance(node, yaml.ScalarNode):
+        value: Any = loader.construct_scalar(node)
+        if suffix == "GetAtt":
+            value = str(value).split(".")
+    elif isinstance(node, yaml.SequenceNode):
+        value = loader.construct_sequence(node, deep=True)
+    else:
+        value = loader.construct_mapping(node, deep=True)  # type: ignore[arg-type]
+    name = suffix if suffix in {"Ref", "Condition"} else f"Fn::{suffix}"
+    return {name: value}
+
+
+_Loader.add_multi_constructor("!", _intrinsic)
+
+
+def template() -> dict[str, Any]:
+    """Read template.yaml, its short tags as {"Ref": ...} and {"Fn::...": ...}."""
+    return copy.deepcopy(_template())
+
+
+@cache
+def _template() -> dict[str, Any]:
+    return yaml.load((ROOT / "template.yaml").read_text(), _Loader)  # noqa: S506 - a SafeLoader
+
+
+def given(value: Any) -> Any:
+    """See what stands behind `Fn::If` where the other branch is nothing at all."""
+    if isinstance(value, dict) and set(value) == {"Fn::If"}:
+        _, there, otherwise = value["Fn::If"]
+        assert otherwise == {"Ref": "AWS::NoValue"}
+        return there
+    return value
+
+
+def make_tables(suffix: str) -> dict[str, str]:
+    """Create the template's two tables and give the environment that names them."""
+    client = boto3.client("dynamodb")
+    environment = {}
+    for logical, variable in (
+        ("KeysTable", "GATEHOUSE_KEYS_TABLE"),
+        ("MainTable", "GATEHOUSE_MAIN_TABLE"),
+    ):
+        properties = template()["Resources"][logical]["Properties"]
+        wanted = {
+            name: properties[name]
+            for name in (
+                "BillingMode",
+                "AttributeDefinitions",
+                "KeySchema",
+                "GlobalSecondaryIndexes",
+            )
+            if name in properties
+        }
+        name = f"{logical}-{suffix}"
+        client.create_table(TableName=name, **wanted)
+        environment[variable] = name
+    return environment
+
+
+def make_queue(name: str) -> str:
+    """Create a queue and give its URL."""
+    return str(boto3.client("sqs").create_queue(QueueName=name)["QueueUrl"])
+
+
+def make_settings_key() -> str:
+    """Create the template's KMS key and give its id."""
+    made = boto3.client("kms").create_key(Description="settings")
+    return str(made["KeyMetadata"]["KeyId"])

@@ -1,0 +1,44 @@
+"""Whether an answer is what the API's own description says of it."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from typing import Any
+
+from openapi_schema_validator import OAS31Validator
+
+from support.aws import invocation, resources
+
+DOCUMENT = resources.ROOT / "layers/gatehouse/python/gatehouse/web/openapi.json"
+
+
+@cache
+def document() -> dict[str, Any] | None:
+    """Read the committed document, None while there is none."""
+    return json.loads(DOCUMENT.read_text()) if DOCUMENT.exists() else None
+
+
+def check_documented(method: str, path: str, answer: invocation.Answer) -> None:
+    """Hold an answer of a documented operation against its schema."""
+    described = document()
+    operation = (described or {}).get("paths", {}).get(path, {}).get(method.lower())
+    if operation is None or answer.status == 405:  # routes one by one: a gateway's 404 before
+        return
+    said = operation["responses"].get(str(answer.status)) or operation["responses"].get("default")
+    assert said is not None, f"{method} {path} does not document {answer.status}"
+    content = said.get("content", {}).get("application/json")
+    if content is None or not answer.text:
+        assert answer.text == "" or "content" in said, f"{method} {path} {answer.status}: a body"
+        return
+    for problem in _validator(json.dumps(content["schema"], sort_keys=True)).iter_errors(
+        answer.json()
+    ):
+        raise AssertionError(f"{method} {path} {answer.status}: {problem.message}")
+
+
+@cache
+def _validator(schema: str) -> Any:
+    described = document() or {}
+    whole = {**json.loads(schema), "components": described["components"]}
+    return OAS31Validator(whole)

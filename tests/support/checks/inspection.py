@@ -1,0 +1,140 @@
+"""What must hold of the tables at any moment, whoever was killed doing what."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gatehouse.audit import rules as audit
+from gatehouse.audit import store as audit_store
+from gatehouse.core.clock import Micros
+from gatehouse.credentials import store as credentials
+from gatehouse.dynamo.table import Table, Tables, unmarshal
+from gatehouse.keys import rules as keys
+from gatehouse.keys import store as keys_store
+from gatehouse.keys.model import Key, Listed
+
+
+def items(table: Table) -> list[dict[str, Any]]:
+    """Read a whole table."""
+    found: list[dict[str, Any]] = []
+    request: dict[str, Any] = {"TableName": table.name, "ConsistentRead": True}
+    while True:
+        answer = table.client.scan(**request)
+        found += [unmarshal(item) for item in answer["Items"]]
+        if "LastEvaluatedKey" not in answer:
+            return found
+        request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+
+
+class State:
+    """Both tables as they stand."""
+
+    def __init__(self, tables: Tables) -> None:
+        self.main = items(tables.main)
+        self.looked_up = {
+            item["pk"].removeprefix("KEY#"): credentials.from_item(item)
+            for item in items(tables.keys)
+        }
+        keys = [
+            keys_store.from_item(item)
+            for item in self.main
+            if item["pk"].startswith("KEYS#") and item["sk"] != "COUNT"
+        ]
+        self.owned = {key.digest: key for key in keys}
+
+    def events(self, account_id: str) -> list[dict[str, Any]]:
+        """Give an account's audit events, oldest first."""
+        found = [
+            item
+            for item in self.main
+            if item["pk"] == f"AUDIT#{account_id}" and item["sk"] != audit_store.HEAD
+        ]
+        return [item["event"] for item in sorted(found, key=lambda item: item["sk"])]
+
+    def accounts(self) -> set[str]:
+        """Name every account of which anything stands in the tables."""
+        kinds = ("KEYS#", "AUDIT#", "IDENTITY#")
+        return {item["pk"].split("#")[1] for item in self.main if item["pk"].startswith(kinds)}
+
+
+def owned(tables: Tables) -> dict[str, Key]:
+    """Read the keys as owned, by digest."""
+    return State(tables).owned
+
+
+def events(tables: Tables, account_id: str) -> list[dict[str, Any]]:
+    """Read an account's audit events, oldest first."""
+    return State(tables).events(account_id)
+
+
+def check_everything(tables: Tables, *, now: Micros) -> State:
+    """Demand that key items agree, that every change is on record, and that chains verify."""
+    state = State(tables)
+    check_both_items_agree(state)
+    for account_id in state.accounts():
+        check_audited(tables, state, account_id)
+        check_count(state, account_id, now=now)
+    return state
+
+
+def check_both_items_agree(state: State) -> None:
+    """Compare what the authorizer reads with what the account owns, field by field."""
+    assert set(state.looked_up) == set(state.owned), "a key stands in one table only"
+    for digest, key in state.owned.items():
+        known = state.looked_up[digest]
+        assert (
+            known.key_id,
+            known.account_id,
+            known.owner.identity_id,
+            known.key_prefix,
+            known.grants,
+            known.enabled,
+            known.expires_at,
+            known.rate_limit,
+            known.revoked_at,
+        ) == (
+            key.id,
+            key.account_id,
+            key.owner,
+            key.prefix,
+            key.grants,
+            key.enabled,
+            key.expires_at,
+            key.rate_limit,
+            key.revoked_at,
+        )
+
+
+def check_audited(tables: Tables, state: State, account_id: str) -> None:
+    """Play the audit trail and compare what it ends in with what stands in the table."""
+    trail = state.events(account_id)
+    head = audit_store.read_head(tables.main, account_id)
+    assert audit.verify(trail, head) == []
+    assert head.seq == len(trail), "the head is ahead of the events"
+    played: dict[str, dict[str, Any]] = {}
+    for event in trail:
+        kind, _, bare = event["target"].partition(":")
+        if kind != "api_key":
+            continue
+        after = dict(event["after"])
+        if event["action"] == "api_key.rotate":
+            assert played[bare] == event["before"]
+            played[bare] = {**event["before"], "revoked_at": after.pop("old_revoked_at")}
+            played[after.pop("successor").removeprefix("api_key:")] = after
+        else:
+            assert played.get(bare) == event["before"]
+            played[bare] = after
+    mine = [key for key in state.owned.values() if key.account_id == account_id]
+    stands = {key.id: keys.audit_view(key) for key in mine}
+    assert played == stands, "a change without its record, or a record without its change"
+
+
+def check_count(state: State, account_id: str, *, now: Micros) -> None:
+    """Demand that the count of live keys is not too low: then the bound could be passed."""
+    live = sum(
+        keys.is_listed(key, Listed.ACTIVE, now)
+        for key in state.owned.values()
+        if key.account_id == account_id
+    )
+    counted = [item for item in state.main if item["pk"] == f"KEYS#{account_id}#COUNT"]
+    assert (counted[0]["live"] if counted else 0) >= live

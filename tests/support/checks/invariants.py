@@ -1,0 +1,203 @@
+"""What must hold at any moment of identities, invites, wallets and peers, whoever was killed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from gatehouse.core.clock import Micros, rfc3339
+from gatehouse.credentials.model import Owner
+from gatehouse.dynamo.table import Tables
+from gatehouse.federation import rules as peer_rules
+from gatehouse.federation import store as peer_store
+from gatehouse.identities import rules as identity_rules
+from gatehouse.identities import store as identity_store
+from gatehouse.identities.model import Identity
+from gatehouse.invites import rules as invite_rules
+from gatehouse.invites import store as invite_store
+from gatehouse.keys import rules as key_rules
+from gatehouse.keys.model import Listed
+from gatehouse.keys.writes import as_owner
+from gatehouse.webhooks import rules as webhook_rules
+from gatehouse.webhooks import store as webhook_store
+from support.checks.inspection import State, check_everything
+
+COUNT = "COUNT"
+# What an event of a webhook's change tells beyond how the webhook then stands.
+_ABOUT_A_CHANGE = frozenset({"changed", "grace_seconds"})
+
+
+def kind(state: State, prefix: str) -> list[dict[str, Any]]:
+    """Give the items of a kind, without their tallies."""
+    return [item for item in state.main if item["pk"].startswith(prefix) and item["sk"] != COUNT]
+
+
+def tally(state: State, pk: str) -> int:
+    """Read a tally."""
+    found = [item["live"] for item in state.main if item["pk"] == f"{pk}#COUNT"]
+    return found[0] if found else 0
+
+
+def identities(state: State, account_id: str | None = None) -> list[Identity]:
+    """Read the identities as they stand."""
+    return [
+        identity_store._from_item(item)  # noqa: SLF001 - as the store reads it
+        for item in kind(state, f"IDENTITY#{account_id or ''}")
+    ]
+
+
+def live_keys(state: State, account_id: str, *, now: Micros) -> int:
+    """Count an account's keys that are neither revoked nor expired."""
+    return sum(
+        key_rules.is_listed(key, Listed.ACTIVE, now)
+        for key in state.owned.values()
+        if key.account_id == account_id
+    )
+
+
+def check_standing(tables: Tables, *, now: Micros, exact: bool = True) -> State:
+    """Demand everything. `exact`: no key and no invite ran out uncounted in this test."""
+    state = check_everything(tables, now=now)
+    for account_id in state.accounts():
+        _check_account(state, account_id, now=now, exact=exact)
+    _check_invite_pointers(state)
+    _check_wallets(state)
+    _check_peers(state)
+    _check_webhooks(state)
+    return state
+
+
+def _check_account(state: State, account_id: str, *, now: Micros, exact: bool) -> None:
+    trail = state.events(account_id)
+    members = identities(state, account_id)
+    assert _played(trail, "identity", leaving_out={"identity.sign_in"}) == {
+        one.id: identity_rules.audit_view(one) for one in members
+    }
+    assert tally(state, f"IDENTITY#{account_id}") == sum(one.is_acting_admin for one in members)
+    owners = {key.owner for key in state.owned.values() if key.account_id == account_id}
+    assert owners <= {one.id for one in members}, "a key of nobody"
+    invites = [
+        invite_store._from_item(item)  # noqa: SLF001
+        for item in kind(state, f"INVITES#{account_id}")
+    ]
+    assert _played(trail, "invite") == {one.id: invite_rules.audit_view(one) for one in invites}
+    still_open = sum(invite_rules.is_open(one, now) for one in invites)
+    assert tally(state, f"INVITES#{account_id}") >= still_open
+    if exact:
+        assert tally(state, f"INVITES#{account_id}") == still_open
+        assert tally(state, f"KEYS#{account_id}") == live_keys(state, account_id, now=now)
+    joined = [event for event in trail if event["action"] == "identity.create"]
+    by_invite = [event for event in trail if event["action"] == "invite.redeem"]
+    assert sum(one.uses for one in invites) == len(by_invite) <= len(joined)
+    peers = [
+        peer_store._from_item(item)  # noqa: SLF001
+        for item in kind(state, f"PEERS#{account_id}")
+    ]
+    assert _played(trail, "peer") == {one.id: peer_rules.audit_view(one) for one in peers}
+    assert tally(state, f"PEERS#{account_id}") == len(peers)
+    webhooks = [
+        webhook_store._from_item(item)  # noqa: SLF001
+        for item in kind(state, f"WEBHOOK#{account_id}")
+    ]
+    assert _played(trail, "webhook", besides=_ABOUT_A_CHANGE) == {
+        one.id: webhook_rules.audit_view(one) for one in webhooks
+    }
+    assert tally(state, f"WEBHOOK#{account_id}") == len(webhooks)
+    _check_providers(state, account_id, trail)
+    received = {
+        event["target"].removeprefix("signal:")
+        for event in trail
+        if event["action"] == "signal.receive"
+    }
+    assert received == {
+        item["sk"] for item in kind(state, f"SIGNAL#{account_id}#") if "origin_peer" in item
+    }
+
+
+def _played(
+    trail: Iterable[dict[str, Any]],
+    of: str,
+    *,
+    leaving_out: frozenset[str] | set[str] = frozenset(),
+    besides: frozenset[str] = frozenset(),
+) -> dict[str, Any]:
+    """Play an account's audit trail for one kind of thing: what should stand now."""
+    stands: dict[str, Any] = {}
+    for event in trail:
+        what, _, bare = event["target"].partition(":")
+        if what != of or event["action"] in leaving_out:
+            continue
+        assert stands.get(bare) == event["before"], "a change without its record"
+        if event["after"] is None:
+            del stands[bare]
+        else:
+            stands[bare] = {
+                name: value for name, value in event["after"].items() if name not in besides
+            }
+    return stands
+
+
+def _check_invite_pointers(state: State) -> None:
+    pointers = {
+        item["pk"].removeprefix("INVITE#"): item["invite_id"] for item in kind(state, "INVITE#")
+    }
+    assert pointers == {item["code"]: item["sk"] for item in kind(state, "INVITES#")}
+
+
+def _check_wallets(state: State) -> None:
+    bound = {item["address"]: item["identity_id"] for item in kind(state, "WALLET#")}
+    assert bound == {one.wallet_address: one.id for one in identities(state) if one.wallet_address}
+    keys = {key.id: key for key in state.owned.values()}
+    for item in kind(state, "WALLET#"):
+        if "sign_in_key" in item:
+            assert keys[item["sign_in_key"]].owner == item["identity_id"]
+
+
+def _check_peers(state: State) -> None:
+    peers = {item["sk"] for item in kind(state, "PEERS#")}
+    assert peers == {item["pk"].removeprefix("PEER#") for item in kind(state, "PEER#")}
+    assert peers == {
+        item["sk"].removeprefix("peer#")
+        for item in kind(state, "SECRET#")
+        if item["sk"].startswith("peer#")
+    }
+
+
+def _check_webhooks(state: State) -> None:
+    assert {item["sk"] for item in kind(state, "WEBHOOK#")} == {
+        item["sk"].removeprefix("webhook#")
+        for item in kind(state, "SECRET#")
+        if item["sk"].startswith("webhook#")
+    }
+
+
+def _check_providers(state: State, account_id: str, trail: list[dict[str, Any]]) -> None:
+    kept = kind(state, f"PROVIDER#{account_id}")
+    assert _played(trail, "secret", leaving_out={"secret.read", "secret.rewrap"}) == {
+        item["sk"].replace("#", "/"): {"updated_at": rfc3339(item["updated_at"])} for item in kept
+    }
+    named = [item for item in kept if item["sk"].startswith("provider#")]
+    assert tally(state, f"PROVIDER#{account_id}") == len(named)
+    assert {item["sk"] for item in kept} == {
+        item["sk"]
+        for item in kind(state, f"SECRET#{account_id}")
+        if item["sk"].startswith(("provider#", "transcription#"))
+    }
+
+
+def check_followed(state: State, *, now: Micros) -> None:
+    """Demand that every key that is not revoked carries its identity as that stands now."""
+    assert kind(state, "PROPAGATE#") == [], "a mark was left"
+    owners = {one.id: one for one in identities(state)}
+    for digest, key in state.owned.items():
+        if key_rules.is_revoked(key, now):
+            continue
+        owner = owners[key.owner]
+        assert _without_version(state.looked_up[digest].owner) == _without_version(as_owner(owner))
+        if key.enabled:
+            assert not key.grants.excess_over(owner.ceiling), "a key beyond its owner's ceiling"
+
+
+def _without_version(owner: Owner) -> tuple[Any, ...]:
+    # A change of the name alone moves the version and concerns no key.
+    return (owner.identity_id, owner.is_admin, owner.claw_type, owner.membership)

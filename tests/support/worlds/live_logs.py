@@ -1,0 +1,437 @@
+"""Live logs through the real rooms, on moto's tables, queue and CloudWatch Logs, the clock held.
+
+moto has neither sockets that can be gone nor a search that lags behind, and would start a
+container for each push: those parts are played here. Whoever writes a line, pushes it, or comes
+back after a death is as slow as CloudWatch, SQS and Lambda are.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+from moto.awslambda.models import LambdaFunction
+
+from gatehouse.aws import clients, control_plane
+from gatehouse.aws.control_plane import Cloud
+from gatehouse.aws.queue import Outgoing, Queue
+from gatehouse.core.clock import MINUTE, SECOND, Micros
+from gatehouse.core.errors import GatehouseError
+from gatehouse.core.grants import Grants
+from gatehouse.core.request import Call
+from gatehouse.credentials import actions as credentials
+from gatehouse.credentials.model import Code, Credential, Owner, Verdict
+from gatehouse.dynamo.table import Tables, transact
+from gatehouse.logs import actions, history, relay, rules, store, sweep, watch_store
+from gatehouse.logs.adapters.sockets import Sockets
+from gatehouse.logs.model import Watch
+from gatehouse.logs.relay import Relay
+from gatehouse.logs.sweep import Swept
+from support.aws.faults import Killed, wire
+from support.checks.inspection import items
+from support.worlds.held_clock import HeldClock
+from support.worlds.workloads import zipped
+
+ACCOUNT = "0190a3c4-7d52-7b1e-8c1e-2f3a4b5c6d7e"
+VISIBLE_AGAIN = 360  # seconds
+LOST = 60  # seconds after which Lambda tries a failed push again; twice as many the second time
+
+
+@dataclass
+class Doom:
+    """Counts the calls to the outside while it is armed, and kills once."""
+
+    when: str = "before"
+    at: int | None = None
+    calls: int = 0
+    armed: bool = False
+
+    def before(self, *_: Any) -> None:
+        if self.armed:
+            self.calls += 1
+        self._strike("before")
+
+    def after(self, *_: Any) -> None:
+        self._strike("after")
+
+    def _strike(self, when: str) -> None:
+        if self.armed and when == self.when and self.calls == self.at:
+            self.at = None
+            raise Killed
+
+
+@dataclass
+class OpenSockets:
+    """The open sockets: what each got, who is stuck, and who is gone."""
+
+    doom: Doom
+    open: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    stuck: set[str] = field(default_factory=set)
+    closed: list[str] = field(default_factory=list)
+    sizes: list[int] = field(default_factory=list)
+
+    def post_to_connection(self, *, ConnectionId: str, Data: bytes) -> None:  # noqa: N803
+        self.doom.before()
+        if ConnectionId not in self.open:
+            raise _refused("GoneException", 410)
+        if ConnectionId in self.stuck:
+            raise _refused("LimitExceededException", 429)
+        self.sizes.append(len(Data))
+        self.open[ConnectionId].append(json.loads(Data))
+        self.doom.after()
+
+    def delete_connection(self, *, ConnectionId: str) -> None:  # noqa: N803
+        self.doom.before()
+        if ConnectionId not in self.open:
+            raise _refused("GoneException", 410)
+        self.closed.append(ConnectionId)
+        self.open.pop(ConnectionId)
+        self.doom.after()
+
+
+def _refused(code: str, status: int) -> ClientError:
+    answer: Any = {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    return ClientError(answer, "PostToConnection")
+
+
+class CloudWatch:
+    """CloudWatch Logs, whose searches find a line `lag` seconds after it was written."""
+
+    def __init__(self, lookout: Lookout) -> None:
+        self.lookout = lookout
+        self.lag = 0.0
+        self.refuses: dict[str, str] = {}  # operation → error
+        self.calls: list[tuple[str, dict[str, Any]]] = []
+        self.put_at: dict[str, Micros] = {}
+        self._real = boto3.client("logs")
+
+    def filter_log_events(self, **request: Any) -> Any:
+        # In the order of time, as CloudWatch answers.
+        answer = self._call("filter_log_events", {**request, "interleaved": True})
+        lookout = self.lookout
+        answer["events"] = [
+            event
+            for event in answer["events"]
+            if lookout.written_at.get(event["message"], 0) + self.lag * SECOND <= lookout.held.at
+        ]
+        return answer
+
+    def put_subscription_filter(self, **request: Any) -> Any:
+        self.put_at.setdefault(request["filterName"], self.lookout.held.at)
+        return self._call("put_subscription_filter", request)
+
+    def delete_subscription_filter(self, **request: Any) -> Any:
+        return self._call("delete_subscription_filter", request)
+
+    def _call(self, name: str, request: dict[str, Any]) -> Any:
+        self.lookout.doom.before()
+        self.calls.append((name, request))
+        if name in self.refuses:
+            raise ClientError({"Error": {"Code": self.refuses[name]}}, name)
+        answer = getattr(self._real, name)(**request)
+        self.lookout.doom.after()
+        return answer
+
+
+@dataclass
+class _Mailbox:
+    lookout: Lookout
+
+    def send(self, messages: Sequence[Outgoing]) -> None:
+        lookout = self.lookout
+        lookout.doom.before()
+        # Through the real queue too, which judges their shape; its own delays are not waited for.
+        lookout.queue.send(messages)
+        lookout.tasks += [(lookout.held.at + one.delay * SECOND, one.body) for one in messages]
+        lookout.doom.after()
+
+
+class _Time:
+    """The clock of whoever waits: it moves when somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.at = 0.0
+
+    def monotonic(self) -> float:
+        return self.at
+
+    def sleep(self, seconds: float) -> None:
+        self.at += seconds
+
+
+class _OneByOne:
+    """A pool that dies with whatever it does: threads would live on."""
+
+    def __init__(self, *_: Any) -> None:
+        pass
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def map(self, act: Callable[..., Any], many: Sequence[Any]) -> Iterator[Any]:
+        return map(act, many)
+
+
+class Lookout:
+    """A log group, who looks at it, and what is under way: tasks, pushes and the sweeper."""
+
+    def __init__(self, tables: Tables, held: HeldClock, patch: pytest.MonkeyPatch) -> None:
+        self.tables, self.table, self.held = tables, tables.main, held
+        self.doom = Doom()
+        self.open_sockets = OpenSockets(self.doom)
+        self.cloudwatch = CloudWatch(self)
+        self.queue = Queue(
+            boto3.client("sqs").create_queue(QueueName=uuid.uuid4().hex)["QueueUrl"], clients.sqs()
+        )
+        self.tasks: list[tuple[Micros, str]] = []
+        self.pushes: list[tuple[Micros, int, str]] = []  # when, how often it failed, what
+        self.swept_at = held.at
+        self.sweeps = True
+        self.written_at: dict[str, Micros] = {}
+        self.written: dict[str, list[str]] = {}  # by stream
+        self.push_takes = 1.0
+        self.filter_takes = 0.0
+        self.relay = Relay(
+            table=self.table,
+            queue=_Mailbox(self),  # type: ignore[arg-type]
+            sockets=Sockets(self.open_sockets),  # type: ignore[arg-type]
+            logs=self.cloudwatch,  # type: ignore[arg-type]
+            now=held,
+            own_arn=_destination(),
+            own_group="/aws/lambda/the-relay",
+        )
+        self.key = self.make_key()
+        self.time = _Time()
+        for module in (relay, history, store):
+            patch.setattr(module, "time", self.time)
+        for module in (relay, sweep):
+            patch.setattr(module, "ThreadPoolExecutor", _OneByOne)
+        patch.setattr(LambdaFunction, "invoke", self._pushed)
+        self.turn_to("orders")
+
+    # ---- What there is -------------------------------------------------------------------------
+
+    def turn_to(self, service: str) -> None:
+        """Look at another service, whose group has the stream `a`."""
+        self.service, self.group = service, f"/app/{service}/{uuid.uuid4().hex}"
+        self.written, self.written_at = {}, {}
+        self._streams: set[str] = set()
+        self.cloudwatch._real.create_log_group(logGroupName=self.group)  # noqa: SLF001
+        self.table.insert(
+            {
+                "pk": f"SERVICE#{ACCOUNT}",
+                "sk": service,
+                "health_url": "http://127.0.0.1:9",
+                "restart_url": "",
+                "log_group": self.group,
+                "created_at": self.held.at,
+            }
+        )
+
+    def make_key(self, account: str = ACCOUNT) -> Credential:
+        """Make a key of an admin."""
+        known = Credential(
+            digest=uuid.uuid4().hex,
+            key_id=str(uuid.uuid4()),
+            account_id=account,
+            key_prefix="hk_0000",
+            owner=Owner(str(uuid.uuid4()), is_admin=True, claw_type="central", membership="active"),
+            grants=Grants(scopes=("services:read",)),
+            operator=False,
+        )
+        transact(self.tables.keys.client, [credentials.issue(self.tables.keys, known)])
+        return known
+
+    def write(self, *messages: str, stream: str = "a", at: int | None = None) -> None:
+        """Write lines of this moment, or another in milliseconds, to a stream."""
+        if stream not in self._streams:
+            self._streams.add(stream)
+            self.cloudwatch._real.create_log_stream(  # noqa: SLF001
+                logGroupName=self.group, logStreamName=stream
+            )
+        moment = self.held.at // 1000 if at is None else at
+        self.written.setdefault(stream, []).extend(messages)
+        self.written_at |= dict.fromkeys(messages, self.held.at)
+        self.cloudwatch._real.put_log_events(  # noqa: SLF001
+            logGroupName=self.group,
+            logStreamName=stream,
+            logEvents=[{"timestamp": moment, "message": one} for one in messages],
+        )
+
+    def _pushed(self, body: str, *_: Any) -> None:
+        """Take what a subscription filter sends to its function, if it is awake yet."""
+        data = json.loads(body)["awslogs"]["data"]
+        said = rules.pushed(data)
+        assert said is not None
+        awake = self.cloudwatch.put_at[said.filters[0]] + self.filter_takes * SECOND
+        if self.held.at >= awake:
+            self.pushes.append((self.held.at + round(self.push_takes * SECOND), 0, data))
+
+    # ---- Who looks -----------------------------------------------------------------------------
+
+    def connect(
+        self,
+        name: str,
+        *,
+        key: Credential | None = None,
+        lines: int | None = None,
+        since: str | None = None,
+    ) -> None:
+        """Open a socket, as API Gateway and its function do."""
+        known = key or self.key
+        count = None if lines is None else str(lines)
+        call = Call("r", self.held.at, Verdict(Code.VALID, known).principal())
+        actions.connect(
+            self.table,
+            call,
+            Cloud(clients.lambdas, clients.ecs, clients.tagging, clients.cloudwatch, clients.logs),
+            self.relay.queue,
+            connection=name,
+            digest=known.digest,
+            service=self.service,
+            asked=actions.wanted(lines=count, since=since),
+        )
+        self.open_sockets.open[name] = []
+
+    def disconnect(self, name: str) -> None:
+        """Leave, as a viewer does."""
+        self.open_sockets.open.pop(name, None)
+        actions.disconnect(self.table, connection=name, now=self.held.at)
+
+    def lines(self, name: str) -> list[dict[str, Any]]:
+        """Give every line that a viewer got, repeats included."""
+        return [line for frame in self.open_sockets.open[name] for line in frame.get("lines", ())]
+
+    def messages(self, name: str) -> list[str]:
+        """Give what a viewer read, each line once."""
+        return list({line["id"]: line["message"] for line in self.lines(name)}.values())
+
+    # ---- What goes on --------------------------------------------------------------------------
+
+    def run(self, seconds: float = 0) -> None:
+        """Let what is under way happen, and time pass."""
+        until = self.held.at + round(seconds * SECOND)
+        while True:
+            due = [(at, self._take) for at, _ in self.tasks]
+            due += [(at, self._push) for at, _, _ in self.pushes]
+            if self.sweeps:
+                due.append((self.swept_at + MINUTE, self._sweep))
+            due = [one for one in due if one[0] <= until]
+            if not due:
+                break
+            at, act = min(due, key=lambda one: one[0])
+            self.held.at = max(self.held.at, at)
+            with suppress(Killed, GatehouseError, control_plane.Failed):
+                act()
+        self.held.at = until
+
+    def take(self) -> int:
+        """Do the task that comes next; one that fails comes again."""
+        self.tasks.sort()
+        _, body = self.tasks.pop(0)
+        try:
+            return relay.work(self.relay, relay.read(body))
+        except BaseException:
+            self.tasks.append((self.held.at + VISIBLE_AGAIN * SECOND, body))
+            raise
+
+    def push(self) -> int:
+        """Bring the push that comes next; one that fails comes twice more."""
+        self.pushes.sort()
+        _, tries, data = self.pushes.pop(0)
+        pushed = relay.pushed_of(data)
+        assert pushed is not None
+        try:
+            return relay.push(self.relay, pushed)
+        except BaseException:
+            if tries < 2:
+                again = self.held.at + LOST * (tries + 1) * SECOND
+                self.pushes.append((again, tries + 1, data))
+            raise
+
+    def sweep(self) -> Swept:
+        """Do the sweeper's part."""
+        self.swept_at = self.held.at
+        return sweep.sweep(self.tables, self.relay)
+
+    def _take(self) -> None:
+        self.take()
+
+    def _push(self) -> None:
+        self.push()
+
+    def _sweep(self) -> None:
+        self.sweep()
+
+    # ---- What must hold ------------------------------------------------------------------------
+
+    def watch(self) -> Watch | None:
+        """Read what is known of the group."""
+        return watch_store.read(self.table, self.group)
+
+    def filters(self) -> list[str]:
+        """Name the group's subscription filters."""
+        found = self.cloudwatch._real.describe_subscription_filters(  # noqa: SLF001
+            logGroupName=self.group
+        )
+        return [one["filterName"] for one in found["subscriptionFilters"]]
+
+    def left(self) -> list[dict[str, Any]]:
+        """Give what is left in the table, without accounts' counts of none and what ends itself."""
+        return [
+            item
+            for item in self.all_items()
+            if "ttl" not in item and not (item["pk"].startswith("VIEWING#") and not item["viewers"])
+        ]
+
+    def all_items(self) -> list[dict[str, Any]]:
+        """Give the table's items of live logs."""
+        kinds = ("WATCHED", "VIEWERS#", "CONN#", "VIEWING#", "HELD#")
+        return [item for item in items(self.table) if item["pk"].startswith(kinds)]
+
+    def counts(self) -> tuple[int, int]:
+        """Give how many look at the group, and with the account's keys, as counted."""
+        watch = self.watch()
+        account = self.table.get({"pk": f"VIEWING#{ACCOUNT}", "sk": "COUNT"})
+        return (watch.viewers if watch else 0), (account["viewers"] if account else 0)
+
+    def check(self, name: str, *, first: str | None = None) -> None:
+        """Demand that a viewer has every line (since one), in the order of each stream."""
+        got = self.messages(name)
+        for stream, written in self.written.items():
+            expected = written if first is None else written[written.index(first) :]
+            assert [one for one in got if one in set(expected)] == expected, stream
+
+
+def _destination() -> str:
+    client = boto3.client("lambda")
+    name = f"relay-{uuid.uuid4().hex}"
+    policy = '{"Version": "2012-10-17", "Statement": []}'
+    role = boto3.client("iam").create_role(RoleName=name, AssumeRolePolicyDocument=policy)
+    made = client.create_function(
+        FunctionName=name,
+        Runtime="python3.13",
+        Role=role["Role"]["Arn"],
+        Handler="handler.handler",
+        Code={"ZipFile": zipped()},
+    )
+    return str(made["FunctionArn"])
+
+
+@pytest.fixture
+def lookout(tables: Tables, held: HeldClock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lookout]:
+    """A log group on moto that nobody looks at yet."""
+    found = Lookout(tables, held, monkeypatch)
+    with wire(found.table.client) as line:
+        line.before, line.after = found.doom.before, found.doom.after
+        yield found

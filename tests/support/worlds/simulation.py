@@ -1,0 +1,435 @@
+"""Hours of deliveries in milliseconds: the real rooms, with everything around them simulated.
+
+Table, KMS, queue, stream, receivers and clock are in memory and go by one seed. Messages come late,
+twice or never, processes freeze and die at calls to the outside, answers are lost, admins pause
+and resume; then the faults stop, time passes, and everything must have ended well.
+"""
+
+from __future__ import annotations
+
+import heapq
+import json
+import random
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+from gatehouse.aws.queue import Depth, Outgoing
+from gatehouse.core import ids
+from gatehouse.core.clock import DAY, MINUTE, SECOND, Micros
+from gatehouse.core.errors import GatehouseError, Unavailable
+from gatehouse.core.grants import FULL
+from gatehouse.core.principal import Principal
+from gatehouse.core.request import Call
+from gatehouse.deliveries import actions as deliveries
+from gatehouse.deliveries import rules, store, sweep
+from gatehouse.deliveries.attempt import Bench, work
+from gatehouse.deliveries.fan_out import Audience, fan_out
+from gatehouse.deliveries.model import LEASE, Delivery, Go, Parked, Recover
+from gatehouse.dynamo.table import Table, TransactionConflict, transact
+from gatehouse.outbound.client import Failed, Reply
+from gatehouse.secrets.actions import Vault
+from gatehouse.signals import store as signal_items
+from gatehouse.signals.model import Signal
+from gatehouse.webhooks import actions as webhooks
+from gatehouse.webhooks.model import Filters, Webhook
+from gatehouse.webhooks.secret_cache import Opened
+from support.aws.faults import Killed
+from support.aws.memory_table import MemoryTable, canceled, failure
+from support.worlds.deliveries import ACCOUNT, SECRET, START
+
+CALM: Micros = START + 12 * MINUTE  # from then on nothing goes wrong
+END: Micros = CALM + 12 * 60 * MINUTE
+VISIBLE_AGAIN: Micros = 180 * SECOND
+MOST_RECEIVES = 5
+DEEPEST = 3
+
+Step = tuple[str, int]  # a delivery and the number of an attempt
+
+
+@dataclass
+class Job:
+    """One invocation; `step` is the attempt that it makes, if it makes one."""
+
+    started_at: Micros
+    step: Step | None = None
+
+
+@dataclass
+class Message:
+    """One copy of a message in the queue."""
+
+    body: str
+    receives: int = 0
+
+
+@dataclass
+class Told:
+    """What happened, for judgement: POSTs by delivery and attempt, and which attempts were hit."""
+
+    answers: dict[Step, list[int | None]] = field(default_factory=lambda: defaultdict(list))
+    bodies: dict[str, set[bytes]] = field(default_factory=lambda: defaultdict(set))
+    hit: set[Step] = field(default_factory=set)
+    faults: list[str] = field(default_factory=list)
+    internal: int = 0
+
+
+class Simulation:
+    """One seeded run."""
+
+    def __init__(self, seed: int) -> None:
+        self.rng = random.Random(seed)  # noqa: S311 - a seed that can be told
+        self.time = START
+        self.told = Told()
+        self.budget = self.rng.choice((0, 1, 2, 3, 5, 8))
+        self.webhooks: list[Webhook] = []
+        self.removed: dict[str, Micros] = {}
+        self.signals: list[Signal] = []
+        self._events: list[tuple[Micros, int, Callable[[], None], Message | None]] = []
+        self._number = 0
+        self._jobs: list[Job] = []
+        self._watched = False
+        self._client = MemoryTable()
+        self._client.before, self._client.after = self._before, self._after
+        self.table = Table("main", self._client)  # type: ignore[arg-type]
+        self._vault = Vault(_Kms(self), "key")  # type: ignore[arg-type]
+        ids.secrets = SimpleNamespace(randbits=self.rng.getrandbits)  # type: ignore[assignment]
+        self._set_up()
+
+    def run(self) -> None:
+        """Let everything happen, and then let it end."""
+        self._watched = True
+        self._pass_to(CALM)
+        self._watched = False
+        for webhook in webhooks.all_of(self.table, ACCOUNT):
+            if not webhook.active:
+                self._switch(webhook.id, active=True)
+        while self.time < END and not self.is_over():
+            self._pass_to(self.time + 5 * MINUTE)
+            self._mend_internal()
+
+    def expected(self) -> list[tuple[Signal, Webhook, Delivery | None]]:
+        """Give each signal with each webhook that it matched when it was emitted."""
+        return [
+            (signal, webhook, store.find(self.table, rules.id_of(signal.id, webhook.id)))
+            for signal in self.signals
+            for webhook in self.webhooks
+            if self.removed.get(webhook.id, END) > signal.created_at
+            and webhooks.matches(
+                webhook, type=signal.type, to_ring=signal.to_ring, urgency=signal.urgency
+            )
+        ]
+
+    def is_over(self) -> bool:
+        """Tell whether every delivery ended, and no message is left."""
+        if any(message is not None for *_, message in self._events):
+            return False
+        return all(
+            webhook.id in self.removed if one is None else not one.is_open
+            for _, webhook, one in self.expected()
+        )
+
+    def audited(self) -> bool:
+        """Tell whether anything was decided that leaves a trace."""
+        return f"AUDIT#{ACCOUNT}" in self._client.items
+
+    # ---- The world as it begins, and what its people do
+
+    def _set_up(self) -> None:
+        for number in range(self.rng.randint(1, 3)):
+            wanted = self.rng.choice((Filters(), Filters(types=("alert",))))
+            schedule = self.rng.choice(((), (), (5, 30), (1_200, 10)))
+            webhook = Webhook(
+                ids.new(START),
+                ACCOUNT,
+                f"https://r{number}.example/in",
+                START,
+                filters=wanted,
+                retry_schedule=schedule,
+                active=self.rng.random() < 0.9,
+            )
+            made = webhooks.creating(self.table, self._vault, webhook, secret=SECRET, headers={})
+            transact(self.table.client, list(made.values()))
+            self.webhooks.append(webhook)
+        for _ in range(self.rng.randint(1, 4)):
+            self._at(self._moment(), self._emit)
+        for _ in range(self.rng.choice((0, 0, 1, 2, 4))):
+            self._at(self._moment(), lambda: self._job(self._intervene))
+        self._at(START + self.rng.randrange(MINUTE), self._sweep)
+        self._well = self.rng.choice((0.2, 0.6, 0.9, 1.0))
+
+    def _moment(self) -> Micros:
+        return START + self.rng.randrange(9 * MINUTE)
+
+    def _emit(self) -> None:
+        signal = Signal(
+            id=ids.new(self.time),
+            account_id=ACCOUNT,
+            type=self.rng.choice(("alert", "pulse")),
+            content="hot",
+            from_identity="identity:x",
+            created_at=self.time,
+            expires_at=self.time + 30 * DAY,
+        )
+        self._watched, watched = False, self._watched
+        signal_items.insert(self.table, signal)
+        self._watched = watched
+        self.signals.append(signal)
+        if not self._strikes("record lost"):
+            self._at(self._soon(), lambda: self._stream(signal, 1))
+
+    def _stream(self, signal: Signal, tries: int) -> None:
+        def act() -> None:
+            audience = Audience(self.table)
+            fan_out(
+                self.table,
+                self,  # type: ignore[arg-type]
+                signal,
+                audience=audience,
+                embedding=None,
+                now=self.time,
+            )
+
+        if not self._job(act) and tries < 5:
+            self._at(self._soon(), lambda: self._stream(signal, tries + 1))
+
+    def _intervene(self) -> None:
+        webhook = self.rng.choice(self.webhooks)
+        if webhook.id in self.removed:
+            return
+        what = self.rng.choice(("pause", "pause", "resume", "resume", "recover", "replay", "drop"))
+        if what == "drop" and self.rng.random() < 0.5:
+            self.removed[webhook.id] = self.time  # from here on, whether or not it succeeds
+            wake = deliveries.waking(self.table, self._call(), webhook.id)
+            webhooks.remove(self.table, self._call(), webhook.id, also=wake)
+            deliveries.send_wake(self, self._call(), webhook.id)  # type: ignore[arg-type]
+        elif what in {"pause", "resume"}:
+            self._switch(webhook.id, active=what == "resume")
+        elif what == "recover":
+            self._recover(webhook.id)
+        elif self.signals:
+            signal = self.rng.choice(self.signals)
+            self._replay(rules.id_of(signal.id, webhook.id))
+
+    def _switch(self, webhook_id: str, *, active: bool) -> None:
+        """Do what functions/webhooks does."""
+        call = self._call()
+        also = deliveries.waking(self.table, call, webhook_id) if active else webhooks.NOTHING
+        webhooks.update(
+            self.table, call, self._vault, webhook_id, fields={"active": active}, also=also
+        )
+        if active:
+            deliveries.send_wake(self, call, webhook_id)  # type: ignore[arg-type]
+
+    def _recover(self, webhook_id: str) -> None:
+        deliveries.recover(
+            self.table,
+            self._call(),
+            self,  # type: ignore[arg-type]
+            webhook_id=webhook_id,
+            since=START,
+            answered=_answered,
+        )
+
+    def _replay(self, delivery_id: str) -> None:
+        deliveries.replay(
+            self.table,
+            self._call(),
+            self,  # type: ignore[arg-type]
+            delivery_id=delivery_id,
+            answered=_answered,
+        )
+
+    def _mend_internal(self) -> None:
+        for _, _, one in self.expected():
+            if one is not None and one.parked is Parked.INTERNAL:
+                self.told.internal += 1
+                self._replay(one.id)
+
+    def _call(self) -> Call:
+        principal = Principal("key", ACCOUNT, ACCOUNT, "hk", FULL, True, "central", "active", False)  # noqa: FBT003
+        return Call("request", self.time, principal)
+
+    # ---- The queue, as rooms see it, and its consumer
+
+    def send(self, messages: list[Outgoing]) -> None:
+        """Take messages in, and lose, double or delay some."""
+        if not messages:
+            return
+        self._before("Send")
+        for one in messages:
+            at = self._soon() + one.delay * SECOND
+            # A webhook's own request is no delivery, and has no net but the queue itself.
+            if not isinstance(rules.read(one.body), Recover) and self._strikes("message lost"):
+                continue
+            if self._strikes("message late"):
+                at += self.rng.randrange(600 * SECOND)
+            if self._strikes("message twice"):
+                self._put(at + self.rng.randrange(400 * SECOND), Message(one.body))
+            self._put(at, Message(one.body))
+        self._after("Send")
+
+    def depth(self) -> Depth:
+        """Count, or guess, what waits."""
+        self._before("Depth")
+        late = sum(message is not None and at <= self.time for at, *_, message in self._events)
+        return Depth(self.rng.randrange(4) if self._strikes("wrong depth") else late, 0, 0)
+
+    def _put(self, at: Micros, message: Message) -> None:
+        self._at(at, lambda: self._receive(message), message)
+
+    def _receive(self, message: Message) -> None:
+        message.receives += 1
+        received_at = self.time
+        found = rules.read(message.body)
+        if isinstance(found, Go):
+            step = (found.delivery_id, found.attempt)
+            done = self._job(lambda: self._work(found), step)
+        elif isinstance(found, Recover):
+            done = self._job(lambda: sweep.recover(self.table, self, found, now=self.time))  # type: ignore[arg-type]
+        else:
+            done = self._job(lambda: sweep.wake(self.table, self, found, now=self.time))  # type: ignore[arg-type]
+        if not done and message.receives < MOST_RECEIVES:
+            self._put(max(self.time, received_at + VISIBLE_AGAIN), message)
+
+    def _work(self, message: Go) -> None:
+        opened = Opened(self.table, self._vault)
+        work(Bench(self.table, self, opened, self._post, lambda: self.time), message)  # type: ignore[arg-type]
+
+    def _sweep(self) -> None:
+        self._at(self.time + MINUTE, self._sweep)
+        if self._client.has_due(self.time) or self.rng.random() < 0.1:
+            self._job(lambda: sweep.sweep(self.table, self, embedding=None, now=self.time))  # type: ignore[arg-type]
+
+    # ---- Receivers
+
+    def _post(self, _: str, url: str, *, headers: Mapping[str, str], body: bytes, **__: Any) -> Any:
+        step = self._jobs[-1].step
+        assert step is not None
+        assert url.startswith("https://r")
+        assert headers["webhook-id"] == f"delivery:{step[0]}", "a POST under another id"
+        self._before("Post")
+        self.told.bodies[step[0]].add(body)
+        bad: list[Any] = [500, 500, 429, "timeout", "refused"]
+        if self._watched:
+            bad.append(410)
+        answer: Any = 200 if self.rng.random() < self._well else self.rng.choice(bad)
+        self.told.answers[step].append(answer if isinstance(answer, int) else None)
+        # Others work on while this one waits.
+        self._pass_to(
+            self.time + (10 * SECOND if answer == "timeout" else self.rng.randrange(SECOND))
+        )
+        self._after("Post")
+        if isinstance(answer, str):
+            raise Failed(answer)
+        return Reply(answer, {"retry-after": "40"} if answer == 429 else {}, b"", truncated=False)
+
+    # ---- Time, and what goes wrong in it
+
+    def _at(self, at: Micros, act: Callable[[], None], message: Message | None = None) -> None:
+        self._number += 1
+        heapq.heappush(self._events, (at, self._number, act, message))
+
+    def _soon(self) -> Micros:
+        return self.time + self.rng.randrange(SECOND)
+
+    def _pass_to(self, until: Micros) -> None:
+        while len(self._jobs) < DEEPEST and self._events and self._events[0][0] <= until:
+            at, _, act, _ = heapq.heappop(self._events)
+            self.time = max(self.time, at)
+            act()
+        self.time = max(self.time, until)
+
+    def _job(self, act: Callable[[], Any], step: Step | None = None) -> bool:
+        """Do something in a process of its own; False: it failed, or died."""
+        job = Job(self.time, step)
+        self._jobs.append(job)
+        try:
+            act()
+        except (Killed, Unavailable, TransactionConflict):
+            assert self._watched, "it failed, and nothing was wrong"
+            if step:
+                self.told.hit.add(step)
+            return False
+        except GatehouseError:
+            if step is not None:
+                raise
+            return True  # an admin asked for what cannot be
+        finally:
+            self._jobs.pop()
+            if step and self.time - job.started_at >= LEASE:
+                self.told.hit.add(step)
+        return True
+
+    def _strikes(self, what: str, chance: float = 0.15) -> bool:
+        if not self._watched or self.budget == 0 or self.rng.random() >= chance:
+            return False
+        self.budget -= 1
+        self.told.faults.append(f"{(self.time - START) / SECOND:.3f} {what}")
+        return True
+
+    def _disturb(self, what: str) -> bool:
+        if not self._jobs or not self._strikes(what, 0.02):
+            return False
+        step = self._jobs[-1].step
+        if step:
+            self.told.hit.add(step)
+        return True
+
+    def _before(self, name: str) -> None:
+        if not self._watched or not self.budget:
+            return
+        if self._disturb(f"dies before {name}"):
+            raise Killed
+        if self._disturb(f"frozen before {name}"):
+            self._pass_to(self.time + self.rng.randrange(60 * SECOND))
+        elif self._disturb(f"refused {name}"):
+            if name == "TransactWriteItems" and self.rng.random() < 0.7:
+                raise canceled([{"Code": "TransactionConflict"}])
+            if name in {"PutItem", "UpdateItem"} and self.rng.random() < 0.7:
+                raise failure(name, "TransactionConflictException")
+            self._fail(name)
+
+    def _after(self, name: str) -> None:
+        if not self._watched or not self.budget:
+            return
+        if self._disturb(f"dies after {name}"):
+            raise Killed
+        if name != "Post" and self._disturb(f"answer lost of {name}"):
+            self._fail(name)
+
+    def _fail(self, name: str) -> None:
+        if name in {"Send", "Depth"}:
+            raise Unavailable
+        if name != "Post":
+            raise failure(name, "ThrottlingException")
+        step = self._jobs[-1].step
+        assert step is not None
+        self.told.answers[step].append(None)
+        raise Failed("connection")
+
+
+@dataclass
+class _Kms:
+    """Wraps a data key by writing it down beside its context."""
+
+    world: Any
+
+    def generate_data_key(self, *, EncryptionContext: Mapping[str, str], **_: Any) -> Any:  # noqa: N803
+        key = bytes(range(32))
+        return {"Plaintext": key, "CiphertextBlob": _context(EncryptionContext) + key}
+
+    def decrypt(self, *, CiphertextBlob: bytes, EncryptionContext: Any, **_: Any) -> Any:  # noqa: N803
+        self.world._before("Decrypt")  # noqa: SLF001
+        assert CiphertextBlob[:-32] == _context(EncryptionContext)
+        return {"Plaintext": CiphertextBlob[-32:]}
+
+
+def _context(context: Mapping[str, str]) -> bytes:
+    return json.dumps(dict(context), sort_keys=True).encode()
+
+
+def _answered(made: Any) -> Any:
+    return made
