@@ -52,7 +52,7 @@ def _forget_tables() -> None:
 
 def _forget_everything() -> None:
     """Forget what an execution environment keeps: another file's AWS is none of this one's."""
-    for made in vars(clients).values():
+    for made in (*vars(clients).values(), *vars(connection).values()):
         if hasattr(made, "cache_clear"):
             made.cache_clear()
     messages.queue.cache_clear()

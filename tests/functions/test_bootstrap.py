@@ -12,7 +12,7 @@ import pytest
 from gatehouse.dynamo.table import Tables
 from support.aws.api_gateway import Front
 from support.aws.faults import Killed, Wire, die_at
-from support.aws.resources import Context
+from support.aws.invocation import Context
 from support.checks.inspection import State, check_everything
 
 HOOK = "whsec_" + base64.b64encode(b"planted-" * 4).decode()

@@ -11,7 +11,7 @@ from gatehouse.credentials import rules
 from support.actors.people import Holder, People
 from support.aws.api_gateway import ARN, Front
 from support.aws.faults import Wire, error, first, unreachable
-from support.aws.resources import Context, load
+from support.aws.invocation import Context, load
 from support.worlds.held_clock import HeldClock
 
 UNKNOWN = rules.write("hk", b"\x07" * 32)

@@ -17,7 +17,7 @@ from support.actors.newcomers import proven
 from support.actors.people import Holder, People
 from support.aws.api_gateway import Front
 from support.aws.faults import Wire, error, unreachable, wire
-from support.aws.resources import Answer
+from support.aws.invocation import Answer
 from support.checks.inspection import State
 from support.worlds.held_clock import HeldClock
 

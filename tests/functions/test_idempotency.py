@@ -15,7 +15,7 @@ from gatehouse.dynamo.table import Tables
 from support.actors.people import Holder, People
 from support.aws.api_gateway import Front, said
 from support.aws.faults import Wire
-from support.aws.resources import Answer
+from support.aws.invocation import Answer
 from support.checks.inspection import check_everything
 from support.worlds.held_clock import HeldClock
 

@@ -9,7 +9,7 @@ import pytest
 
 from support.actors.people import Holder, People
 from support.aws.api_gateway import Front
-from support.aws.resources import Answer
+from support.aws.invocation import Answer
 from support.worlds.held_clock import HeldClock
 
 VIEW = {

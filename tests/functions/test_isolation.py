@@ -10,7 +10,7 @@ import pytest
 from gatehouse.core.grants import Grants
 from support.actors.people import Holder, People
 from support.aws.api_gateway import Front, said
-from support.aws.resources import Answer
+from support.aws.invocation import Answer
 from support.worlds.held_clock import HeldClock
 
 

@@ -14,7 +14,7 @@ from gatehouse.identities.model import ClawType, Membership
 from gatehouse.policy.model import ACTIONS
 from support.actors.people import Holder, People
 from support.aws.api_gateway import Front
-from support.aws.resources import Answer
+from support.aws.invocation import Answer
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from gatehouse.dynamo.table import Tables
 from support.actors.people import Holder, People
 from support.aws.api_gateway import ARN, Front
 from support.aws.faults import wire
-from support.aws.resources import Context, load
+from support.aws.invocation import Context, load
 from support.worlds.held_clock import HeldClock
 
 LIMITED = [

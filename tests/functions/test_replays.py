@@ -14,7 +14,7 @@ from gatehouse.dynamo.table import Tables
 from support.actors.people import Holder, People
 from support.aws.api_gateway import Front
 from support.aws.faults import Wire, conflict_in_transaction, error, first
-from support.aws.resources import Answer
+from support.aws.invocation import Answer
 from support.checks.inspection import State
 from support.worlds.held_clock import HeldClock
 

@@ -11,7 +11,7 @@ import pytest
 from support.actors.people import Holder, People
 from support.aws.api_gateway import Front, answer_of, routes, said
 from support.aws.faults import Wire, error, first, unreachable
-from support.aws.resources import Answer, Context
+from support.aws.invocation import Answer, Context
 
 GROUPS = {
     "keys_services": "/api/auth/keys",

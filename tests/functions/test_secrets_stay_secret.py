@@ -14,7 +14,7 @@ from gatehouse.dynamo.table import Tables
 from support.actors.people import Holder, People
 from support.aws.api_gateway import Front
 from support.aws.faults import Wire, error
-from support.aws.resources import Answer
+from support.aws.invocation import Answer
 
 MARK = bytes.fromhex("5ec2e7" * 10 + "beef")
 

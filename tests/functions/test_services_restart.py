@@ -19,7 +19,7 @@ from support.actors.receivers import receiving, response, saying
 from support.actors.service_owner import first_admin
 from support.aws.api_gateway import Front, said
 from support.aws.faults import Wire, error, first, wire
-from support.aws.resources import Answer
+from support.aws.invocation import Answer
 from support.checks.inspection import State
 from support.worlds.held_clock import HeldClock
 from support.worlds.workloads import Workloads, zipped

@@ -11,7 +11,7 @@ from gatehouse.core.grants import SIGNAL_TYPES
 from gatehouse.dynamo.table import Tables
 from support.actors.people import Holder, People
 from support.aws.api_gateway import Front
-from support.aws.resources import Answer
+from support.aws.invocation import Answer
 from support.checks.inspection import State
 from support.worlds.held_clock import HeldClock
 

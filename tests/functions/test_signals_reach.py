@@ -9,7 +9,7 @@ import pytest
 from gatehouse.identities.model import ClawType, Membership
 from support.actors.people import Holder, People
 from support.aws.api_gateway import Front
-from support.aws.resources import Answer
+from support.aws.invocation import Answer
 
 NEVER = "0190a3c4-7d52-7b1e-9c1e-2f3a4b5c6d7e"
 

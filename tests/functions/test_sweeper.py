@@ -13,7 +13,7 @@ from support.actors.members import SWEEPER, boss, change, member, seen_with
 from support.actors.visitor import Visitor
 from support.aws.api_gateway import Front
 from support.aws.faults import Wire, error
-from support.aws.resources import Context, event
+from support.aws.invocation import Context, event
 from support.checks.invariants import check_followed, check_standing
 
 BATCH = 25

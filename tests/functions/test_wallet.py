@@ -18,7 +18,7 @@ from gatehouse.dynamo.table import Tables
 from support.actors.newcomers import signed
 from support.actors.people import Holder, People
 from support.aws.api_gateway import Front
-from support.aws.resources import Answer
+from support.aws.invocation import Answer
 from support.checks.inspection import State
 from support.worlds.held_clock import HeldClock
 

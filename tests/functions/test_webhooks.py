@@ -16,7 +16,7 @@ from gatehouse.dynamo.table import Tables
 from support.actors.people import Holder, People
 from support.aws.api_gateway import DOMAIN, Front
 from support.aws.faults import Wire, error, unreachable, wire
-from support.aws.resources import Answer
+from support.aws.invocation import Answer
 from support.checks.inspection import State
 from support.checks.invariants import kind
 from support.worlds.held_clock import HeldClock

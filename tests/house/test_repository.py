@@ -84,8 +84,8 @@ def test_the_layer_keeps_botocore_s_data_of_what_we_call_and_of_nothing_else() -
         for module in sources.everything()
         for node in ast.walk(module.tree)
         if isinstance(node, ast.Call)
-        and isinstance(node.func, ast.Attribute)
-        and node.func.attr == "create_client"
+        and ast.unparse(node.func) in {"make", "_control_plane", "clients.make"}
+        and node.args
         and isinstance(node.args[0], ast.Constant)
     }
 

@@ -12,6 +12,7 @@ from gatehouse.core.errors import IdempotencyReused, NotFound, Unavailable
 from gatehouse.dynamo.table import Tables
 from gatehouse.secrets.actions import Vault
 from gatehouse.webhooks import actions as webhooks
+from gatehouse.webhooks import update as updates
 from gatehouse.webhooks.model import Webhook
 from support.actors.members import boss, vault
 from support.actors.visitor import Visitor
@@ -58,7 +59,7 @@ def _remove(who: Visitor, _: Vault, one: Webhook) -> Any:
 
 
 def _disable(who: Visitor, _: Vault, one: Webhook) -> Any:
-    seen = webhooks.get(who.tables.main, who.account_id, one.id)
+    seen = updates.get(who.tables.main, who.account_id, one.id)
     if seen.active:
         webhooks.disable(who.tables.main, seen, reason="gone", also={}, origin=WORKER, now=who.now)
 
@@ -147,4 +148,4 @@ def test_a_webhook_that_changes_all_the_time_is_unavailable_rather_than_half_dec
     with pytest.raises(Unavailable):
         webhooks.update(tables.main, who.call(), kept_in, one.id, fields={"active": False})
     room_line.clear()
-    assert webhooks.get(tables.main, who.account_id, one.id) == one
+    assert updates.get(tables.main, who.account_id, one.id) == one

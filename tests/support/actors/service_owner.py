@@ -10,7 +10,7 @@ from support.actors.people import Holder
 from support.actors.receivers import response, saying
 from support.aws import invocation
 from support.aws.api_gateway import Front
-from support.aws.resources import Answer
+from support.aws.invocation import Answer
 
 VIEW = {
     *("name", "kind", "status", "healthy", "listening", "healthUrl", "latencyMs", "lastChecked"),
