@@ -12,10 +12,11 @@ from gatehouse.core import ids, settings
 from gatehouse.core.clock import rfc3339
 from gatehouse.core.errors import BadInput
 from gatehouse.core.request import Call
+from gatehouse.core.unset import UNSET
 from gatehouse.credentials.model import ADMIN_PREFIX
 from gatehouse.dynamo import connection
 from gatehouse.keys import actions as keys
-from gatehouse.keys.model import UNSET, Key, Listed, Minted, Wish
+from gatehouse.keys.model import Key, Listed, Minted, Wish
 from gatehouse.policy import actions as policy
 from gatehouse.policy.model import MANAGE
 from gatehouse.web import bodies, reference

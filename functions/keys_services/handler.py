@@ -11,10 +11,11 @@ from gatehouse.core import ids
 from gatehouse.core.clock import rfc3339
 from gatehouse.core.errors import BadInput
 from gatehouse.core.request import Call
+from gatehouse.core.unset import UNSET
 from gatehouse.credentials.model import SERVICES_PREFIX
 from gatehouse.dynamo import connection
 from gatehouse.keys import actions as keys
-from gatehouse.keys.model import UNSET, Key, Listed, Status, Wish
+from gatehouse.keys.model import Key, Listed, Status, Wish
 from gatehouse.policy.actions import scope
 from gatehouse.web import bodies
 from gatehouse.web.door import Caller, Door, next_cursor, position

@@ -2,11 +2,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import Enum, StrEnum
+from enum import StrEnum
 from typing import Any
 
 from gatehouse.core.clock import Micros
 from gatehouse.core.grants import Grants
+from gatehouse.core.unset import UNSET, Unset
 
 MOST_LIVE = 1_000
 """Keys of an account that are neither revoked nor expired."""
@@ -66,15 +67,6 @@ class NewKey:
     rate_limit: int | None
     owner: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
-
-
-class Unset(Enum):
-    """A field that was not in the request, where null means something of its own."""
-
-    UNSET = "unset"
-
-
-UNSET = Unset.UNSET
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,8 @@ from gatehouse.core.grants import (
     Permissions,
 )
 from gatehouse.core.principal import Principal
-from gatehouse.keys.model import UNSET, Key, Listed, NewKey, Status, Wish
+from gatehouse.core.unset import UNSET
+from gatehouse.keys.model import Key, Listed, NewKey, Status, Wish
 
 LONGEST_NAME = 200
 LONGEST_ENTRY = 64
