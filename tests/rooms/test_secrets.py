@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from gatehouse.core.errors import Unavailable
 from gatehouse.dynamo.table import Tables, transact
 from gatehouse.secrets import actions as secrets
-from gatehouse.secrets import rules
+from gatehouse.secrets import rules, writes
 from gatehouse.secrets.actions import Vault
 from gatehouse.secrets.model import Place, Purpose, Sealed
 from support.actors.members import vault
@@ -93,7 +93,7 @@ def test_a_stored_secret_holds_no_plaintext_and_a_data_key_of_its_own(
 ) -> None:
     for name in ("one", "two"):
         place = replace(PLACE, name=name)
-        transact(tables.main.client, [secrets.put_new(tables.main, kept_in, place, MARK)])
+        transact(tables.main.client, [writes.put_new(tables.main, kept_in, place, MARK)])
         assert secrets.read(tables.main, kept_in, place) == MARK
     one, two = State(tables).main
     assert MARK.encode() not in repr((one, two)).encode()
@@ -153,7 +153,7 @@ def test_while_kms_is_away_secrets_are_unavailable_and_nothing_is_stored(
     whole = kept_in.seal(PLACE, MARK)
     kms.before = lambda *_: unreachable() if code is None else error(code)
     with pytest.raises(Unavailable):
-        secrets.put_new(tables.main, kept_in, PLACE, MARK)
+        writes.put_new(tables.main, kept_in, PLACE, MARK)
     with pytest.raises(Unavailable):
         kept_in.unseal(PLACE, whole)
     with pytest.raises(Unavailable):

@@ -6,7 +6,7 @@ import pytest
 
 from gatehouse.dynamo.table import Tables, transact
 from gatehouse.secrets import actions as secrets
-from gatehouse.secrets import store
+from gatehouse.secrets import store, writes
 from gatehouse.secrets.actions import Vault
 from gatehouse.secrets.model import Place, Purpose, Sealed
 from support.checks.inspection import State
@@ -31,7 +31,7 @@ class Keyed:
 
     def put(self, vault: Vault, place: Place = PLACE, text: str = MARK) -> Place:
         """Store a secret."""
-        write = secrets.put_new(self.tables.main, vault, place, text)
+        write = writes.put_new(self.tables.main, vault, place, text)
         transact(self.tables.main.client, [write])
         return place
 

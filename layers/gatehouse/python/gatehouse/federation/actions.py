@@ -23,6 +23,7 @@ from gatehouse.federation import rules, store
 from gatehouse.federation.model import MOST_PEERS, Peer, Proof, Received, Trusted
 from gatehouse.keys import actions as keys
 from gatehouse.secrets import actions as vaults
+from gatehouse.secrets import writes as secret_writes
 from gatehouse.secrets.actions import Vault
 from gatehouse.secrets.model import Place, Purpose
 from gatehouse.signals import actions as signals
@@ -56,7 +57,7 @@ def trust(
         raise GrantsExceeded("Beyond this key's own grants", details=excess)
     secret = secrets.token_hex(rules.SECRET_BYTES)
     writes = store.create(tables.main, peer)
-    writes["secret"] = vaults.put_new(tables.main, vault, _place(peer), secret)
+    writes["secret"] = secret_writes.put_new(tables.main, vault, _place(peer), secret)
     try:
         audit.commit(
             tables.main,
@@ -84,7 +85,7 @@ def remove(tables: Tables, call: Call, peer_id: str) -> Peer:
     if peer is None:
         raise unknown
     writes = store.remove(tables.main, peer)
-    writes["secret"] = vaults.remove(tables.main, _place(peer))
+    writes["secret"] = secret_writes.remove(tables.main, _place(peer))
     try:
         audit.commit(
             tables.main,

@@ -11,6 +11,7 @@ from gatehouse.dynamo.table import Table
 from gatehouse.providers import rules, store
 from gatehouse.providers.model import MOST_KEYS, ProviderKey
 from gatehouse.secrets import actions as vaults
+from gatehouse.secrets import writes as secret_writes
 from gatehouse.secrets.actions import Vault
 from gatehouse.secrets.model import Place
 
@@ -34,10 +35,10 @@ def put(table: Table, call: Call, vault: Vault, *, place: Place, text: str) -> N
         seen = store.read(table, place)
         if seen is None:
             writes = store.create(table, key)
-            writes["secret"] = vaults.put_new(table, vault, place, text)
+            writes["secret"] = secret_writes.put_new(table, vault, place, text)
         else:
             writes = store.renew(table, key, seen=seen)
-            writes["secret"] = vaults.replace(table, vault, place, text)
+            writes["secret"] = secret_writes.replace(table, vault, place, text)
         change = Change(
             "secret.set",
             rules.target(place),
@@ -68,7 +69,7 @@ def remove(table: Table, call: Call, place: Place) -> None:
         if seen is None:
             return
         writes = store.remove(table, seen)
-        writes["secret"] = vaults.remove(table, place)
+        writes["secret"] = secret_writes.remove(table, place)
         change = Change("secret.delete", rules.target(place), before=rules.audit_view(seen))
         try:
             audit.commit(

@@ -11,8 +11,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from gatehouse.aws import clients
 from gatehouse.core import settings
 from gatehouse.core.errors import SettingsKeyUnusable, Unavailable
-from gatehouse.dynamo.table import Table, TransactionCanceled, Write, transact
-from gatehouse.secrets import rules, store
+from gatehouse.dynamo.table import Table, TransactionCanceled, transact
+from gatehouse.secrets import rules, store, writes
 from gatehouse.secrets.keyring import Keyring
 from gatehouse.secrets.model import KMS, STACK, Place, Purpose, Sealed
 
@@ -96,25 +96,10 @@ def vault(table: Table) -> Vault:
     return Vault(clients.kms(), settings.SETTINGS_KEY.text(), Keyring.from_settings(table))
 
 
-def put_new(table: Table, vault: Vault, place: Place, plaintext: str) -> Write:
-    """Seal a secret and give the write that keeps it, for a transaction."""
-    return store.put_new(table, place, vault.seal(place, plaintext))
-
-
-def replace(table: Table, vault: Vault, place: Place, plaintext: str) -> Write:
-    """Seal a secret and give the write that puts it where one stands, for a transaction."""
-    return store.replace(table, place, vault.seal(place, plaintext))
-
-
 def read(table: Table, vault: Vault, place: Place) -> str | None:
     """Read a secret in plain; None where there is none."""
     sealed = store.read(table, place)
     return None if sealed is None else vault.unseal(place, sealed)
-
-
-def remove(table: Table, place: Place) -> Write:
-    """Give the write that removes a secret, for a transaction."""
-    return store.delete(table, place)
 
 
 def stack_secret(table: Table, vault: Vault, purpose: Purpose) -> str:
@@ -125,7 +110,7 @@ def stack_secret(table: Table, vault: Vault, purpose: Purpose) -> str:
         return found
     made = randomness.token_hex(32)
     try:
-        transact(table.client, [put_new(table, vault, place, made)])
+        transact(table.client, [writes.put_new(table, vault, place, made)])
     except TransactionCanceled:
         # Another environment was faster; its secret is the one.
         found = read(table, vault, place)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Protocol
 
 # What `wrapped_by` says where the stack's KMS key wraps; stored as nothing at all.
 KMS = "kms"
@@ -45,6 +46,14 @@ class Sealed:
     nonce: bytes
     wrapped_key: bytes = field(repr=False)
     wrapped_by: str = KMS
+
+
+class Sealer(Protocol):
+    """What encrypts a secret for its place; `actions.Vault` is the one."""
+
+    def seal(self, place: Place, plaintext: str) -> Sealed:
+        """Encrypt a secret. Raises Unavailable or SettingsKeyUnusable."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

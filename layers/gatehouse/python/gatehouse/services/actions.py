@@ -16,7 +16,7 @@ from gatehouse.core.request import Answered, Call
 from gatehouse.dynamo import idempotency
 from gatehouse.dynamo.table import Table
 from gatehouse.outbound import client as outbound
-from gatehouse.secrets import actions as vaults
+from gatehouse.secrets import writes as secret_writes
 from gatehouse.secrets.actions import Vault
 from gatehouse.secrets.model import Place, Purpose
 from gatehouse.services import discovery, health_checks, health_rules, rules, store
@@ -142,7 +142,7 @@ def register(
     secret = None
     if service.restart_url:
         secret = rules.secret_text(secrets.token_bytes(rules.SECRET_BYTES))
-        writes["secret"] = vaults.put_new(table, vault, place(service), secret)
+        writes["secret"] = secret_writes.put_new(table, vault, place(service), secret)
     seen = Seen(service, health_checks.look(call, cloud, service=service))
     answer = answered(Registered(seen, secret))
     try:
@@ -219,7 +219,7 @@ def remove(table: Table, call: Call, cloud: Cloud, *, name: str) -> None:
         )
     writes = store.remove(table, service)
     if service.restart_url:
-        writes["secret"] = vaults.remove(table, place(service))
+        writes["secret"] = secret_writes.remove(table, place(service))
     try:
         audit.commit(
             table,

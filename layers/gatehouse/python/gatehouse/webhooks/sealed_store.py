@@ -5,25 +5,26 @@ from __future__ import annotations
 from gatehouse.core.clock import Micros
 from gatehouse.dynamo.table import Table, Write
 from gatehouse.secrets import actions as vaults
+from gatehouse.secrets import writes as secret_writes
 from gatehouse.secrets.actions import Vault
-from gatehouse.secrets.model import Place, Purpose
+from gatehouse.secrets.model import Place, Purpose, Sealer
 from gatehouse.webhooks import rules
 from gatehouse.webhooks.model import Material, Sealed, Webhook
 
 
-def put_new(table: Table, vault: Vault, webhook: Webhook, *, sealed: Sealed) -> Write:
+def put_new(table: Table, vault: Sealer, webhook: Webhook, *, sealed: Sealed) -> Write:
     """Seal what a new webhook has."""
-    return vaults.put_new(table, vault, _place(webhook), rules.write_sealed(sealed))
+    return secret_writes.put_new(table, vault, _place(webhook), rules.write_sealed(sealed))
 
 
-def replace(table: Table, vault: Vault, webhook: Webhook, *, sealed: Sealed) -> Write:
+def replace(table: Table, vault: Sealer, webhook: Webhook, *, sealed: Sealed) -> Write:
     """Seal what a webhook has from now on."""
-    return vaults.replace(table, vault, _place(webhook), rules.write_sealed(sealed))
+    return secret_writes.replace(table, vault, _place(webhook), rules.write_sealed(sealed))
 
 
 def remove(table: Table, webhook: Webhook) -> Write:
     """Remove what a webhook had."""
-    return vaults.remove(table, _place(webhook))
+    return secret_writes.remove(table, _place(webhook))
 
 
 def read(table: Table, vault: Vault, webhook: Webhook) -> Sealed:

@@ -15,7 +15,7 @@ from gatehouse.aws import clients
 from gatehouse.core.errors import SettingsKeyUnusable
 from gatehouse.dynamo.table import Tables
 from gatehouse.secrets import actions as secrets
-from gatehouse.secrets import keyring, rules
+from gatehouse.secrets import keyring, rules, writes
 from gatehouse.secrets.actions import Vault
 from gatehouse.secrets.model import KMS, Place, Purpose, Sealed, SettingsKey
 from support.aws.faults import Wire, wire
@@ -281,7 +281,7 @@ def test_a_missing_or_wrong_key_is_a_clear_error_and_nothing_is_stored(
     with pytest.raises(SettingsKeyUnusable, match=CURRENT) as writing:
         keyed.put(vault, SECOND)
     with pytest.raises(SettingsKeyUnusable):
-        secrets.replace(keyed.tables.main, vault, place, MARK)
+        writes.replace(keyed.tables.main, vault, place, MARK)
     assert State(keyed.tables).main == before
     assert kms.calls == []
     for said in (reading.value.message, writing.value.message):
