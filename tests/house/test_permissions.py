@@ -53,7 +53,7 @@ Use = tuple[str, str, str]  # table, action, kind of key: main, GetItem, KEYS#; 
 
 
 def statements(function: str) -> Iterator[dict[str, Any]]:
-    """List a function's own statements, with the conditions of an enforcing stack."""
+    """List a function's own statements."""
     for policy in FUNCTIONS[function].get("Policies", []):
         yield from map(resources.given, policy["Statement"])
 
@@ -63,24 +63,15 @@ def listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def enforced(statement: dict[str, Any]) -> dict[str, Any]:
-    """Read the condition that holds where EnforceConditions is true."""
-    condition: Any = statement.get("Condition", {})
-    if "Fn::If" in condition:
-        switch, on, off = condition["Fn::If"]
-        assert switch == "Enforce"
-        assert off == {"Ref": "AWS::NoValue"}
-        condition = on
-    return condition
-
-
 def granted(function: str) -> set[Use]:
     """Name what the template lets a function do: table, action, pattern of leading keys."""
     found: set[Use] = set()
     for statement in statements(function):
         tables = {_table(str(one)) for one in listed(statement["Resource"])}
         keys = (
-            enforced(statement).get("ForAllValues:StringLike", {}).get("dynamodb:LeadingKeys", [""])
+            statement.get("Condition", {})
+            .get("ForAllValues:StringLike", {})
+            .get("dynamodb:LeadingKeys", [""])
         )
         assert all(key.endswith("#*") or "*" not in key for key in listed(keys))
         found |= {
@@ -100,7 +91,7 @@ def unsealing(function: str) -> set[Use]:
         actions = [one for one in listed(statement["Action"]) if one.startswith("kms:")]
         if actions:
             assert statement["Resource"] == {"Fn::GetAtt": ["SettingsKey", "Arn"]}
-            said = enforced(statement)["StringEquals"]["kms:EncryptionContext:purpose"]
+            said = statement["Condition"]["StringEquals"]["kms:EncryptionContext:purpose"]
             found |= {
                 (KMS, action.removeprefix("kms:"), purpose)
                 for action in actions
