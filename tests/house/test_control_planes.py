@@ -26,13 +26,17 @@ FUNCTIONS = {
 }
 PREFIXES = {"resourcegroupstaggingapi": "tag"}
 # IAM has one action for all that is done to open sockets, and tells them apart by the resource.
+# It has one action for a message and for a batch of messages, too.
 SOCKETS = {
+    "sqs:SendMessageBatch": "sqs:SendMessage",
     "apigatewaymanagementapi:PostToConnection": "execute-api:ManageConnections POST",
     "apigatewaymanagementapi:DeleteConnection": "execute-api:ManageConnections DELETE",
 }
-# Lambda asks for the first by itself where a function has tags, the engine for the second. A
-# batch to a queue is the third on AWS, and an action of its own on the engine.
-UNSEEN = {"lambda:ListTags", "lambda:ListAliases", "sqs:SendMessage"}
+# Lambda asks for it by itself where a function has tags.
+UNSEEN = {"lambda:ListTags"}
+# Asked for health where it is read from logs, which is on the engine only; the engine's copy of the
+# template grants it.
+ENGINE_ONLY = {"logs:FilterLogEvents"}
 
 
 def granted(function: str) -> set[str]:
@@ -91,7 +95,9 @@ class Heard(Front):
         def hook(model: Any, **_: Any) -> None:
             if self._running and self._running[-1] in self.asked:
                 name = f"{PREFIXES.get(service, service)}:{model.name}"
-                self.asked[self._running[-1]].add(SOCKETS.get(name, name))
+                only_engine = settings.HEALTH_SOURCE.text() == "logs" and name in ENGINE_ONLY
+                if not (only_engine and self._running[-1] in {"services", "sockets"}):
+                    self.asked[self._running[-1]].add(SOCKETS.get(name, name))
 
         client.meta.events.register("provide-client-params", hook)
         return hook

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import tomllib
 from typing import Any
 
 import pytest
@@ -13,7 +12,6 @@ from gatehouse.aws.queue import LONGEST_DELAY
 from gatehouse.core.clock import MINUTE, SECOND
 from gatehouse.logs import relay, rules
 from gatehouse.logs.model import MOST_LINES, CatchUp, Line
-from house.sources import ROOT
 from support.aws import resources
 
 TEMPLATE = resources.template()
@@ -92,24 +90,12 @@ def test_nobody_else_may_write_into_a_socket() -> None:
 
 
 @pytest.mark.parametrize("function", ["LogRelayFunction", "SweeperFunction"])
-def test_on_aws_sockets_are_managed_where_api_gateway_does_it(function: str) -> None:
+def test_sockets_are_managed_at_the_stack_s_own_websocket_api(function: str) -> None:
     said = LAMBDAS[function]["Environment"]["Variables"]["GATEHOUSE_SOCKETS"]
 
     assert said == {
-        "Fn::If": [
-            "HasSocketsUrl",
-            {"Fn::Sub": "${SocketsUrl}/${SocketApi}/live"},
-            {"Fn::Sub": "https://${SocketApi}.execute-api.${AWS::Region}.${AWS::URLSuffix}/live"},
-        ]
+        "Fn::Sub": "https://${SocketApi}.execute-api.${AWS::Region}.${AWS::URLSuffix}/live"
     }
-    assert TEMPLATE["Parameters"]["SocketsUrl"]["Default"] == ""
-
-
-def test_no_parameter_set_sends_frames_elsewhere() -> None:
-    """Not the local one either: the command gives the engine's port when it deploys."""
-    places = tomllib.loads((ROOT / "samconfig.toml").read_text())
-
-    assert "SocketsUrl" not in str(places)
 
 
 # ---- From CloudWatch to the relay --------------------------------------------------------------

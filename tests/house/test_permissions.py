@@ -20,7 +20,7 @@ from eth_account import Account
 
 from gatehouse.aws import clients
 from gatehouse.core import clock
-from gatehouse.dynamo import connection
+from gatehouse.dynamo import connection, keyspace
 from gatehouse.dynamo.table import Tables
 from gatehouse.secrets.model import Purpose
 from house import driven, driven_logs, sources
@@ -53,7 +53,7 @@ Use = tuple[str, str, str]  # table, action, kind of key: main, GetItem, KEYS#; 
 
 
 def statements(function: str) -> Iterator[dict[str, Any]]:
-    """List a function's own statements, with the conditions of an enforcing stack."""
+    """List a function's own statements."""
     for policy in FUNCTIONS[function].get("Policies", []):
         yield from map(resources.given, policy["Statement"])
 
@@ -63,24 +63,15 @@ def listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def enforced(statement: dict[str, Any]) -> dict[str, Any]:
-    """Read the condition that holds where EnforceConditions is true."""
-    condition: Any = statement.get("Condition", {})
-    if "Fn::If" in condition:
-        switch, on, off = condition["Fn::If"]
-        assert switch == "Enforce"
-        assert off == {"Ref": "AWS::NoValue"}
-        condition = on
-    return condition
-
-
 def granted(function: str) -> set[Use]:
     """Name what the template lets a function do: table, action, pattern of leading keys."""
     found: set[Use] = set()
     for statement in statements(function):
         tables = {_table(str(one)) for one in listed(statement["Resource"])}
         keys = (
-            enforced(statement).get("ForAllValues:StringLike", {}).get("dynamodb:LeadingKeys", [""])
+            statement.get("Condition", {})
+            .get("ForAllValues:StringLike", {})
+            .get("dynamodb:LeadingKeys", [""])
         )
         assert all(key.endswith("#*") or "*" not in key for key in listed(keys))
         found |= {
@@ -100,7 +91,7 @@ def unsealing(function: str) -> set[Use]:
         actions = [one for one in listed(statement["Action"]) if one.startswith("kms:")]
         if actions:
             assert statement["Resource"] == {"Fn::GetAtt": ["SettingsKey", "Arn"]}
-            said = enforced(statement)["StringEquals"]["kms:EncryptionContext:purpose"]
+            said = statement["Condition"]["StringEquals"]["kms:EncryptionContext:purpose"]
             found |= {
                 (KMS, action.removeprefix("kms:"), purpose)
                 for action in actions
@@ -459,18 +450,28 @@ def test_the_key_fence_stands_around_every_grant_that_can_have_one(function: str
     assert all(fnmatch.fnmatch(key, "[A-Z]*#") for key in kinds)
 
 
-def test_kinds_of_items_in_the_code_are_those_of_the_template() -> None:
-    written = {
-        kind
-        for module in (*sources.foundation(), *sources.rooms())
-        for kind in re.findall(r"f?\"([A-Z]+#)", module.path.read_text())
+def test_leading_keys_of_the_template_are_the_kinds_of_keyspace() -> None:
+    granted_kinds = {
+        (key, table) for function in FUNCTIONS for table, _, key in granted(function) if key
     }
-    fenced = {key for function in FUNCTIONS for _, _, key in granted(function) if key}
 
-    stores = [module.path.read_text() for module in sources.rooms() if module.part == "store"]
-    assert fenced - WHOLE <= written
-    assert all(any(f'"{key}"' in text for text in stores) for key in WHOLE)
-    assert fenced >= WHOLE
+    assert granted_kinds == {
+        (kind.pk() if kind.pk() in WHOLE else kind.prefix, table)
+        for kind in keyspace.ALL
+        for table in kind.tables
+    }
+
+
+def test_no_other_file_writes_a_kind_of_partition_key() -> None:
+    kinds = "|".join(kind.name for kind in keyspace.ALL)
+    written = [
+        module.name
+        for module in sources.everything()
+        if module.name != keyspace.__name__
+        and re.search(rf"f?\"({kinds})#|\"WATCHED\"", module.path.read_text())
+    ]
+
+    assert written == []
 
 
 def test_no_function_scans_but_one_and_that_an_index_of_nothing_but_secrets() -> None:

@@ -1,4 +1,4 @@
-"""The template against the code: routes, settings, refusals, logs, alarms, throttles."""
+"""template.yaml against the code: routes, settings, gateway responses, permissions, alarms."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import re
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -26,26 +25,26 @@ LAMBDAS = {
     for name, resource in RESOURCES.items()
     if resource["Type"] == "AWS::Serverless::Function"
 }
-GROUPS = {said["CodeUri"].removeprefix("functions/"): said for said in LAMBDAS.values()}
+GROUPS = {block["CodeUri"].removeprefix("functions/"): block for block in LAMBDAS.values()}
 MODULES = {module.path.parent.name: module for module in sources.functions()}
-MOST_ROUTES = 30  # a Lambda's permission policy ends at 20 KB
+MAX_ROUTES = 30  # a Lambda permission policy has at most 20 KB
 
 Route = tuple[str, str, bool]  # method, path, public
 
 
 def routes_of_the_template(group: str) -> set[Route]:
-    """Read a function's Api events."""
+    """List the routes of a function's Api events."""
     found = set()
     for event in GROUPS[group].get("Events", {}).values():
         if event["Type"] == "Api":
-            said = event["Properties"]
-            public = said.get("Auth", {}).get("Authorizer") == "NONE"
-            found.add((said["Method"], said["Path"], public))
+            block = event["Properties"]
+            public = block.get("Auth", {}).get("Authorizer") == "NONE"
+            found.add((block["Method"], block["Path"], public))
     return found
 
 
 def routes_of_the_handler(group: str) -> set[Route]:
-    """Read a function's FastAPI routes."""
+    """List the routes of a function's FastAPI application."""
     door = getattr(invocation.load(group), "door", None)
     if door is None:
         return set()
@@ -72,21 +71,21 @@ def _environment() -> Any:
 # ---- Functions and routes ----------------------------------------------------------------------
 
 
-def test_each_folder_is_a_function_and_each_function_a_folder() -> None:
+def test_every_function_folder_is_in_the_template_and_no_other() -> None:
     assert set(GROUPS) == sources.lambdas()
 
 
 @pytest.mark.parametrize("group", GROUPS)
-def test_routes_are_the_handler_s(group: str) -> None:
+def test_routes_of_template_and_handler_are_the_same(group: str) -> None:
     assert routes_of_the_template(group) == routes_of_the_handler(group)
 
 
 @pytest.mark.parametrize("group", GROUPS)
 def test_a_function_has_at_most_thirty_routes(group: str) -> None:
-    assert len(routes_of_the_template(group)) <= MOST_ROUTES
+    assert len(routes_of_the_template(group)) <= MAX_ROUTES
 
 
-def test_a_route_has_one_function() -> None:
+def test_a_route_belongs_to_one_function() -> None:
     every = [
         (method, path) for group in GROUPS for method, path, _ in routes_of_the_template(group)
     ]
@@ -94,7 +93,7 @@ def test_a_route_has_one_function() -> None:
     assert len(every) == len(set(every))
 
 
-def test_every_route_is_judged_unless_it_says_otherwise() -> None:
+def test_every_route_has_the_authorizer_unless_it_opts_out() -> None:
     auth = API["Auth"]
     authorizer = auth["Authorizers"][auth["DefaultAuthorizer"]]
 
@@ -103,28 +102,30 @@ def test_every_route_is_judged_unless_it_says_otherwise() -> None:
     assert authorizer["Identity"]["ReauthorizeEvery"] == 0
 
 
-def test_public_routes_and_no_others_are_throttled_one_by_one() -> None:
+def test_exactly_the_public_routes_have_a_throttle_of_their_own() -> None:
     public = {
         (path, method)
         for group in GROUPS
         for method, path, is_public in routes_of_the_template(group)
         if is_public
     }
-    # CloudFormation wants `/a/b` as `/~1a~1b`; written plainly it names no method.
-    assert all(re.fullmatch(r"/(~1[^/]+)+", said["ResourcePath"]) for said in API["MethodSettings"])
+    # CloudFormation needs `/a/b` as `/~1a~1b`; the plain form matches no method.
+    assert all(
+        re.fullmatch(r"/(~1[^/]+)+", block["ResourcePath"]) for block in API["MethodSettings"]
+    )
     throttled = {
-        (said["ResourcePath"][1:].replace("~1", "/"), said["HttpMethod"]): said
-        for said in API["MethodSettings"]
+        (block["ResourcePath"][1:].replace("~1", "/"), block["HttpMethod"]): block
+        for block in API["MethodSettings"]
     }
 
     assert set(throttled) == public
-    for said in throttled.values():
-        assert 0 < said["ThrottlingRateLimit"] <= said["ThrottlingBurstLimit"] <= 100
+    for block in throttled.values():
+        assert 0 < block["ThrottlingRateLimit"] <= block["ThrottlingBurstLimit"] <= 100
 
 
-# ---- Refusals of the gateway -------------------------------------------------------------------
+# ---- Gateway responses -------------------------------------------------------------------------
 
-REFUSALS = {
+RESPONSES = {
     "UNAUTHORIZED": (401, "Unauthorized"),
     "ACCESS_DENIED": (401, "Unauthorized"),
     "EXPIRED_TOKEN": (401, "Unauthorized"),
@@ -143,30 +144,30 @@ REFUSALS = {
 }
 
 
-def test_every_refusal_of_the_gateway_is_written() -> None:
-    assert set(API["GatewayResponses"]) == {*REFUSALS, "DEFAULT_4XX"}
+def test_every_gateway_response_is_in_the_template() -> None:
+    assert set(API["GatewayResponses"]) == {*RESPONSES, "DEFAULT_4XX"}
 
 
-@pytest.mark.parametrize("kind", REFUSALS)
-def test_a_refusal_says_what_the_contract_says(kind: str) -> None:
-    status, text = REFUSALS[kind]
-    said = API["GatewayResponses"][kind]
-    body = json.loads(said["ResponseTemplates"]["application/json"])
-    headers = said["ResponseParameters"]["Headers"]
+@pytest.mark.parametrize("kind", RESPONSES)
+def test_a_gateway_response_has_the_contract_s_status_and_body(kind: str) -> None:
+    status, text = RESPONSES[kind]
+    block = API["GatewayResponses"][kind]
+    body = json.loads(block["ResponseTemplates"]["application/json"])
+    headers = block["ResponseParameters"]["Headers"]
 
-    assert said["StatusCode"] == status
+    assert block["StatusCode"] == status
     assert body == {"error": text, "status": status, "request_id": "$context.requestId"}
     assert headers["X-Request-Id"] == "context.requestId"
     assert headers.get("WWW-Authenticate") == ("'Bearer'" if status == 401 else None)
     assert headers.get("Retry-After") == ("'1'" if status in {429, 503} else None)
 
 
-def test_any_other_refusal_keeps_the_gateway_s_words_and_status() -> None:
-    said = API["GatewayResponses"]["DEFAULT_4XX"]
+def test_other_4xx_keep_the_gateway_s_message_and_status() -> None:
+    block = API["GatewayResponses"]["DEFAULT_4XX"]
 
-    assert "StatusCode" not in said
-    assert said["ResponseParameters"]["Headers"] == {"X-Request-Id": "context.requestId"}
-    assert said["ResponseTemplates"]["application/json"] == (
+    assert "StatusCode" not in block
+    assert block["ResponseParameters"]["Headers"] == {"X-Request-Id": "context.requestId"}
+    assert block["ResponseTemplates"]["application/json"] == (
         '{"error":$context.error.messageString,"status":$context.error.responseStatus,'
         '"request_id":"$context.requestId"}'
     )
@@ -175,16 +176,16 @@ def test_any_other_refusal_keeps_the_gateway_s_words_and_status() -> None:
 # ---- Settings ----------------------------------------------------------------------------------
 
 
-def variables(said: dict[str, Any]) -> set[str]:
-    """Name what a block of the template sets."""
-    return set(said.get("Environment", {}).get("Variables", {}))
+def variables(block: dict[str, Any]) -> set[str]:
+    """Name the variables that a block of the template sets."""
+    return set(block.get("Environment", {}).get("Variables", {}))
 
 
 EVERYWHERE = variables(TEMPLATE["Globals"]["Function"])
 
 
 def read_by(group: str) -> set[str]:
-    """Name the settings that a function reads in what it loads."""
+    """Name the settings that a function reads, in all modules that it loads."""
     constants = {
         name: value.name
         for name, value in vars(settings).items()
@@ -198,8 +199,8 @@ def read_by(group: str) -> set[str]:
     return {constants[name] for name in found}
 
 
-def test_every_variable_of_ours_is_a_setting() -> None:
-    there = EVERYWHERE | {name for said in LAMBDAS.values() for name in variables(said)}
+def test_every_variable_of_a_function_is_in_the_table_of_settings() -> None:
+    there = EVERYWHERE | {name for block in LAMBDAS.values() for name in variables(block)}
     ours = {name for name in there if not name.startswith("POWERTOOLS_")}
 
     assert ours <= {one.name for one in settings.ALL}
@@ -211,21 +212,21 @@ def test_the_table_of_settings_is_complete() -> None:
     assert set(settings.ALL) == named
 
 
-# Bootstrap opens the operator's account whatever strangers may do, a rewrap only looks it up. Who
-# only looks at webhooks opens none of their secrets, and who only looks at signals makes none. Who
-# looks services up for their logs registers none.
-VAULT = {
+# Settings that a function loads the code of and never reads. Bootstrap makes the operator's account
+# whether or not account creation is open; rewrap only reads it. Functions that only read webhooks
+# open no secrets, and functions that only read signals store none. Sockets registers no services.
+SECRETS = {
     "GATEHOUSE_SETTINGS_KEY",
     "HAMMURABI_SETTINGS_ENCRYPTION_KEY",
     "HAMMURABI_SETTINGS_ENCRYPTION_KEY_PREVIOUS",
 }
-NEVER_ASKED = {
-    "deliveries": VAULT,
+NEVER_READ = {
+    "deliveries": SECRETS,
     "webhooks": {"GATEHOUSE_SIGNAL_DAYS"},
     "delivery_worker": {"GATEHOUSE_SIGNAL_DAYS"},
-    "fan_out": VAULT | {"GATEHOUSE_SIGNAL_DAYS"},
-    "sockets": VAULT | {"GATEHOUSE_LOG_GROUPS"},
-    "sweeper": VAULT | {"GATEHOUSE_SIGNAL_DAYS"},
+    "fan_out": SECRETS | {"GATEHOUSE_SIGNAL_DAYS"},
+    "sockets": SECRETS | {"GATEHOUSE_LOG_GROUPS"},
+    "sweeper": SECRETS | {"GATEHOUSE_SIGNAL_DAYS"},
     "bootstrap": {"GATEHOUSE_ACCOUNT_CREATION"},
     "people": {"GATEHOUSE_ACCOUNT_CREATION"},
     "rewrap": {"GATEHOUSE_ACCOUNT_CREATION"},
@@ -234,20 +235,20 @@ NEVER_ASKED = {
 
 
 @pytest.mark.parametrize("group", GROUPS)
-def test_a_function_gets_each_setting_that_it_reads(group: str) -> None:
+def test_a_function_has_every_setting_that_it_reads(group: str) -> None:
     given = EVERYWHERE | variables(GROUPS[group])
 
-    assert read_by(group) - given - NEVER_ASKED.get(group, set()) == set()
+    assert read_by(group) - given - NEVER_READ.get(group, set()) == set()
 
 
 @pytest.mark.parametrize("group", GROUPS)
-def test_a_function_gets_no_setting_of_its_own_that_it_does_not_read(group: str) -> None:
+def test_a_function_has_no_setting_that_it_does_not_read(group: str) -> None:
     ours = {name for name in variables(GROUPS[group]) if not name.startswith("POWERTOOLS_")}
 
     assert ours <= read_by(group)
 
 
-def test_nothing_reads_the_environment_past_the_settings() -> None:
+def test_only_the_settings_module_reads_the_environment() -> None:
     readers = {
         module.name
         for module in sources.everything()
@@ -257,62 +258,33 @@ def test_nothing_reads_the_environment_past_the_settings() -> None:
     assert readers == {"gatehouse.core.settings"}
 
 
-# ---- The door out ------------------------------------------------------------------------------
-
-
-def test_only_the_local_engine_s_stack_may_call_this_machine() -> None:
-    """Where conditions are enforced, which is everywhere but there, requests are guarded."""
-    given = [TEMPLATE["Globals"]["Function"], *LAMBDAS.values()]
-    found = [
-        said["Environment"]["Variables"][settings.OUTBOUND.name]
-        for said in given
-        if settings.OUTBOUND.name in variables(said)
-    ]
-
-    assert found
-    assert all(value == {"Fn::If": ["Enforce", "guarded", "local"]} for value in found)
-    assert TEMPLATE["Conditions"]["Enforce"] == {
-        "Fn::Equals": [{"Ref": "EnforceConditions"}, "true"]
-    }
-    assert TEMPLATE["Parameters"]["EnforceConditions"]["Default"] == "true"
-    assert settings.OUTBOUND.default == "guarded"
-
-
-def test_no_parameter_set_for_aws_lifts_the_conditions() -> None:
-    places = tomllib.loads((ROOT / "samconfig.toml").read_text())
-    sets = {
-        name: place["deploy"]["parameters"]["parameter_overrides"]
-        for name, place in places.items()
-        if isinstance(place, dict)
-    }
-
-    lifted = {name for name, said in sets.items() if "EnforceConditions" in str(said)}
-    assert {"local", "dev", "prod"} <= set(sets)
-    assert lifted == {"local"}
-
-
 # ---- Least privilege ---------------------------------------------------------------------------
 
 
 def policies() -> list[tuple[str, dict[str, Any]]]:
-    """List every inline statement of a function, with the function's name."""
+    """List every inline statement with its function's name."""
     return [
         (name, resources.given(statement))
-        for name, said in LAMBDAS.items()
-        for policy in said.get("Policies", [])
+        for name, block in LAMBDAS.items()
+        for policy in block.get("Policies", [])
         for statement in policy["Statement"]
     ]
 
 
+def listed(value: Any) -> list[Any]:
+    """Return one value or several as a list."""
+    return value if isinstance(value, list) else [value]
+
+
 @pytest.mark.parametrize("name", LAMBDAS)
-def test_a_function_s_policies_are_written_out(name: str) -> None:
+def test_a_function_has_inline_policies_only(name: str) -> None:
     assert "Role" not in LAMBDAS[name]
     for policy in LAMBDAS[name].get("Policies", []):
         assert isinstance(policy, dict), f"{policy} is a managed policy"
         assert set(policy) == {"Version", "Statement"}, "a policy template of SAM"
 
 
-# What may be done to things that nobody can name beforehand, or that IAM lets nobody name.
+# Actions on resources whose names are not known at deploy time, or that IAM takes with `*` only.
 STARRED = {
     "ServicesFunction": {
         *("lambda:GetFunction", "lambda:ListTags", "lambda:UpdateFunctionConfiguration"),
@@ -322,7 +294,7 @@ STARRED = {
         *("logs:ListTagsForResource", "logs:FilterLogEvents", "tag:GetResources"),
         *("cloudwatch:GetMetricData", "cloudwatch:ListMetrics"),
     },
-    # It finds what the services function finds, and changes nothing.
+    # It reads what the services function reads, and changes nothing.
     "SocketsFunction": {
         *("lambda:GetFunction", "lambda:ListTags", "ecs:DescribeServices"),
         *("ecs:DescribeTaskDefinition", "tag:GetResources", "cloudwatch:GetMetricData"),
@@ -336,23 +308,18 @@ STARRED = {
 }
 
 
-# AWS knows one action that begins so; the engine asks for another one for a batch.
-A_BATCH_TOO = "sqs:SendMessage*"
-
-
-def test_no_grant_has_a_star_for_an_action_or_a_resource() -> None:
+def test_no_action_has_a_wildcard_and_only_listed_resources_have_one() -> None:
     for name, statement in policies():
         actions, resources = statement["Action"], statement["Resource"]
-        asked = actions if isinstance(actions, list) else [actions]
-        for action in asked:
-            assert "*" not in action or action == A_BATCH_TOO, name
-        for resource in resources if isinstance(resources, list) else [resources]:
+        for action in listed(actions):
+            assert "*" not in action, name
+        for resource in listed(resources):
             starred = resource == "*" or str(resource).endswith(("*'}", ":*", "/*"))
-            assert not starred or set(asked) <= STARRED.get(name, set()), name
+            assert not starred or set(listed(actions)) <= STARRED.get(name, set()), name
 
 
-def test_a_star_has_its_reason_beside_it() -> None:
-    """On the line above, or where the list of them begins."""
+def test_a_wildcard_resource_has_a_comment_with_its_reason() -> None:
+    """The comment is on the line above, or above the list."""
     lines = (ROOT / "template.yaml").read_text().splitlines()
     starred = [
         number
@@ -361,17 +328,17 @@ def test_a_star_has_its_reason_beside_it() -> None:
         and "KeyPolicy" not in "".join(lines[number - 8 : number])
     ]
 
-    def said_beside(number: int) -> str:
+    def line_above(number: int) -> str:
         above = number - 1
         while lines[number].lstrip().startswith("- ") and lines[above].lstrip().startswith("- "):
             above -= 1
         return lines[above]
 
     assert len(starred) >= 12
-    assert [lines[number] for number in starred if "# " not in said_beside(number)] == []
+    assert [lines[number] for number in starred if "# " not in line_above(number)] == []
 
 
-def test_only_what_carries_the_tag_may_be_changed() -> None:
+def test_only_tagged_functions_and_services_can_be_changed() -> None:
     changing = {"lambda:UpdateFunctionConfiguration", "lambda:PublishVersion"} | {
         "lambda:UpdateAlias",
         "ecs:UpdateService",
@@ -379,24 +346,17 @@ def test_only_what_carries_the_tag_may_be_changed() -> None:
     guarded = {
         action
         for _, statement in policies()
-        if statement.get("Condition")
-        == {
-            "Fn::If": [
-                "Enforce",
-                {"Null": {"aws:ResourceTag/gatehouse:service": "false"}},
-                {"Ref": "AWS::NoValue"},
-            ]
-        }
-        for action in statement["Action"]
+        if statement.get("Condition") == {"Null": {"aws:ResourceTag/gatehouse:service": "false"}}
+        for action in listed(statement["Action"])
     }
 
     assert changing <= guarded
 
 
-def test_each_function_is_a_service_of_its_own_name() -> None:
+def test_each_function_is_tagged_as_a_service_of_its_own_name() -> None:
     names = {
-        name: said.get("Tags", {}).get("gatehouse:service", {}).get("Fn::Sub")
-        for name, said in LAMBDAS.items()
+        name: block.get("Tags", {}).get("gatehouse:service", {}).get("Fn::Sub")
+        for name, block in LAMBDAS.items()
     }
 
     assert [name for name, service in names.items() if service is None] == []
@@ -404,7 +364,7 @@ def test_each_function_is_a_service_of_its_own_name() -> None:
     assert all(re.fullmatch(r"\$\{AWS::StackName\}(-[a-z0-9]+)+", text) for text in names.values())
 
 
-def test_managed_policies_are_service_roles_of_the_gateway_only() -> None:
+def test_only_the_gateway_s_logging_role_has_a_managed_policy() -> None:
     managed = {
         name: resource["Properties"]["ManagedPolicyArns"]
         for name, resource in RESOURCES.items()
@@ -421,19 +381,19 @@ def test_managed_policies_are_service_roles_of_the_gateway_only() -> None:
 @pytest.mark.parametrize("name", LAMBDAS)
 def test_a_function_has_a_log_group_with_retention(name: str) -> None:
     group = LAMBDAS[name]["LoggingConfig"]["LogGroup"]["Ref"]
-    said = RESOURCES[group]
+    block = RESOURCES[group]
 
     assert group == name.removesuffix("Function") + "LogGroup"
-    assert said["Type"] == "AWS::Logs::LogGroup"
-    assert said["Properties"]["RetentionInDays"] == {"Ref": "LogRetentionDays"}
+    assert block["Type"] == "AWS::Logs::LogGroup"
+    assert block["Properties"]["RetentionInDays"] == {"Ref": "LogRetentionDays"}
 
 
 def test_every_function_is_traced() -> None:
     assert TEMPLATE["Globals"]["Function"]["Tracing"] == "Active"
-    assert not [name for name, said in LAMBDAS.items() if "Tracing" in said]
+    assert not [name for name, block in LAMBDAS.items() if "Tracing" in block]
 
 
-def test_access_logs_leave_the_query_out() -> None:
+def test_access_logs_do_not_hold_the_query_string() -> None:
     _, there, _ = API["AccessLogSetting"]["Fn::If"]
     logged = json.loads(there["Format"])
 
@@ -452,6 +412,7 @@ ALARMS = {
     "RelayFailuresAlarm": ("AWS/SQS", "ApproximateNumberOfMessagesVisible", 1, 1),
     "RelayErrorsAlarm": ("AWS/Lambda", "Errors", 5, 3),
     "ServicesErrorsAlarm": ("AWS/Lambda", "Errors", 5, 3),
+    "SocketsErrorsAlarm": ("AWS/Lambda", "Errors", 5, 3),
     "DeadLettersAlarm": ({"Fn::Sub": "Gatehouse/${AWS::StackName}"}, "DeadLettered", 1, 1),
     "LostDeliveriesAlarm": ({"Fn::Sub": "Gatehouse/${AWS::StackName}"}, "LostDeliveries", 1, 1),
 }
@@ -460,51 +421,121 @@ ALARMS = {
 def test_the_alarms_are_these() -> None:
     found = {name for name, one in RESOURCES.items() if one["Type"] == "AWS::CloudWatch::Alarm"}
 
-    # This one is about lateness, not about a failure.
+    # This one measures lateness, not failures.
     assert found == {*ALARMS, "DeliveryQueueAgeAlarm"}
 
 
 @pytest.mark.parametrize("name", ALARMS)
-def test_an_alarm_goes_off_at_the_first_failure_of_ours(name: str) -> None:
-    said = RESOURCES[name]["Properties"]
+def test_an_alarm_goes_off_at_the_first_failure(name: str) -> None:
+    block = RESOURCES[name]["Properties"]
     namespace, metric, periods, needed = ALARMS[name]
 
-    assert (said["Namespace"], said["MetricName"]) == (namespace, metric)
-    # What is counted adds up within a minute; what is measured, as a queue's depth, does not.
+    assert (block["Namespace"], block["MetricName"]) == (namespace, metric)
+    # Counts are summed within a minute; a queue's depth is a measurement, so its maximum counts.
     statistic = "Maximum" if namespace == "AWS/SQS" else "Sum"
-    assert (said["Statistic"], said["Period"], said["Threshold"]) == (statistic, 60, 1)
-    assert said["ComparisonOperator"] == "GreaterThanOrEqualToThreshold"
-    assert said["EvaluationPeriods"] == periods
-    assert said.get("DatapointsToAlarm", periods) == needed
-    assert said["TreatMissingData"] == "notBreaching"
-    assert said["AlarmActions"] == said["OKActions"]
-    assert said["AlarmDescription"]
+    assert (block["Statistic"], block["Period"], block["Threshold"]) == (statistic, 60, 1)
+    assert block["ComparisonOperator"] == "GreaterThanOrEqualToThreshold"
+    assert block["EvaluationPeriods"] == periods
+    assert block.get("DatapointsToAlarm", periods) == needed
+    assert block["TreatMissingData"] == "notBreaching"
+    assert block["AlarmActions"] == block["OKActions"]
+    assert block["AlarmDescription"]
+
+
+def event_of(function: str, kind: str) -> dict[str, Any] | None:
+    """Return the properties of a function's first event of a type, None where it has none."""
+    events = LAMBDAS[function].get("Events", {}).values()
+    return next((event["Properties"] for event in events if event["Type"] == kind), None)
+
+
+def alarmed(name: str, logical: str) -> bool:
+    """Tell whether an alarm watches a function's errors or a queue's depth."""
+    metric, dimension = ALARM_OF[name]
+    value = {"Ref": logical} if name == "function" else {"Fn::GetAtt": [logical, "QueueName"]}
+    return any(
+        RESOURCES[alarm]["Properties"]["MetricName"] == metric
+        and {"Name": dimension, "Value": value} in RESOURCES[alarm]["Properties"]["Dimensions"]
+        for alarm in ALARMS
+        if "Dimensions" in RESOURCES[alarm]["Properties"]
+    )
+
+
+ALARM_OF = {
+    "function": ("Errors", "FunctionName"),
+    "queue": ("ApproximateNumberOfMessagesVisible", "QueueName"),
+}
+
+
+def test_failures_of_every_function_reach_an_alarm() -> None:
+    """Its own alarm, its queue's or stream's failure queue, or the API's 5xx responses."""
+    unwatched = set()
+    for name in LAMBDAS:
+        queue, stream = event_of(name, "SQS"), event_of(name, "DynamoDB")
+        watched = alarmed("function", name) or event_of(name, "Api") is not None
+        if queue is not None:
+            source = RESOURCES[queue["Queue"]["Fn::GetAtt"][0]]["Properties"]["RedrivePolicy"]
+            watched = alarmed("queue", source["deadLetterTargetArn"]["Fn::GetAtt"][0])
+        if stream is not None:
+            failures = stream["DestinationConfig"]["OnFailure"]["Destination"]
+            watched = alarmed("queue", failures["Fn::GetAtt"][0])
+        if not watched:
+            unwatched.add(name)
+
+    # These run when an operator calls them, who sees the error.
+    assert unwatched == {"BootstrapFunction", "RewrapFunction"}
+    assert not [name for name in unwatched if "Events" in LAMBDAS[name]]
+
+
+def test_the_dashboard_shows_the_errors_of_every_function() -> None:
+    body = json.loads(RESOURCES["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"])
+    (widget,) = [
+        one["properties"]
+        for one in body["widgets"]
+        if one["properties"]["title"] == "Function errors"
+    ]
+    shown = [metric[-1] for metric in widget["metrics"]]
+
+    assert sorted(shown) == sorted(f"${{{name}}}" for name in LAMBDAS)
+
+
+def test_the_docs_list_every_alarm_as_the_template_describes_it() -> None:
+    text = (ROOT / "docs" / "deploying.md").read_text()
+    rows = re.findall(r"^\| `(\w+Alarm)` \| (.+) \|$", text, re.MULTILINE)
+
+    assert dict(rows) == {
+        name: resource["Properties"]["AlarmDescription"]
+        for name, resource in RESOURCES.items()
+        if resource["Type"] == "AWS::CloudWatch::Alarm"
+    }
+    assert len(rows) == len(dict(rows))
 
 
 def test_tables_outlive_the_stack_and_can_be_restored() -> None:
     for table in ("KeysTable", "MainTable"):
-        said = RESOURCES[table]["Properties"]
+        block = RESOURCES[table]["Properties"]
         assert RESOURCES[table]["DeletionPolicy"] == "RetainExceptOnCreate"
         assert RESOURCES[table]["UpdateReplacePolicy"] == "Retain"
-        assert said["DeletionProtectionEnabled"] == {"Fn::If": ["Enforce", True, False]}
-        assert said["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
-        assert said["BillingMode"] == "PAY_PER_REQUEST"
+        assert block["DeletionProtectionEnabled"] is True
+        assert block["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+        assert block["BillingMode"] == "PAY_PER_REQUEST"
 
 
-def test_keys_never_expire_out_of_the_table() -> None:
-    said = RESOURCES["KeysTable"]["Properties"]
+def test_the_keys_table_has_no_time_to_live_and_no_stream() -> None:
+    block = RESOURCES["KeysTable"]["Properties"]
 
-    assert not {"TimeToLiveSpecification", "StreamSpecification"} & set(said)
-
-
-# ---- The template as a text --------------------------------------------------------------------
+    assert not {"TimeToLiveSpecification", "StreamSpecification"} & set(block)
 
 
-def test_every_parameter_is_described() -> None:
-    assert not [name for name, said in TEMPLATE["Parameters"].items() if "Description" not in said]
+# ---- The template as text ----------------------------------------------------------------------
 
 
-def test_the_linter_has_nothing_to_say() -> None:
+def test_every_parameter_has_a_description() -> None:
+    assert not [
+        name for name, block in TEMPLATE["Parameters"].items() if "Description" not in block
+    ]
+
+
+def test_cfn_lint_reports_nothing() -> None:
     linter = Path(sys.executable).with_name("cfn-lint")
     done = subprocess.run(
         [linter, ROOT / "template.yaml"], check=False, capture_output=True, text=True

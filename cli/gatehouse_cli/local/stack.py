@@ -21,7 +21,7 @@ from gatehouse_cli.bootstrap import (
 )
 from gatehouse_cli.deploy import now
 from gatehouse_cli.invoking import RefusedError
-from gatehouse_cli.local import env_file, stamp, template
+from gatehouse_cli.local import engine_template, env_file, stamp, template
 from gatehouse_cli.local.aws import Clients, clients
 from gatehouse_cli.local.engine import Engine
 from gatehouse_cli.local.engine import running as engine_running
@@ -97,7 +97,6 @@ def _raise_stack(plan: Plan, engine: Engine, door: FrontDoor, say: Say) -> Local
     place = samconfig.read(plan.project, "local")
     parameters = {
         **place.parameters,
-        "SocketsUrl": f"{engine.endpoint}{EXECUTE}",
         "OwnHosts": _own_hosts(plan, place.parameters["OwnHosts"]),
         **host_parameters(),
         **settings_keys.NONE,
@@ -105,7 +104,7 @@ def _raise_stack(plan: Plan, engine: Engine, door: FrontDoor, say: Say) -> Local
         **plan.parameters,
     }
     deployment = _Deployment(plan, place.stack, engine, clients(engine.endpoint))
-    wanted = stamp.compute(plan.project, parameters)
+    wanted = stamp.compute(plan.project, {**parameters, "engine": engine.endpoint})
     if stamp.matches(plan.home.stamp, wanted) and deployment.is_complete():
         say("Nothing has changed since the last deployment")
     else:
@@ -158,7 +157,9 @@ class _Deployment:
         """Build and deploy, then put what the engine leaves out of a template."""
         sam = Sam(self.plan.project, self.plan.home, self.engine.endpoint)
         say("Building the layers and functions")
-        built = sam.build()
+        built = engine_template.write(
+            sam.build(), f"{self.engine.endpoint}{EXECUTE}", self.plan.engine_port
+        )
         self._forget_failed()
         self.clients.s3.create_bucket(Bucket=BUCKET)
         say("Deploying the stack")

@@ -9,6 +9,7 @@ from pathlib import Path
 INPUTS = (
     "template.yaml",
     "samconfig.toml",
+    "cli/gatehouse_cli/local/engine_template.py",
     "functions",
     "layers",
     "requirements/engine.lock",

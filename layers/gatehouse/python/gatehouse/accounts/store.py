@@ -1,9 +1,10 @@
 """`ACCOUNT#<id>`, and the marker that there is an operator."""
 
 from gatehouse.accounts.model import Account
+from gatehouse.dynamo import keyspace
 from gatehouse.dynamo.table import Table, Write
 
-_OPERATOR = {"pk": "ACCOUNT#operator", "sk": "ACCOUNT"}
+_OPERATOR = {"pk": keyspace.ACCOUNT.pk("operator"), "sk": "ACCOUNT"}
 
 
 def read(table: Table, account_id: str) -> Account | None:
@@ -45,4 +46,4 @@ def operator_id(table: Table) -> str | None:
 
 
 def _key(account_id: str) -> dict[str, str]:
-    return {"pk": f"ACCOUNT#{account_id}", "sk": "ACCOUNT"}
+    return {"pk": keyspace.ACCOUNT.pk(account_id), "sk": "ACCOUNT"}

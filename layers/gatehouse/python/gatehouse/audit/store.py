@@ -1,6 +1,7 @@
 """Events under `AUDIT#<account>`, sorted by id; the chain's head beside them as `HEAD`."""
 
 from gatehouse.audit.model import Event, Head
+from gatehouse.dynamo import keyspace
 from gatehouse.dynamo.table import Item, Table, Write
 
 # Ids are lower-case hex and begin with a digit for the next centuries: they sort before "HEAD".
@@ -44,4 +45,4 @@ def read_page(
 
 
 def _pk(account_id: str) -> str:
-    return f"AUDIT#{account_id}"
+    return keyspace.AUDIT.pk(account_id)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from gatehouse.bootstrap.model import SeedName
+from gatehouse.dynamo import keyspace
 from gatehouse.dynamo.table import Item, Table, Write
 
-_KINDS = {"ring": "RING#", "role": "ROLE#"}
+_KINDS = {"ring": keyspace.RING, "role": keyspace.ROLE}
 
 
 def known(table: Table, account_id: str) -> dict[tuple[str, str], str]:
     """Read what earlier files made: kind and name → id."""
     found = {}
-    for item in table.query_all(f"SEED#{account_id}"):
+    for item in table.query_all(keyspace.SEED.pk(account_id)):
         kind, _, name = item["sk"].partition("#")
         found[kind, name] = str(item["id"])
     return found
@@ -19,7 +20,7 @@ def known(table: Table, account_id: str) -> dict[tuple[str, str], str]:
 
 def note(table: Table, account_id: str, *, kind: str, name: str, made: str) -> Write:
     """Note what an entry became, if it did not before."""
-    return table.put_new({"pk": f"SEED#{account_id}", "sk": f"{kind}#{name}", "id": made})
+    return table.put_new({"pk": keyspace.SEED.pk(account_id), "sk": f"{kind}#{name}", "id": made})
 
 
 def note_again(
@@ -27,7 +28,7 @@ def note_again(
 ) -> Write:
     """Note that an entry became another thing, after the one it was is gone."""
     return table.put(
-        {"pk": f"SEED#{account_id}", "sk": f"{kind}#{name}", "id": made},
+        {"pk": keyspace.SEED.pk(account_id), "sk": f"{kind}#{name}", "id": made},
         condition="id = :before",
         names={},
         values={":before": before},
@@ -58,4 +59,4 @@ def _to_item(account_id: str, seed: SeedName, made: str) -> Item:
 
 
 def _key(account_id: str, kind: str, made: str) -> dict[str, str]:
-    return {"pk": f"{_KINDS[kind]}{account_id}", "sk": made}
+    return {"pk": _KINDS[kind].pk(account_id), "sk": made}

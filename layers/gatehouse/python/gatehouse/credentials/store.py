@@ -13,6 +13,7 @@ from gatehouse.core.clock import Micros
 from gatehouse.core.grants import Grants, Permissions
 from gatehouse.credentials import rules
 from gatehouse.credentials.model import Credential, Owner
+from gatehouse.dynamo import keyspace
 from gatehouse.dynamo.table import ConditionFailed, Item, Table, Tables, Write
 
 # A live key with a limit: what both branches demand before they look at the time.
@@ -44,8 +45,8 @@ def read(table: Table, digest: str) -> Credential | None:
 
 def last_uses(tables: Tables, digests: Sequence[str]) -> dict[str, Micros]:
     """Read when keys were used last, by digest; those never used are left out."""
-    found = tables.batch_get_keys([f"KEY#{digest}" for digest in digests])
-    return {pk.removeprefix("KEY#"): item["used"] for pk, item in found.items() if "used" in item}
+    found = tables.batch_get_keys([keyspace.KEY.pk(digest) for digest in digests])
+    return {keyspace.KEY.rest_of(pk): item["used"] for pk, item in found.items() if "used" in item}
 
 
 def known(tables: Tables, digests: Sequence[str]) -> dict[str, Credential]:
@@ -53,7 +54,7 @@ def known(tables: Tables, digests: Sequence[str]) -> dict[str, Credential]:
     found: dict[str, Credential] = {}
     wanted = list(dict.fromkeys(digests))
     for start in range(0, len(wanted), 100):
-        keys = [f"KEY#{digest}" for digest in wanted[start : start + 100]]
+        keys = [keyspace.KEY.pk(digest) for digest in wanted[start : start + 100]]
         for item in tables.batch_get_keys(keys).values():
             one = from_item(item)
             found[one.digest] = one
@@ -232,7 +233,7 @@ def to_item(known: Credential) -> Item:
 def from_item(item: Item) -> Credential:
     """Read the item back, however it was changed since."""
     return Credential(
-        digest=item["pk"].removeprefix("KEY#"),
+        digest=keyspace.KEY.rest_of(item["pk"]),
         key_id=item["id"],
         account_id=item["acc"],
         key_prefix=item["pre"],
@@ -250,4 +251,4 @@ def from_item(item: Item) -> Credential:
 
 
 def _key(digest: str) -> dict[str, str]:
-    return {"pk": f"KEY#{digest}"}
+    return {"pk": keyspace.KEY.pk(digest)}

@@ -22,6 +22,7 @@ from gatehouse.deliveries.model import (
     Status,
     Wake,
 )
+from gatehouse.dynamo import keyspace
 from gatehouse.dynamo.table import ConditionFailed, Item, Table, TransactionConflict, Write
 
 _DUE = ("due_pk", "due_at")
@@ -155,7 +156,7 @@ def record(table: Table, delivery: Delivery, attempt: Attempt) -> Write:
 
 def due(table: Table, shard: int, *, now: Micros, limit: int) -> list[str]:
     """Find the ids of one shard that the sweeper is to look at, the longest due first."""
-    items = table.between(f"DUE#{shard}", index="by_due", names=_DUE, high=now, limit=limit)
+    items = table.between(keyspace.DUE.pk(shard), index="by_due", names=_DUE, high=now, limit=limit)
     return [_id(item) for item in items]
 
 
@@ -192,7 +193,7 @@ def mark(table: Table, message: Wake | Recover, *, now: Micros) -> Write:
 
 def marks(table: Table, *, limit: int) -> list[tuple[Wake | Recover, Micros]]:
     """Read the notes, and when each was made."""
-    items, _ = table.query("WAKE#PENDING", limit=limit)
+    items, _ = table.query(keyspace.WAKE.pk("PENDING"), limit=limit)
     found: list[tuple[Wake | Recover, Micros]] = []
     for item in items:
         account_id, webhook_id, *_ = item["sk"].split("#")
@@ -238,7 +239,7 @@ def _to_item(delivery: Delivery) -> Item:
         if value is not None:
             item[name] = str(value) if name in {"parked", "reason"} else value
     if delivery.due_at is not None:
-        item["due_pk"] = f"DUE#{rules.shard(delivery.id)}"
+        item["due_pk"] = keyspace.DUE.pk(rules.shard(delivery.id))
     return item
 
 
@@ -276,11 +277,11 @@ def _values(seen: Delivery) -> dict[str, Any]:
 
 
 def _id(item: Item) -> str:
-    return str(item["pk"]).removeprefix("DELIVERY#")
+    return keyspace.DELIVERY.rest_of(str(item["pk"]))
 
 
 def _pk(delivery_id: str) -> str:
-    return f"DELIVERY#{delivery_id}"
+    return keyspace.DELIVERY.pk(delivery_id)
 
 
 def _key(delivery_id: str) -> dict[str, str]:
@@ -292,8 +293,8 @@ def _mark(message: Wake | Recover) -> dict[str, str]:
     if isinstance(message, Recover):
         # Each recovery has a note of its own: what it was asked is no other's.
         place += f"#{message.asked_at}"
-    return {"pk": "WAKE#PENDING", "sk": place}
+    return {"pk": keyspace.WAKE.pk("PENDING"), "sk": place}
 
 
 def _listing(webhook_id: str, state: str) -> str:
-    return f"LISTED#{webhook_id}#{state}"
+    return keyspace.LISTED.pk(webhook_id, state)

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from gatehouse.core.clock import DAY, SECOND, Micros
 from gatehouse.core.errors import BadInput, IdempotencyReused, Unavailable
 from gatehouse.core.request import Answered, Guard
+from gatehouse.dynamo import keyspace
 from gatehouse.dynamo.table import (
     ConditionFailed,
     Item,
@@ -131,4 +132,4 @@ def once(
 
 
 def _key(claim: Guard) -> dict[str, str]:
-    return {"pk": f"IDEMPOTENCY#{claim.digest}", "sk": "IDEMPOTENCY"}
+    return {"pk": keyspace.IDEMPOTENCY.pk(claim.digest), "sk": "IDEMPOTENCY"}

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from gatehouse.core.errors import Unavailable
+from gatehouse.dynamo import keyspace
 from gatehouse.dynamo.attributes import marshal, unmarshal
 from gatehouse.dynamo.transactions import (
     ConditionFailed,
@@ -48,7 +49,7 @@ class Table:
         A read of an item that is never there, since describing a table is a call of the control
         plane, of which an AWS account has few a second. `key` names the key's attributes.
         """
-        self.get(dict.fromkeys(key, "READY#"))
+        self.get(dict.fromkeys(key, keyspace.READY.prefix))
 
     def get(self, key: Mapping[str, Any]) -> Item | None:
         """Read one item, consistently; None where there is none."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 
 from gatehouse.core.clock import SECOND, Micros
-from gatehouse.dynamo import counters
+from gatehouse.dynamo import counters, keyspace
 from gatehouse.dynamo.table import Item, Table, Write
 from gatehouse.federation.model import MOST_PEERS, Peer
 
@@ -24,7 +24,7 @@ def read(table: Table, account_id: str, peer_id: str) -> Peer | None:
 
 def all_of(table: Table, account_id: str) -> list[Peer]:
     """Read an account's peers, in the order they were trusted."""
-    return [_from_item(item) for item in table.query_all(f"PEERS#{account_id}")]
+    return [_from_item(item) for item in table.query_all(keyspace.PEERS.pk(account_id))]
 
 
 def create(table: Table, peer: Peer) -> dict[str, Write]:
@@ -41,7 +41,7 @@ def create(table: Table, peer: Peer) -> dict[str, Write]:
     return {
         "peer": table.put_new(item),
         "pointer": table.put_new({**_pointer(peer.id), "account_id": peer.account_id}),
-        "count": counters.move(table, f"PEERS#{peer.account_id}", by=1, most=MOST_PEERS),
+        "count": counters.move(table, keyspace.PEERS.pk(peer.account_id), by=1, most=MOST_PEERS),
     }
 
 
@@ -55,7 +55,7 @@ def remove(table: Table, peer: Peer) -> dict[str, Write]:
             values={},
         ),
         "pointer": table.delete(_pointer(peer.id)),
-        "count": counters.move(table, f"PEERS#{peer.account_id}", by=-1, most=MOST_PEERS),
+        "count": counters.move(table, keyspace.PEERS.pk(peer.account_id), by=-1, most=MOST_PEERS),
     }
 
 
@@ -69,13 +69,13 @@ def stands(table: Table, peer: Peer) -> Write:
 def use(table: Table, peer_id: str, nonce: str, *, ends_at: Micros) -> Write:
     """Note that a peer's nonce was used, if it was not."""
     digest = hashlib.sha256(f"{peer_id}\n{nonce}".encode()).hexdigest()
-    return table.put_new({"pk": f"NONCE#{digest}", "sk": "NONCE", "ttl": ends_at // SECOND})
+    return table.put_new({"pk": keyspace.NONCE.pk(digest), "sk": "NONCE", "ttl": ends_at // SECOND})
 
 
 def _from_item(item: Item) -> Peer:
     return Peer(
         id=item["sk"],
-        account_id=item["pk"].removeprefix("PEERS#"),
+        account_id=keyspace.PEERS.rest_of(item["pk"]),
         name=item["name"],
         endpoint=item["endpoint"],
         allowed_scopes=tuple(item["allowed_scopes"]),
@@ -85,8 +85,8 @@ def _from_item(item: Item) -> Peer:
 
 
 def _key(account_id: str, peer_id: str) -> dict[str, str]:
-    return {"pk": f"PEERS#{account_id}", "sk": peer_id}
+    return {"pk": keyspace.PEERS.pk(account_id), "sk": peer_id}
 
 
 def _pointer(peer_id: str) -> dict[str, str]:
-    return {"pk": f"PEER#{peer_id}", "sk": "PEER"}
+    return {"pk": keyspace.PEER.pk(peer_id), "sk": "PEER"}

@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from itertools import chain
 
 from gatehouse.core.clock import DAY, SECOND, Micros
+from gatehouse.dynamo import keyspace
 from gatehouse.dynamo.table import Table, Write
 from gatehouse.health_metrics import rules
 from gatehouse.health_metrics.model import Portion, Sums
 
-_POSITION = "STATS#POSITION"
+_POSITION = keyspace.STATS.pk("POSITION")
 _TOTAL = "TOTAL"
 _KEPT: Micros = 3 * DAY
 _HOUR: Micros = rules.MINUTES_AN_HOUR * 60 * SECOND
@@ -46,7 +47,7 @@ def write(
 
 
 def _add(table: Table, account_id: str, sums: Sums) -> list[Write]:
-    pk = f"STATS#{account_id}"
+    pk = keyspace.STATS.pk(account_id)
     writes = [
         table.add(
             {"pk": pk, "sk": f"{hour:08d}"},
@@ -63,7 +64,7 @@ def _add(table: Table, account_id: str, sums: Sums) -> list[Write]:
 
 def read(table: Table, account_id: str) -> tuple[Mapping[str, int], Mapping[int, int]]:
     """Read an account's totals and its signals by the minute, in one consistent read."""
-    items, _ = table.query(f"STATS#{account_id}", newest_first=True, limit=_READ_AT_ONCE)
+    items, _ = table.query(keyspace.STATS.pk(account_id), newest_first=True, limit=_READ_AT_ONCE)
     totals: Mapping[str, int] = {}
     minutes: dict[int, int] = {}
     for item in items:

@@ -7,12 +7,12 @@ keys have yet to learn of a change.
 from __future__ import annotations
 
 from gatehouse.core.grants import Grants, Permissions
-from gatehouse.dynamo import counters
+from gatehouse.dynamo import counters, keyspace
 from gatehouse.dynamo.table import Item, Table, Write
 from gatehouse.identities.model import ClawType, Identity, IdentityType, Membership
 
 _UNBOUNDED = 1_000_000
-_PROPAGATE = "PROPAGATE#ALL"
+_PROPAGATE = keyspace.PROPAGATE.pk("ALL")
 
 
 def read(table: Table, account_id: str, identity_id: str) -> Identity | None:
@@ -26,7 +26,7 @@ def page(
 ) -> tuple[list[Identity], bool]:
     """Read identities in the order they were made; True: there may be more."""
     position = None if after is None else _key(account_id, after)
-    items, more = table.query(f"IDENTITY#{account_id}", after=position, limit=limit)
+    items, more = table.query(keyspace.IDENTITY.pk(account_id), after=position, limit=limit)
     return [_from_item(item) for item in items], more
 
 
@@ -57,22 +57,22 @@ def unchanged(table: Table, identity: Identity) -> Write:
 
 def first_admin(table: Table, account_id: str) -> Write:
     """Count the account's first admin, if it never had one."""
-    return counters.begin(table, f"IDENTITY#{account_id}")
+    return counters.begin(table, keyspace.IDENTITY.pk(account_id))
 
 
 def one_admin_more(table: Table, account_id: str) -> Write:
     """Count another admin who may act."""
-    return counters.move(table, f"IDENTITY#{account_id}", by=1, most=_UNBOUNDED)
+    return counters.move(table, keyspace.IDENTITY.pk(account_id), by=1, most=_UNBOUNDED)
 
 
 def one_admin_less(table: Table, account_id: str) -> Write:
     """Count one admin less, unless it is the last."""
-    return counters.leave_one(table, f"IDENTITY#{account_id}")
+    return counters.leave_one(table, keyspace.IDENTITY.pk(account_id))
 
 
 def has_had_admins(table: Table, account_id: str) -> bool:
     """Tell whether the account ever had an admin; one always stays."""
-    return counters.read(table, f"IDENTITY#{account_id}") > 0
+    return counters.read(table, keyspace.IDENTITY.pk(account_id)) > 0
 
 
 def mark(table: Table, identity: Identity) -> Write:
@@ -131,7 +131,7 @@ def _to_item(identity: Identity) -> Item:
 def _from_item(item: Item) -> Identity:
     return Identity(
         id=item["sk"],
-        account_id=item["pk"].removeprefix("IDENTITY#"),
+        account_id=keyspace.IDENTITY.rest_of(item["pk"]),
         name=item["name"],
         type=IdentityType(item["type"]),
         is_admin=item["is_admin"],
@@ -145,4 +145,4 @@ def _from_item(item: Item) -> Identity:
 
 
 def _key(account_id: str, identity_id: str) -> dict[str, str]:
-    return {"pk": f"IDENTITY#{account_id}", "sk": identity_id}
+    return {"pk": keyspace.IDENTITY.pk(account_id), "sk": identity_id}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from gatehouse.core.clock import SECOND, Micros
 from gatehouse.core.grants import Grants, Permissions
-from gatehouse.dynamo import counters
+from gatehouse.dynamo import counters, keyspace
 from gatehouse.dynamo.table import ConditionFailed, Item, Table, Write
 from gatehouse.identities.model import IdentityType
 from gatehouse.invites import rules
@@ -35,14 +35,14 @@ def page(
     """Read invites, newest first; True: there may be more."""
     position = None if after is None else _key(account_id, after)
     items, more = table.query(
-        f"INVITES#{account_id}", after=position, newest_first=True, limit=limit
+        keyspace.INVITES.pk(account_id), after=position, newest_first=True, limit=limit
     )
     return [_from_item(item) for item in items], more
 
 
 def count_open(table: Table, account_id: str, now: Micros) -> int:
     """Count the invites that can be redeemed."""
-    found = (_from_item(item) for item in table.query_all(f"INVITES#{account_id}"))
+    found = (_from_item(item) for item in table.query_all(keyspace.INVITES.pk(account_id)))
     return sum(rules.is_open(invite, now) for invite in found)
 
 
@@ -52,7 +52,7 @@ def create(table: Table, invite: Invite) -> dict[str, Write]:
     return {
         "invite": table.put_new(_to_item(invite)),
         "code": table.put_new(pointer),
-        "count": counters.move(table, f"INVITES#{invite.account_id}", by=1, most=MOST_OPEN),
+        "count": counters.move(table, keyspace.INVITES.pk(invite.account_id), by=1, most=MOST_OPEN),
     }
 
 
@@ -64,14 +64,14 @@ def redeem(table: Table, invite: Invite, *, seen: Invite) -> dict[str, Write]:
         )
     }
     if invite.is_used_up:
-        pk = f"INVITES#{invite.account_id}"
+        pk = keyspace.INVITES.pk(invite.account_id)
         writes["count"] = counters.move(table, pk, by=-1, most=MOST_OPEN)
     return writes
 
 
 def correct_count(table: Table, account_id: str, *, seen: Item, to: int) -> None:
     """Set the tally of open invites right. Raises ConditionFailed when it moved."""
-    counters.correct(table, f"INVITES#{account_id}", seen=seen, to=to)
+    counters.correct(table, keyspace.INVITES.pk(account_id), seen=seen, to=to)
 
 
 def guesses(table: Table, who: str, now: Micros) -> int:
@@ -139,7 +139,7 @@ def _to_item(invite: Invite) -> Item:
 def _from_item(item: Item) -> Invite:
     return Invite(
         id=item["sk"],
-        account_id=item["pk"].removeprefix("INVITES#"),
+        account_id=keyspace.INVITES.rest_of(item["pk"]),
         code=item["code"],
         name=item["name"],
         type=IdentityType(item["type"]),
@@ -158,12 +158,12 @@ def _from_item(item: Item) -> Invite:
 
 
 def _key(account_id: str, invite_id: str) -> dict[str, str]:
-    return {"pk": f"INVITES#{account_id}", "sk": invite_id}
+    return {"pk": keyspace.INVITES.pk(account_id), "sk": invite_id}
 
 
 def _pointer(code: str) -> dict[str, str]:
-    return {"pk": f"INVITE#{code}", "sk": "INVITE"}
+    return {"pk": keyspace.INVITE.pk(code), "sk": "INVITE"}
 
 
 def _guesses(who: str) -> dict[str, str]:
-    return {"pk": f"GUESSES#{who}", "sk": "GUESSES"}
+    return {"pk": keyspace.GUESSES.pk(who), "sk": "GUESSES"}

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from gatehouse.core.grants import Grants, Permissions
-from gatehouse.dynamo import counters
+from gatehouse.dynamo import counters, keyspace
 from gatehouse.dynamo.table import Item, Table, Write
 from gatehouse.keys.model import MOST_LIVE, Key
 
@@ -32,7 +32,7 @@ def page(
         if after is not None:
             position = _key(account_id, after)
         items, more = table.query(
-            f"KEYS#{account_id}", after=position, newest_first=newest_first, limit=limit
+            keyspace.KEYS.pk(account_id), after=position, newest_first=newest_first, limit=limit
         )
     else:
         if after is not None:
@@ -50,7 +50,7 @@ def page(
 
 def all_of(table: Table, account_id: str) -> list[Key]:
     """Read every key of an account, revoked ones too, consistently."""
-    return [from_item(item) for item in table.query_all(f"KEYS#{account_id}")]
+    return [from_item(item) for item in table.query_all(keyspace.KEYS.pk(account_id))]
 
 
 def create(table: Table, key: Key) -> Write:
@@ -70,12 +70,12 @@ def replace(table: Table, key: Key, *, seen: Key) -> Write:
 
 def count(table: Table, account_id: str, by: int, *, most: int = MOST_LIVE) -> Write:
     """Move the tally of live keys; upwards only below the bound."""
-    return counters.move(table, f"KEYS#{account_id}", by=by, most=most)
+    return counters.move(table, keyspace.KEYS.pk(account_id), by=by, most=most)
 
 
 def correct_count(table: Table, account_id: str, *, seen: Item, to: int) -> None:
     """Set the count right, if it is still what was seen. Raises ConditionFailed otherwise."""
-    counters.correct(table, f"KEYS#{account_id}", seen=seen, to=to)
+    counters.correct(table, keyspace.KEYS.pk(account_id), seen=seen, to=to)
 
 
 def of_owner(table: Table, account_id: str, owner: str) -> list[Key]:
@@ -84,7 +84,9 @@ def of_owner(table: Table, account_id: str, owner: str) -> list[Key]:
     From the base table, since an index may not know yet of a key made a moment ago.
     """
     return [
-        from_item(item) for item in table.query_all(f"KEYS#{account_id}") if item["owner"] == owner
+        from_item(item)
+        for item in table.query_all(keyspace.KEYS.pk(account_id))
+        if item["owner"] == owner
     ]
 
 
@@ -116,7 +118,7 @@ def from_item(item: Item) -> Key:
     """Read the item back."""
     return Key(
         id=item["sk"],
-        account_id=item["pk"].removeprefix("KEYS#"),
+        account_id=keyspace.KEYS.rest_of(item["pk"]),
         owner=item["owner"],
         name=item["name"],
         prefix=item["prefix"],
@@ -134,8 +136,8 @@ def from_item(item: Item) -> Key:
 
 
 def _key(account_id: str, key_id: str) -> dict[str, str]:
-    return {"pk": f"KEYS#{account_id}", "sk": key_id}
+    return {"pk": keyspace.KEYS.pk(account_id), "sk": key_id}
 
 
 def _owner(account_id: str, identity_id: str) -> str:
-    return f"OWNER#{account_id}#{identity_id}"
+    return keyspace.OWNER.pk(account_id, identity_id)

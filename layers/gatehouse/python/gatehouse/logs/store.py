@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 
 from gatehouse.core.clock import HOUR, SECOND, Micros
 from gatehouse.core.errors import BoundReached, Unavailable
+from gatehouse.dynamo import keyspace
 from gatehouse.dynamo.table import (
     ConditionFailed,
     Item,
@@ -44,7 +45,7 @@ _KEPT: Micros = 3 * HOUR  # longer than any socket, for what a crash leaves behi
 
 def viewers(table: Table, group: str) -> list[Viewer]:
     """List who looks at a group."""
-    return [_viewer(item) for item in table.everything(f"VIEWERS#{group}")]
+    return [_viewer(item) for item in table.everything(keyspace.VIEWERS.pk(group))]
 
 
 def viewer(table: Table, group: str, connection: str) -> Viewer | None:
@@ -124,7 +125,7 @@ def _hold(table: Table, one: Viewer, body: bytes, *, number: int, now: Micros) -
             ),
             table.overwrite(
                 {
-                    "pk": f"HELD#{one.id}",
+                    "pk": keyspace.HELD.pk(one.id),
                     "sk": f"{number:06d}",
                     "body": body,
                     "ttl": (now + _KEPT) // SECOND,
@@ -158,11 +159,11 @@ def _bodies(lines: Sequence[Line]) -> Iterator[tuple[int, bytes]]:
 
 def held(table: Table, connection: str, *, first: int) -> list[list[Line]]:
     """Read what was held back for a viewer, from a number on."""
-    after = {"pk": f"HELD#{connection}", "sk": f"{first - 1:06d}"} if first else None
+    after = {"pk": keyspace.HELD.pk(connection), "sk": f"{first - 1:06d}"} if first else None
     found: list[list[Line]] = []
     more = True
     while more:
-        items, more = table.query(f"HELD#{connection}", after=after, limit=_PAGE)
+        items, more = table.query(keyspace.HELD.pk(connection), after=after, limit=_PAGE)
         found += [
             [Line(*entry) for entry in json.loads(zlib.decompress(item["body"]))] for item in items
         ]
@@ -172,7 +173,10 @@ def held(table: Table, connection: str, *, first: int) -> list[list[Line]]:
 
 def drop_held(table: Table, connection: str) -> None:
     """Forget what was held back."""
-    keys = [{"pk": item["pk"], "sk": item["sk"]} for item in table.everything(f"HELD#{connection}")]
+    keys = [
+        {"pk": item["pk"], "sk": item["sk"]}
+        for item in table.everything(keyspace.HELD.pk(connection))
+    ]
     for start in range(0, len(keys), _PAGE):
         _together(table, [table.delete(key) for key in keys[start : start + _PAGE]])
 
@@ -267,7 +271,7 @@ def _viewer_item(one: Viewer) -> Item:
 def _viewer(item: Item) -> Viewer:
     return Viewer(
         id=item["sk"],
-        group=item["pk"].removeprefix("VIEWERS#"),
+        group=keyspace.VIEWERS.rest_of(item["pk"]),
         service=item["service"],
         account_id=item["account_id"],
         key_id=item["key_id"],
@@ -281,12 +285,12 @@ def _viewer(item: Item) -> Viewer:
 
 
 def _viewer_key(group: str, connection: str) -> dict[str, str]:
-    return {"pk": f"VIEWERS#{group}", "sk": connection}
+    return {"pk": keyspace.VIEWERS.pk(group), "sk": connection}
 
 
 def _connection_key(connection: str) -> dict[str, str]:
-    return {"pk": f"CONN#{connection}", "sk": "CONN"}
+    return {"pk": keyspace.CONN.pk(connection), "sk": "CONN"}
 
 
 def _account_key(account_id: str) -> dict[str, str]:
-    return {"pk": f"VIEWING#{account_id}", "sk": "COUNT"}
+    return {"pk": keyspace.VIEWING.pk(account_id), "sk": "COUNT"}

@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Sequence
 
 from gatehouse.core.clock import Micros
+from gatehouse.dynamo import keyspace
 from gatehouse.dynamo.table import (
     ConditionFailed,
     Item,
@@ -16,7 +17,7 @@ from gatehouse.dynamo.table import (
 )
 from gatehouse.logs.model import Millis, Watch
 
-_WATCHED = "WATCHED"
+_WATCHED = keyspace.WATCHED.pk()
 
 
 def read(table: Table, group: str) -> Watch | None:

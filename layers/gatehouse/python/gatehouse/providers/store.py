@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gatehouse.dynamo import counters
+from gatehouse.dynamo import counters, keyspace
 from gatehouse.dynamo.table import Table, Write
 from gatehouse.providers.model import MOST_KEYS, ProviderKey
 from gatehouse.secrets.model import Place, Purpose
@@ -60,7 +60,7 @@ def stands(table: Table, seen: ProviderKey) -> Write:
 
 
 def _pk(place: Place) -> str:
-    return f"PROVIDER#{place.account_id}"
+    return keyspace.PROVIDER.pk(place.account_id)
 
 
 def _key(place: Place) -> dict[str, str]:

@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
+from gatehouse.dynamo import keyspace
 from gatehouse.dynamo.table import ConditionFailed, Item, Table, Write
 from gatehouse.dynamo.transactions import walk
 from gatehouse.secrets.model import KMS, STACK, Place, Purpose, Sealed, Wrapped, Wrapping
 
 # In capitals, so no purpose.
-_WRAPPING = {"pk": f"SECRET#{STACK}", "sk": "WRAPPING"}
+_WRAPPING = {"pk": keyspace.SECRET.pk(STACK), "sk": "WRAPPING"}
 
 
 def read(table: Table, place: Place) -> Sealed | None:
@@ -117,7 +118,7 @@ def remember(table: Table, by: str, *, seen: str) -> bool:
 
 
 def _wrapped(item: Item) -> Wrapped:
-    account_id = item["pk"].removeprefix("SECRET#")
+    account_id = keyspace.SECRET.rest_of(item["pk"])
     purpose, _, name = item["sk"].partition("#")
     place = Place(Purpose(purpose), account_id, name) if purpose in list(Purpose) else None
     return Wrapped(
@@ -142,6 +143,6 @@ def _fields(sealed: Sealed) -> Item:
 
 def _key(place: Place) -> dict[str, str]:
     return {
-        "pk": f"SECRET#{place.account_id}",
+        "pk": keyspace.SECRET.pk(place.account_id),
         "sk": f"{place.purpose.value}#{place.name}",
     }

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from gatehouse.core.clock import SECOND, Micros
-from gatehouse.dynamo import counters
+from gatehouse.dynamo import counters, keyspace
 from gatehouse.dynamo.table import ConditionFailed, Item, Table, Write
 from gatehouse.services.model import MOST_SERVICES, Health, Kind, Service, Status
 
@@ -56,7 +56,7 @@ def read(table: Table, account_id: str, name: str) -> Service | None:
 
 def all_of(table: Table, account_id: str) -> list[Service]:
     """Read an account's registered services in name order."""
-    return [_from_item(item) for item in table.query_all(f"SERVICE#{account_id}")]
+    return [_from_item(item) for item in table.query_all(keyspace.SERVICE.pk(account_id))]
 
 
 def create(table: Table, service: Service) -> dict[str, Write]:
@@ -88,7 +88,7 @@ def remove(table: Table, service: Service) -> dict[str, Write]:
 
 
 def _count(table: Table, service: Service, *, by: int) -> Write:
-    return counters.move(table, f"SERVICE#{service.account_id}", by=by, most=MOST_SERVICES)
+    return counters.move(table, keyspace.SERVICE.pk(service.account_id), by=by, most=MOST_SERVICES)
 
 
 # ---- What is kept for a while ------------------------------------------------------------------
@@ -96,7 +96,7 @@ def _count(table: Table, service: Service, *, by: int) -> Write:
 
 def kept(table: Table, account_id: str) -> Kept:
     """Read what was kept, consistently, whatever its age."""
-    items, _ = table.query(f"SERVICE#{account_id}#KEPT", limit=2)
+    items, _ = table.query(keyspace.SERVICE.pk(account_id, "KEPT"), limit=2)
     by_kind = {item["sk"]: _unpacked(item) for item in items if "body" in item}
     found = by_kind.get(FOUND, {"at": 0, "services": []})
     health = by_kind.get(HEALTH, {"services": {}})
@@ -193,7 +193,7 @@ def _unpacked(item: Item) -> Any:
 def _from_item(item: Item) -> Service:
     return Service(
         name=item["sk"],
-        account_id=item["pk"].removeprefix("SERVICE#"),
+        account_id=keyspace.SERVICE.rest_of(item["pk"]),
         kind=Kind.HTTP,
         health_url=item["health_url"],
         restart_url=item["restart_url"],
@@ -203,8 +203,8 @@ def _from_item(item: Item) -> Service:
 
 
 def _key(account_id: str, name: str) -> dict[str, str]:
-    return {"pk": f"SERVICE#{account_id}", "sk": name}
+    return {"pk": keyspace.SERVICE.pk(account_id), "sk": name}
 
 
 def _kept_key(account_id: str, what: str) -> dict[str, str]:
-    return {"pk": f"SERVICE#{account_id}#KEPT", "sk": what}
+    return {"pk": keyspace.SERVICE.pk(account_id, "KEPT"), "sk": what}

@@ -11,7 +11,7 @@ from typing import Any
 
 from gatehouse.core import ids
 from gatehouse.core.clock import SECOND, Micros
-from gatehouse.dynamo import attributes
+from gatehouse.dynamo import attributes, keyspace
 from gatehouse.dynamo.table import ConditionFailed, Item, Table, Write
 from gatehouse.signals import rules
 from gatehouse.signals.model import Signal, TaskStatus
@@ -106,7 +106,11 @@ def fanned_out(table: Table, signal: Signal) -> None:
 def overdue(table: Table, *, shard: int, before: Micros, limit: int) -> list[Item]:
     """Give the keys of a shard's signals that were due before a moment, longest due first."""
     found = table.between(
-        f"FANOUT#{shard}", index="by_due", names=("due_pk", "due_at"), high=before, limit=limit
+        keyspace.FANOUT.pk(shard),
+        index="by_due",
+        names=("due_pk", "due_at"),
+        high=before,
+        limit=limit,
     )
     return [{"pk": item["pk"], "sk": item["sk"]} for item in found]
 
@@ -157,7 +161,7 @@ def _item(signal: Signal) -> Item:
     }
     if signal.pending:
         item["fanout"] = PENDING
-        item["due_pk"] = f"FANOUT#{int(signal.id[-1], 16) % SHARDS}"
+        item["due_pk"] = keyspace.FANOUT.pk(int(signal.id[-1], 16) % SHARDS)
         item["due_at"] = signal.created_at + rules.OVERDUE_AFTER
     if signal.tags:
         item["tags"] = list(signal.tags)
@@ -174,4 +178,4 @@ def _key(account_id: str, signal_id: str) -> dict[str, str]:
 
 
 def _pk(account_id: str, day: int) -> str:
-    return f"SIGNAL#{account_id}#{day}"
+    return keyspace.SIGNAL.pk(account_id, day)

@@ -1,6 +1,7 @@
 """`WALLET#<address>`: whose it is; `NONCE#<nonce>`: used ones, until they would have run out."""
 
 from gatehouse.core.clock import SECOND, Micros
+from gatehouse.dynamo import keyspace
 from gatehouse.dynamo.table import Item, Table, Write
 from gatehouse.wallets.model import Wallet
 
@@ -36,7 +37,9 @@ def note_sign_in(table: Table, wallet: Wallet, *, seen: Wallet) -> Write:
 
 def use(table: Table, nonce: str, *, ends_at: Micros) -> Write:
     """Note that a nonce was used, if it was not."""
-    return table.put_new({"pk": f"NONCE#{nonce}", "sk": "NONCE", "ttl": ends_at // SECOND + 60})
+    return table.put_new(
+        {"pk": keyspace.NONCE.pk(nonce), "sk": "NONCE", "ttl": ends_at // SECOND + 60}
+    )
 
 
 def _to_item(wallet: Wallet) -> Item:
@@ -54,4 +57,4 @@ def _to_item(wallet: Wallet) -> Item:
 
 
 def _key(address: str) -> dict[str, str]:
-    return {"pk": f"WALLET#{address.lower()}", "sk": "WALLET"}
+    return {"pk": keyspace.WALLET.pk(address.lower()), "sk": "WALLET"}

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from gatehouse.core.clock import Micros
-from gatehouse.dynamo import counters
+from gatehouse.dynamo import counters, keyspace
 from gatehouse.dynamo.table import Item, Table, Write
 from gatehouse.webhooks.model import MOST_WEBHOOKS, Filters, Webhook
 
@@ -25,7 +25,7 @@ def read(table: Table, account_id: str, webhook_id: str) -> Webhook | None:
 
 def all_of(table: Table, account_id: str) -> list[Webhook]:
     """Read an account's webhooks, consistently, in the order they were made."""
-    return [_from_item(item) for item in table.query_all(f"WEBHOOK#{account_id}")]
+    return [_from_item(item) for item in table.query_all(keyspace.WEBHOOK.pk(account_id))]
 
 
 def create(table: Table, webhook: Webhook) -> dict[str, Write]:
@@ -148,7 +148,7 @@ def _decided(webhook: Webhook) -> Item:
 def _from_item(item: Item) -> Webhook:
     return Webhook(
         id=item["sk"],
-        account_id=item["pk"].removeprefix("WEBHOOK#"),
+        account_id=keyspace.WEBHOOK.rest_of(item["pk"]),
         url=item["url"],
         created_at=item["created_at"],
         filters=Filters(tuple(item["rings"]), tuple(item["types"]), item["min_urgency"]),
@@ -166,7 +166,7 @@ def _from_item(item: Item) -> Webhook:
 
 
 def _pk(account_id: str) -> str:
-    return f"WEBHOOK#{account_id}"
+    return keyspace.WEBHOOK.pk(account_id)
 
 
 def _key(account_id: str, webhook_id: str) -> dict[str, str]:
