@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from gatehouse_cli import samconfig
+from gatehouse_cli.errors import CommandError
 from gatehouse_cli.local import template
 from gatehouse_cli.local.sam import host_parameters
-from gatehouse_cli.trouble import Trouble
 
 PROJECT = Path(__file__).parents[2]
 RESOURCES = template.resources(PROJECT / "template.yaml")
@@ -84,7 +84,7 @@ def test_no_place_on_aws_turns_a_guard_off(place: str) -> None:
 
 
 def test_an_unknown_place_is_one_clear_sentence() -> None:
-    with pytest.raises(Trouble, match="has no parameter set test: it has local, dev, prod"):
+    with pytest.raises(CommandError, match="has no parameter set test: it has local, dev, prod"):
         samconfig.read(PROJECT, "test")
 
 
