@@ -12,8 +12,8 @@ import httpx
 
 from gatehouse.audit import rules
 from gatehouse.audit.model import Event, Head
-from gatehouse_cli.calling import target
-from gatehouse_cli.trouble import Trouble
+from gatehouse_cli.api_access import get_url_and_key
+from gatehouse_cli.errors import CommandError
 
 _PAGE = 100
 
@@ -68,7 +68,7 @@ def verify(file: Path | None, kept: str | None) -> None:
         where = f"event {problem.seq}" + (f" ({problem.id})" if problem.id else "")
         click.echo(f"{problem.kind}: {where}: {problem.message}")
     if problems:
-        raise Trouble(f"The chain does not hold in {len(problems)} places.")
+        raise CommandError(f"The chain does not hold in {len(problems)} places.")
     last = rules.head_after(events)
     click.echo(f"{len(events)} events, the chain holds")
     click.echo(f"head {last.seq}:{last.hash}")
@@ -79,7 +79,7 @@ def _fetch() -> tuple[Head, list[Event]]:
 
     The head is the one that was read first, so events written meanwhile only lie beyond it.
     """
-    url, key = target()
+    url, key = get_url_and_key()
     headers = {"Authorization": f"Bearer {key}"}
     head: Head | None = None
     events: list[Event] = []
@@ -89,9 +89,9 @@ def _fetch() -> tuple[Head, list[Event]]:
             try:
                 answer = client.get("/admin/audit", params=query)
             except httpx.HTTPError as error:
-                raise Trouble(f"{url} does not answer: {error}") from error
+                raise CommandError(f"{url} does not answer: {error}") from error
             if answer.status_code != httpx.codes.OK:
-                raise Trouble(f"{url} answered {answer.status_code}: {answer.text[:300]}")
+                raise CommandError(f"{url} answered {answer.status_code}: {answer.text[:300]}")
             page = answer.json()["data"]
             head = head or Head(page["head"]["seq"], page["head"]["hash"])
             events += page["events"]
@@ -105,14 +105,14 @@ def _read(file: Path) -> Iterator[Event]:
         try:
             event = json.loads(line)
         except ValueError as error:
-            raise Trouble(f"{file}, line {number}: not JSON.") from error
+            raise CommandError(f"{file}, line {number}: not JSON.") from error
         if not isinstance(event, dict):
-            raise Trouble(f"{file}, line {number}: not an event.")
+            raise CommandError(f"{file}, line {number}: not an event.")
         yield event
 
 
 def _head_of(text: str) -> Head:
     seq, _, digest = text.removeprefix("head ").partition(":")
     if not seq.isdecimal() or not digest:
-        raise Trouble("A head is SEQ:HASH, as `gatehouse audit export` prints it.")
+        raise CommandError("A head is SEQ:HASH, as `gatehouse audit export` prints it.")
     return Head(int(seq), digest)

@@ -11,9 +11,9 @@ import boto3
 import click
 import yaml
 
-from gatehouse_cli import invoking
-from gatehouse_cli.invoking import RefusedError, stack_outputs, told
-from gatehouse_cli.trouble import Trouble
+from gatehouse_cli import stack_functions
+from gatehouse_cli.errors import CommandError
+from gatehouse_cli.stack_functions import RefusedError, readable_errors, stack_outputs
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
@@ -30,21 +30,21 @@ def first_key(
 
     Raises:
         RefusedError: The stack declined, for one because it is bootstrapped already.
-        Trouble: The function failed, or answered something else.
+        CommandError: The function failed, or answered something else.
 
     """
     match invoke(client, function_name, {"action": action}):
         case {"api_key": {"key": str(key)}}:
             return key
         case _:
-            raise Trouble(
+            raise CommandError(
                 "The bootstrap function gave no key: is the stack of this command's version?"
             )
 
 
 def invoke(client: "LambdaClient", function_name: str, payload: dict[str, Any]) -> dict[str, Any]:
-    """Invoke the stack's bootstrap function and return its answer; raises as `invoking.invoke`."""
-    return invoking.invoke(client, function_name, payload, what="bootstrap")
+    """Invoke the stack's bootstrap function and return its answer; raises as its `invoke`."""
+    return stack_functions.invoke(client, function_name, payload, what="bootstrap")
 
 
 @click.command()
@@ -64,8 +64,10 @@ def bootstrap(stack: str, file: Path | None, *, recover: bool, invite: bool, dry
     Needs AWS credentials that may describe the stack and invoke its bootstrap function.
     """
     if sum((recover, invite, file is not None)) > 1 or (dry_run and file is None):
-        raise Trouble("Give one of --recover, --invite and --file; --dry-run goes with --file.")
-    with told(stack), _hinted():
+        raise CommandError(
+            "Give one of --recover, --invite and --file; --dry-run goes with --file."
+        )
+    with readable_errors(stack), _hinted():
         session = boto3.Session()
         name = stack_outputs(session, stack)["BootstrapFunctionName"]
         client = session.client("lambda")
@@ -81,11 +83,11 @@ def bootstrap(stack: str, file: Path | None, *, recover: bool, invite: bool, dry
         click.echo("This is the only time it is shown.", err=True)
 
 
-def named_file() -> Path | None:
+def file_from_environment() -> Path | None:
     """Return the file that CHORUS_BOOTSTRAP names, to be applied after a deployment; or None.
 
     Raises:
-        Trouble: There is no such file, or it names a variable that is not set.
+        CommandError: There is no such file, or it names a variable that is not set.
 
     """
     named = os.environ.get("CHORUS_BOOTSTRAP")
@@ -93,18 +95,18 @@ def named_file() -> Path | None:
         return None
     file = Path(named)
     if not file.is_file():
-        raise Trouble(f"CHORUS_BOOTSTRAP names {named}, which is no file.")
-    secrets_for(file.read_text(encoding="utf-8"))
+        raise CommandError(f"CHORUS_BOOTSTRAP names {named}, which is no file.")
+    webhook_secrets(file.read_text(encoding="utf-8"))
     return file
 
 
-def secrets_for(text: str) -> dict[str, str]:
+def webhook_secrets(text: str) -> dict[str, str]:
     """Read the variables that a bootstrap file's webhooks name as their secrets.
 
     What else is wrong with the file is told by the stack, which names line and field.
 
     Raises:
-        Trouble: A variable is not set here, or holds something else; nothing was sent.
+        CommandError: A variable is not set here, or holds something else; nothing was sent.
 
     """
     try:
@@ -119,10 +121,12 @@ def secrets_for(text: str) -> dict[str, str]:
     ]
     missing = [name for name in named if not os.environ.get(name)]
     if missing:
-        raise Trouble(f"A webhook's secret is to come from {missing[0]}, which is not set here.")
+        raise CommandError(
+            f"A webhook's secret is to come from {missing[0]}, which is not set here."
+        )
     other = [name for name in named if not os.environ[name].startswith("whsec_")]
     if other:
-        raise Trouble(f"{other[0]} holds no webhook secret: those begin with whsec_.")
+        raise CommandError(f"{other[0]} holds no webhook secret: those begin with whsec_.")
     return {name: os.environ[name] for name in named}
 
 
@@ -131,11 +135,16 @@ def apply(client: "LambdaClient", function_name: str, file: Path, *, dry_run: bo
 
     Raises:
         RefusedError: The file is refused whole; the message names line and field.
-        Trouble: It names a variable that is not set here.
+        CommandError: It names a variable that is not set here.
 
     """
     text = file.read_text(encoding="utf-8")
-    payload = {"action": "apply", "yaml": text, "dry_run": dry_run, "secrets": secrets_for(text)}
+    payload = {
+        "action": "apply",
+        "yaml": text,
+        "dry_run": dry_run,
+        "secrets": webhook_secrets(text),
+    }
     answer = invoke(client, function_name, payload)
     for step in answer["steps"]:
         detail = f" {json.dumps(step['detail'])}" if step["verb"] == "update" else ""

@@ -9,9 +9,9 @@ from pathlib import Path
 import boto3
 import click
 
-from gatehouse_cli import bootstrap, invoking, samconfig, settings_keys
-from gatehouse_cli.local.home import find_project, tool
-from gatehouse_cli.trouble import Trouble
+from gatehouse_cli import bootstrap, samconfig, settings_keys, stack_functions
+from gatehouse_cli.errors import CommandError
+from gatehouse_cli.project import find_project, get_tool
 
 place_option = click.option(
     "--place", default="dev", show_default=True, help="Parameter set in samconfig.toml."
@@ -30,7 +30,7 @@ def build(place: str) -> None:
 def deploy(place: str) -> None:
     """Build, then deploy with the caller's AWS credentials."""
     project = find_project(Path.cwd())
-    seed = bootstrap.named_file()
+    seed = bootstrap.file_from_environment()
     keys = settings_keys.from_environment()
     template = _build(project, place)
     # Given here, the parameters replace those of samconfig.toml, so all of them are given.
@@ -47,13 +47,13 @@ def deploy(place: str) -> None:
 def _seed(project: Path, place: str, file: Path) -> None:
     """Apply the bootstrap file to the stack that was just deployed."""
     session = boto3.Session()
-    outputs = invoking.stack_outputs(session, samconfig.read(project, place).stack)
+    outputs = stack_functions.stack_outputs(session, samconfig.read(project, place).stack)
     try:
         bootstrap.apply(
             session.client("lambda"), outputs["BootstrapFunctionName"], file, dry_run=False
         )
-    except invoking.RefusedError as refused:
-        raise Trouble(f"Deployed, but {file} was refused: {refused}") from refused
+    except stack_functions.RefusedError as refused:
+        raise CommandError(f"Deployed, but {file} was refused: {refused}") from refused
 
 
 def now() -> str:
@@ -77,10 +77,10 @@ def _sam(project: Path, place: str, words: list[str], environment: Mapping[str, 
     # Named, because SAM looks for its settings beside the built template.
     settings = ["--config-file", str(project / "samconfig.toml"), "--config-env", place]
     code = subprocess.run(  # noqa: S603  # Our own tool, by its full path.
-        [str(tool(project, "sam", "sam")), *words, *settings],
+        [str(get_tool(project, "sam", "sam")), *words, *settings],
         cwd=project,
         env={"SAM_CLI_TELEMETRY": "0", **os.environ, **environment},
         check=False,
     ).returncode
     if code != 0:
-        raise Trouble(f"sam {words[0]} failed with code {code}.")
+        raise CommandError(f"sam {words[0]} failed with code {code}.")

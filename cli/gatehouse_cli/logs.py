@@ -11,8 +11,8 @@ import click
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 from websockets.sync.client import connect
 
-from gatehouse_cli.calling import target
-from gatehouse_cli.trouble import Trouble
+from gatehouse_cli.api_access import get_url_and_key
+from gatehouse_cli.errors import CommandError
 
 REMEMBERED = 20_000  # lines: as many as a resumed socket may bring again
 _FINAL = {
@@ -37,7 +37,7 @@ def logs(*, service: str, lines: int, since: str | None, as_json: bool) -> None:
     AWS the URL is that of the front door (FrontDoorUrl), or SocketUrl of the stack's outputs. A
     socket that is cut is opened again where it ended.
     """
-    url, key = target()
+    url, key = get_url_and_key()
     try:
         for line in followed(url, key, service, lines=lines, since=since, say=_aside):
             click.echo(json.dumps(line) if as_json else f"{line['timestamp']}  {line['message']}")
@@ -51,7 +51,7 @@ def followed(
     """Give each line once, for ever; `say` gets what is told beside them.
 
     Raises:
-        Trouble: The stack does not let this caller look, or cannot be reached at first.
+        CommandError: The stack does not let this caller look, or cannot be reached at first.
 
     """
     seen: OrderedDict[str, None] = OrderedDict()
@@ -71,7 +71,7 @@ def followed(
             say(_reason(service, refused))
         except (InvalidHandshake, OSError) as error:
             if not reached:
-                raise Trouble(f"{url} cannot be reached: {error}.") from error
+                raise CommandError(f"{url} cannot be reached: {error}.") from error
         time.sleep(wait)
         wait = min(_LONGEST_WAIT, 2 * wait)
 
@@ -86,10 +86,10 @@ def _is_new(name: str, seen: OrderedDict[str, None]) -> bool:
 
 
 def _reason(service: str, refused: InvalidStatus) -> str:
-    """Say why a socket was refused; raise Trouble where another try would be, too."""
+    """Say why a socket was refused; raise CommandError where another try would be, too."""
     status = refused.response.status_code
     if status in _FINAL:
-        raise Trouble(f"{service}: {_FINAL[status]} ({status}).") from refused
+        raise CommandError(f"{service}: {_FINAL[status]} ({status}).") from refused
     return f"{service}: refused with {status}, trying again"
 
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from gatehouse_cli.local.home import TOOLS
-from gatehouse_cli.trouble import Trouble
+from gatehouse_cli.errors import CommandError
+from gatehouse_cli.project import TOOLS
 
 
 @dataclass(frozen=True)
@@ -22,14 +22,14 @@ def read(project: Path, name: str) -> Place:
     """Return the parameter set of a place.
 
     Raises:
-        Trouble: samconfig.toml has no such set.
+        CommandError: samconfig.toml has no such set.
 
     """
     with (project / "samconfig.toml").open("rb") as file:
         places = tomllib.load(file)
     if not isinstance(places.get(name), dict):
         names = ", ".join(key for key, value in places.items() if isinstance(value, dict))
-        raise Trouble(f"samconfig.toml has no parameter set {name}: it has {names}.")
+        raise CommandError(f"samconfig.toml has no parameter set {name}: it has {names}.")
     place = places[name]
     pairs = (item.split("=", 1) for item in place["deploy"]["parameters"]["parameter_overrides"])
     return Place(place["global"]["parameters"]["stack_name"], dict(pairs))

@@ -6,8 +6,8 @@ import boto3
 import click
 from botocore.config import Config
 
-from gatehouse_cli.invoking import invoke, stack_outputs, told
-from gatehouse_cli.trouble import Trouble
+from gatehouse_cli.errors import CommandError
+from gatehouse_cli.stack_functions import invoke, readable_errors, stack_outputs
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
@@ -38,7 +38,7 @@ def get(account: str, secret: str, stack: str) -> None:
 
     PURPOSE/NAME is provider/<name> or transcription/openai.
     """
-    with told(stack):
+    with readable_errors(stack):
         session = boto3.Session()
         name = stack_outputs(session, stack)["SecretsFunctionName"]
         payload = {"do": "get", "account": account, "secret": secret}
@@ -54,13 +54,13 @@ def rewrap(stack: str) -> None:
     For after a change of HAMMURABI_SETTINGS_ENCRYPTION_KEY, while the one before is still set as
     HAMMURABI_SETTINGS_ENCRYPTION_KEY_PREVIOUS. May be stopped and begun again at any moment.
     """
-    with told(stack):
+    with readable_errors(stack):
         session = boto3.Session()
         name = stack_outputs(session, stack)["RewrapFunctionName"]
         rewrapped, left = rewrap_all(session.client("lambda", config=_CONFIG), name)
     click.echo(f"{rewrapped} re-wrapped")
     if left:
-        raise Trouble(f"{left} are left: no key that is set opens them; {name} logged which.")
+        raise CommandError(f"{left} are left: no key that is set opens them; {name} logged which.")
 
 
 def rewrap_all(client: "LambdaClient", function_name: str) -> tuple[int, int]:
@@ -68,7 +68,7 @@ def rewrap_all(client: "LambdaClient", function_name: str) -> tuple[int, int]:
 
     Raises:
         RefusedError: A settings key is malformed, or something did not answer.
-        Trouble: Secrets kept changing, or the function failed.
+        CommandError: Secrets kept changing, or the function failed.
 
     """
     total = 0
@@ -85,4 +85,4 @@ def rewrap_all(client: "LambdaClient", function_name: str) -> tuple[int, int]:
         total += rewrapped
         if step["done"] or (left and not rewrapped):
             return total, left
-    raise Trouble("Secrets changed all the while: run it once more.")
+    raise CommandError("Secrets changed all the while: run it once more.")

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gatehouse_cli import samconfig
-from gatehouse_cli.trouble import Trouble
+from gatehouse_cli.errors import CommandError
 
 PARAMETERS = {
     "HAMMURABI_SETTINGS_ENCRYPTION_KEY": "SettingsEncryptionKey",
@@ -24,7 +24,7 @@ def from_environment() -> dict[str, str]:
     """Return the parameters of the variables that are set, be it to nothing.
 
     Raises:
-        Trouble: A key cannot be handed on as it is.
+        CommandError: A key cannot be handed on as it is.
 
     """
     found = {}
@@ -33,7 +33,9 @@ def from_environment() -> dict[str, str]:
         if value is None:
             continue
         if _MANGLED.search(value):
-            raise Trouble(f"{variable} holds a backslash before a quote or space: choose another.")
+            raise CommandError(
+                f"{variable} holds a backslash before a quote or space: choose another."
+            )
         found[parameter] = value
     return found
 

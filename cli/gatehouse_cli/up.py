@@ -11,10 +11,11 @@ from types import FrameType
 
 import click
 
-from gatehouse_cli.local.home import Home, find_project
+from gatehouse_cli.errors import CommandError
+from gatehouse_cli.local.folder import LocalFolder
 from gatehouse_cli.local.logs import Follower, Line
 from gatehouse_cli.local.stack import LocalStack, Plan, clean, running
-from gatehouse_cli.trouble import Trouble
+from gatehouse_cli.project import find_project
 
 POLL_SECONDS = 1.0
 
@@ -67,28 +68,28 @@ def clean_state(home: Path | None) -> None:
     clean(_place(find_project(Path.cwd()), home))
 
 
-def _place(project: Path, home: Path | None) -> Home:
-    return Home((home or project / ".gatehouse").absolute())
+def _place(project: Path, home: Path | None) -> LocalFolder:
+    return LocalFolder((home or project / ".gatehouse").absolute())
 
 
 def more_ports(text: str) -> tuple[int, ...]:
     """Return the ports in GATEHOUSE_PORTS.
 
     Raises:
-        Trouble: One of them is no port.
+        CommandError: One of them is no port.
 
     """
     words = re.split(r"[,\s]+", text.strip()) if text.strip() else []
     for word in words:
         if not (word.isascii() and word.isdigit() and 0 < int(word) < 65536):  # noqa: PLR2004
-            raise Trouble(f"GATEHOUSE_PORTS names {word!r}, which is no port.")
+            raise CommandError(f"GATEHOUSE_PORTS names {word!r}, which is no port.")
     return tuple(int(word) for word in words)
 
 
 def _pair(item: str) -> tuple[str, str]:
     name, separator, value = item.partition("=")
     if not (name and separator):
-        raise Trouble(f"--set wants NAME=VALUE, not {item!r}.")
+        raise CommandError(f"--set wants NAME=VALUE, not {item!r}.")
     return name, value
 
 
@@ -108,7 +109,7 @@ def _steps() -> Callable[[str], None]:
     return say
 
 
-def _announce(stack: LocalStack, home: Home) -> None:
+def _announce(stack: LocalStack, home: LocalFolder) -> None:
     key = stack.api_key if stack.key_is_new else "unchanged"
     click.echo(
         "\nGatehouse is ready.\n"
@@ -120,7 +121,7 @@ def _announce(stack: LocalStack, home: Home) -> None:
 
 
 def _stay(stack: LocalStack, follower: Follower | None) -> None:
-    """Wait for Ctrl-C, printing the logs meanwhile. Raise Trouble when the engine ends."""
+    """Wait for Ctrl-C, printing the logs meanwhile. Raise CommandError when the engine ends."""
     while True:
         stack.engine.check()
         for line in follower.new_lines() if follower else ():

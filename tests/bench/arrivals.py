@@ -16,7 +16,7 @@ from e2e.people import open_tenant
 from e2e.receivers import Receiver
 from e2e.services import Function, listed, the_operator, until
 from e2e.viewers import Viewer
-from gatehouse_cli.local.home import Home
+from gatehouse_cli.local.folder import LocalFolder
 
 _WARM = 5
 
@@ -26,7 +26,7 @@ def stack() -> Iterator[Deployed]:
     """Deploy the real template into a folder that is gone afterwards."""
     with (
         tempfile.TemporaryDirectory(prefix="gatehouse-bench-") as folder,
-        deployed(Home(Path(folder) / "home")) as up,
+        deployed(LocalFolder(Path(folder) / "home")) as up,
     ):
         yield up
 

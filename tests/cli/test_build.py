@@ -13,10 +13,10 @@ import pytest
 from click.testing import CliRunner
 
 from gatehouse_cli import samconfig
-from gatehouse_cli.local.home import Home
+from gatehouse_cli.errors import CommandError
+from gatehouse_cli.local.folder import LocalFolder
 from gatehouse_cli.local.sam import Sam
 from gatehouse_cli.main import cli
-from gatehouse_cli.trouble import Trouble
 
 
 @pytest.fixture
@@ -119,10 +119,12 @@ def test_a_failed_local_build_gives_sam_s_reason_and_where_the_rest_is(
 ) -> None:
     sam = clone / ".gatehouse" / "tools" / "sam" / "bin" / "sam"
     sam.write_text("#!/bin/sh\necho Building\necho 'Error: no wheel'\nexit 1\n")
-    home = Home(tmp_path / "home")
+    home = LocalFolder(tmp_path / "home")
     home.prepare()
 
-    with pytest.raises(Trouble, match=r"^sam build failed: no wheel \(all of it is in .*\)\.$"):
+    with pytest.raises(
+        CommandError, match=r"^sam build failed: no wheel \(all of it is in .*\)\.$"
+    ):
         Sam(clone, home, "http://127.0.0.1:1").build()
 
 
@@ -144,7 +146,7 @@ def test_an_interrupted_build_ends_what_sam_started(clone: Path, tmp_path: Path)
     sam.write_text(
         f"#!/bin/sh\nexec 3>{pipe}\nsleep 60 &\necho up >&3\nsleep 1\nkill -INT $PPID\nwait\n"
     )
-    home = Home(tmp_path / "home")
+    home = LocalFolder(tmp_path / "home")
     home.prepare()
 
     with pytest.raises(KeyboardInterrupt):
@@ -173,7 +175,7 @@ def test_nothing_of_the_developer_s_aws_account_reaches_a_local_build(
         monkeypatch.setenv(name, "mine")
     sam = clone / ".gatehouse" / "tools" / "sam" / "bin" / "sam"
     sam.write_text(f"#!/bin/sh\nenv > {tmp_path}/env\n")
-    home = Home(tmp_path / "home")
+    home = LocalFolder(tmp_path / "home")
     home.prepare()
 
     Sam(clone, home, "http://127.0.0.1:1").build()

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from gatehouse_cli.bootstrap import apply, first_key, named_file
-from gatehouse_cli.invoking import RefusedError
+from gatehouse_cli.bootstrap import apply, file_from_environment, first_key
+from gatehouse_cli.errors import CommandError
 from gatehouse_cli.local.logs import Follower
 from gatehouse_cli.main import cli
-from gatehouse_cli.trouble import Trouble
+from gatehouse_cli.stack_functions import RefusedError
 from gatehouse_cli.up import more_ports
 
 KEY = "hk_" + "ab" * 36
@@ -60,7 +60,7 @@ def test_a_bootstrap_that_fails_is_one_clear_sentence(
 ) -> None:
     functions: Any = Functions(answer, error)
 
-    with pytest.raises(Trouble, match=sentence):
+    with pytest.raises(CommandError, match=sentence):
         first_key(functions, "boot", action="create")
 
 
@@ -74,7 +74,7 @@ def test_more_ports_are_read_with_commas_or_spaces(text: str, ports: tuple[int, 
 
 @pytest.mark.parametrize("text", ["0", "65536", "http", "-1", "3000,", "\u0663"])
 def test_what_is_no_port_is_named(text: str) -> None:
-    with pytest.raises(Trouble, match="which is no port"):
+    with pytest.raises(CommandError, match="which is no port"):
         more_ports(text)
 
 
@@ -198,8 +198,8 @@ def test_a_variable_without_a_secret_is_named_before_anything_is_sent(
     file.write_text(NAMED)
     monkeypatch.setenv("CHORUS_BOOTSTRAP", str(file))
 
-    for act in (lambda: apply(functions, "boot", file, dry_run=True), named_file):
-        with pytest.raises(Trouble, match=sentence) as refused:
+    for act in (lambda: apply(functions, "boot", file, dry_run=True), file_from_environment):
+        with pytest.raises(CommandError, match=sentence) as refused:
             act()
         assert "hunter2" not in str(refused.value)
     assert functions.calls == []

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from gatehouse_cli.errors import CommandError
 from gatehouse_cli.local import engine
-from gatehouse_cli.local.home import Home
-from gatehouse_cli.trouble import Trouble
+from gatehouse_cli.local.folder import LocalFolder
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Home:
-    home = Home(tmp_path)
+def home(tmp_path: Path) -> LocalFolder:
+    home = LocalFolder(tmp_path)
     home.prepare()
     return home
 
@@ -54,44 +54,46 @@ open("ended", "w").close()
 """
 
 
-def test_a_taken_port_is_one_clear_sentence(home: Home) -> None:
+def test_a_taken_port_is_one_clear_sentence(home: LocalFolder) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
 
         with (
-            pytest.raises(Trouble, match=rf"^Port {port} is taken: .* with --engine-port\.$"),
+            pytest.raises(CommandError, match=rf"^Port {port} is taken: .* with --engine-port\.$"),
             engine.running(Path(sys.executable), home, port=port, enforce_iam=True),
         ):
             pass
 
 
-def test_an_engine_that_ends_at_once_is_one_clear_sentence(home: Home, tmp_path: Path) -> None:
+def test_an_engine_that_ends_at_once_is_one_clear_sentence(
+    home: LocalFolder, tmp_path: Path
+) -> None:
     python = stand_in(tmp_path, "import sys; sys.exit(3)")
 
     with (
-        pytest.raises(Trouble, match=r"^The engine ended with code 3: .*engine\.log\.$"),
+        pytest.raises(CommandError, match=r"^The engine ended with code 3: .*engine\.log\.$"),
         engine.running(python, home, port=free_port(), enforce_iam=True),
     ):
         pass
 
 
 def test_an_engine_that_never_answers_is_given_up_and_ended(
-    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    home: LocalFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engine, "READY_WITHIN", 0.3)
     python = stand_in(tmp_path, "import time; time.sleep(60)")
 
     with (
-        pytest.raises(Trouble, match="not ready within"),
+        pytest.raises(CommandError, match="not ready within"),
         engine.running(python, home, port=free_port(), enforce_iam=True),
     ):
         pass
 
 
 def test_an_engine_that_hangs_at_its_end_is_ended_by_force(
-    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    home: LocalFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engine, "STOPPED_WITHIN", 0.3)
     python = stand_in(tmp_path, READY.replace("def end(*_):", "def end(*_):\n    return"))
@@ -103,7 +105,7 @@ def test_an_engine_that_hangs_at_its_end_is_ended_by_force(
 
 
 def test_nothing_of_the_developer_s_own_reaches_the_engine(
-    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    home: LocalFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_PROFILE", "mine")
     monkeypatch.setenv("PYTHONPATH", "/somewhere")
@@ -126,19 +128,19 @@ def test_nothing_of_the_developer_s_own_reaches_the_engine(
     assert not home.scratch.exists()
 
 
-def test_an_engine_that_dies_later_is_noticed(home: Home, tmp_path: Path) -> None:
+def test_an_engine_that_dies_later_is_noticed(home: LocalFolder, tmp_path: Path) -> None:
     python = stand_in(tmp_path, READY)
 
     with engine.running(python, home, port=free_port(), enforce_iam=False) as running:
         running.process.kill()
         running.process.wait()
 
-        with pytest.raises(Trouble, match="ended with code -9"):
+        with pytest.raises(CommandError, match="ended with code -9"):
             running.check()
 
 
 def test_stream_positions_begin_anew_and_the_rest_of_the_state_stays(
-    home: Home, tmp_path: Path
+    home: LocalFolder, tmp_path: Path
 ) -> None:
     def state(position: int) -> dict[str, object]:
         return {

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from gatehouse_cli.local.front_door import MAX_BODY, FrontDoor, Target
-from gatehouse_cli.local.listening import loopback, served
+from gatehouse_cli.local.server import listen, serve_in_thread
 
 PACKED = gzip.compress(b"packed")
 
@@ -62,7 +62,7 @@ def port_of(sockets: list[socket.socket]) -> int:
 
 @pytest.fixture(scope="module")
 def door() -> Iterator[tuple[FrontDoor, httpx.Client]]:
-    with loopback([0]) as inner, served(stage, inner):
+    with listen([0]) as inner, serve_in_thread(stage, inner):
         door = FrontDoor(
             Target(
                 f"http://127.0.0.1:{port_of(inner)}",
@@ -71,8 +71,8 @@ def door() -> Iterator[tuple[FrontDoor, httpx.Client]]:
             )
         )
         with (
-            loopback([0]) as outer,
-            served(door, outer),
+            listen([0]) as outer,
+            serve_in_thread(door, outer),
             httpx.Client(base_url=f"http://127.0.0.1:{port_of(outer)}", trust_env=False) as client,
         ):
             yield door, client
@@ -211,7 +211,7 @@ def test_a_body_beyond_the_gateway_s_bound_is_413(client: httpx.Client) -> None:
 
 
 def test_before_a_stack_is_deployed_it_is_503() -> None:
-    with loopback([0]) as sockets, served(FrontDoor(), sockets):
+    with listen([0]) as sockets, serve_in_thread(FrontDoor(), sockets):
         response = httpx.get(f"http://127.0.0.1:{port_of(sockets)}/v1/whoami", trust_env=False)
 
     assert response.status_code == 503
@@ -224,10 +224,10 @@ def test_before_a_stack_is_deployed_it_is_503() -> None:
 
 
 def test_when_the_engine_is_gone_it_is_503() -> None:
-    with loopback([0]) as unused:
+    with listen([0]) as unused:
         port = port_of(unused)
     door = FrontDoor(Target(f"http://127.0.0.1:{port}", rest_path="/live", socket_path="/ws"))
-    with loopback([0]) as sockets, served(door, sockets):
+    with listen([0]) as sockets, serve_in_thread(door, sockets):
         response = httpx.get(f"http://127.0.0.1:{port_of(sockets)}/x", trust_env=False)
 
     assert response.status_code == 503

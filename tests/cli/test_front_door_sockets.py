@@ -21,7 +21,7 @@ from websockets.sync.client import ClientConnection, connect
 from websockets.sync.server import ServerConnection, serve
 
 from gatehouse_cli.local.front_door import FrontDoor, Target
-from gatehouse_cli.local.listening import loopback, served
+from gatehouse_cli.local.server import listen, serve_in_thread
 
 REST, SOCKETS = "/_aws/execute-api/rest/live", "/_aws/execute-api/ws/live"
 LOGS = "/api/services/orders/logs"
@@ -100,7 +100,7 @@ def running(stage: Stage) -> Iterator[str]:
 @contextmanager
 def standing(target: Target | None) -> Iterator[str]:
     """Serve a front door; gives where its sockets are."""
-    with loopback([0]) as sockets, served(FrontDoor(target), sockets):
+    with listen([0]) as sockets, serve_in_thread(FrontDoor(target), sockets):
         yield f"ws://127.0.0.1:{sockets[0].getsockname()[1]}"
 
 
@@ -432,7 +432,7 @@ def test_before_a_stack_is_deployed_it_is_503() -> None:
 
 
 def test_when_the_engine_is_gone_it_is_503() -> None:
-    with loopback([0]) as unused:
+    with listen([0]) as unused:
         port = unused[0].getsockname()[1]
     gone = Target(f"http://127.0.0.1:{port}", rest_path=REST, socket_path=SOCKETS)
     with standing(gone) as url:

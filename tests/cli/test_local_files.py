@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from gatehouse_cli.errors import CommandError
 from gatehouse_cli.local import env_file, stamp
 from gatehouse_cli.local.env_file import LocalEnv
-from gatehouse_cli.local.home import Home, find_project, tool
+from gatehouse_cli.local.folder import LocalFolder
 from gatehouse_cli.local.stack import clean
-from gatehouse_cli.trouble import Trouble
+from gatehouse_cli.project import find_project, get_tool
 
 KEY = "hk_" + "ab" * 36
 
@@ -45,7 +46,7 @@ def test_a_missing_local_env_says_nothing(tmp_path: Path) -> None:
 
 
 def test_a_home_is_its_owner_s_alone_and_its_scratch_is_emptied(tmp_path: Path) -> None:
-    home = Home(tmp_path / "home")
+    home = LocalFolder(tmp_path / "home")
     home.prepare()
     (home.scratch / "left").write_text("x")
     (home.state / "kept").write_text("x")
@@ -59,16 +60,16 @@ def test_a_home_is_its_owner_s_alone_and_its_scratch_is_emptied(tmp_path: Path) 
 
 
 def test_a_home_serves_one_stack_at_a_time(tmp_path: Path) -> None:
-    home = Home(tmp_path)
+    home = LocalFolder(tmp_path)
 
-    with home.held(), pytest.raises(Trouble, match="already running"), home.held():
+    with home.lock(), pytest.raises(CommandError, match="already running"), home.lock():
         pass
-    with home.held():
+    with home.lock():
         pass
 
 
 def test_clean_state_forgets_state_and_key_and_nothing_else(tmp_path: Path) -> None:
-    home = Home(tmp_path)
+    home = LocalFolder(tmp_path)
     home.prepare()
     home.stamp.write_text("x")
     home.env_file.write_text("x")
@@ -89,13 +90,13 @@ def test_the_project_is_found_from_any_folder_in_it(tmp_path: Path) -> None:
 
 
 def test_outside_a_clone_is_one_clear_sentence(tmp_path: Path) -> None:
-    with pytest.raises(Trouble, match="run this inside a clone"):
+    with pytest.raises(CommandError, match="run this inside a clone"):
         find_project(tmp_path)
 
 
 def test_a_missing_tool_is_one_clear_sentence(tmp_path: Path) -> None:
-    with pytest.raises(Trouble, match=r"sam is missing .*: run `make setup` first"):
-        tool(tmp_path, "sam", "sam")
+    with pytest.raises(CommandError, match=r"sam is missing .*: run `make setup` first"):
+        get_tool(tmp_path, "sam", "sam")
 
 
 @pytest.fixture

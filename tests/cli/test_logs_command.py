@@ -16,8 +16,8 @@ from websockets.http11 import Request, Response
 from websockets.sync.server import Server, ServerConnection, serve
 
 from gatehouse_cli import logs
+from gatehouse_cli.errors import CommandError
 from gatehouse_cli.main import cli
-from gatehouse_cli.trouble import Trouble
 
 KEY = "hk_" + "a1b2" * 18
 
@@ -104,13 +104,13 @@ def test_what_is_told_beside_the_lines_is_told_aside(stack: Stack) -> None:
 def test_a_refusal_that_stays_is_told_once(stack: Stack, status: int) -> None:
     stack.answers = [status]
 
-    with pytest.raises(Trouble, match=rf"^orders: .* \({status}\)\.$"):
+    with pytest.raises(CommandError, match=rf"^orders: .* \({status}\)\.$"):
         next(follow(stack))
 
 
 def test_a_stack_that_is_not_there_is_told() -> None:
     unreached = logs.followed("http://127.0.0.1:9", KEY, "orders", lines=1, since=None, say=print)
-    with pytest.raises(Trouble, match="cannot be reached"):
+    with pytest.raises(CommandError, match="cannot be reached"):
         next(unreached)
 
 

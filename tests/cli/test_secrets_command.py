@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from gatehouse_cli.invoking import RefusedError
+from gatehouse_cli.errors import CommandError
 from gatehouse_cli.main import cli
 from gatehouse_cli.secrets import rewrap_all
-from gatehouse_cli.trouble import Trouble
+from gatehouse_cli.stack_functions import RefusedError
 
 
 class Functions:
@@ -49,7 +49,7 @@ def test_a_rewrap_ends_when_all_that_is_left_cannot_be_opened() -> None:
 def test_a_rewrap_that_finds_no_end_says_so() -> None:
     functions: Any = Functions(step(1))
 
-    with pytest.raises(Trouble, match="run it once more"):
+    with pytest.raises(CommandError, match="run it once more"):
         rewrap_all(functions, "rewrap")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gatehouse_cli import settings_keys
-from gatehouse_cli.trouble import Trouble
+from gatehouse_cli.errors import CommandError
 from support.aws.resources import ROOT
 
 CURRENT, PREVIOUS = settings_keys.PARAMETERS
@@ -35,7 +35,7 @@ def test_what_is_set_is_given_be_it_to_nothing(monkeypatch: pytest.MonkeyPatch) 
 
 def test_what_sam_would_mangle_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(CURRENT, 'sixteen characters\\" and more')
-    with pytest.raises(Trouble, match=f"^{CURRENT} holds a backslash"):
+    with pytest.raises(CommandError, match=f"^{CURRENT} holds a backslash"):
         settings_keys.from_environment()
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from gatehouse_cli import samconfig
+from gatehouse_cli.errors import CommandError
 from gatehouse_cli.local import template
 from gatehouse_cli.local.sam import host_parameters
-from gatehouse_cli.trouble import Trouble
 
 PROJECT = Path(__file__).parents[2]
 RESOURCES = template.resources(PROJECT / "template.yaml")
@@ -82,7 +82,7 @@ def test_places_on_aws_keep_account_creation_closed(place: str) -> None:
 
 
 def test_an_unknown_place_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(Trouble, match="has no parameter set test: it has local, dev, prod"):
+    with pytest.raises(CommandError, match="has no parameter set test: it has local, dev, prod"):
         samconfig.read(PROJECT, "test")
 
 

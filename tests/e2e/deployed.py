@@ -20,7 +20,7 @@ import httpx
 
 from gatehouse_cli.local import env_file
 from gatehouse_cli.local.aws import session
-from gatehouse_cli.local.home import Home
+from gatehouse_cli.local.folder import LocalFolder
 from gatehouse_cli.local.stack import Plan, running
 
 PROJECT = Path(__file__).parents[2]
@@ -49,7 +49,7 @@ class Deployed:
     admin_key: str
     endpoint: str
     outputs: Mapping[str, str]
-    home: Home
+    home: LocalFolder
     first_run: FirstRun
     restarted_in: float
     restart_steps: tuple[str, ...]
@@ -76,7 +76,7 @@ class Deployed:
 
 
 @contextmanager
-def deployed(home: Home) -> Iterator[Deployed]:
+def deployed(home: LocalFolder) -> Iterator[Deployed]:
     """Deploy the real template into the home, restart it, and keep it up for the block."""
     ports = free_ports(2)
     first_run = _run_as_a_user(home, ports)
@@ -108,7 +108,7 @@ def free_ports(count: int) -> tuple[int, ...]:
             probe.close()
 
 
-def _run_as_a_user(home: Home, ports: tuple[int, ...]) -> FirstRun:
+def _run_as_a_user(home: LocalFolder, ports: tuple[int, ...]) -> FirstRun:
     """Run the command itself, make an account through it, and end it with Ctrl-C."""
     command = [
         str(Path(sys.executable).with_name("gatehouse")),

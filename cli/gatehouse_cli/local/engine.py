@@ -15,8 +15,8 @@ from typing import Any
 
 import httpx
 
-from gatehouse_cli.local.home import Home
-from gatehouse_cli.trouble import Trouble
+from gatehouse_cli.errors import CommandError
+from gatehouse_cli.local.folder import LocalFolder
 
 LOOPBACK = "127.0.0.1"
 READY_WITHIN = 30.0
@@ -33,18 +33,20 @@ class Engine:
     process: subprocess.Popen[bytes]
 
     def check(self) -> None:
-        """Raise Trouble when the engine has ended by itself."""
+        """Raise CommandError when the engine has ended by itself."""
         code = self.process.poll()
         if code is not None:
-            raise Trouble(f"The engine ended with code {code}: its last words are in {self.log}.")
+            raise CommandError(
+                f"The engine ended with code {code}: its last words are in {self.log}."
+            )
 
 
 @contextmanager
-def running(python: Path, home: Home, *, port: int, enforce_iam: bool) -> Iterator[Engine]:
+def running(python: Path, home: LocalFolder, *, port: int, enforce_iam: bool) -> Iterator[Engine]:
     """Run the engine on the home's state while the block runs; state is saved at its end.
 
     Raises:
-        Trouble: The port is taken, or the engine does not come up.
+        CommandError: The port is taken, or the engine does not come up.
 
     """
     _refuse_taken(port)
@@ -72,7 +74,7 @@ def running(python: Path, home: Home, *, port: int, enforce_iam: bool) -> Iterat
         shutil.rmtree(home.scratch, ignore_errors=True)
 
 
-def _environment(home: Home, *, port: int, enforce_iam: bool) -> dict[str, str]:
+def _environment(home: LocalFolder, *, port: int, enforce_iam: bool) -> dict[str, str]:
     """Return the engine's whole environment, which every function inherits.
 
     Nothing of the developer's own is in it: no credentials, no profile, no PYTHONPATH.
@@ -99,7 +101,7 @@ def _environment(home: Home, *, port: int, enforce_iam: bool) -> dict[str, str]:
 def _refuse_taken(port: int) -> None:
     with socket.socket() as probe:
         if probe.connect_ex((LOOPBACK, port)) == 0:
-            raise Trouble(
+            raise CommandError(
                 f"Port {port} is taken: end what listens there, or choose another "
                 "port for the engine with --engine-port."
             )
@@ -114,7 +116,7 @@ def _await_ready(engine: Engine) -> None:
                 if client.get(f"{engine.endpoint}/_ministack/ready").is_success:
                     return
             time.sleep(0.05)
-    raise Trouble(f"The engine was not ready within {READY_WITHIN:.0f} s: see {engine.log}.")
+    raise CommandError(f"The engine was not ready within {READY_WITHIN:.0f} s: see {engine.log}.")
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

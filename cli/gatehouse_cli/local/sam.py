@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gatehouse_cli import samconfig, settings_keys
-from gatehouse_cli.local.home import Home, tool
-from gatehouse_cli.trouble import Trouble
+from gatehouse_cli.errors import CommandError
+from gatehouse_cli.local.folder import LocalFolder
+from gatehouse_cli.project import get_tool
 
 REGION = "us-east-1"
 # SAM reports an error as a line that begins with its kind.
@@ -28,7 +29,7 @@ class Sam:
     """The SAM CLI of one clone, for one home."""
 
     project: Path
-    home: Home
+    home: LocalFolder
     endpoint: str
 
     def build(self) -> Path:
@@ -37,7 +38,7 @@ class Sam:
         The build folder belongs to the clone and is shared by all homes, one at a time.
 
         Raises:
-            Trouble: The build failed.
+            CommandError: The build failed.
 
         """
         target = self._target()
@@ -57,7 +58,7 @@ class Sam:
         """Deploy the built template and wait for it.
 
         Raises:
-            Trouble: The deployment failed.
+            CommandError: The deployment failed.
 
         """
         with settings_keys.override_words(parameters) as words:
@@ -74,7 +75,7 @@ class Sam:
             )  # fmt: skip
 
     def _run(self, command: str, *arguments: str) -> None:
-        program = tool(self.project, "sam", "sam")
+        program = get_tool(self.project, "sam", "sam")
         log = self.home.logs / f"{command}.log"
         with log.open("wb") as output:
             process = subprocess.Popen(  # noqa: S603  # Our own tool, by its full path.
@@ -93,7 +94,7 @@ class Sam:
             _end_group(process)
             raise
         if code != 0:
-            raise Trouble(f"sam {command} failed: {_reason(log)} (all of it is in {log}).")
+            raise CommandError(f"sam {command} failed: {_reason(log)} (all of it is in {log}).")
 
     def _target(self) -> dict[str, str]:
         return samconfig.layer_target(self.project, host_parameters()["PythonRuntime"], "host")

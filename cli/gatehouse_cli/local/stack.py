@@ -16,21 +16,22 @@ from gatehouse_cli import samconfig, settings_keys
 from gatehouse_cli.bootstrap import (
     ALREADY_BOOTSTRAPPED,
     apply,
+    file_from_environment,
     first_key,
-    named_file,
 )
 from gatehouse_cli.deploy import now
-from gatehouse_cli.invoking import RefusedError
+from gatehouse_cli.errors import CommandError
 from gatehouse_cli.local import engine_template, env_file, stamp, template
 from gatehouse_cli.local.aws import Clients, clients
 from gatehouse_cli.local.engine import Engine
 from gatehouse_cli.local.engine import running as engine_running
 from gatehouse_cli.local.env_file import LocalEnv
+from gatehouse_cli.local.folder import LocalFolder
 from gatehouse_cli.local.front_door import FrontDoor, Target
-from gatehouse_cli.local.home import Home, tool
-from gatehouse_cli.local.listening import loopback, served
 from gatehouse_cli.local.sam import Sam, host_parameters
-from gatehouse_cli.trouble import Trouble
+from gatehouse_cli.local.server import listen, serve_in_thread
+from gatehouse_cli.project import get_tool
+from gatehouse_cli.stack_functions import RefusedError
 
 BUCKET = "gatehouse-artifacts"
 STAGE = "live"
@@ -43,7 +44,7 @@ class Plan:
     """What to run, and where. `parameters` override the [local] set of samconfig.toml."""
 
     project: Path
-    home: Home
+    home: LocalFolder
     ports: tuple[int, ...] = (8080,)
     engine_port: int = 4566
     parameters: Mapping[str, str] = field(default_factory=dict)
@@ -68,26 +69,26 @@ def running(plan: Plan, say: Say) -> Iterator[LocalStack]:
     """Run the stack while the block runs; `say` gets the name of each step.
 
     Raises:
-        Trouble: A port is taken, a tool is missing, or a step failed. Nothing is left running.
+        CommandError: A port is taken, a tool is missing, or a step failed. Nothing is left running.
 
     """
-    python = tool(plan.project, "engine", "python")
-    tool(plan.project, "sam", "sam")  # Missing, it is better known before anything is started.
+    python = get_tool(plan.project, "engine", "python")
+    get_tool(plan.project, "sam", "sam")  # Missing, it is better known before anything is started.
     door = FrontDoor()
-    with plan.home.held(), loopback(plan.ports) as sockets:
+    with plan.home.lock(), listen(plan.ports) as sockets:
         plan.home.prepare()
         say("Starting the engine")
         with (
             engine_running(
                 python, plan.home, port=plan.engine_port, enforce_iam=plan.enforce_iam
             ) as engine,
-            served(door, sockets),
+            serve_in_thread(door, sockets),
         ):
             try:
                 yield _raise_stack(plan, engine, door, say)
             except (BotoCoreError, ClientError) as error:
                 engine.check()
-                raise Trouble(f"The engine refused: {error} (see {engine.log}).") from error
+                raise CommandError(f"The engine refused: {error} (see {engine.log}).") from error
             finally:
                 say("Stopping; the engine saves its state")
                 door.target = None
@@ -119,7 +120,7 @@ def _raise_stack(plan: Plan, engine: Engine, door: FrontDoor, say: Say) -> Local
     url = f"http://localhost:{plan.ports[0]}"
     say("Checking the key")
     api_key, is_new = _key(plan, deployment.clients, url, outputs["BootstrapFunctionName"])
-    seed = named_file()
+    seed = file_from_environment()
     if seed is not None:
         say("Applying the bootstrap file")
         try:
@@ -127,7 +128,7 @@ def _raise_stack(plan: Plan, engine: Engine, door: FrontDoor, say: Say) -> Local
                 deployment.clients.functions, outputs["BootstrapFunctionName"], seed, dry_run=False
             )
         except RefusedError as refused:
-            raise Trouble(f"{seed} was refused: {refused}") from refused
+            raise CommandError(f"{seed} was refused: {refused}") from refused
     return LocalStack(
         url=url,
         api_key=api_key,
@@ -243,7 +244,7 @@ def _key(plan: Plan, to: Clients, url: str, function_name: str) -> tuple[str, bo
         api_key = first_key(to.functions, function_name, action="create")
     except RefusedError as refused:
         if refused.code != ALREADY_BOOTSTRAPPED:
-            raise Trouble(f"The stack gave no first key: {refused}.") from refused
+            raise CommandError(f"The stack gave no first key: {refused}.") from refused
         api_key = first_key(to.functions, function_name, action="recover")
     env_file.write(plan.home.env_file, LocalEnv(url, api_key))
     return api_key, True
@@ -262,9 +263,9 @@ def _answers(url: str, api_key: str) -> bool:
     return response.is_success
 
 
-def clean(home: Home) -> None:
+def clean(home: LocalFolder) -> None:
     """Forget state, key and logs; tools and build folders stay."""
-    with home.held():
+    with home.lock():
         for folder in (home.state, home.scratch, home.logs):
             shutil.rmtree(folder, ignore_errors=True)
         home.env_file.unlink(missing_ok=True)

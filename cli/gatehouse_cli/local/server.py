@@ -10,8 +10,8 @@ from contextlib import ExitStack, contextmanager
 
 import uvicorn
 
+from gatehouse_cli.errors import CommandError
 from gatehouse_cli.local.front_door import Receive, Scope, Send
-from gatehouse_cli.trouble import Trouble
 
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
@@ -19,14 +19,14 @@ STARTED_WITHIN = 10.0
 
 
 @contextmanager
-def loopback(ports: Iterable[int]) -> Iterator[list[socket.socket]]:
+def listen(ports: Iterable[int]) -> Iterator[list[socket.socket]]:
     """Listen on every port, on both loopback addresses where the host has both.
 
     `localhost` means either, so that another program on one of them would answer in our place.
     Listening at once, before anything is started, makes a taken port known at once.
 
     Raises:
-        Trouble: A port is taken, or is not ours to take.
+        CommandError: A port is taken, or is not ours to take.
 
     """
     with ExitStack() as closing:
@@ -63,18 +63,18 @@ def _listen(listener: socket.socket, address: str, port: int) -> None:
         listener.listen(512)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            raise Trouble(
+            raise CommandError(
                 f"Port {port} is taken: end what listens there, or choose another with --port."
             ) from error
         if error.errno == errno.EACCES:
-            raise Trouble(
+            raise CommandError(
                 f"Port {port} may not be opened by this user: choose another with --port."
             ) from error
         raise
 
 
 @contextmanager
-def served(door: Application, sockets: list[socket.socket]) -> Iterator[None]:
+def serve_in_thread(door: Application, sockets: list[socket.socket]) -> Iterator[None]:
     """Serve an ASGI application in a thread while the block runs."""
     config = uvicorn.Config(
         door,
@@ -116,5 +116,5 @@ def _await_started(server: uvicorn.Server, thread: threading.Thread) -> None:
     deadline = time.monotonic() + STARTED_WITHIN
     while not server.started:
         if not thread.is_alive() or time.monotonic() > deadline:
-            raise Trouble("The front door did not start.")
+            raise CommandError("The front door did not start.")
         time.sleep(0.01)

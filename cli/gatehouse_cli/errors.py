@@ -3,5 +3,5 @@
 import click
 
 
-class Trouble(click.ClickException):
+class CommandError(click.ClickException):
     """What is wrong and what to do about it, in one sentence. Exit code 1."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from gatehouse_cli.trouble import Trouble
+from gatehouse_cli.errors import CommandError
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
@@ -29,13 +29,13 @@ def invoke(
 
     Raises:
         RefusedError: The function declined.
-        Trouble: The function failed.
+        CommandError: The function failed.
 
     """
     response = client.invoke(FunctionName=function_name, Payload=json.dumps(payload).encode())
     raw = response["Payload"].read()
     if response.get("FunctionError"):
-        raise Trouble(f"The {what} function failed: {_reason(raw)}; its log group tells more.")
+        raise CommandError(f"The {what} function failed: {_reason(raw)}; its log group tells more.")
     answer: dict[str, Any] = json.loads(raw)
     match answer:
         case {"error": {"code": str(code), "message": str(message)}}:
@@ -52,16 +52,16 @@ def _reason(raw: bytes) -> str:
 
 
 @contextmanager
-def told(stack: str) -> Iterator[None]:
+def readable_errors(stack: str) -> Iterator[None]:
     """Tell whatever goes wrong with a stack's functions in one sentence."""
     try:
         yield
     except RefusedError as refused:
-        raise Trouble(str(refused)) from refused
+        raise CommandError(str(refused)) from refused
     except KeyError as missing:
-        raise Trouble(f"Stack {stack} has no output {missing}: is it Gatehouse?") from missing
+        raise CommandError(f"Stack {stack} has no output {missing}: is it Gatehouse?") from missing
     except (BotoCoreError, ClientError) as error:
-        raise Trouble(f"AWS refused: {error}") from error
+        raise CommandError(f"AWS refused: {error}") from error
 
 
 def stack_outputs(session: boto3.Session, stack: str) -> dict[str, str]:

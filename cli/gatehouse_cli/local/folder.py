@@ -8,13 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from gatehouse_cli.trouble import Trouble
-
-TOOLS = ".gatehouse/tools"
+from gatehouse_cli.errors import CommandError
 
 
 @dataclass(frozen=True)
-class Home:
+class LocalFolder:
     """The folder of one local stack, `.gatehouse` unless said otherwise.
 
     Everything in it is the owner's alone: the engine keeps key material in clear.
@@ -55,7 +53,7 @@ class Home:
             folder.chmod(0o700)
 
     @contextmanager
-    def held(self) -> Iterator[None]:
+    def lock(self) -> Iterator[None]:
         """Keep a second stack out: two engines would overwrite each other's state."""
         self.root.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT, 0o600)
@@ -63,36 +61,10 @@ class Home:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             os.close(descriptor)
-            raise Trouble(f"Gatehouse is already running from {self.root}: stop that first.") from (
-                error
-            )
+            raise CommandError(
+                f"Gatehouse is already running from {self.root}: stop that first."
+            ) from (error)
         try:
             yield
         finally:
             os.close(descriptor)
-
-
-def find_project(start: Path) -> Path:
-    """Return the nearest folder at or above `start` that holds the stack's template.
-
-    Raises:
-        Trouble: There is none.
-
-    """
-    for folder in (start, *start.parents):
-        if (folder / "template.yaml").is_file() and (folder / "samconfig.toml").is_file():
-            return folder
-    raise Trouble(f"No template.yaml at or above {start}: run this inside a clone of Gatehouse.")
-
-
-def tool(project: Path, environment: str, name: str) -> Path:
-    """Return the path of a program that `make setup` installs.
-
-    Raises:
-        Trouble: It is not installed.
-
-    """
-    path = project / TOOLS / environment / "bin" / name
-    if not path.is_file():
-        raise Trouble(f"{name} is missing from {TOOLS}/{environment}: run `make setup` first.")
-    return path

@@ -4,8 +4,8 @@ import socket
 
 import pytest
 
-from gatehouse_cli.local.listening import loopback
-from gatehouse_cli.trouble import Trouble
+from gatehouse_cli.errors import CommandError
+from gatehouse_cli.local.server import listen
 
 
 def test_a_taken_port_is_one_clear_sentence_and_exit_code_1() -> None:
@@ -14,7 +14,7 @@ def test_a_taken_port_is_one_clear_sentence_and_exit_code_1() -> None:
         other.listen()
         port = other.getsockname()[1]
 
-        with pytest.raises(Trouble) as trouble, loopback([port]):
+        with pytest.raises(CommandError) as trouble, listen([port]):
             pass
 
     assert trouble.value.message == (
@@ -24,7 +24,7 @@ def test_a_taken_port_is_one_clear_sentence_and_exit_code_1() -> None:
 
 
 def test_only_loopback_is_listened_on() -> None:
-    with loopback([0]) as sockets:
+    with listen([0]) as sockets:
         addresses = {listener.getsockname()[0] for listener in sockets}
 
     assert addresses <= {"127.0.0.1", "::1"}
@@ -32,24 +32,24 @@ def test_only_loopback_is_listened_on() -> None:
 
 
 def test_a_port_named_twice_is_opened_once() -> None:
-    with loopback([0]) as first:
+    with listen([0]) as first:
         port = first[0].getsockname()[1]
 
-    with loopback([port, port]) as sockets:
+    with listen([port, port]) as sockets:
         assert len(sockets) == len({listener.family for listener in sockets})
 
 
 def test_a_port_is_free_again_at_once() -> None:
-    with loopback([0]) as first:
+    with listen([0]) as first:
         port = first[0].getsockname()[1]
         with socket.create_connection(("127.0.0.1", port)):
             pass
 
-    with loopback([port]) as second:
+    with listen([port]) as second:
         assert second[0].getsockname()[1] == port
 
 
 def test_an_answer_s_second_part_does_not_wait_for_the_first_one_s_acknowledgement() -> None:
     """Asyncio switches Nagle's algorithm off where the protocol is named, and nowhere else."""
-    with loopback([0]) as sockets:
+    with listen([0]) as sockets:
         assert {listener.proto for listener in sockets} == {socket.IPPROTO_TCP}

@@ -1,0 +1,188 @@
+"""Which tests execute which lines, measured file by file and kept."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+
+from forks import SHARED, Result
+from mutations import Mutant
+
+
+@dataclass(frozen=True)
+class Test:
+    """A test, its file, and how long it takes."""
+
+    id: str
+    file: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Source:
+    """The tests of one file that execute a source, by line and by function.
+
+    Lines hold while the source is as it was (`digest`); functions hold after an edit as well.
+    """
+
+    digest: str
+    lines: dict[str, list[str]]
+    functions: dict[str, list[str]]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the tests of a file execute. `digest` is the test file's, `seconds` are by test."""
+
+    digest: str
+    seconds: dict[str, float]
+    sources: dict[str, Source]
+
+
+class Covering:
+    """The measures of all test files, kept in a folder."""
+
+    def __init__(self, folder: Path, targets: Iterable[str]) -> None:
+        self.targets = tuple(targets)
+        self._folder = folder
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._files: dict[str, Measured] = {}
+        self._alone: dict[str, bool] = {}
+
+    def kept(self, test_file: str) -> Measured | None:
+        """Return the measure of a test file, None where the file has changed since."""
+        path = self._path(test_file)
+        if not path.exists():
+            return None
+        values = json.loads(path.read_text())
+        if values["digest"] != _digest(test_file):
+            return None
+        sources = {name: Source(**one) for name, one in values["sources"].items()}
+        return Measured(values["digest"], values["seconds"], sources)
+
+    def keep(self, test_file: str, result: Result) -> Measured:
+        """Write down what a run of a test file executed."""
+        every = sorted(result.seconds)
+        measured = Measured(
+            _digest(test_file),
+            result.seconds,
+            {
+                source: _source(source, lines, every)
+                for source, lines in sorted(result.lines.items())
+                if lines
+            },
+        )
+        self._path(test_file).write_text(json.dumps(asdict(measured)))
+        return measured
+
+    def load(self, measured: Iterable[tuple[str, Measured]]) -> None:
+        """Use these measures, by test file."""
+        self._files = dict(measured)
+
+    def test(self, test_id: str) -> Test:
+        """Return one test."""
+        file = test_id.partition("::")[0]
+        return Test(test_id, file, self._files[file].seconds[test_id])
+
+    def tests(self, mutant: Mutant, budget: float) -> list[Test]:
+        """List the tests that execute a mutant's lines, the nearest first, within some seconds.
+
+        Near are the files that import the module; then those whose tests are short. A statement
+        at module level or in a class body counts as executed by whatever executes the module.
+        """
+        found: dict[str, list[Test]] = {}
+        for file, measured in self._files.items():
+            source = measured.sources.get(mutant.path)
+            if source is not None and (ids := _executing(source, mutant)):
+                found[file] = [
+                    Test(test_id, file, seconds)
+                    for test_id, seconds in measured.seconds.items()
+                    if test_id in ids
+                ]
+        chosen: list[Test] = []
+        spent = 0.0
+        for file in sorted(found, key=lambda file: _distance(file, found[file], mutant.path)):
+            for test in found[file]:
+                if not chosen or spent + test.seconds <= budget:
+                    chosen.append(test)
+                    spent += test.seconds
+        return chosen
+
+    def passes_alone(self, test_id: str) -> bool | None:
+        """Say whether a test passes without others, None where that was not tried."""
+        return self._alone.get(test_id)
+
+    def keep_passes_alone(self, test_id: str, *, passes: bool) -> bool:
+        """Remember whether a test passes without others, and return it."""
+        self._alone[test_id] = passes
+        return passes
+
+    def _path(self, test_file: str) -> Path:
+        return self._folder / f"{test_file.replace('/', '.')}.json"
+
+
+def _executing(source: Source, mutant: Mutant) -> set[str]:
+    if mutant.scope not in _functions(mutant.path).values():
+        return {test for tests in source.functions.values() for test in tests}
+    if source.digest == _digest(mutant.path):
+        by_line = {test for line in mutant.lines for test in source.lines.get(str(line), ())}
+        if by_line:
+            return by_line
+    # Also for a default of an argument, which is executed when the module is imported.
+    return set(source.functions.get(mutant.scope, ()))
+
+
+def _distance(test_file: str, tests: list[Test], source: str) -> tuple[bool, float]:
+    return not _imports(test_file, source), sum(test.seconds for test in tests) / len(tests)
+
+
+@cache
+def _imports(test_file: str, source: str) -> bool:
+    package, _, module = _module(source).rpartition(".")
+    text = Path(test_file).read_text()
+    return f"{package}.{module} " in text or any(
+        line.startswith(f"from {package} import") and module in line for line in text.splitlines()
+    )
+
+
+def _module(source: str) -> str:
+    return source.removesuffix(".py").rpartition("python/")[2].replace("/", ".")
+
+
+def _source(path: str, lines: dict[str, list[str]], every: list[str]) -> Source:
+    whole = {line: every if SHARED in tests else sorted(tests) for line, tests in lines.items()}
+    functions: dict[str, set[str]] = {}
+    scopes = _functions(path)
+    for line, tests in whole.items():
+        if scope := scopes.get(int(line)):
+            functions.setdefault(scope, set()).update(tests)
+    return Source(_digest(path), whole, {name: sorted(tests) for name, tests in functions.items()})
+
+
+@cache
+def _functions(path: str) -> dict[int, str]:
+    """Return the innermost function of each line, named as mutants name their scope."""
+    found: dict[int, str] = {}
+
+    def visit(node: ast.AST, scope: tuple[str, ...]) -> None:
+        for child in ast.iter_child_nodes(node):
+            inside = scope
+            if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                inside = (*scope, child.name)
+                if not isinstance(child, ast.ClassDef):
+                    lines = range(child.lineno, (child.end_lineno or child.lineno) + 1)
+                    found.update(dict.fromkeys(lines, ".".join(inside)))
+            visit(child, inside)
+
+    visit(ast.parse(Path(path).read_text()), ())
+    return found
+
+
+@cache
+def _digest(path: str) -> str:
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
