@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import hypothesis
 import pytest
@@ -23,7 +24,7 @@ from support.actors.receivers import dialled, names  # noqa: F401 - likewise
 from support.aws import resources
 from support.aws.api_gateway import Front
 from support.aws.faults import Wire, wire
-from support.aws.light_moto import lighten
+from support.aws.memory_dynamo import MemoryDynamo
 from support.worlds.held_clock import HeldClock
 from support.worlds.live_logs import lookout  # noqa: F401 - a fixture for everybody
 from support.worlds.workloads import workloads  # noqa: F401 - likewise
@@ -50,31 +51,51 @@ def _forget_tables() -> None:
         cached.cache_clear()
 
 
-def _forget_everything() -> None:
-    """Forget what an execution environment keeps: another file's AWS is none of this one's."""
-    for made in (*vars(clients).values(), *vars(connection).values()):
+def _forget_clients() -> None:
+    """Clear what an execution environment caches, so that no file meets another file's AWS."""
+    for made in vars(clients).values():
         if hasattr(made, "cache_clear"):
             made.cache_clear()
     messages.queue.cache_clear()
     health_checks._GROUPS.clear()  # noqa: SLF001
+    _forget_tables()
+
+
+def _without_dynamodb(make: Callable[..., Any]) -> Callable[..., Any]:
+    def make_another(service: str, **settings: Any) -> Any:
+        assert service != "dynamodb", "DynamoDB's client is the one of dynamo.connection"
+        return make(service, **settings)
+
+    return make_another
 
 
 @pytest.fixture(scope="module")
 def aws() -> Iterator[pytest.MonkeyPatch]:
-    """An AWS of moto for a test file; the environment can be changed through what it gives."""
+    """AWS for one test file, on moto but for DynamoDB, which `dynamo` has in memory.
+
+    The environment can be changed through the value.
+    """
     with pytest.MonkeyPatch.context() as patch, mock_aws():
         for name, value in ENVIRONMENT.items():
             patch.setenv(name, value)
-        lighten(patch)
-        _forget_everything()
+        patch.setattr(clients, "make", _without_dynamodb(clients.make))
+        _forget_clients()
         yield patch
-        _forget_everything()
+        _forget_clients()
 
 
 @pytest.fixture(scope="module")
-def stack(aws: pytest.MonkeyPatch) -> Tables:
-    """The template's two tables, which functions loaded from now on will find."""
-    for name, value in resources.make_tables(uuid.uuid4().hex).items():
+def dynamo(aws: pytest.MonkeyPatch) -> MemoryDynamo:
+    """The DynamoDB client of this test file, without tables."""
+    made = MemoryDynamo()
+    aws.setattr(connection, "client", lambda: made)
+    return made
+
+
+@pytest.fixture(scope="module")
+def stack(aws: pytest.MonkeyPatch, dynamo: MemoryDynamo) -> Tables:
+    """The template's two tables, which functions loaded from now on use."""
+    for name, value in resources.make_tables(dynamo, uuid.uuid4().hex).items():
         aws.setenv(name, value)
     _forget_tables()
     return connection.tables()
@@ -120,12 +141,15 @@ def people(front: Front, stack: Tables) -> People:
 
 
 @pytest.fixture
-def tables(aws: pytest.MonkeyPatch) -> Tables:
-    """Two fresh tables for one test of the rooms."""
-    for name, value in resources.make_tables(uuid.uuid4().hex).items():
+def tables(aws: pytest.MonkeyPatch, dynamo: MemoryDynamo) -> Iterator[Tables]:
+    """Two empty tables for one test of the rooms."""
+    made = resources.make_tables(dynamo, uuid.uuid4().hex)
+    for name, value in made.items():
         aws.setenv(name, value)
     _forget_tables()
-    return connection.tables()
+    yield connection.tables()
+    for name in made.values():
+        dynamo.drop_table(name)
 
 
 @pytest.fixture

@@ -85,7 +85,7 @@ def tables() -> Iterator[None]:
         "GATEHOUSE_DEFAULT_RATE_LIMIT": str(LIMIT),
     }
     with mock_aws(), patch.dict(os.environ, credentials):
-        os.environ.update(resources.make_tables("bench"))
+        os.environ.update(resources.create_tables("bench"))
         _forget_clients()
         yield
         _forget_clients()

@@ -237,10 +237,6 @@ def test_commits_at_the_same_time_all_find_their_place(
 
 
 def test_commits_of_many_threads_all_find_their_place(tables: Tables) -> None:
-    """moto is no safe company for threads, so each call goes alone; their order is free."""
-    lock, client = threading.Lock(), tables.main.client
-    real = client._make_api_call  # noqa: SLF001
-    client._make_api_call = lambda *request: _alone(lock, real, *request)  # type: ignore[method-assign] # noqa: SLF001
     failed: list[BaseException] = []
 
     def work(number: int) -> None:
@@ -255,18 +251,12 @@ def test_commits_of_many_threads_all_find_their_place(tables: Tables) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    del client._make_api_call  # noqa: SLF001
     assert all(isinstance(problem, Unavailable) for problem in failed)
     trail = stored_events(tables, "acc")
     things = tables.main.query("THING#acc", limit=100)[0]
     assert len(trail) == len(things)
     assert len(trail) >= 8
     assert rules.verify(trail, store.read_head(tables.main, "acc")) == []
-
-
-def _alone(lock: threading.Lock, real: Callable[..., Any], *request: Any) -> Any:
-    with lock:
-        return real(*request)
 
 
 @pytest.mark.parametrize(

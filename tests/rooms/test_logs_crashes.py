@@ -7,31 +7,17 @@ and minutes after the last viewer there is no filter and no item.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
 from gatehouse.core.clock import SECOND
-from gatehouse.dynamo.table import Table, Tables
-from support.aws.faults import Killed, wire
-from support.aws.memory_table import MemoryTable
-from support.worlds.held_clock import HeldClock
+from support.aws.faults import Killed
 from support.worlds.live_logs import Lookout
 
 MOST_CALLS = 60
-
-
-@pytest.fixture
-def lookout(tables: Tables, held: HeldClock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lookout]:
-    """A log group that nobody looks at yet; its table is in memory, since time passes a lot."""
-    memory: Any = MemoryTable()
-    found = Lookout(Tables(tables.keys, Table("in memory", memory)), held, monkeypatch)
-    memory.before, memory.after = found.doom.before, found.doom.after
-    with wire(tables.keys.client) as line:
-        line.before, line.after = found.doom.before, found.doom.after
-        yield found
 
 
 @dataclass(frozen=True)

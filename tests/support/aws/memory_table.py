@@ -1,354 +1,242 @@
-"""DynamoDB in memory: the calls and expressions that the deliveries' rooms use, and no others.
+"""One DynamoDB table in memory: items by key, and every partition and index in key order.
 
-For simulations of many thousand runs, for which moto is a hundred times too slow. What it answers
-is proved against moto, call by call, in rooms/test_memory_table.py.
+Items are in DynamoDB's own form and are never changed in place: a write stores another item.
 """
 
 from __future__ import annotations
 
-import re
-from bisect import bisect_left, insort
-from collections.abc import Callable, Mapping
-from functools import cache
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from botocore.exceptions import ClientError
+from support.aws.expressions import InvalidExpression, Item, plain
 
-Wire = dict[str, Any]  # an item or a value as DynamoDB writes it
-Test = Callable[[Wire, Wire, Mapping[str, str]], bool]  # of an item, with values and names
+_MAX_ITEM = 400 * 1024  # bytes
+_MAX_PAGE = 1_000_000  # bytes
+_MAX_KEY = {"pk": 2_048, "sk": 1_024}  # bytes
+_NOTHING = {"S": ""}
 
-INDEXES = {"by_due": ("due_pk", "due_at"), "by_listing": ("listed_pk", "listed_sk")}
-_TOKEN = re.compile(r"\s*([:#]?[A-Za-z_]\w*|<=|>=|<>|[=<>(),+-])")
-_COMPARED: dict[str, Callable[[Any, Any], bool]] = {
-    "=": lambda one, other: bool(one == other),
-    "<>": lambda one, other: bool(one != other),
-    "<": lambda one, other: bool(one < other),
-    "<=": lambda one, other: bool(one <= other),
-    ">": lambda one, other: bool(one > other),
-    ">=": lambda one, other: bool(one >= other),
-}
+Place = tuple[str, Any]  # an index's name, "" for the table itself, and a partition key
+Entry = tuple[Any, str, str]  # sort key, and the key of the item in the table
+Page = tuple[list[Item], Item | None]  # items, and the last key where there may be more
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """A secondary index. `kept` names the attributes it holds, None for all of them."""
+
+    name: str
+    partition_key: str
+    sort_key: str | None
+    kept: frozenset[str] | None
 
 
 class MemoryTable:
-    """A client of one table, whatever name it is called by.
+    """A table as the template's properties describe it."""
 
-    `before` and `after` are called around each call with its operation's name, and may raise.
-    """
+    def __init__(self, properties: Mapping[str, Any]) -> None:
+        self.keys = tuple(key["AttributeName"] for key in properties["KeySchema"])
+        self.items: dict[tuple[str, str], Item] = {}
+        self._types = {
+            one["AttributeName"]: one["AttributeType"] for one in properties["AttributeDefinitions"]
+        }
+        self._indexes = {
+            one["IndexName"]: self._read(one)
+            for one in properties.get("GlobalSecondaryIndexes", [])
+        }
+        self._sorted: dict[Place, list[Entry]] = {}
 
-    def __init__(self) -> None:
-        self.before: Callable[[str], None] | None = None
-        self.after: Callable[[str], None] | None = None
-        self.items: dict[str, dict[str, Wire]] = {}
-        self._sorted: dict[tuple[str, str], list[tuple[Any, str, str]]] = {}
+    def copy(self) -> dict[tuple[str, str], Item]:
+        """Return all items, for `restore`."""
+        return dict(self.items)
 
-    def get_item(self, **request: Any) -> Wire:
-        """Read an item."""
-        return self._around("GetItem", lambda: self._get_item(request["Key"]))
+    def restore(self, items: Mapping[tuple[str, str], Item]) -> None:
+        """Replace all items by those of a copy."""
+        for key in [key for key, item in self.items.items() if items.get(key) is not item]:
+            self._delete(key)
+        for key, item in items.items():
+            if key not in self.items:
+                self._insert(key, item)
 
-    def batch_get_item(self, *, RequestItems: Any) -> Wire:  # noqa: N803 - DynamoDB's names
-        """Read items."""
-        [(table, wanted)] = RequestItems.items()
+    def get(self, key: Item) -> Item | None:
+        """Return the item of a key."""
+        self.check_key(key)
+        return self.items.get(_names(key))
 
-        def read() -> Wire:
-            found = [self._at(key) for key in wanted["Keys"]]
-            return {"Responses": {table: [one for one in found if one]}, "UnprocessedKeys": {}}
+    def key_of(self, item: Item) -> Item:
+        """Return an item's key."""
+        return {name: item[name] for name in self.keys if name in item}
 
-        return self._around("BatchGetItem", read)
+    def put(self, item: Item) -> None:
+        """Store an item in place of any that has its key."""
+        key = _names(item)
+        self._delete(key)
+        self._insert(key, item)
 
-    def query(self, **request: Any) -> Wire:
-        """Read a partition of the table or of an index."""
-        return self._around("Query", lambda: self._query(request))
+    def delete(self, key: Item) -> None:
+        """Delete an item, if there is one."""
+        self._delete(_names(key))
 
-    def scan(self, **_: Any) -> Wire:
-        """Read everything."""
-        found = [item for partition in self.items.values() for item in partition.values()]
-        return self._around("Scan", lambda: {"Items": found})
-
-    def put_item(self, **request: Any) -> Wire:
-        """Write an item."""
-        return self._around("PutItem", lambda: self._one("Put", request))
-
-    def update_item(self, **request: Any) -> Wire:
-        """Change an item."""
-        return self._around("UpdateItem", lambda: self._one("Update", request))
-
-    def transact_write_items(self, *, TransactItems: Any) -> Wire:  # noqa: N803
-        """Write items together or not at all."""
-        return self._around("TransactWriteItems", lambda: self._transact(TransactItems))
-
-    def has_due(self, now: int) -> bool:
-        """Tell whether a sweep would find anything to do; asks no call."""
-        return bool(self.items.get("WAKE#PENDING")) or any(
-            line and line[0][0] <= now
-            for (index, _), line in self._sorted.items()
-            if index == "by_due"
-        )
-
-    def _around(self, name: str, act: Callable[[], Wire]) -> Wire:
-        if self.before:
-            self.before(name)
-        answer = act()
-        if self.after:
-            self.after(name)
-        return answer
-
-    def _get_item(self, key: Wire) -> Wire:
-        found = self._at(key)
-        return {"Item": found} if found else {}
-
-    def _one(self, kind: str, request: Wire) -> Wire:
-        old = self._at(request.get("Item", request.get("Key")))
-        if not _holds(request, old):
-            shown = {"Item": old} if old and _wants_old(request) else {}
-            raise failure(kind, "ConditionalCheckFailedException", **shown)
-        new = _written(kind, request, old)
-        self._store(new)
-        return {"Attributes": new} if request.get("ReturnValues") == "ALL_NEW" else {}
-
-    def _transact(self, writes: list[Wire]) -> Wire:
-        steps = []
-        reasons: list[Wire] = []
-        for write in writes:
-            [(kind, request)] = write.items()
-            old = self._at(request.get("Item", request.get("Key")))
-            reason: Wire = {"Code": "None"}
-            if not _holds(request, old):
-                reason = {"Code": "ConditionalCheckFailed"}
-                if old and _wants_old(request):
-                    reason["Item"] = old
-            reasons.append(reason)
-            steps.append((kind, request, old))
-        if any(reason["Code"] != "None" for reason in reasons):
-            raise canceled(reasons)
-        for kind, request, old in steps:
-            if kind == "Delete":
-                self._remove(request["Key"])
-            elif kind != "ConditionCheck":
-                self._store(_written(kind, request, old))
-        return {}
-
-    def _query(self, request: Wire) -> Wire:
-        names, values = request["ExpressionAttributeNames"], request["ExpressionAttributeValues"]
-        index = request.get("IndexName")
-        wanted = INDEXES[index] if index else ("pk", "sk")
-        first, *rest = request["KeyConditionExpression"].split(" AND ", 1)
-        assert first == "#pk = :pk"
-        assert names["#pk"] == wanted[0]
-        entries = self._sorted.get((index or "", _plain(values[":pk"])), [])
-        if rest:
-            assert names["#sk"] == wanted[1]
-            test, kept = _condition(rest[0]), []
-            for entry in entries:
-                item = self.items[entry[1]][entry[2]]
-                if test(item, values, names):
-                    kept.append(entry)
-            entries = kept
-        if not request.get("ScanIndexForward", True):
-            entries = entries[::-1]
-        start = request.get("ExclusiveStartKey")
+    def query(
+        self,
+        partition: Item,
+        *,
+        index: str | None,
+        test: Callable[[Item], bool],
+        forward: bool,
+        start: Item | None,
+        limit: int | None,
+    ) -> Page:
+        """Return a page of one partition, in the order of the sort key."""
+        used = self.index(index)
+        entries = self._sorted.get((index or "", plain(partition)), [])
         if start is not None:
-            assert index is None
-            after = _plain(start["sk"])
-            forward = request.get("ScanIndexForward", True)
-            entries = [one for one in entries if (one[0] > after if forward else one[0] < after)]
-        limit = request["Limit"]
-        page = entries[:limit]
-        found = [self.items[pk][sk] for _, pk, sk in page]
-        if index:
-            keys = ("pk", "sk", *wanted)
-            found = [{name: item[name] for name in keys} for item in found]
-        answer: Wire = {"Items": found}
-        # As moto. DynamoDB's last page, where it is full, names a next one that is empty.
-        if len(entries) > limit:
-            answer["LastEvaluatedKey"] = {name: found[-1][name] for name in ("pk", "sk")}
-        return answer
+            entry = _entry(used, start)
+            entries = (
+                entries[bisect_right(entries, entry) :]
+                if forward
+                else entries[: bisect_left(entries, entry)]
+            )
+        ordered: Any = entries if forward else reversed(entries)
+        return self._page(used, (self.items[pk, sk] for _, pk, sk in ordered), test, limit)
 
-    def _at(self, key: Wire) -> Wire | None:
-        return self.items.get(key["pk"]["S"], {}).get(key["sk"]["S"])
+    def scan(self, *, index: str | None, start: Item | None, limit: int | None) -> Page:
+        """Return a page of the table or of an index, in the order of the keys."""
+        used = self.index(index)
 
-    def _store(self, item: Wire) -> None:
-        self._remove(item)
-        pk, sk = item["pk"]["S"], item["sk"]["S"]
-        self.items.setdefault(pk, {})[sk] = item
-        for place, entry in _entries(item):
+        def order(item: Item) -> tuple[Any, ...]:
+            return (plain(item[used.partition_key]), *_entry(used, item))
+
+        there = [
+            item
+            for item in self.items.values()
+            if used.partition_key in item and (used.sort_key is None or used.sort_key in item)
+        ]
+        there.sort(key=order)
+        if start is not None:
+            after = order(start)
+            there = [item for item in there if order(item) > after]
+        return self._page(used, iter(there), lambda _: True, limit)
+
+    def has_partition(self, partition: str) -> bool:
+        """Tell whether a partition of the table holds anything."""
+        return bool(self._sorted.get(("", partition)))
+
+    def lowest(self, index: str) -> Any:
+        """Return the lowest sort key in an index, None where it holds nothing."""
+        lowest = (
+            entries[0][0]
+            for (name, _), entries in self._sorted.items()
+            if name == index and entries
+        )
+        return min(lowest, default=None)
+
+    def check_key(self, key: Item) -> None:
+        """Raise InvalidExpression unless this is the key of an item."""
+        if set(key) != set(self.keys):
+            raise InvalidExpression("the provided key element does not match the schema")
+        self._check_types(key)
+
+    def check_item(self, item: Item) -> None:
+        """Raise InvalidExpression for an item that DynamoDB does not store."""
+        if missing := [name for name in self.keys if name not in item]:
+            raise InvalidExpression(f"missing the key {missing[0]} in the item")
+        self._check_types(item)
+        if _size(item) > _MAX_ITEM:
+            raise InvalidExpression("item size has exceeded the maximum allowed size")
+
+    def _check_types(self, item: Item) -> None:
+        for name, kind in self._types.items():
+            value = item.get(name)
+            if value is None:
+                continue
+            if kind not in value:
+                raise InvalidExpression(f"type mismatch for key {name}: {kind} expected")
+            if value[kind] in {"", b""}:
+                raise InvalidExpression(f"the value of the key attribute {name} is empty")
+            if name in _MAX_KEY and len(value[kind].encode()) > _MAX_KEY[name]:
+                raise InvalidExpression(f"size of {name} has exceeded the maximum size limit")
+
+    def _read(self, properties: Mapping[str, Any]) -> Index:
+        partition, *rest = [key["AttributeName"] for key in properties["KeySchema"]]
+        projection = properties["Projection"]
+        kept = None
+        if projection["ProjectionType"] != "ALL":
+            kept = frozenset(
+                (*self.keys, partition, *rest, *projection.get("NonKeyAttributes", ()))
+            )
+        return Index(properties["IndexName"], partition, rest[0] if rest else None, kept)
+
+    def index(self, name: str | None) -> Index:
+        """Return an index by its name, the table itself for None."""
+        if name is None:
+            return Index("", self.keys[0], self.keys[1] if len(self.keys) > 1 else None, None)
+        if name not in self._indexes:
+            raise InvalidExpression(f"the table does not have the specified index: {name}")
+        return self._indexes[name]
+
+    def _page(
+        self, used: Index, items: Iterator[Item], test: Callable[[Item], bool], limit: int | None
+    ) -> Page:
+        page: list[Item] = []
+        size = 0
+        for item in items:
+            more = _size(item)
+            if len(page) == limit or (page and size + more > _MAX_PAGE):
+                # As moto. DynamoDB names a last key wherever a page is full.
+                names = {*self.keys, used.partition_key, used.sort_key}
+                return page, {name: page[-1][name] for name in names if name in page[-1]}
+            if not test(item):
+                continue
+            size += more
+            kept = used.kept
+            page.append(
+                item if kept is None else {name: item[name] for name in item if name in kept}
+            )
+        return page, None
+
+    def _insert(self, key: tuple[str, str], item: Item) -> None:
+        self.items[key] = item
+        for place, entry in self._entries(item):
             insort(self._sorted.setdefault(place, []), entry)
 
-    def _remove(self, key: Wire) -> None:
-        pk, sk = key["pk"]["S"], key["sk"]["S"]
-        old = self.items.get(pk, {}).pop(sk, None)
-        if old is None:
-            return
-        for place, entry in _entries(old):
-            line = self._sorted[place]
-            del line[bisect_left(line, entry)]
+    def _delete(self, key: tuple[str, str]) -> None:
+        old = self.items.pop(key, None)
+        if old is not None:
+            for place, entry in self._entries(old):
+                entries = self._sorted[place]
+                del entries[bisect_left(entries, entry)]
+
+    def _entries(self, item: Item) -> Iterator[tuple[Place, Entry]]:
+        pk, sk = _names(item)
+        yield ("", pk), (sk, pk, sk)
+        for index in self._indexes.values():
+            if index.partition_key in item and (index.sort_key is None or index.sort_key in item):
+                yield (index.name, plain(item[index.partition_key])), _entry(index, item)
 
 
-def failure(operation: str, code: str, **parsed: Any) -> ClientError:
-    """Make the error that botocore raises for an answer."""
-    found: Any = {"Error": {"Code": code, "Message": "in memory"}, **parsed}
-    return ClientError(found, operation)
+def _names(item: Item) -> tuple[str, str]:
+    return item["pk"]["S"], item.get("sk", _NOTHING)["S"]
 
 
-def canceled(reasons: list[Wire]) -> ClientError:
-    """Make the error of a transaction that was not done."""
-    code = "TransactionCanceledException"
-    return failure("TransactWriteItems", code, CancellationReasons=reasons)
+def _entry(index: Index, item: Item) -> Entry:
+    pk, sk = _names(item)
+    return (sk if index.sort_key is None else plain(item[index.sort_key]), pk, sk)
 
 
-def _entries(item: Wire) -> list[tuple[tuple[str, str], tuple[Any, str, str]]]:
-    """Say where an item stands: in its partition, and in each index whose key it has."""
-    pk, sk = item["pk"]["S"], item["sk"]["S"]
-    found = [(("", pk), (sk, pk, sk))]
-    for index, (hashed, ranged) in INDEXES.items():
-        if hashed in item and ranged in item:
-            place = (index, item[hashed]["S"])
-            found.append((place, (_plain(item[ranged]), pk, sk)))
-    return found
+def _size(item: Item) -> int:
+    return sum(len(name.encode()) + _size_of(value) for name, value in item.items())
 
 
-def _wants_old(request: Wire) -> bool:
-    return request.get("ReturnValuesOnConditionCheckFailure") == "ALL_OLD"
-
-
-def _holds(request: Wire, old: Wire | None) -> bool:
-    text = request.get("ConditionExpression")
-    if text is None:
-        return True
-    values = request.get("ExpressionAttributeValues", {})
-    return _condition(text)(old or {}, values, request.get("ExpressionAttributeNames", {}))
-
-
-def _written(kind: str, request: Wire, old: Wire | None) -> Wire:
-    if kind == "Put":
-        return dict(request["Item"])
-    new = dict(old or request["Key"])
-    names = request.get("ExpressionAttributeNames", {})
-    values = request.get("ExpressionAttributeValues", {})
-    for clause, parts in _update(request["UpdateExpression"]):
-        for part in parts:
-            name = names.get(part[0], part[0])
-            if clause == "REMOVE":
-                new.pop(name, None)
-            elif clause == "ADD":
-                before = _plain(new[name]) if name in new else 0
-                new[name] = {"N": str(before + _plain(values[part[1]]))}
-            else:  # SET, all of it of the item as it was
-                new[name] = _evaluate(part[2:], old or {}, values, names)
-    return new
-
-
-def _evaluate(tokens: list[str], old: Wire, values: Wire, names: Mapping[str, str]) -> Wire:
-    """Work out what is on the right of SET: a value, if_not_exists, and a sum of two."""
-    if tokens[0] == "if_not_exists":
-        name, length = names.get(tokens[2], tokens[2]), 6
-        found = old[name] if name in old else values[tokens[4]]
-    else:
-        name, length = names.get(tokens[0], tokens[0]), 1
-        found = values[tokens[0]] if tokens[0].startswith(":") else old[name]
-    rest = tokens[length:]
-    if not rest:
-        return dict(found)
-    sign = {"+": 1, "-": -1}[rest[0]]
-    return {"N": str(_plain(found) + sign * _plain(_evaluate(rest[1:], old, values, names)))}
-
-
-def _plain(value: Wire) -> Any:
+def _size_of(value: Item) -> int:
     [(kind, content)] = value.items()
-    return int(content) if kind == "N" else content
-
-
-@cache
-def _tokens(text: str) -> tuple[str, ...]:
-    found, position = [], 0
-    while position < len(text):
-        match = _TOKEN.match(text, position)
-        assert match, f"no token of ours: {text[position:]}"
-        found.append(match[1])
-        position = match.end()
-    return tuple(found)
-
-
-@cache
-def _update(text: str) -> list[tuple[str, list[list[str]]]]:
-    """Take an update apart: clauses, and the tokens of each of their parts."""
-    clauses: list[tuple[str, list[list[str]]]] = []
-    depth = 0
-    for token in _tokens(text):
-        if token in {"SET", "ADD", "REMOVE"}:
-            clauses.append((token, [[]]))
-        elif token == "," and not depth:
-            clauses[-1][1].append([])
-        else:
-            depth += {"(": 1, ")": -1}.get(token, 0)
-            clauses[-1][1][-1].append(token)
-    return clauses
-
-
-@cache
-def _condition(text: str) -> Test:
-    tokens = list(_tokens(text))
-    test = _any(tokens)
-    assert not tokens, f"not understood: {tokens}"
-    return test
-
-
-def _any(tokens: list[str]) -> Test:
-    tests = [_all(tokens)]
-    while tokens and tokens[0] == "OR":
-        tokens.pop(0)
-        tests.append(_all(tokens))
-    if len(tests) == 1:
-        return tests[0]
-    return lambda item, values, names: any(test(item, values, names) for test in tests)
-
-
-def _all(tokens: list[str]) -> Test:
-    tests = [_single(tokens)]
-    while tokens and tokens[0] == "AND":
-        tokens.pop(0)
-        tests.append(_single(tokens))
-    if len(tests) == 1:
-        return tests[0]
-    return lambda item, values, names: all(test(item, values, names) for test in tests)
-
-
-def _single(tokens: list[str]) -> Test:
-    first = tokens.pop(0)
-    if first == "(":
-        inner = _any(tokens)
-        assert tokens.pop(0) == ")"
-        return inner
-    if first in {"attribute_exists", "attribute_not_exists"}:
-        _, name, _ = (tokens.pop(0) for _ in range(3))
-        there = first == "attribute_exists"
-        return lambda item, _, names: (names.get(name, name) in item) is there
-    operator = tokens.pop(0)
-    if operator == "IN":
-        assert tokens.pop(0) == "("
-        many = [tokens.pop(0)]
-        while tokens.pop(0) == ",":
-            many.append(tokens.pop(0))
-        return lambda item, values, names: (
-            item.get(names.get(first, first)) in [values[one] for one in many]
-        )
-    if operator == "BETWEEN":
-        low, _, high = (tokens.pop(0) for _ in range(3))
-        above, below = _compare(first, ">=", low), _compare(first, "<=", high)
-        return lambda *given: above(*given) and below(*given)
-    return _compare(first, operator, tokens.pop(0))
-
-
-def _compare(left: str, operator: str, right: str) -> Test:
-    """Compare two operands; where one is missing, or of another type, it does not hold."""
-    compared = _COMPARED[operator]
-
-    def test(item: Wire, values: Wire, names: Mapping[str, str]) -> bool:
-        one, other = (
-            values[name] if name.startswith(":") else item.get(names.get(name, name))
-            for name in (left, right)
-        )
-        if one is None or other is None or one.keys() != other.keys():
-            return operator == "<>"
-        return compared(_plain(one), _plain(other))
-
-    return test
+    if kind == "S":
+        return len(content.encode())
+    if kind in {"N", "B"}:
+        return len(content)
+    if kind == "M":
+        return _size(content)
+    if kind == "L":
+        return sum(map(_size_of, content))
+    return 1

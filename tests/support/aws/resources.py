@@ -10,6 +10,8 @@ from typing import Any
 import boto3
 import yaml
 
+from support.aws.memory_dynamo import MemoryDynamo
+
 ROOT = Path(__file__).resolve().parents[3]
 
 
@@ -52,28 +54,31 @@ def given(value: Any) -> Any:
     return value
 
 
-def make_tables(suffix: str) -> dict[str, str]:
-    """Create the template's two tables and give the environment that names them."""
-    client = boto3.client("dynamodb")
+TABLES = (("KeysTable", "GATEHOUSE_KEYS_TABLE"), ("MainTable", "GATEHOUSE_MAIN_TABLE"))
+
+
+def table_properties(logical: str) -> dict[str, Any]:
+    """Return what a call that creates this table of the template needs to know."""
+    properties = _template()["Resources"][logical]["Properties"]
+    wanted = ("BillingMode", "AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes")
+    return {name: properties[name] for name in wanted if name in properties}
+
+
+def make_tables(dynamo: MemoryDynamo, suffix: str) -> dict[str, str]:
+    """Make the template's two tables in memory and return the environment that names them."""
     environment = {}
-    for logical, variable in (
-        ("KeysTable", "GATEHOUSE_KEYS_TABLE"),
-        ("MainTable", "GATEHOUSE_MAIN_TABLE"),
-    ):
-        properties = template()["Resources"][logical]["Properties"]
-        wanted = {
-            name: properties[name]
-            for name in (
-                "BillingMode",
-                "AttributeDefinitions",
-                "KeySchema",
-                "GlobalSecondaryIndexes",
-            )
-            if name in properties
-        }
-        name = f"{logical}-{suffix}"
-        client.create_table(TableName=name, **wanted)
-        environment[variable] = name
+    for logical, variable in TABLES:
+        name = environment[variable] = f"{logical}-{suffix}"
+        dynamo.add_table(name, table_properties(logical))
+    return environment
+
+
+def create_tables(suffix: str) -> dict[str, str]:
+    """Create the template's two tables with boto3 and return the environment that names them."""
+    environment = {}
+    for logical, variable in TABLES:
+        name = environment[variable] = f"{logical}-{suffix}"
+        boto3.client("dynamodb").create_table(TableName=name, **table_properties(logical))
     return environment
 
 
