@@ -40,7 +40,7 @@ from gatehouse.signals.model import Signal
 from gatehouse.webhooks import actions as webhooks
 from gatehouse.webhooks.model import Webhook
 from support.aws import invocation, resources
-from support.aws.memory_table import INDEXES, MemoryTable
+from support.aws.memory_dynamo import MemoryDynamo
 
 RECEIVER_MS = 50
 BATCH = 10
@@ -48,6 +48,11 @@ ROUNDS = 60
 _ALONE = 3  # deliveries in a round of either side that makes one at a time
 _UNIT = 1_024  # bytes of an item that one write unit pays for
 _TABLE = "bench"
+_PROPERTIES = resources.table_properties("MainTable")
+_INDEXES = {
+    index["IndexName"]: [key["AttributeName"] for key in index["KeySchema"]]
+    for index in _PROPERTIES["GlobalSecondaryIndexes"]
+}
 _ACCOUNT = "0190a3c4-7d52-7b1e-8c1e-2f3a4b5c6d7e"
 _SECRET = "whsec_" + "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="  # the bytes 0 to 31
 _HERE = Path(__file__).parent
@@ -93,12 +98,13 @@ class _Counting:
     """The table in memory as a client: one call at a time, each of them counted."""
 
     def __init__(self) -> None:
-        self._memory = MemoryTable()
+        self._memory = MemoryDynamo()
+        self._memory.add_table(_TABLE, _PROPERTIES)
         self._lock = Lock()
         self.asked: Asked | None = None  # where calls are counted, while they are
 
     def image(self, pk: str, sk: str) -> dict[str, Any]:
-        return self._memory.items[pk][sk]
+        return self._memory.table(_TABLE).items[pk, sk]
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         operation = getattr(self._memory, name)
@@ -125,7 +131,8 @@ class _Counting:
             each.append(request)
         keys = [one.get("Item", one.get("Key")) for one in each]
         places = [(key["pk"]["S"], key["sk"]["S"]) for key in keys]
-        return {place: self._memory.items.get(place[0], {}).get(place[1], {}) for place in places}
+        items = self._memory.table(_TABLE).items
+        return {place: items.get(place, {}) for place in places}
 
 
 class Stack:
@@ -309,7 +316,7 @@ def _pay(
         size = max(len(json.dumps(item, default=repr)) for item in (old, new))
         kind = (sk if sk.startswith("ATTEMPT#") else pk).partition("#")[0].lower()
         units[kind] += factor * -(-size // _UNIT)
-        for index, names in INDEXES.items():
+        for index, names in _INDEXES.items():
             was, stands = ([item.get(name) for name in names] for item in (old, new))
             if was != stands:  # an entry goes, comes, or both
                 there = sum(all(name in item for name in names) for item in (old, new))

@@ -15,6 +15,7 @@ from support.actors.people import Holder, People
 from support.aws.api_gateway import Front
 from support.aws.faults import Wire, error
 from support.aws.invocation import Answer
+from support.checks.inspection import items
 
 MARK = bytes.fromhex("5ec2e7" * 10 + "beef")
 
@@ -22,8 +23,7 @@ MARK = bytes.fromhex("5ec2e7" * 10 + "beef")
 def _everything_written(stack: Tables, logs: io.StringIO) -> str:
     parts = [logs.getvalue()]
     for table in (stack.keys, stack.main):
-        for page in table.client.get_paginator("scan").paginate(TableName=table.name):
-            parts += [json.dumps(item, default=repr) for item in page["Items"]]
+        parts += [json.dumps(item, default=repr) for item in items(table)]
     return "\n".join(parts)
 
 

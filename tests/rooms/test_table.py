@@ -80,7 +80,6 @@ def test_a_failed_condition_brings_the_item_that_stood_there(tables: Tables) -> 
 
 
 def test_a_failed_transaction_leaves_nothing_behind(tables: Tables) -> None:
-    """It also shows that the lighter copies of light_moto go back as moto's own do."""
     main = tables.main
     transact(main.client, [main.put_new({**KEY, "n": 1}), main.put_new({"pk": "p", "sk": "t"})])
 
