@@ -15,7 +15,7 @@ TOOLS := .gatehouse/tools
 UV := $(TOOLS)/uv/bin/uv
 PYTEST := .venv/bin/python -m pytest
 # In as many processes as there are cores; a file's tests share their tables, so they stay together.
-UNIT := $(PYTEST) tests/rooms tests/functions tests/house tests/cli -n auto --dist loadfile
+UNIT := $(PYTEST) tests/rooms tests/functions tests/conformance tests/house tests/cli -n auto --dist loadfile
 LOCK := $(UV) pip compile --quiet --upgrade --universal --python-version 3.11 \
     --generate-hashes --no-header --no-annotate --no-emit-index-url
 

@@ -385,10 +385,10 @@ def _deliveries(budgets: list[Budget]) -> Section:
         " receiver and the handlers' own work count. The usual way is a loop over the batch's"
         " records that reads the webhook, posts and updates the delivery, with botocore's urllib3"
         " in the place of `requests`, which the usual lock does not hold; it keeps its connection,"
-        " where ours dials anew each time, signs, takes a lease and writes the attempt down. Medians of"
-        f" {deliveries.ROUNDS} interleaved rounds. A batch is as slow as its slowest delivery, so"
-        " other work on the machine costs it more than the two that do one thing at a time: the"
-        f" load average was {os.getloadavg()[0]:.1f} on {os.cpu_count()} CPUs after it.",
+        " where ours dials anew each time, signs, takes a lease and writes the attempt down."
+        f" Medians of {deliveries.ROUNDS} interleaved rounds. A batch is as slow as its slowest"
+        " delivery, so other work on the machine costs it more than the two that do one thing at a"
+        f" time: the load average was {os.getloadavg()[0]:.1f} on {os.cpu_count()} CPUs after it.",
         ("worker", "deliveries a second", "at best", "of one at a time"),
         rows,
     )

@@ -168,7 +168,9 @@ class Chooser:
 STATES = ("pending", "retrying", "delivered", "dead_letter", store.PARKED)
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize(
+    "seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 5))]
+)
 def test_the_same_requests_get_the_same_answers(tables: Tables, dynamo: Mirror, seed: int) -> None:
     chooser, before = Chooser(seed), len(dynamo.answers)
     for _ in range(300):

@@ -166,9 +166,8 @@ class MemoryDynamo:
 
     def _query(self, request: Item) -> Item:
         check_placeholders(request)
+        _check_consistency(request)
         index, table = request.get("IndexName"), self.table(request["TableName"])
-        if index and request.get("ConsistentRead"):
-            raise InvalidExpression("consistent reads are not supported on secondary indexes")
         values = request["ExpressionAttributeValues"]
         names = request.get("ExpressionAttributeNames", {})
         first, _, rest = request["KeyConditionExpression"].partition(" AND ")
@@ -189,6 +188,7 @@ class MemoryDynamo:
 
     def _scan(self, request: Item) -> Item:
         check_placeholders(request)
+        _check_consistency(request)
         page, last = self.table(request["TableName"]).scan(
             index=request.get("IndexName"),
             start=request.get("ExclusiveStartKey"),
@@ -281,6 +281,11 @@ class MemoryDynamo:
             table.put(new)
         elif kind == "Delete":
             table.delete(request["Key"])
+
+
+def _check_consistency(request: Item) -> None:
+    if "IndexName" in request and request.get("ConsistentRead"):
+        raise InvalidExpression("consistent reads are not supported on secondary indexes")
 
 
 def _wants_old(request: Item) -> bool:
