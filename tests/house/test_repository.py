@@ -1,4 +1,4 @@
-"""What lies in the repository: no secrets, no machine's paths, no download addresses, true docs."""
+"""The repository's files: no secrets, no paths of a machine, no download addresses, true docs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import tomllib
 from pathlib import Path
 
 import click
-import pytest
 
 from gatehouse.web import reference
 from gatehouse_cli.main import cli
@@ -38,22 +37,21 @@ FORBIDDEN = {
 }
 
 
-@pytest.mark.parametrize("what", FORBIDDEN)
-def test_no_file_holds(what: str) -> None:
-    pattern = re.compile(FORBIDDEN[what])
+def test_no_file_holds_a_secret_a_machine_s_path_or_a_download_address() -> None:
+    patterns = {what: re.compile(pattern) for what, pattern in FORBIDDEN.items()}
     found = []
     for path in FILES:
         try:
             text = path.read_text()
         except UnicodeDecodeError:
             continue
-        found += [
-            f"{path.relative_to(ROOT)}:{number}"
-            for number, line in enumerate(text.splitlines(), 1)
-            if pattern.search(line)
-        ]
+        for what, pattern in patterns.items():
+            found += [
+                f"{path.relative_to(ROOT)}:{text.count(chr(10), 0, match.start()) + 1} {what}"
+                for match in pattern.finditer(text)
+            ]
 
-    assert found == []
+    assert not found
 
 
 def test_every_pinned_package_has_its_hashes() -> None:
@@ -96,12 +94,12 @@ def test_the_layer_keeps_botocore_s_data_of_what_we_call_and_of_nothing_else() -
 
 
 def targets() -> set[str]:
-    """Name what the Makefile makes."""
+    """List the targets of the Makefile."""
     return set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 
 
 def commands(document: Path) -> list[str]:
-    """Find what a document tells to type: lines of shell blocks, and code within a line."""
+    """List the commands in a document: lines of shell blocks, and code within a line."""
     text = document.read_text()
     blocks = re.findall(r"^```(?:sh|bash|console|shell)\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
     lines = [line.strip() for block in blocks for line in block.splitlines()]
@@ -117,24 +115,27 @@ def words(command: str) -> list[str]:
         return []
 
 
-@pytest.mark.parametrize("document", DOCS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_documents_name_only_targets_that_there_are(document: Path) -> None:
-    asked = {
-        word
-        for command in commands(document)
-        for word in words(command)[1:]
-        if words(command)[0] == "make" and re.fullmatch(r"[a-z][a-z-]*", word)
-    }
+def test_documents_name_only_targets_that_exist() -> None:
+    unknown = {}
+    for document in DOCS:
+        asked = {
+            word
+            for command in commands(document)
+            for word in words(command)[1:]
+            if words(command)[0] == "make" and re.fullmatch(r"[a-z][a-z-]*", word)
+        }
+        if asked - targets():
+            unknown[document.name] = asked - targets()
 
-    assert asked - targets() == set()
+    assert not unknown
 
 
-@pytest.mark.parametrize("document", DOCS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_documents_name_only_commands_that_there_are(document: Path) -> None:
-    for command in commands(document):
-        first, *rest = words(command) or [""]
-        if Path(first).name == "gatehouse":
-            check(cli, rest, command)
+def test_documents_name_only_commands_that_exist() -> None:
+    for document in DOCS:
+        for command in commands(document):
+            first, *rest = words(command) or [""]
+            if Path(first).name == "gatehouse":
+                check(cli, rest, f"{document.relative_to(ROOT)}: {command}")
 
 
 def check(entry: click.Command, rest: list[str], command: str) -> None:
@@ -152,17 +153,23 @@ def check(entry: click.Command, rest: list[str], command: str) -> None:
 LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]+)(?:#[^)]*)?\)")
 
 
-@pytest.mark.parametrize("document", DOCS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_links_within_the_repository_lead_somewhere(document: Path) -> None:
-    inner = [link for link in LINK.findall(document.read_text()) if "://" not in link]
-    inner = [link for link in inner if not link.startswith("mailto:")]
+def test_links_within_the_repository_lead_somewhere() -> None:
+    dead = [
+        f"{document.relative_to(ROOT)}: {link}"
+        for document in DOCS
+        for link in LINK.findall(document.read_text())
+        if "://" not in link
+        and not link.startswith("mailto:")
+        and not (document.parent / link).exists()
+    ]
 
-    assert [link for link in inner if not (document.parent / link).exists()] == []
+    assert not dead
 
 
-@pytest.mark.parametrize("name", ["README", "CHANGELOG", "CONTRIBUTING", "SECURITY"])
-def test_a_reader_finds_the_usual_pages(name: str) -> None:
-    assert (ROOT / f"{name}.md").read_text().startswith("# ")
+def test_a_reader_finds_the_usual_pages() -> None:
+    names = ("README", "CHANGELOG", "CONTRIBUTING", "SECURITY")
+
+    assert not [name for name in names if not (ROOT / f"{name}.md").read_text().startswith("# ")]
 
 
 def test_every_decision_says_why_and_how_to_undo_it() -> None:
