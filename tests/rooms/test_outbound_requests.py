@@ -43,7 +43,7 @@ def post(url: str, body: bytes = b"{}", **given: Any) -> Reply:
 
 
 def kind_of(url: str, **given: Any) -> str:
-    with pytest.raises(outbound.Failed) as failed:
+    with pytest.raises(outbound.RequestFailed) as failed:
         post(url, **given)
     assert str(failed.value).endswith(".")
     assert url not in str(failed.value)
@@ -181,7 +181,7 @@ def test_headers_are_counted_by_their_names(given: dict[str, Any]) -> None:
 @pytest.mark.parametrize("method", ["get", "CONNECT", "TRACE", "POST / HTTP/1.1\r\nX: y", ""])
 def test_a_method_is_one_of_a_few(method: str) -> None:
     with receiving(saying(response())) as receiver:
-        with pytest.raises(outbound.Failed):
+        with pytest.raises(outbound.RequestFailed):
             outbound.send(method, receiver.url, headers={})
         assert receiver.connections == 0
 
@@ -384,7 +384,7 @@ def test_whatever_a_receiver_says_is_a_reply_or_a_failure(answer: bytes) -> None
     with receiving(saying(answer)) as receiver:
         try:
             reply = post(receiver.url, timeout=LATE)
-        except outbound.Failed:
+        except outbound.RequestFailed:
             return
     assert 200 <= reply.status <= 999
     assert len(reply.body) <= 1_024
@@ -480,12 +480,12 @@ def test_ten_at_once_wait_together_and_share_nothing() -> None:
 
 def test_no_socket_is_left_open_however_a_request_ends() -> None:
     before = open_sockets()
-    kept: list[outbound.Failed | Reply] = []
+    kept: list[outbound.RequestFailed | Reply] = []
     for answer, _ in BROKEN.values():
         with receiving(answer) as receiver:
             try:
                 kept.append(post(receiver.url, timeout=LATE))
-            except outbound.Failed as failed:
+            except outbound.RequestFailed as failed:
                 kept.append(failed)  # with its traceback, as a caller may keep it
     with receiving(trickle(b"")) as receiver:
         for _ in range(3):
