@@ -16,13 +16,12 @@ class WriteBuilder:
 
     name: str
 
-    def put_new(self, item: Item, *, key: str = "pk") -> Write:
+    def put_new(self, item: Item) -> Write:
         """Write a new item; the condition fails if one exists."""
         return self._write(
             "Put",
             Item=marshal(item),
-            ConditionExpression="attribute_not_exists(#key)",
-            ExpressionAttributeNames={"#key": key},
+            ConditionExpression="attribute_not_exists(pk)",
         )
 
     def put(

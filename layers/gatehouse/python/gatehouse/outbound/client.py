@@ -14,11 +14,11 @@ from collections.abc import Iterable, Mapping
 from contextlib import closing
 
 from gatehouse.core.errors import BadInput
-from gatehouse.outbound import headers as header_rules
 from gatehouse.outbound import urls
 from gatehouse.outbound.addresses import Unfit
 from gatehouse.outbound.exchange import Reply, exchange
 from gatehouse.outbound.failure import RequestFailed
+from gatehouse.outbound.headers import can_be_sent
 from gatehouse.outbound.resolver import addresses_of
 from gatehouse.outbound.wire import dial
 
@@ -119,12 +119,7 @@ def send(
 
 
 def _headers(method: str, headers: Mapping[str, str]) -> dict[str, str]:
-    names = {name.lower() for name in headers}
-    flawed = any(header_rules.flaw(name, value) for name, value in headers.items())
-    if (
-        flawed
-        or method not in METHODS
-        or not len(names) == len(headers) <= header_rules.MOST_HEADERS
-    ):
-        raise RequestFailed("protocol", "The request's headers cannot be sent.")
-    return dict(headers) if "user-agent" in names else {**headers, "User-Agent": "Gatehouse"}
+    if method not in METHODS or not can_be_sent(headers):
+        raise RequestFailed("protocol", "The request's method or headers cannot be sent.")
+    has_agent = any(name.lower() == "user-agent" for name in headers)
+    return dict(headers) if has_agent else {**headers, "User-Agent": "Gatehouse"}
