@@ -1,4 +1,4 @@
-"""`gatehouse build` and `gatehouse deploy`: the stack in the caller's own AWS account."""
+"""`gatehouse build` and `gatehouse deploy`: the stack in your own AWS account."""
 
 import os
 import subprocess
@@ -21,20 +21,20 @@ place_option = click.option(
 @click.command()
 @place_option
 def build(place: str) -> None:
-    """Build layers and functions for AWS: wheels and bytecode of the place's runtime."""
+    """Build layers and functions for AWS, with wheels and bytecode for the place's runtime."""
     _build(find_project(Path.cwd()), place)
 
 
 @click.command()
 @place_option
 def deploy(place: str) -> None:
-    """Build, then deploy with the caller's AWS credentials."""
+    """Build, then deploy with your AWS credentials."""
     project = find_project(Path.cwd())
     seed = bootstrap.file_from_environment()
     keys = settings_keys.from_environment()
     template = _build(project, place)
-    # Given here, the parameters replace those of samconfig.toml, so all of them are given.
-    # A key that is not given stays what it is: CloudFormation keeps it.
+    # Parameters on the command line replace all of samconfig.toml's, so all are passed here. A
+    # settings key that is not passed stays the same: CloudFormation reuses its value.
     parameters = {**samconfig.read(project, place).parameters, "DeployedAt": now(), **keys}
     if seed is not None:
         parameters["BootstrapPath"] = str(seed)
@@ -57,7 +57,7 @@ def _seed(project: Path, place: str, file: Path) -> None:
 
 
 def now() -> str:
-    """Return the time as the stack's parameter DeployedAt takes it."""
+    """Return the current time in the format of the parameter DeployedAt."""
     return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
@@ -74,7 +74,7 @@ def _build(project: Path, place: str) -> Path:
 
 
 def _sam(project: Path, place: str, words: list[str], environment: Mapping[str, str]) -> None:
-    # Named, because SAM looks for its settings beside the built template.
+    # Explicit, because SAM looks for its settings beside the built template.
     settings = ["--config-file", str(project / "samconfig.toml"), "--config-env", place]
     code = subprocess.run(  # noqa: S603  # Our own tool, by its full path.
         [str(get_tool(project, "sam", "sam")), *words, *settings],

@@ -1,4 +1,4 @@
-"""What samconfig.toml says of each place, and how a build is told what it is for."""
+"""The parameter sets of samconfig.toml, and the arguments of a build for one target."""
 
 import hashlib
 import tomllib
@@ -22,21 +22,21 @@ def read(project: Path, name: str) -> Place:
     """Return the parameter set of a place.
 
     Raises:
-        CommandError: samconfig.toml has no such set.
+        CommandError: samconfig.toml has no set with this name.
 
     """
     with (project / "samconfig.toml").open("rb") as file:
         places = tomllib.load(file)
     if not isinstance(places.get(name), dict):
         names = ", ".join(key for key, value in places.items() if isinstance(value, dict))
-        raise CommandError(f"samconfig.toml has no parameter set {name}: it has {names}.")
+        raise CommandError(f"samconfig.toml has no parameter set {name}. It has {names}.")
     place = places[name]
     pairs = (item.split("=", 1) for item in place["deploy"]["parameters"]["parameter_overrides"])
     return Place(place["global"]["parameters"]["stack_name"], dict(pairs))
 
 
 def overrides(parameters: Mapping[str, str]) -> list[str]:
-    """Return the words that SAM's --parameter-overrides takes."""
+    """Return the arguments of SAM's --parameter-overrides."""
     return [f"{name}={value}" for name, value in parameters.items()]
 
 
@@ -50,7 +50,7 @@ def layer_target(project: Path, runtime: str, architecture: str) -> dict[str, st
 
 
 def build_words(project: Path, target: Mapping[str, str]) -> list[str]:
-    """Return the words that tell `sam build` where to work for one target.
+    """Return the arguments that set the folders of `sam build` for one target.
 
     SAM keys its cache by the source folder alone, so what else decides is in the folder's name.
     """
@@ -59,7 +59,7 @@ def build_words(project: Path, target: Mapping[str, str]) -> list[str]:
 
 
 def built_template(project: Path, target: Mapping[str, str]) -> Path:
-    """Return the template that such a build leaves."""
+    """Return the path of the built template."""
     return _work(project, target) / "out" / "template.yaml"
 
 

@@ -1,4 +1,4 @@
-"""`gatehouse up`: the whole stack on this machine, until Ctrl-C."""
+"""`gatehouse up` runs the whole stack on this machine until Ctrl-C."""
 
 import os
 import re
@@ -38,7 +38,7 @@ def up(  # click passes one argument for each option.
 ) -> None:
     """Run the stack on this machine and follow its logs until Ctrl-C.
 
-    GATEHOUSE_PORTS adds ports to answer on, with commas or spaces between them.
+    GATEHOUSE_PORTS adds ports to listen on, separated by commas or spaces.
     """
     project = find_project(Path.cwd())
     place = _place(project, home)
@@ -56,7 +56,7 @@ def up(  # click passes one argument for each option.
         with running(plan, _steps()) as stack:
             follower = Follower(stack.clients.logs, stack.log_groups, int(time.time() * 1000))
             _announce(stack, place)
-            _stay(stack, follower if follow else None)
+            _follow(stack, follower if follow else None)
     except KeyboardInterrupt:
         click.echo("Stopped.")
 
@@ -64,7 +64,7 @@ def up(  # click passes one argument for each option.
 @click.command()
 @click.option("--home", type=click.Path(path_type=Path, file_okay=False), help="Default .gatehouse")
 def clean_state(home: Path | None) -> None:
-    """Forget the local stack's state, key and logs; what is installed stays."""
+    """Delete the local stack's state, key and logs. Installed tools stay."""
     clean(_place(find_project(Path.cwd()), home))
 
 
@@ -76,25 +76,25 @@ def more_ports(text: str) -> tuple[int, ...]:
     """Return the ports in GATEHOUSE_PORTS.
 
     Raises:
-        CommandError: One of them is no port.
+        CommandError: One of them is not a valid port.
 
     """
     words = re.split(r"[,\s]+", text.strip()) if text.strip() else []
     for word in words:
         if not (word.isascii() and word.isdigit() and 0 < int(word) < 65536):  # noqa: PLR2004
-            raise CommandError(f"GATEHOUSE_PORTS names {word!r}, which is no port.")
+            raise CommandError(f"GATEHOUSE_PORTS: {word!r} is not a valid port.")
     return tuple(int(word) for word in words)
 
 
 def _pair(item: str) -> tuple[str, str]:
     name, separator, value = item.partition("=")
     if not (name and separator):
-        raise CommandError(f"--set wants NAME=VALUE, not {item!r}.")
+        raise CommandError(f"--set must be NAME=VALUE, not {item!r}.")
     return name, value
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    """End everything in order, once: a second Ctrl-C must not cut the saving of state short."""
+    """Stop everything in order, once: a second Ctrl-C must not interrupt the saving of state."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
@@ -103,10 +103,10 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
 def _steps() -> Callable[[str], None]:
     began = time.monotonic()
 
-    def say(step: str) -> None:
+    def report(step: str) -> None:
         click.echo(f"{time.monotonic() - began:6.1f} s  {step}")
 
-    return say
+    return report
 
 
 def _announce(stack: LocalStack, home: LocalFolder) -> None:
@@ -114,25 +114,25 @@ def _announce(stack: LocalStack, home: LocalFolder) -> None:
     click.echo(
         "\nGatehouse is ready.\n"
         f"  URL   {stack.url}\n"
-        f"  Key   {key} (kept in {home.env_file})\n"
+        f"  Key   {key} (stored in {home.env_file})\n"
         f'  Try   curl -H "Authorization: Bearer $GATEHOUSE_API_KEY" {stack.url}/v1/whoami\n\n'
-        "Ctrl-C stops it; its state is kept.\n"
+        "Ctrl-C stops it; its state stays.\n"
     )
 
 
-def _stay(stack: LocalStack, follower: Follower | None) -> None:
-    """Wait for Ctrl-C, printing the logs meanwhile. Raise CommandError when the engine ends."""
+def _follow(stack: LocalStack, follower: Follower | None) -> None:
+    """Print the logs until Ctrl-C. Raises CommandError when the engine ends."""
     while True:
         stack.engine.check()
         for line in follower.new_lines() if follower else ():
-            shown = _shown(line, stack.log_groups)
-            if shown:
-                click.echo(shown)
+            text = _terminal_line(line, stack.log_groups)
+            if text:
+                click.echo(text)
         time.sleep(POLL_SECONDS)
 
 
-def _shown(line: Line, names: Mapping[str, str]) -> str | None:
-    """Return one line for the terminal; None for what Lambda says around each call."""
+def _terminal_line(line: Line, names: Mapping[str, str]) -> str | None:
+    """Return one line for the terminal; None for the lines that Lambda writes around each call."""
     if line.message.startswith(("START RequestId:", "END RequestId:", "REPORT RequestId:")):
         return None
     at = datetime.fromtimestamp(line.timestamp_ms / 1000, UTC)

@@ -62,7 +62,7 @@ def _work(relay: Relay, record: dict[str, Any]) -> bool:
     try:
         task = read(record["body"])
         lines = work(relay, task)
-    except (GatehouseError, control_plane.Failed):
+    except (GatehouseError, control_plane.ControlPlaneError):
         logger.exception("relay_unavailable", **about)
         return False
     except Exception:  # noqa: BLE001 - a bug in one must not repeat the others

@@ -1,4 +1,4 @@
-"""What needs no credential: health, readiness, the API's reference."""
+"""Routes without a credential: health, readiness, the API reference."""
 
 from __future__ import annotations
 
@@ -13,15 +13,11 @@ from gatehouse.web.door import Door, public
 from gatehouse.web.surfaces import SERVICES
 
 TABLES = connection.tables()
+# The rooms of the package; a test compares.
 MODULES = [
-    "accounts",
-    "audit",
-    "federation",
-    "identities",
-    "invites",
-    "keys",
-    "policy",
-    "wallet",
+    *("accounts", "audit", "bootstrap", "credentials", "deliveries", "federation"),
+    *("health_metrics", "identities", "invites", "keys", "logs", "memberships", "policy"),
+    *("providers", "secrets", "services", "signals", "verification", "wallets", "webhooks"),
 ]
 
 door = Door(SERVICES, title="Public")
@@ -29,13 +25,13 @@ handler = door.handler
 
 
 class Health(BaseModel):
-    """It answers."""
+    """The state of the API: always `ok`."""
 
     status: str
 
 
 class ServiceHealth(Health):
-    """It answers, and what it is. `uptime` is seconds since this version was deployed."""
+    """The API's state, modules and version. `uptime`: seconds since this version was deployed."""
 
     modules: list[str]
     uptime: int
@@ -44,19 +40,19 @@ class ServiceHealth(Health):
 
 @door.route("GET", "/health", needs=public)
 async def health() -> Health:
-    """Tell that the API answers."""
+    """Return ok if the API answers."""
     return Health(status="ok")
 
 
 @door.route("GET", "/healthz", needs=public)
 async def healthz() -> Health:
-    """Tell that the API answers."""
+    """Return ok if the API answers."""
     return Health(status="ok")
 
 
 @door.route("GET", "/readyz", needs=public)
 async def readyz() -> Health:
-    """Tell that the tables can be used; 503 when they cannot."""
+    """Return ok if both tables answer, otherwise 503."""
     TABLES.keys.check_readable(key=("pk",))
     TABLES.main.check_readable(key=("pk", "sk"))
     return Health(status="ok")
@@ -64,20 +60,20 @@ async def readyz() -> Health:
 
 @door.route("GET", "/api/health", needs=public)
 async def service_health() -> ServiceHealth:
-    """Tell that the API answers, and what it is."""
+    """Return the API's state, modules, uptime and version."""
     seconds = uptime.seconds(clock.now())
     return ServiceHealth(status="ok", modules=MODULES, uptime=seconds, version=reference.VERSION)
 
 
 @door.route("GET", "/openapi.json", needs=public)
 async def openapi() -> Response:
-    """Give the API's description, OpenAPI 3.1."""
+    """Return the API's OpenAPI 3.1 document."""
     return Response(reference.document(), media_type="application/json")
 
 
 @door.route("GET", "/docs", needs=public, response_class=HTMLResponse)
 async def docs() -> HTMLResponse:
-    """Show the reference as one page that needs nothing from elsewhere."""
+    """Return the reference as one HTML page that loads nothing else."""
     return HTMLResponse(
         reference.page(),
         headers={

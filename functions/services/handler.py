@@ -19,8 +19,9 @@ from gatehouse.secrets.actions import Vault
 from gatehouse.services import actions as services
 from gatehouse.services import restart as restarts
 from gatehouse.services.model import Kind, Registered, Seen, Status, Wish
-from gatehouse.web.door import Caller, Door, send
+from gatehouse.web.door import Caller, Door
 from gatehouse.web.envelopes import Body, written
+from gatehouse.web.strict_route import send
 from gatehouse.web.surfaces import SERVICES
 
 TABLES = connection.tables()

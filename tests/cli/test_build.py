@@ -123,7 +123,7 @@ def test_a_failed_local_build_gives_sam_s_reason_and_where_the_rest_is(
     home.prepare()
 
     with pytest.raises(
-        CommandError, match=r"^sam build failed: no wheel \(all of it is in .*\)\.$"
+        CommandError, match=r"^sam build failed: no wheel \(complete output: .*\)\.$"
     ):
         Sam(clone, home, "http://127.0.0.1:1").build()
 

@@ -74,7 +74,7 @@ def test_more_ports_are_read_with_commas_or_spaces(text: str, ports: tuple[int, 
 
 @pytest.mark.parametrize("text", ["0", "65536", "http", "-1", "3000,", "\u0663"])
 def test_what_is_no_port_is_named(text: str) -> None:
-    with pytest.raises(CommandError, match="which is no port"):
+    with pytest.raises(CommandError, match="is not a valid port"):
         more_ports(text)
 
 
@@ -83,7 +83,7 @@ def test_a_parameter_without_a_value_is_one_clear_sentence() -> None:
 
     assert (result.exit_code, result.output) == (
         1,
-        "Error: --set wants NAME=VALUE, not 'AccountCreation'.\n",
+        "Error: --set must be NAME=VALUE, not 'AccountCreation'.\n",
     )
 
 

@@ -82,7 +82,7 @@ def test_places_on_aws_keep_account_creation_closed(place: str) -> None:
 
 
 def test_an_unknown_place_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(CommandError, match="has no parameter set test: it has local, dev, prod"):
+    with pytest.raises(CommandError, match=r"has no parameter set test\. It has local, dev, prod"):
         samconfig.read(PROJECT, "test")
 
 

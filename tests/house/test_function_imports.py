@@ -81,9 +81,9 @@ LOADED = {
 # On every request's path: each of our own modules here costs every cold start of the API.
 AUTHORIZERS_OWN = {
     *("aws.clients", "core.clock", "core.errors", "core.grants", "core.observe"),
-    *("core.principal", "core.settings"),
+    *("core.principal", "core.retry", "core.settings"),
     *("dynamo.attributes", "dynamo.connection", "dynamo.keyspace", "dynamo.table"),
-    "dynamo.transactions",
+    *("dynamo.transactions", "dynamo.write_builder"),
     *("credentials.actions", "credentials.model", "credentials.rules", "credentials.store"),
     *("aws", "core", "credentials", "dynamo"),
 }

@@ -24,6 +24,7 @@ from gatehouse.dynamo import connection, keyspace
 from gatehouse.dynamo.table import Tables
 from gatehouse.secrets.model import Purpose
 from house import driven, driven_logs, sources
+from house.sources import ROOT
 from support.actors.newcomers import proven, signed
 from support.actors.people import People
 from support.aws import invocation, resources
@@ -460,6 +461,47 @@ def test_leading_keys_of_the_template_are_the_kinds_of_keyspace() -> None:
         for kind in keyspace.ALL
         for table in kind.tables
     }
+
+
+WRITES = {"PutItem", "UpdateItem", "DeleteItem"}
+STORAGE = (ROOT / "docs" / "storage.md").read_text()
+
+
+def test_docs_list_the_writers_and_readers_of_every_kind(uses: dict[str, set[Use]]) -> None:
+    def doing(table: str, key: str, *, writing: bool) -> set[str]:
+        return {
+            function
+            for function, done in uses.items()
+            if any(
+                one[0] == table and one[2] == key and (one[1] in WRITES) == writing for one in done
+            )
+        }
+
+    rows = re.findall(r"^\| `([A-Z]+#?)` \| `(.+?)` \| (.+) \| (.+) \|$", STORAGE, re.MULTILINE)
+    listed_ones = {
+        (kind, table): (set(re.findall(r"`(\w+)`", writers)), set(re.findall(r"`(\w+)`", readers)))
+        for kind, table, writers, readers in rows
+    }
+
+    assert listed_ones == {
+        (key, table): (doing(table, key, writing=True), doing(table, key, writing=False))
+        for kind in keyspace.ALL
+        for table in kind.tables
+        for key in [kind.pk() if kind.pk() in WHOLE else kind.prefix]
+    }
+
+
+def test_docs_describe_an_item_of_every_kind_and_no_other() -> None:
+    items, _, rest = STORAGE.partition("## Indexes")
+    indexes, _, _ = rest.partition("## Access")
+    described = set(re.findall(r"`([A-Z]+)(?:#[^`]*)?`", _column(items, 1) + _column(indexes, 1)))
+
+    assert described == {kind.name for kind in keyspace.ALL}
+
+
+def _column(text: str, number: int) -> str:
+    rows = [line.split("|")[1:-1] for line in text.splitlines() if line.startswith("| ")]
+    return "\n".join(row[number] for row in rows)
 
 
 def test_no_other_file_writes_a_kind_of_partition_key() -> None:

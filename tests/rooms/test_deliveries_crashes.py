@@ -21,7 +21,7 @@ from gatehouse.deliveries import rules, store
 from gatehouse.deliveries.attempt import Bench, Report
 from gatehouse.deliveries.model import GRACE, Death, Delivery, Recover, Status, Wake
 from gatehouse.dynamo.table import Tables, transact
-from gatehouse.outbound.client import Failed
+from gatehouse.outbound.client import RequestFailed
 from gatehouse.secrets import actions as vaults
 from gatehouse.signals.model import Signal
 from gatehouse.webhooks.model import Webhook
@@ -98,7 +98,7 @@ class Mortal(Works):
         self.doom.before()
         try:
             return self.receiver(*given, **named)
-        except Failed:
+        except RequestFailed:
             self.doom.after()
             raise
         finally:

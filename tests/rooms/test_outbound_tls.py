@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from gatehouse.outbound import client as outbound
+from gatehouse.outbound import exchange
 from gatehouse.outbound.client import Reply
 from support.actors.receivers import Names, receiving, response, saying
 
@@ -97,9 +98,9 @@ def authority(tmp_path: Path) -> Authority:
 def trusted(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> Iterator[Authority]:
     """The authority, trusted as the system's are."""
     monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
-    outbound._trust.cache_clear()  # noqa: SLF001 - it is read once in a process
+    exchange._trust.cache_clear()  # noqa: SLF001 - it is read once in a process
     yield authority
-    outbound._trust.cache_clear()  # noqa: SLF001
+    exchange._trust.cache_clear()  # noqa: SLF001
 
 
 @pytest.fixture(autouse=True)
@@ -113,7 +114,7 @@ def get(port: int, *, host: str = HOST, **given: Any) -> Reply:
 
 
 def kind_of(port: int, *, timeout: float = LATE, host: str = HOST) -> str:
-    with pytest.raises(outbound.Failed) as failed:
+    with pytest.raises(outbound.RequestFailed) as failed:
         outbound.send("GET", f"https://{host}:{port}/", headers={}, timeout=timeout)
     return failed.value.kind
 

@@ -40,7 +40,7 @@ def written(text: str) -> str:
 
 
 def kind_of(url: str, **given: float) -> str:
-    with pytest.raises(outbound.Failed) as failed:
+    with pytest.raises(outbound.RequestFailed) as failed:
         outbound.send("POST", url, headers={}, body=b"{}", **given)  # type: ignore[arg-type]
     return failed.value.kind
 
@@ -371,7 +371,7 @@ def test_own_hosts_are_the_caller_s_too() -> None:
             outbound.checked_url(url, own=[api])
         with pytest.raises(BadInput, match="must not lead back to this API"):
             outbound.check_host(url, own=iter([api]))
-        with pytest.raises(outbound.Failed):
+        with pytest.raises(outbound.RequestFailed):
             outbound.send("GET", url, headers={}, own=iter([api]))
     other = "https://abc124.execute-api.eu-west-1.amazonaws.com/live"
     assert outbound.checked_url(other, own=[api]) == other
@@ -386,7 +386,7 @@ def test_own_hosts_that_can_be_read_once_are_judged_at_every_step(
 
     with pytest.raises(BadInput):
         outbound.check_host(url, own=iter(["localhost:8080"]))
-    with pytest.raises(outbound.Failed):
+    with pytest.raises(outbound.RequestFailed):
         outbound.send("GET", url, headers={}, own=iter(["localhost:8080"]))
     assert dialled == []
 

@@ -1,4 +1,4 @@
-"""Build and deploy with the real SAM CLI, at the local engine instead of AWS."""
+"""Build and deploy with the real SAM CLI, to the local engine instead of AWS."""
 
 import fcntl
 import json
@@ -20,7 +20,7 @@ from gatehouse_cli.local.folder import LocalFolder
 from gatehouse_cli.project import get_tool
 
 REGION = "us-east-1"
-# SAM reports an error as a line that begins with its kind.
+# SAM prints an error as a line that begins with its kind.
 _ERROR_LINE = re.compile(rb"^(?:Error|Build Failed|.*?Error): .+", re.MULTILINE)
 
 
@@ -85,7 +85,7 @@ class Sam:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                # A group of its own, so that what SAM starts can be ended with it.
+                # A process group of its own, so that SAM's child processes end with it.
                 start_new_session=True,
             )
         try:
@@ -94,16 +94,16 @@ class Sam:
             _end_group(process)
             raise
         if code != 0:
-            raise CommandError(f"sam {command} failed: {_reason(log)} (all of it is in {log}).")
+            raise CommandError(f"sam {command} failed: {_reason(log)} (complete output: {log}).")
 
     def _target(self) -> dict[str, str]:
         return samconfig.layer_target(self.project, host_parameters()["PythonRuntime"], "host")
 
     def _environment(self) -> dict[str, str]:
-        """Return the caller's environment without its AWS account, which must not be met."""
+        """Return this process's environment without its AWS account, which must not be used."""
         app = self.home.root / "sam"
         app.mkdir(exist_ok=True)
-        # The version is pinned, so SAM need not ask the package index for a newer one.
+        # The version is pinned, so SAM need not look for a newer one.
         (app / "metadata.json").write_text(json.dumps({"lastVersionCheck": time.time()}))
         inherited = {
             name: value
@@ -127,7 +127,7 @@ class Sam:
 
 
 def host_parameters() -> dict[str, str]:
-    """Return the parameters that only the host knows: functions run in its own Python."""
+    """Return the parameters of this host: functions run in its Python."""
     arm = platform.machine().lower() in {"arm64", "aarch64"}
     return {
         "PythonRuntime": f"python{sys.version_info.major}.{sys.version_info.minor}",
@@ -136,16 +136,16 @@ def host_parameters() -> dict[str, str]:
 
 
 def _reason(log: Path) -> str:
-    """Return what SAM gave as the error, or else the last line that it printed."""
+    """Return SAM's error message, or the last line that it printed."""
     text = log.read_bytes()
     found = _ERROR_LINE.findall(text) or text.strip().splitlines()[-1:]
     if not found:
-        return "it said nothing"
+        return "it printed nothing"
     return found[-1].decode(errors="replace").removeprefix("Error: ").rstrip(". ")
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:
-    """End SAM and the make and uv that it started."""
+    """Stop SAM and the processes that it started."""
     for signal_number in (signal.SIGTERM, signal.SIGKILL):
         if process.poll() is None:
             os.killpg(process.pid, signal_number)

@@ -1,4 +1,4 @@
-"""One local stack, from nothing to ready, and back to nothing left running.
+"""Starts one local stack and stops everything that it started.
 
 `gatehouse up` and the end-to-end tests go this same way.
 """
@@ -53,7 +53,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class LocalStack:
-    """A stack that answers."""
+    """A running stack."""
 
     url: str
     api_key: str
@@ -66,14 +66,14 @@ class LocalStack:
 
 @contextmanager
 def running(plan: Plan, say: Say) -> Iterator[LocalStack]:
-    """Run the stack while the block runs; `say` gets the name of each step.
+    """Run the stack while the block runs; `say` is called with the name of each step.
 
     Raises:
         CommandError: A port is taken, a tool is missing, or a step failed. Nothing is left running.
 
     """
     python = get_tool(plan.project, "engine", "python")
-    get_tool(plan.project, "sam", "sam")  # Missing, it is better known before anything is started.
+    get_tool(plan.project, "sam", "sam")  # Fails before anything is started.
     door = FrontDoor()
     with plan.home.lock(), listen(plan.ports) as sockets:
         plan.home.prepare()
@@ -88,7 +88,7 @@ def running(plan: Plan, say: Say) -> Iterator[LocalStack]:
                 yield _raise_stack(plan, engine, door, say)
             except (BotoCoreError, ClientError) as error:
                 engine.check()
-                raise CommandError(f"The engine refused: {error} (see {engine.log}).") from error
+                raise CommandError(f"The engine failed: {error} (see {engine.log}).") from error
             finally:
                 say("Stopping; the engine saves its state")
                 door.target = None
@@ -141,7 +141,7 @@ def _raise_stack(plan: Plan, engine: Engine, door: FrontDoor, say: Say) -> Local
 
 
 def _own_hosts(plan: Plan, listed: str) -> str:
-    """Add this run's front door and engine to the listed hosts: no webhook leads back here."""
+    """Add this run's front door and engine to the hosts that no webhook may call."""
     ports = (*plan.ports, plan.engine_port)
     own = [f"{host}:{port}" for port in ports for host in ("localhost", "127.0.0.1")]
     return ",".join(dict.fromkeys([*listed.split(","), *own]))
@@ -155,7 +155,7 @@ class _Deployment:
     clients: Clients
 
     def make(self, parameters: Mapping[str, str], say: Say) -> None:
-        """Build and deploy, then put what the engine leaves out of a template."""
+        """Build and deploy, then set up what the engine ignores in a template."""
         sam = Sam(self.plan.project, self.plan.home, self.engine.endpoint)
         say("Building the layers and functions")
         built = engine_template.write(
@@ -170,12 +170,12 @@ class _Deployment:
             bucket=BUCKET,
             parameters={**parameters, "DeployedAt": now()},
         )
-        say("Putting the gateway's refusals and the tables' expiry")
+        say("Setting up gateway responses and time to live")
         self._put_refusals()
         self._put_expiry()
 
     def is_complete(self) -> bool:
-        """Tell whether the stack stands in the engine's state as its last deployment left it."""
+        """Tell whether the engine's state has the stack, completely deployed."""
         return self._status() in {"CREATE_COMPLETE", "UPDATE_COMPLETE"}
 
     def outputs(self) -> dict[str, str]:
@@ -184,7 +184,7 @@ class _Deployment:
         return {item["OutputKey"]: item["OutputValue"] for item in stacks[0]["Outputs"]}
 
     def log_groups(self) -> dict[str, str]:
-        """Return the stack's log groups: name in the engine to name in the template."""
+        """Return the stack's log groups: name in the engine → logical id."""
         groups = template.log_groups(self._template())
         return {self._physical_id(logical): logical for logical in groups}
 
@@ -196,7 +196,7 @@ class _Deployment:
         return stacks[0]["StackStatus"]
 
     def _forget_failed(self) -> None:
-        """Delete what a failed first deployment left: CloudFormation cannot update it."""
+        """Delete a stack whose first deployment failed: CloudFormation cannot update it."""
         if self._status() in {"ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED"}:
             self.clients.cloudformation.delete_stack(StackName=self.name)
 
@@ -232,7 +232,7 @@ class _Deployment:
 
 
 def _key(plan: Plan, to: Clients, url: str, function_name: str) -> tuple[str, bool]:
-    """Return a key that works and whether it is new, and keep it in the home's local.env.
+    """Return a valid key and whether it is new, and store it in local.env.
 
     The kept key is tried first: it may have been revoked, or the state forgotten.
     """
@@ -244,7 +244,7 @@ def _key(plan: Plan, to: Clients, url: str, function_name: str) -> tuple[str, bo
         api_key = first_key(to.functions, function_name, action="create")
     except RefusedError as refused:
         if refused.code != ALREADY_BOOTSTRAPPED:
-            raise CommandError(f"The stack gave no first key: {refused}.") from refused
+            raise CommandError(f"The stack created no first key: {refused}.") from refused
         api_key = first_key(to.functions, function_name, action="recover")
     env_file.write(plan.home.env_file, LocalEnv(url, api_key))
     return api_key, True
@@ -264,7 +264,7 @@ def _answers(url: str, api_key: str) -> bool:
 
 
 def clean(home: LocalFolder) -> None:
-    """Forget state, key and logs; tools and build folders stay."""
+    """Delete state, key and logs. Tools and build folders stay."""
     with home.lock():
         for folder in (home.state, home.scratch, home.logs):
             shutil.rmtree(folder, ignore_errors=True)

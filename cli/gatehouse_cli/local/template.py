@@ -1,4 +1,4 @@
-"""What the local stack needs to read in template.yaml, since the engine does not."""
+"""Parts of template.yaml that the engine ignores and the local stack sets up itself."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,7 @@ import yaml
 
 @dataclass(frozen=True)
 class Refusal:
-    """One gateway response, in the words of API Gateway's own interface."""
+    """One gateway response, as API Gateway's API takes it."""
 
     response_type: str
     status_code: str | None
@@ -18,7 +18,7 @@ class Refusal:
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads `!Ref`, `!GetAtt` and their like as their bare values."""
+    """Reads `!Ref`, `!GetAtt` and other tags as their plain values."""
 
 
 def _bare(loader: _Loader, _suffix: str, node: yaml.Node) -> Any:
@@ -26,7 +26,7 @@ def _bare(loader: _Loader, _suffix: str, node: yaml.Node) -> Any:
         return loader.construct_scalar(node)
     if isinstance(node, yaml.SequenceNode):
         return loader.construct_sequence(node, deep=True)
-    assert isinstance(node, yaml.MappingNode)  # noqa: S101  # YAML knows no fourth kind.
+    assert isinstance(node, yaml.MappingNode)  # noqa: S101  # YAML has no fourth kind.
     return loader.construct_mapping(node, deep=True)
 
 
@@ -34,7 +34,7 @@ _Loader.add_multi_constructor("!", _bare)
 
 
 def resources(template: Path) -> dict[str, Any]:
-    """Return the template's resources by logical id, intrinsic functions left unevaluated."""
+    """Return the template's resources by logical id; intrinsic functions are not evaluated."""
     document = yaml.load(template.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506  # Derived from SafeLoader.
     return dict(document["Resources"])
 
@@ -57,7 +57,7 @@ def refusals(found: dict[str, Any], api: str = "Api") -> list[Refusal]:
 
 
 def expiring_tables(found: dict[str, Any]) -> dict[str, str]:
-    """Return the tables with a time to live: logical id to attribute name."""
+    """Return the tables with a time to live: logical id → attribute name."""
     return {
         name: resource["Properties"]["TimeToLiveSpecification"]["AttributeName"]
         for name, resource in found.items()

@@ -23,7 +23,7 @@ from gatehouse.deliveries.fan_out import Audience, fan_out
 from gatehouse.deliveries.model import Attempt, Delivery, Go, Recover, Wake
 from gatehouse.deliveries.sweep import Swept
 from gatehouse.dynamo.table import Table, Tables, transact
-from gatehouse.outbound.client import Failed, Reply
+from gatehouse.outbound.client import Reply, RequestFailed
 from gatehouse.secrets.actions import Vault
 from gatehouse.signals import store as signal_items
 from gatehouse.signals.model import Signal
@@ -70,7 +70,7 @@ class Receiver:
         line = self.answers.get(url)
         answer = line.pop(0) if line else self.always
         if isinstance(answer, str):
-            raise Failed(answer)
+            raise RequestFailed(answer)
         if callable(answer):
             answer = answer()
         code, extra = answer if isinstance(answer, tuple) else (answer, {})

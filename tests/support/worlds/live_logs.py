@@ -331,7 +331,7 @@ class Lookout:
                 break
             at, act = min(due, key=lambda one: one[0])
             self.held.at = max(self.held.at, at)
-            with suppress(Killed, GatehouseError, control_plane.Failed):
+            with suppress(Killed, GatehouseError, control_plane.ControlPlaneError):
                 act()
         self.held.at = until
 

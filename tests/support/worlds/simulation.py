@@ -29,7 +29,7 @@ from gatehouse.deliveries.attempt import Bench, work
 from gatehouse.deliveries.fan_out import Audience, fan_out
 from gatehouse.deliveries.model import LEASE, Delivery, Go, Parked, Recover
 from gatehouse.dynamo.table import Table, TransactionConflict, transact
-from gatehouse.outbound.client import Failed, Reply
+from gatehouse.outbound.client import Reply, RequestFailed
 from gatehouse.secrets.actions import Vault
 from gatehouse.signals import store as signal_items
 from gatehouse.signals.model import Signal
@@ -331,7 +331,7 @@ class Simulation:
         )
         self._after("Post")
         if isinstance(answer, str):
-            raise Failed(answer)
+            raise RequestFailed(answer)
         return Reply(answer, {"retry-after": "40"} if answer == 429 else {}, b"", truncated=False)
 
     # ---- Time, and what goes wrong in it
@@ -419,7 +419,7 @@ class Simulation:
         step = self._jobs[-1].step
         assert step is not None
         self.told.answers[step].append(None)
-        raise Failed("connection")
+        raise RequestFailed("connection")
 
 
 @dataclass

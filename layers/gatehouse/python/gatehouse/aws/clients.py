@@ -1,6 +1,6 @@
-"""The clients of AWS's services, each made once per execution environment when first asked for.
+"""Clients of AWS services, each created once per execution environment, on first use.
 
-DynamoDB's is made by `dynamo.connection`, with the same `make`.
+`dynamo.connection` creates DynamoDB's, with the same `make`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mypy_boto3_resourcegroupstaggingapi import ResourceGroupsTaggingAPIClient
     from mypy_boto3_sqs import SQSClient
 
-# Many services are read at once, and a list has a deadline of its own.
+# Many services are checked in parallel, and a list has a deadline.
 _CONTROL_PLANE_POOL = 40
 _SOCKETS_POOL = 40
 
@@ -35,10 +35,10 @@ def make(
     url: str | None = None,
     validate: bool = True,
 ) -> Any:
-    """Make a client with short timeouts, in seconds: a caller of the API waits behind it.
+    """Create a client with short timeouts, in seconds, because a caller of the API is waiting.
 
-    `attempts` counts all tries; `pool` is the most connections kept open; `validate` checks
-    parameters before they are sent. Nothing is sent yet.
+    `attempts` counts the first try too; `pool` is the most connections kept open; `validate`
+    checks parameters before they are sent. Sends nothing.
     """
     return botocore.session.get_session().create_client(
         service,
@@ -56,56 +56,56 @@ def make(
 
 @cache
 def kms() -> KMSClient:
-    """Make the KMS client, for the handlers that keep secrets."""
+    """Return the KMS client."""
     client: KMSClient = make("kms", read_timeout=3)
     return client
 
 
 @cache
 def sqs() -> SQSClient:
-    """Make the SQS client."""
+    """Return the SQS client."""
     client: SQSClient = make("sqs", read_timeout=3)
     return client
 
 
 @cache
 def lambdas() -> LambdaClient:
-    """Make the Lambda client, for functions that are checked and restarted."""
+    """Return the Lambda client, for health checks and restarts."""
     client: LambdaClient = _control_plane("lambda")
     return client
 
 
 @cache
 def ecs() -> ECSClient:
-    """Make the ECS client."""
+    """Return the ECS client."""
     client: ECSClient = _control_plane("ecs")
     return client
 
 
 @cache
 def tagging() -> ResourceGroupsTaggingAPIClient:
-    """Make the client that finds tagged resources."""
+    """Return the client that lists tagged resources."""
     client: ResourceGroupsTaggingAPIClient = _control_plane("resourcegroupstaggingapi")
     return client
 
 
 @cache
 def cloudwatch() -> CloudWatchClient:
-    """Make the CloudWatch client."""
+    """Return the CloudWatch client."""
     client: CloudWatchClient = _control_plane("cloudwatch")
     return client
 
 
 @cache
 def logs() -> CloudWatchLogsClient:
-    """Make the CloudWatch Logs client."""
+    """Return the CloudWatch Logs client."""
     client: CloudWatchLogsClient = _control_plane("logs")
     return client
 
 
 @cache
 def sockets(url: str) -> ApiGatewayManagementApiClient:
-    """Make the client that writes into the open sockets of one WebSocket API."""
+    """Return the client that sends to open sockets of the WebSocket API at `url`."""
     client: ApiGatewayManagementApiClient = make(
         "apigatewaymanagementapi", read_timeout=3, pool=_SOCKETS_POOL, url=url
     )
@@ -113,5 +113,5 @@ def sockets(url: str) -> ApiGatewayManagementApiClient:
 
 
 def _control_plane(service: str) -> Any:
-    # No automatic retries: callers decide, since only they know their deadline.
+    # No automatic retries: callers know their deadline and decide.
     return make(service, read_timeout=8, attempts=1, pool=_CONTROL_PLANE_POOL)

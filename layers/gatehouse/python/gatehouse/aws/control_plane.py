@@ -1,11 +1,10 @@
-"""AWS's control planes as the rooms ask them: clients made late, errors told once.
+"""Calls to AWS control planes, with their errors as exceptions of ours.
 
-Failed
-├── Missing   there is no such thing (any more)
-├── Changed   it is no longer what the caller saw; read it again
-├── Busy      another change is under way, or the account's quota is used up; try again
-├── Silent    no answer in time
-└── Failed    AWS refused, for a reason that another try does not change; `code` names it
+ControlPlaneError    AWS refused, for a reason that a retry does not change; `code` names it
+├── ResourceMissing   the resource does not exist (any more)
+├── ResourceChanged   it changed since the caller read it; read it again
+├── ControlPlaneBusy  another change is running, or the account's request quota is used up; retry
+└── NoAnswer          no answer in time; whether it was done is unknown
 """
 
 from __future__ import annotations
@@ -24,56 +23,56 @@ if TYPE_CHECKING:
     from mypy_boto3_resourcegroupstaggingapi import ResourceGroupsTaggingAPIClient
 
 
-class Failed(Exception):
-    """AWS did not do it. `code` is AWS's own word for why; its text may name internals."""
+class ControlPlaneError(Exception):
+    """AWS did not do it. `code` is AWS's error code; its message may name internals."""
 
     def __init__(self, code: str) -> None:
         super().__init__(code)
         self.code = code
 
 
-class Missing(Failed):
-    """There is no such thing."""
+class ResourceMissing(ControlPlaneError):
+    """The resource does not exist."""
 
 
-class Changed(Failed):
-    """It changed since it was read, and nothing was done."""
+class ResourceChanged(ControlPlaneError):
+    """The resource changed since it was read. Nothing was done."""
 
 
-class Busy(Failed):
-    """Not now: another change is under way, or too many requests. Nothing was done."""
+class ControlPlaneBusy(ControlPlaneError):
+    """Another change is running, or there were too many requests. Nothing was done."""
 
 
-class Silent(Failed):
-    """No answer: unreachable, or too slow. Whether it was done is not known."""
+class NoAnswer(ControlPlaneError):
+    """Unreachable, or too slow. Whether it was done is unknown."""
 
 
-_KINDS: dict[str, type[Failed]] = {
-    "ClusterNotFoundException": Missing,
-    "ResourceNotFoundException": Missing,
-    "ServiceNotFoundException": Missing,
-    "PreconditionFailedException": Changed,
-    "InternalError": Silent,
-    "InternalFailure": Silent,
-    "InternalServiceError": Silent,
-    "InternalServiceException": Silent,
-    "ServerException": Silent,
-    "ServiceException": Silent,
-    "ServiceUnavailable": Silent,
-    "ServiceUnavailableException": Silent,
-    "LimitExceededException": Busy,
-    "ResourceConflictException": Busy,
-    "ThrottledException": Busy,
-    "Throttling": Busy,
-    "ThrottlingException": Busy,
-    "TooManyRequestsException": Busy,
-    "UpdateInProgressException": Busy,
+_KINDS: dict[str, type[ControlPlaneError]] = {
+    "ClusterNotFoundException": ResourceMissing,
+    "ResourceNotFoundException": ResourceMissing,
+    "ServiceNotFoundException": ResourceMissing,
+    "PreconditionFailedException": ResourceChanged,
+    "InternalError": NoAnswer,
+    "InternalFailure": NoAnswer,
+    "InternalServiceError": NoAnswer,
+    "InternalServiceException": NoAnswer,
+    "ServerException": NoAnswer,
+    "ServiceException": NoAnswer,
+    "ServiceUnavailable": NoAnswer,
+    "ServiceUnavailableException": NoAnswer,
+    "LimitExceededException": ControlPlaneBusy,
+    "ResourceConflictException": ControlPlaneBusy,
+    "ThrottledException": ControlPlaneBusy,
+    "Throttling": ControlPlaneBusy,
+    "ThrottlingException": ControlPlaneBusy,
+    "TooManyRequestsException": ControlPlaneBusy,
+    "UpdateInProgressException": ControlPlaneBusy,
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Cloud:
-    """The control planes. A client is made when it is first asked for, since each costs time."""
+    """The control planes' clients, each created on first use, since creating one costs time."""
 
     lambdas: Callable[[], LambdaClient]
     ecs: Callable[[], ECSClient]
@@ -83,11 +82,11 @@ class Cloud:
 
 
 def call(operation: Callable[..., Any], **request: Any) -> Any:
-    """Call AWS and tell its errors in our words."""
+    """Call AWS; raise its errors as those above."""
     try:
         return operation(**request)
     except ClientError as error:
         code = error.response["Error"]["Code"]
-        raise _KINDS.get(code, Failed)(code) from error
+        raise _KINDS.get(code, ControlPlaneError)(code) from error
     except BotoCoreError as error:
-        raise Silent(type(error).__name__) from error
+        raise NoAnswer(type(error).__name__) from error

@@ -1,4 +1,4 @@
-"""SQS's one home: messages of plain text, sent in tens, and how deep a queue is."""
+"""SQS: send text messages in batches of ten, and read how many a queue holds."""
 
 from __future__ import annotations
 
@@ -9,21 +9,23 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from gatehouse.core.errors import Unavailable
+from gatehouse.core.retry import Backoff
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
-# The most seconds for which SQS holds a message back.
+# SQS delays a message by 900 seconds at most.
 LONGEST_DELAY = 900
 
-_AT_ONCE = 10
-_TRIES = 3
+_BATCH = 10
+# SQS may refuse some messages of a batch.
+_REFUSED = Backoff(3, first=0.05)
 _DEPTH = "ApproximateNumberOfMessages"
 
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """One message. Those of a `group` share one turn in the queue; `delay` is seconds, 0 to 900."""
+    """One message. SQS serves groups in turn; `delay` is in seconds, 0 to 900."""
 
     body: str
     group: str
@@ -32,7 +34,7 @@ class Outgoing:
 
 @dataclass(frozen=True, slots=True)
 class Depth:
-    """How many messages a queue holds, as SQS guesses it."""
+    """How many messages a queue holds; SQS reports approximate numbers."""
 
     visible: int
     in_flight: int
@@ -48,19 +50,19 @@ class Queue:
 
     def send(self, messages: Sequence[Outgoing]) -> None:
         """Send all messages, or raise Unavailable when some could not be sent."""
-        for start in range(0, len(messages), _AT_ONCE):
-            self._send(messages[start : start + _AT_ONCE])
+        for start in range(0, len(messages), _BATCH):
+            self._send(messages[start : start + _BATCH])
 
     def depth(self) -> Depth:
-        """Ask how many messages there are. Raises Unavailable."""
+        """Read how many messages there are. Raises Unavailable."""
         answer = _call(
             self.client.get_queue_attributes,
             QueueUrl=self.url,
             AttributeNames=[_DEPTH, f"{_DEPTH}NotVisible", f"{_DEPTH}Delayed"],
         )
-        found = answer["Attributes"]
+        counts = answer["Attributes"]
         return Depth(
-            int(found[_DEPTH]), int(found[f"{_DEPTH}NotVisible"]), int(found[f"{_DEPTH}Delayed"])
+            int(counts[_DEPTH]), int(counts[f"{_DEPTH}NotVisible"]), int(counts[f"{_DEPTH}Delayed"])
         )
 
     def _send(self, messages: Sequence[Outgoing]) -> None:
@@ -73,7 +75,7 @@ class Queue:
             }
             for number, message in enumerate(messages)
         ]
-        for _ in range(_TRIES):
+        for _ in _REFUSED.tries():
             answer = _call(self.client.send_message_batch, QueueUrl=self.url, Entries=entries)
             failed = {entry["Id"] for entry in answer.get("Failed", [])}
             if not failed:

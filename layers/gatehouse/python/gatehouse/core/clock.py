@@ -1,7 +1,7 @@
-"""Time as the project keeps it: whole microseconds since the epoch, UTC, in a plain int.
+"""Time as whole microseconds since the epoch, UTC, in a plain int.
 
 GCRA needs exact integer arithmetic and DynamoDB's numbers are decimal, so no float and no
-datetime is ever stored. RFC 3339 with `Z` exists on the wire only.
+datetime is stored. RFC 3339 with `Z` is used in requests and responses only.
 """
 
 import re
@@ -15,7 +15,7 @@ MINUTE: Micros = 60 * SECOND
 HOUR: Micros = 60 * MINUTE
 DAY: Micros = 24 * HOUR
 
-# Later than this cannot be written as RFC 3339.
+# The latest time that RFC 3339 can express.
 LATEST: Micros = 253_402_300_799 * SECOND
 
 _RFC3339 = re.compile(
@@ -24,22 +24,22 @@ _RFC3339 = re.compile(
 
 
 def now() -> Micros:
-    """Read the wall clock."""
+    """Return the current time."""
     return time.time_ns() // 1000
 
 
 def rfc3339(moment: Micros) -> str:
-    """Write a moment with milliseconds and `Z`: 2026-01-31T09:30:00.250Z."""
+    """Format a time with milliseconds and `Z`: 2026-01-31T09:30:00.250Z."""
     whole, rest = divmod(moment, SECOND)
     return f"{datetime.fromtimestamp(whole, UTC):%Y-%m-%dT%H:%M:%S}.{rest // 1000:03d}Z"
 
 
 def parse(text: str) -> Micros:
-    """Read RFC 3339 with an offset or `Z`. Anything else, or no such date, is a ValueError."""
+    """Parse RFC 3339 with an offset or `Z`. Raises ValueError for any other text or date."""
     if not _RFC3339.fullmatch(text):
         msg = "not RFC 3339"
         raise ValueError(msg)
-    # Python takes at most six fractional digits; the rest is below our resolution.
+    # Python accepts at most six fractional digits; the others are below our resolution.
     trimmed = re.sub(r"(\.\d{6})\d+", r"\1", text.upper())
     try:
         moment = datetime.fromisoformat(trimmed)
@@ -47,10 +47,10 @@ def parse(text: str) -> Micros:
     except OverflowError as error:
         raise ValueError(str(error)) from error
     if whole > LATEST // SECOND:
-        raise ValueError("later than can be written")
+        raise ValueError("later than RFC 3339 can express")
     return whole * SECOND + moment.microsecond
 
 
 def ceil_seconds(span: Micros) -> int:
-    """Round a span up to whole seconds, never below zero."""
+    """Round a duration up to whole seconds; a negative one is zero."""
     return max(0, -(-span // SECOND))

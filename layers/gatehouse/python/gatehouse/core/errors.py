@@ -1,88 +1,88 @@
-"""Everything that can go wrong, as one family.
+"""All errors that end a request, as one family.
 
 GatehouseError
 ├── BadInput              400  the caller's request is malformed; names the field
 │   └── FieldRequired     400
 ├── Unauthorized          401
 ├── Forbidden             403
-│   ├── ScopeMissing      403  the key's scopes do not open this
-│   ├── PolicyDenied      403  the rules do not allow it; carries the decision
-│   ├── GrantsExceeded    403  more was asked for than the caller holds
+│   ├── ScopeMissing      403  the key's scopes do not allow this
+│   ├── PolicyDenied      403  the policy denies; `details` has the decision
+│   ├── GrantsExceeded    403  the request asks for more than the caller has
 │   └── CreationClosed    403
-├── NotFound              404  unknown, or another account's
+├── NotFound              404  unknown, or of another account
 ├── MethodNotAllowed      405
 ├── Conflict              409
 │   ├── IdempotencyReused 409
-│   └── BoundReached      409  an account's bound on live things
-├── Gone                  410  it was there, and its time is over
+│   └── BoundReached      409  the account's maximum of things of a kind
+├── Gone                  410  it existed and has expired
 ├── TooLarge              413
-├── UpgradeRequired       426  the path is a WebSocket's
+├── UpgradeRequired       426  the path needs a WebSocket
 ├── RateLimited           429
 ├── Internal              500  a bug of ours
-│   └── SettingsKeyUnusable 500  the stack's own key for secrets is not usable as it is set
-└── Unavailable           503  a service of ours did not answer; trying again may help
+│   └── SettingsKeyUnusable 500  the settings key for secrets cannot be used
+└── Unavailable           503  an AWS service did not answer; a retry may succeed
 
-A surface turns one of these into its own body; see `surfaces`.
+`web.surfaces` builds each surface's body from these.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
-# Every code of the admin surface, with what it means to a caller. Published: never renamed.
+# Every code of the admin surface and its meaning. Codes are published: never rename one.
 CODES = {
-    "ACCOUNT_CREATION_CLOSED": "This stack does not let anybody open an account.",
-    "ACCOUNT_NOT_FOUND": "There is no such account.",
-    "ALREADY_BOOTSTRAPPED": "The operator's account exists already.",
+    "ACCOUNT_CREATION_CLOSED": "Account creation is closed on this stack.",
+    "ACCOUNT_NOT_FOUND": "The account does not exist.",
+    "ALREADY_BOOTSTRAPPED": "The operator's account already exists.",
     "API_KEY_EXPIRED": "The key has expired; extend it first.",
-    "API_KEY_NOT_FOUND": "The account has no live key of this id that the caller may see.",
-    "AUTH_INVALID_SIGNATURE": "Message, signature or nonce of a sign-in is not good, or was used.",
-    "AUTH_INVALID_KEY": "The credential is missing or not good for anything.",
-    "CONFLICT": "The thing is in a state that forbids this.",
-    "DELIVERY_NOT_FOUND": "The account has no such delivery.",
-    "DELIVERY_OPEN": "The delivery is still on its way; it is replayed when it has ended.",
-    "FEDERATION_INVALID_PROOF": "The peer's proof is missing, wrong, late or used.",
+    "API_KEY_NOT_FOUND": "The account has no valid key with this id that the caller may see.",
+    "AUTH_INVALID_SIGNATURE": "The sign-in's message, signature or nonce is invalid or was used.",
+    "AUTH_INVALID_KEY": "The credential is missing or invalid.",
+    "CONFLICT": "The state of the thing does not allow this.",
+    "DELIVERY_NOT_FOUND": "The account has no delivery with this id.",
+    "DELIVERY_OPEN": "The delivery is still open; it can be replayed after it has ended.",
+    "FEDERATION_INVALID_PROOF": "The peer's proof is missing, wrong, expired or already used.",
     "FEDERATION_SCOPE_DENIED": "The peer may not send signals of this type.",
-    "GONE": "It was there once, and its time is over.",
-    "GRANTS_EXCEEDED": "More was asked for than the caller or the owner holds; details names it.",
+    "GONE": "It existed and has expired.",
+    "GRANTS_EXCEEDED": "The request asks for more than caller or owner has; details names it.",
     "IDEMPOTENCY_KEY_REUSED": "The Idempotency-Key was used in the last 24 hours.",
     "IDENTITY_NOT_ACTIVE": "The owner is not an active member of the account.",
-    "IDENTITY_NOT_FOUND": "The account has no such identity.",
-    "INTERNAL_ERROR": "A bug of ours; the log has more under the request id.",
-    "IDENTITY_LAST_ADMIN": "An account keeps at least one admin who may act.",
-    "INVITE_ALREADY_REDEEMED": "The invite was redeemed as often as it may be.",
+    "IDENTITY_NOT_FOUND": "The account has no identity with this id.",
+    "INTERNAL_ERROR": "A bug in Gatehouse; the logs have details under the request id.",
+    "IDENTITY_LAST_ADMIN": "An account must keep at least one active admin.",
+    "INVITE_ALREADY_REDEEMED": "The invite was redeemed as often as it allows.",
     "INVITE_EXPIRED": "The invite has expired.",
-    "INVITE_NOT_FOUND": "There is no invite of this code.",
-    "LIMIT_REACHED": "The account has as many live things of this kind as it may.",
+    "INVITE_NOT_FOUND": "There is no invite with this code.",
+    "LIMIT_REACHED": "The account has the maximum number of things of this kind.",
     "METHOD_NOT_ALLOWED": "The path is known, the method is not.",
-    "NOT_BOOTSTRAPPED": "There is no operator's account yet.",
-    "NOT_FOUND": "Unknown, or another account's.",
-    "PAYLOAD_TOO_LARGE": "The body is over 256 KiB.",
-    "PEER_NOT_FOUND": "The account trusts no such peer.",
+    "NOT_BOOTSTRAPPED": "The operator's account does not exist yet.",
+    "NOT_FOUND": "Unknown, or of another account.",
+    "PAYLOAD_TOO_LARGE": "The body is larger than 256 KiB.",
+    "PEER_NOT_FOUND": "The account has no peer with this id.",
     "POLICY_DENIED": "The policy denies; details has rule, reasons and would_allow.",
     "RATE_LIMIT_EXCEEDED": "The key's requests per minute are used up; see Retry-After.",
-    "SERVICE_UNAVAILABLE": "A service of ours did not answer; try again after Retry-After.",
-    "SECRET_NOT_FOUND": "The account keeps no such secret.",
-    "SETTINGS_KEY_UNUSABLE": "The key set for secrets is malformed, missing or another one.",
-    "WALLET_ATTACHED": "The identity has a wallet, or the wallet belongs to somebody.",
-    "SIGNAL_CLAIM_CONFLICT": "Somebody else has the signal, or it is done, or the claim has ended.",
-    "SIGNAL_EMIT_INVALID_TYPE": "There is no such type of signal.",
-    "SIGNAL_EXPIRED": "The signal is past its retention; there is nothing left to send.",
-    "SIGNAL_LOOP": "A delivery of this stack may not emit a signal.",
-    "SIGNAL_NOT_FOUND": "The account has no signal of this id that the key may see.",
-    "UPGRADE_REQUIRED": "The path is a WebSocket's.",
-    "VALIDATION_CONTENT_TYPE": "The body is not declared as JSON.",
-    "VALIDATION_DUPLICATE_KEY": "A key stands twice in a JSON object.",
+    "SERVICE_UNAVAILABLE": "An AWS service did not answer; try again after Retry-After.",
+    "SECRET_NOT_FOUND": "The account has no such secret.",
+    "SETTINGS_KEY_UNUSABLE": "The settings key for secrets is malformed, missing or the wrong one.",
+    "WALLET_ATTACHED": "The identity has a wallet, or the wallet belongs to another identity.",
+    "SIGNAL_CLAIM_CONFLICT": "Claimed by another identity, done already, or the claim has expired.",
+    "SIGNAL_EMIT_INVALID_TYPE": "Unknown signal type.",
+    "SIGNAL_EXPIRED": "The signal has expired; it can no longer be sent.",
+    "SIGNAL_LOOP": "Requests that carry X-Chorus-Delivery cannot emit signals (loop protection).",
+    "SIGNAL_NOT_FOUND": "The account has no signal with this id that the key may see.",
+    "UPGRADE_REQUIRED": "The path needs a WebSocket.",
+    "VALIDATION_CONTENT_TYPE": "The Content-Type is not JSON.",
+    "VALIDATION_DUPLICATE_KEY": "A JSON object has the same key twice.",
     "VALIDATION_FIELD_REQUIRED": "A field is missing or empty.",
-    "VALIDATION_INVALID_ID": "An id in the path is none of this kind.",
+    "VALIDATION_INVALID_ID": "An id in the path is malformed.",
     "VALIDATION_INVALID_TYPE": "A field has the wrong type.",
-    "VALIDATION_INVALID_VALUE": "A field, parameter or header is out of its bounds.",
-    "VALIDATION_MALFORMED_JSON": "The body is no JSON.",
-    "WEBHOOK_NOT_FOUND": "The account has no such webhook.",
+    "VALIDATION_INVALID_VALUE": "A field, parameter or header is out of range.",
+    "VALIDATION_MALFORMED_JSON": "The body is not valid JSON.",
+    "WEBHOOK_NOT_FOUND": "The account has no webhook with this id.",
 }
 
 
 class GatehouseError(Exception):
-    """An outcome that ends a request. `status` is HTTP's, `code` is the admin surface's."""
+    """An error that ends a request. `status` is the HTTP status, `code` the admin surface's."""
 
     status = 500
     code = "INTERNAL_ERROR"
@@ -95,7 +95,7 @@ class GatehouseError(Exception):
         details: Mapping[str, Any] | None = None,
         retry_after: int | None = None,
     ) -> None:
-        """Keep what the surface shows: `details` for machines, `retry_after` in seconds."""
+        """Store what a surface shows: `details` for programs, `retry_after` in seconds."""
         super().__init__(message)
         self.message = message
         self.code = code or type(self).code
@@ -104,14 +104,14 @@ class GatehouseError(Exception):
 
 
 class BadInput(GatehouseError):
-    """The request cannot be read or breaks a documented bound. Nothing was done."""
+    """The request is malformed or out of range. Nothing was done."""
 
     status = 400
     code = "VALIDATION_INVALID_VALUE"
 
 
 class FieldRequired(BadInput):
-    """A field that must be there is missing, null or empty."""
+    """A required field is missing, null or empty."""
 
     code = "VALIDATION_FIELD_REQUIRED"
 
@@ -120,44 +120,44 @@ class FieldRequired(BadInput):
 
 
 class Unauthorized(GatehouseError):
-    """The credential is missing or not good for anything."""
+    """The credential is missing or invalid."""
 
     status = 401
     code = "AUTH_INVALID_KEY"
 
 
 class Forbidden(GatehouseError):
-    """The caller is known and may not do this."""
+    """The caller is known and must not do this."""
 
     status = 403
     code = "POLICY_DENIED"
 
 
 class ScopeMissing(Forbidden):
-    """The key's scopes do not cover what the route asks for."""
+    """The key's scopes do not include the scope that the route requires."""
 
     def __init__(self, scope: str) -> None:
         super().__init__("Insufficient API key scope", details={"required_scope": scope})
 
 
 class PolicyDenied(Forbidden):
-    """The rules deny; `details` carries rule, reasons and would_allow."""
+    """The policy denies; `details` has rule, reasons and would_allow."""
 
 
 class GrantsExceeded(Forbidden):
-    """The target holds more than the caller or the owner may give; `details` names the excess."""
+    """The request asks for more than the caller or the owner has; `details` names the excess."""
 
     code = "GRANTS_EXCEEDED"
 
 
 class CreationClosed(Forbidden):
-    """POST /v1/accounts is switched off on this stack."""
+    """POST /v1/accounts is closed on this stack."""
 
     code = "ACCOUNT_CREATION_CLOSED"
 
 
 class NotFound(GatehouseError):
-    """Unknown here. What belongs to another account is not found either."""
+    """Unknown. A thing of another account is not found either."""
 
     status = 404
     code = "NOT_FOUND"
@@ -171,64 +171,64 @@ class MethodNotAllowed(GatehouseError):
 
 
 class Conflict(GatehouseError):
-    """The thing is in a state that forbids this."""
+    """The state of the thing does not allow this."""
 
     status = 409
     code = "CONFLICT"
 
 
 class IdempotencyReused(Conflict):
-    """The Idempotency-Key was used before, and its answer cannot be given again."""
+    """The Idempotency-Key was used before, and its answer cannot be returned again."""
 
     code = "IDEMPOTENCY_KEY_REUSED"
 
 
 class BoundReached(Conflict):
-    """The account holds as many live things of this kind as it may."""
+    """The account has the maximum number of things of this kind."""
 
     code = "LIMIT_REACHED"
 
 
 class Gone(GatehouseError):
-    """It was there once, and its time is over."""
+    """It existed and has expired."""
 
     status = 410
     code = "GONE"
 
 
 class TooLarge(GatehouseError):
-    """The body is over 256 KiB."""
+    """The body is larger than 256 KiB."""
 
     status = 413
     code = "PAYLOAD_TOO_LARGE"
 
 
 class UpgradeRequired(GatehouseError):
-    """The path is a WebSocket's, and the request does not ask for one."""
+    """The path needs a WebSocket, and the request does not open one."""
 
     status = 426
     code = "UPGRADE_REQUIRED"
 
 
 class RateLimited(GatehouseError):
-    """The key's requests per minute are used up; `retry_after` tells when one is free."""
+    """The key's requests per minute are used up until `retry_after`."""
 
     status = 429
     code = "RATE_LIMIT_EXCEEDED"
 
 
 class Internal(GatehouseError):
-    """A bug. The message tells the caller nothing; the log has the rest."""
+    """A bug. The message has no details; the logs have."""
 
 
 class SettingsKeyUnusable(Internal):
-    """What is set as the key for secrets cannot be used; the message names the variable."""
+    """The settings key for secrets cannot be used; the message names the variable."""
 
     code = "SETTINGS_KEY_UNUSABLE"
 
 
 class Unavailable(GatehouseError):
-    """The table, KMS or a queue did not answer in time, or was throttled."""
+    """DynamoDB, KMS or SQS did not answer in time, or throttled the request."""
 
     status = 503
     code = "SERVICE_UNAVAILABLE"

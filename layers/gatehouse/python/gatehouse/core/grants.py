@@ -1,7 +1,7 @@
 """What a key or an identity may do: scopes and permissions, and how two of them compare.
 
-Both are restrictions and both always hold. No scopes opens nothing; an empty permission list
-restricts nothing. That asymmetry is the documented contract of the surfaces.
+Both are restrictions and both always apply. No scopes allow nothing; an empty permission list
+restricts nothing. The surfaces document this asymmetry.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MOST_ENTRIES = 50
 
 @dataclass(frozen=True, slots=True)
 class Permissions:
-    """Four lists; an empty one is unrestricted."""
+    """Four lists; an empty list is unrestricted."""
 
     signal_types: tuple[str, ...] = ()
     task_types: tuple[str, ...] = ()
@@ -33,12 +33,12 @@ class Permissions:
     memory_scopes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, list[str]]:
-        """Write all four lists out, so that no reader guesses a default."""
+        """Return all four lists, so that no reader needs a default."""
         return {part.name: list(getattr(self, part.name)) for part in fields(self)}
 
     @classmethod
     def from_dict(cls, lists: Mapping[str, Iterable[str]]) -> Self:
-        """Read what `to_dict` wrote; a missing list is empty."""
+        """Build from what `to_dict` returned; a missing list is empty."""
         return cls(**{part.name: tuple(lists.get(part.name, ())) for part in fields(cls)})
 
 
@@ -50,13 +50,13 @@ class Grants:
     permissions: Permissions = Permissions()
 
     def opens(self, scope: str) -> bool:
-        """Tell whether one of the scopes covers `area:verb`. Write does not imply read."""
+        """Tell whether one of the scopes covers `area:verb`. Write does not include read."""
         return any(covers(pattern, scope) for pattern in self.scopes)
 
     def excess_over(self, ceiling: Grants) -> dict[str, list[str]]:
-        """Name what is held here and not in `ceiling`; empty when all of it lies within.
+        """Return what these grants have and `ceiling` has not; empty if all is within it.
 
-        An unrestricted list under a restricted one shows as `["*"]`.
+        A list that is unrestricted here and restricted there shows as `["*"]`.
         """
         excess: dict[str, list[str]] = {}
         beyond = [
@@ -77,9 +77,9 @@ class Grants:
         return excess
 
     def cut_to(self, ceiling: Grants) -> Grants | None:
-        """Keep what is held both here and in `ceiling`.
+        """Return what both these grants and `ceiling` have.
 
-        None when a permission list would have nothing left: an empty one would mean everything.
+        None if a permission list would become empty, since an empty list is unrestricted.
         """
         scopes = [one for one in self.scopes if any(covers(most, one) for most in ceiling.scopes)]
         for scope in (*ceiling.scopes, *ATOMS):
@@ -97,14 +97,14 @@ class Grants:
         return Grants(tuple(scopes), Permissions(**lists))
 
     def to_text(self) -> str:
-        """Pack into one string, for places that hold strings only."""
+        """Return the grants as one JSON text."""
         return json.dumps(
             {"scopes": list(self.scopes), **self.permissions.to_dict()}, separators=(",", ":")
         )
 
     @classmethod
     def from_text(cls, text: str) -> Self:
-        """Unpack what `to_text` packed."""
+        """Build from what `to_text` returned."""
         lists = json.loads(text)
         return cls(tuple(lists.pop("scopes")), Permissions.from_dict(lists))
 
@@ -113,7 +113,7 @@ FULL = Grants(("*",), Permissions())
 
 
 def covers(pattern: str, scope: str) -> bool:
-    """Tell whether a scope, which may itself be a wildcard, lies within a pattern."""
+    """Tell whether a pattern covers a scope, which may itself be a wildcard."""
     if pattern in EVERYTHING:
         return True
     if scope in EVERYTHING:
@@ -124,5 +124,5 @@ def covers(pattern: str, scope: str) -> bool:
 
 
 def audit_view(grants: Grants) -> dict[str, Any]:
-    """Show grants in an audit event."""
+    """Return grants as an audit event shows them."""
     return {"scopes": list(grants.scopes), "permissions": grants.permissions.to_dict()}

@@ -1,6 +1,6 @@
-"""Identifiers and cursors.
+"""Ids and cursors.
 
-Ids are UUIDs of version 7: they sort by the time they were made, which makes them sort keys.
+Ids are UUIDs of version 7: they sort by creation time, so they serve as sort keys.
 """
 
 import base64
@@ -17,25 +17,25 @@ _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12
 
 
 def new(moment: Micros) -> str:
-    """Make a UUIDv7 (RFC 9562) that carries `moment` in milliseconds."""
+    """Create a UUIDv7 (RFC 9562) with the milliseconds of `moment`."""
     return _uuid7(moment, secrets.randbits(12), secrets.randbits(62))
 
 
 def lowest(moment: Micros) -> str:
-    """Give the id before which no id made at `moment` or later sorts."""
+    """Return the lowest id of `moment`: ids of this time and later sort after it."""
     return _uuid7(moment, 0, 0)
 
 
 def moment_of(made: str) -> Micros:
-    """Read the moment, in whole milliseconds, off an id of ours."""
+    """Return the time in an id that `new` created, in whole milliseconds."""
     return int(made[:8] + made[9:13], 16) * 1000
 
 
 def read(text: str, *, kind: str | None = None) -> str | None:
-    """Take an id from a path or body, with or without `<kind>:` before it; None if it is none.
+    """Return the id in a text, which may begin with `<kind>:`; None if it is not an id.
 
-    The canonical lower-case form comes back. Braces, urn: and missing hyphens are refused,
-    because what is not canonical is never a sort key of ours.
+    The result is in lower case. Braces, `urn:` and missing hyphens are not accepted: sort keys have
+    the canonical form.
     """
     if kind is not None:
         text = text.removeprefix(f"{kind}:")
@@ -44,21 +44,21 @@ def read(text: str, *, kind: str | None = None) -> str | None:
 
 
 def cursor(listing: str, account: str, position: str) -> str:
-    """Say where the next page of an account's listing begins; opaque to the caller."""
+    """Return an opaque cursor for the next page of an account's listing."""
     tag = _tag(listing, account, position)
     return base64.urlsafe_b64encode(tag + position.encode()).decode().rstrip("=")
 
 
 def read_cursor(listing: str, account: str, text: str) -> str:
-    """Give the position back. Another listing's, another account's or a made-up one is BadInput."""
+    """Return a cursor's position. Raises BadInput if it is not of this listing and account."""
     try:
         raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
         position = raw[8:].decode()
     except (binascii.Error, ValueError) as error:
         raise BadInput("Invalid cursor", details={"field": "after"}) from error
-    # Every listing goes by ids of ours, so a position that is none was made up.
+    # Every listing is sorted by our ids, so another position is not one of our cursors.
     known = read(position) == position
-    if len(text) > 512 or not known or raw[:8] != _tag(listing, account, position):  # noqa: PLR2004 - far above any of ours
+    if len(text) > 512 or not known or raw[:8] != _tag(listing, account, position):  # noqa: PLR2004 - far above the longest
         raise BadInput("Invalid cursor", details={"field": "after"})
     return position
 
@@ -72,5 +72,5 @@ def _uuid7(moment: Micros, high: int, low: int) -> str:
 
 
 def _tag(listing: str, account: str, position: str) -> bytes:
-    # Not a secret: a cursor opens nothing beyond its own account, this only tells it apart.
+    # Not a secret: a cursor gives no access beyond its account. The tag only tells cursors apart.
     return hashlib.sha256(f"{listing}\n{account}\n{position}".encode()).digest()[:8]

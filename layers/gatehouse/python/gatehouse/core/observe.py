@@ -1,4 +1,4 @@
-"""Logs, one JSON line for one unit of work, without bodies or secrets; metrics as such lines."""
+"""Logs: one JSON line per unit of work, without bodies and secrets. Metrics are such lines too."""
 
 from collections.abc import Iterable
 from functools import cache
@@ -11,16 +11,16 @@ logger = Logger(use_rfc3339=True, utc=True)
 
 
 def measure(name: str, values: Iterable[float], *, unit: str) -> None:
-    """Note values of a metric, to be written by `flush`. Not for several threads at once.
+    """Add values to a metric, which `flush` writes. Not thread-safe.
 
-    `unit` is one of CloudWatch's: Count, Milliseconds.
+    `unit` is a unit of CloudWatch: Count, Milliseconds.
     """
     for value in values:
         _metrics().add_metric(name, unit, value)
 
 
 def flush() -> None:
-    """Write what was measured, as lines that CloudWatch makes metrics of."""
+    """Write the metrics as log lines in CloudWatch's embedded metric format."""
     if _metrics().metric_set:
         _metrics().flush_metrics()
 

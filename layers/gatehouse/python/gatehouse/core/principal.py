@@ -1,4 +1,4 @@
-"""Who is calling, as the authorizer told it: flat strings in, one frozen value out."""
+"""The caller, passed from the authorizer to the handlers as flat strings."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from gatehouse.core.grants import Grants
 
 @dataclass(frozen=True, slots=True)
 class RateLimitState:
-    """Where a limited key stands after this request. Seconds are rounded up."""
+    """The state of a rate limit after this request. Seconds are rounded up."""
 
     limit: int
     remaining: int
     reset: int
-    retry_after: int = 0  # above zero: this very request is over the limit
+    retry_after: int = 0  # above zero: this request is over the limit
 
     @property
     def exceeded(self) -> bool:
-        """Tell whether this request must be answered 429."""
+        """True if this request must be answered with 429."""
         return self.retry_after > 0
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """A live key and the identity behind it. `expires_at` and `rate_limit` None: there is none."""
+    """A valid key and its owner. `expires_at` and `rate_limit` are None where it has none."""
 
     key_id: str
     account_id: str
@@ -43,7 +43,7 @@ class Principal:
     limit_state: RateLimitState | None = None
 
     def to_context(self) -> dict[str, str]:
-        """Write what API Gateway hands from the authorizer to the handlers: strings only."""
+        """Return the authorizer's context for API Gateway, which passes strings only."""
         context = {
             "key_id": self.key_id,
             "account_id": self.account_id,
@@ -68,7 +68,7 @@ class Principal:
 
     @classmethod
     def from_context(cls, context: Mapping[str, str]) -> Self:
-        """Read what `to_context` wrote. A missing field is a KeyError: never a guess."""
+        """Build from what `to_context` returned. Raises KeyError for a missing field."""
         expires_at = context.get("expires_at")
         rate_limit = context.get("rate_limit")
         state = context.get("limit_state")

@@ -1,4 +1,4 @@
-"""One request as the rooms see it: who, from where, when, and its claim to be done once."""
+"""One request as the rooms see it: caller, source address, time, and its Idempotency-Key."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gatehouse.core.principal import Principal
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """One request's claim on its Idempotency-Key."""
+    """The Idempotency-Key of one request: hash of key and place, hash of the body."""
 
     digest: str
     body_hash: str
@@ -20,7 +20,7 @@ class Guard:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """An answer that holds no secret, as it goes out: HTTP status and JSON text."""
+    """An answer without a secret: HTTP status and JSON text, as they are sent."""
 
     status: int
     text: str
@@ -28,7 +28,7 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """`principal` is None on public routes; `source_address` is API Gateway's own finding."""
+    """`principal` is None on public routes; `source_address` is what API Gateway saw."""
 
     request_id: str
     now: Micros
@@ -38,7 +38,7 @@ class Call:
 
     @property
     def caller(self) -> Principal:
-        """Name the caller of a route that needs one."""
+        """The principal of a route that requires one. Raises Unauthorized without."""
         if self.principal is None:
             raise Unauthorized("Unauthorized")
         return self.principal

@@ -1,4 +1,4 @@
-"""Try again, with waits that grow and are spread by chance."""
+"""Retries with exponential back-off and jitter."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """How often something is tried, and how long to wait between two tries.
+    """How often to try, and how long to wait between two tries.
 
     The wait before the second try is at most `first` seconds and doubles up to `longest`. Each
     wait is drawn evenly between `least` (a share, 0 to 1) of that and the whole: 0 is full jitter,

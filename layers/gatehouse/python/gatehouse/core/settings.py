@@ -1,6 +1,6 @@
-"""Configuration: one typed table of environment variables, read late, refused by name.
+"""Settings: one typed table of environment variables.
 
-Each function sets only what it needs, so a setting is read when it is first asked for.
+Each function has only the variables that it needs, so a setting is read when it is used.
 """
 
 import os
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 
 class SettingError(Exception):
-    """A variable is missing or cannot be read; the message names it."""
+    """A variable is missing or invalid; the message names it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One variable: `default` None means that it must be set."""
+    """One variable; it must be set if `default` is None."""
 
     name: str
     meaning: str
@@ -21,7 +21,7 @@ class Setting:
     choices: tuple[str, ...] = ()
 
     def text(self) -> str:
-        """Read the value, or the default where it is unset."""
+        """Return the value, or the default if the variable is not set."""
         value = os.environ.get(self.name, self.default)
         if value is None:
             raise SettingError(f"{self.name} is not set: {self.meaning}")
@@ -30,11 +30,11 @@ class Setting:
         return value
 
     def entries(self) -> tuple[str, ...]:
-        """Read the value as a list separated by commas."""
+        """Return the comma-separated entries of the value."""
         return tuple(entry.strip() for entry in self.text().split(",") if entry.strip())
 
     def number(self) -> int:
-        """Read the value as a whole number."""
+        """Return the value as a whole number."""
         try:
             return int(self.text())
         except ValueError as error:
@@ -44,20 +44,24 @@ class Setting:
 KEYS_TABLE = Setting("GATEHOUSE_KEYS_TABLE", "table of the keys as looked up")
 MAIN_TABLE = Setting("GATEHOUSE_MAIN_TABLE", "table of everything else")
 DEFAULT_RATE_LIMIT = Setting(
-    "GATEHOUSE_DEFAULT_RATE_LIMIT", "requests per minute of a key made without a limit", "6000"
+    "GATEHOUSE_DEFAULT_RATE_LIMIT",
+    "requests per minute of a key that was created without a limit",
+    "6000",
 )
 ACCOUNT_CREATION = Setting(
     "GATEHOUSE_ACCOUNT_CREATION",
-    "whether POST /v1/accounts makes accounts",
+    "whether POST /v1/accounts creates accounts",
     "closed",
     ("open", "closed"),
 )
 SETTINGS_KEY = Setting("GATEHOUSE_SETTINGS_KEY", "KMS key that wraps the data keys of secrets")
 SETTINGS_ENCRYPTION_KEY = Setting(
-    "HAMMURABI_SETTINGS_ENCRYPTION_KEY", "wraps the data keys of secrets in KMS's place", ""
+    "HAMMURABI_SETTINGS_ENCRYPTION_KEY", "wraps the data keys of secrets instead of KMS", ""
 )
 SETTINGS_ENCRYPTION_KEY_PREVIOUS = Setting(
-    "HAMMURABI_SETTINGS_ENCRYPTION_KEY_PREVIOUS", "the one before, until a rewrap is through", ""
+    "HAMMURABI_SETTINGS_ENCRYPTION_KEY_PREVIOUS",
+    "the previous one, until a rewrap has finished",
+    "",
 )
 WALLET_DOMAINS = Setting(
     "GATEHOUSE_WALLET_DOMAINS", "domains that sign-in messages may name, separated by commas", ""
@@ -75,38 +79,38 @@ SWEEP_MINUTES = Setting("GATEHOUSE_SWEEP_MINUTES", "the sweeper's interval", "1"
 EXTRACTION_TYPES = Setting(
     "GATEHOUSE_EXTRACTION_TYPES", "shown by GET /admin/config, separated by commas", ""
 )
-BOOTSTRAP_PATH = Setting("CHORUS_BOOTSTRAP", "where the bootstrap file came from", "")
+BOOTSTRAP_PATH = Setting("CHORUS_BOOTSTRAP", "path of the last applied bootstrap file", "")
 SIGNAL_DAYS = Setting("GATEHOUSE_SIGNAL_DAYS", "days that signals are kept", "30")
 OUTBOUND = Setting(
     "GATEHOUSE_OUTBOUND",
-    "where requests may go: public https, or this machine too",
+    "where requests may go: public https only, or this machine too",
     "guarded",
     ("guarded", "local"),
 )
 OWN_HOSTS = Setting(
     "GATEHOUSE_OWN_HOSTS",
-    "hosts that are never called, each with a port or without, separated by commas",
+    "hosts that are never called, each with or without a port, separated by commas",
     "",
 )
 EMBEDDING_QUEUE = Setting(
-    "GATEHOUSE_EMBEDDING_QUEUE", "queue that takes the ids of new signals; empty for none", ""
+    "GATEHOUSE_EMBEDDING_QUEUE", "queue for the ids of new signals; empty for none", ""
 )
 STREAM_SHARDS = Setting(
     "GATEHOUSE_STREAM_SHARDS",
-    "whether the table's stream has many shards, which events name, or one, as on the local engine",
+    "whether events of the table's stream name their shard (many) or not (one, the local engine)",
     "many",
     ("many", "one"),
 )
 DELIVERY_QUEUE = Setting("GATEHOUSE_DELIVERY_QUEUE", "URL of the queue of deliveries to attempt")
 HEALTH_SOURCE = Setting(
     "GATEHOUSE_HEALTH_SOURCE",
-    "where failed calls of functions are counted",
+    "where failed invocations of functions are counted",
     "metrics",
     ("metrics", "logs"),
 )
 LOG_GROUPS = Setting("GATEHOUSE_LOG_GROUPS", "ARN of this region's log groups, without a name")
 RELAY_QUEUE = Setting("GATEHOUSE_RELAY_QUEUE", "URL of the queue of the log relay's tasks")
-SOCKETS = Setting("GATEHOUSE_SOCKETS", "URL at which API Gateway manages open sockets")
+SOCKETS = Setting("GATEHOUSE_SOCKETS", "URL of the API that manages open sockets")
 DEPLOYED_AT = Setting("GATEHOUSE_DEPLOYED_AT", "when this version was deployed, RFC 3339", "")
 
 ALL = tuple(value for value in tuple(vars().values()) if isinstance(value, Setting))

@@ -33,7 +33,7 @@ from gatehouse.deliveries.model import (
     Step,
 )
 from gatehouse.dynamo.table import Table, TransactionCanceled, TransactionConflict, Write, transact
-from gatehouse.outbound.client import Failed, Reply
+from gatehouse.outbound.client import Reply, RequestFailed
 from gatehouse.signals import actions as signals
 from gatehouse.webhooks import actions as webhooks
 from gatehouse.webhooks import signing
@@ -58,7 +58,7 @@ class Post(Protocol):
         timeout: float,
         most: int,
     ) -> Reply:
-        """Send a request; raises Failed."""
+        """Send a request; raises RequestFailed."""
         ...
 
 
@@ -150,7 +150,7 @@ def _post(
             timeout=TIMEOUT,
             most=rules.SHOWN_BYTES,
         )
-    except Failed as failed:
+    except RequestFailed as failed:
         return Outcome(error=failed.kind), b""
     wait = rules.retry_after(reply.headers.get("retry-after"), bench.now())
     redirected = 300 <= reply.status < 400  # noqa: PLR2004

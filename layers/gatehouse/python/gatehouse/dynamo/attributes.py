@@ -1,8 +1,7 @@
-"""DynamoDB's way to write a value, and ours: str, int, bool, None, bytes, list and dict.
+"""Conversion between plain values and DynamoDB's: str, int, bool, None, bytes, list and dict.
 
-Numbers are whole: nothing here stores a fraction. Written out rather than taken from
-boto3.dynamodb.types, which loads all of boto3 at every cold start and makes a Decimal of every
-number, to be turned into an int at once.
+Numbers are whole; no fraction is stored. boto3.dynamodb.types is not used: it loads all of boto3 at
+every cold start and returns each number as a Decimal.
 """
 
 from __future__ import annotations
@@ -12,12 +11,12 @@ from typing import Any
 
 
 def marshal(item: Mapping[str, Any]) -> dict[str, Any]:
-    """Turn plain values into DynamoDB's. Raises TypeError for what is none of ours."""
+    """Convert plain values to DynamoDB's. Raises TypeError for any other type."""
     return {name: _encode(value) for name, value in item.items()}
 
 
 def unmarshal(item: Mapping[str, Any]) -> dict[str, Any]:
-    """Turn DynamoDB's values into plain ones."""
+    """Convert DynamoDB's values to plain ones."""
     return {name: _decode(value) for name, value in item.items()}
 
 
@@ -38,7 +37,7 @@ def _encode(value: Any) -> dict[str, Any]:
     elif isinstance(value, list | tuple):
         encoded = {"L": [_encode(entry) for entry in value]}
     else:
-        raise TypeError(f"DynamoDB keeps no {type(value).__name__} of ours")
+        raise TypeError(f"cannot store a {type(value).__name__} in DynamoDB")
     return encoded
 
 
@@ -54,4 +53,4 @@ def _decode(value: Mapping[str, Any]) -> Any:
         return unmarshal(content)
     if kind == "NULL":
         return None
-    raise TypeError(f"nothing of ours is written as {kind}")
+    raise TypeError(f"cannot read the DynamoDB type {kind}")

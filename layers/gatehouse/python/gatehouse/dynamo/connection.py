@@ -1,7 +1,7 @@
 """The stack's two tables, opened once per execution environment.
 
-A handler that needs them on every request opens them at import, so that the cost lies in the
-init phase (docs/decisions/0007).
+A handler that needs them on every request opens them at import, in Lambda's init phase
+(docs/decisions/0007).
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 @cache
 def client() -> DynamoDBClient:
-    """Make the DynamoDB client.
+    """Create the DynamoDB client.
 
-    Short timeouts and few attempts: after two the honest answer to a waiting caller is 503.
+    Short timeouts and two attempts: then a waiting caller gets 503.
     """
     made: DynamoDBClient = clients.make("dynamodb", read_timeout=2, validate=False)
     return made
@@ -37,5 +37,5 @@ def tables() -> Tables:
 
 @cache
 def keys_table() -> Table:
-    """Open the table of the looked-up keys, the only one that the authorizer may read."""
+    """Open table `keys`, the only one that the authorizer may read."""
     return Table(settings.KEYS_TABLE.text(), client())

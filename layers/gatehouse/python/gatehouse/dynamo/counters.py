@@ -1,7 +1,7 @@
-"""How many live things of a kind an account has, moved in the transaction that makes or ends one.
+"""Counters of an account's live things, changed in the transaction that creates or ends one.
 
-Things also end by expiry, which is no write: a tally may be too high, never too low. Whoever meets
-the bound counts again and corrects it.
+Things also end by expiry, which writes nothing: a counter may be too high, never too low. Who
+reaches the maximum counts again and corrects it.
 """
 
 from gatehouse.dynamo.table import Item, Table, Write
@@ -10,7 +10,7 @@ ATTRIBUTE = "live"
 
 
 def move(table: Table, pk: str, *, by: int, most: int) -> Write:
-    """Move a tally; upwards only below the bound `most`."""
+    """Change a counter by `by`; an increase requires that it is below `most`."""
     values = {":by": by, ":zero": 0}
     condition = "attribute_exists(pk)"
     if by > 0:
@@ -26,7 +26,7 @@ def move(table: Table, pk: str, *, by: int, most: int) -> Write:
 
 
 def leave_one(table: Table, pk: str) -> Write:
-    """Move a tally down by one, but never to zero."""
+    """Decrease a counter by one; the condition fails if it would reach zero."""
     return table.change(
         _key(pk),
         "SET live = live - :one, moves = moves + :one",
@@ -37,14 +37,14 @@ def leave_one(table: Table, pk: str) -> Write:
 
 
 def begin(table: Table, pk: str) -> Write:
-    """Count the first one, if there never was any."""
+    """Create a counter with the value one; the condition fails if it exists."""
     return table.put_new({**_key(pk), ATTRIBUTE: 1, "moves": 1})
 
 
 def correct(table: Table, pk: str, *, seen: Item, to: int) -> None:
-    """Set a tally right, if it has not moved since it was seen. Raises ConditionFailed otherwise.
+    """Set a counter, if it has not changed since it was `seen`. Raises ConditionFailed otherwise.
 
-    `moves` tells a tally that stood still from one that went down and up again.
+    `moves` counts its changes, so that one that went down and up again counts as changed.
     """
     table.update(
         _key(pk),
@@ -56,7 +56,7 @@ def correct(table: Table, pk: str, *, seen: Item, to: int) -> None:
 
 
 def read(table: Table, pk: str) -> int:
-    """Read a tally; zero where nothing was ever counted."""
+    """Return a counter's value; zero if it does not exist."""
     item = table.get(_key(pk))
     return 0 if item is None else int(item[ATTRIBUTE])
 

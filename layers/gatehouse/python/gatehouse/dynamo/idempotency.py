@@ -1,20 +1,19 @@
-"""Idempotency-Key: a repeat of a creating request never creates twice.
+"""Idempotency-Key: a repeated request never creates a second thing.
 
-The record is put in the transaction of what it guards, so there is no moment at which one
-exists without the other. It lives 24 h; TTL deletes late, so a reader checks the time itself.
-An answer without a secret is kept in it and given again; one with a secret never is.
+The record is written in the transaction of the change, so neither exists without the other. It
+expires after 24 h; TTL deletes late, so readers check the time themselves. An answer without a
+secret is stored and returned again; an answer with a secret is never stored.
 """
 
 from __future__ import annotations
 
 import hashlib
-import random
-import time
 from collections.abc import Sequence
 
 from gatehouse.core.clock import DAY, SECOND, Micros
 from gatehouse.core.errors import BadInput, IdempotencyReused, Unavailable
 from gatehouse.core.request import Answered, Guard
+from gatehouse.core.retry import Backoff
 from gatehouse.dynamo import keyspace
 from gatehouse.dynamo.table import (
     ConditionFailed,
@@ -26,13 +25,12 @@ from gatehouse.dynamo.table import (
     transact,
 )
 
-_LONGEST = 255
-_TRIES = 6
-_FIRST_WAIT = 0.02  # seconds, doubled each time, full jitter
+_MAX_LENGTH = 255
+_CONFLICTS = Backoff(6, first=0.02)
 
 
 class Replay(Exception):
-    """The request was done before; `answer` is what it was told then. No failure."""
+    """The request was done before; `answer` is its first answer. Not a failure."""
 
     def __init__(self, answer: Answered) -> None:
         super().__init__(f"answered before: {answer.status}")
@@ -49,12 +47,12 @@ def guard(
     body: bytes,
     now: Micros,
 ) -> Guard | None:
-    """Read the header; None where there is none. BadInput when it is no usable key."""
+    """Return the guard of a request with the header; None without it. Raises BadInput."""
     if header is None:
         return None
-    if not header or len(header) > _LONGEST or not header.isascii() or not header.isprintable():
+    if not header or len(header) > _MAX_LENGTH or not header.isascii() or not header.isprintable():
         raise BadInput(
-            f"Idempotency-Key must be 1 to {_LONGEST} printable ASCII characters",
+            f"Idempotency-Key must be 1 to {_MAX_LENGTH} printable ASCII characters",
             details={"header": "Idempotency-Key"},
         )
     parts = "\n".join((account, identity, method, path, header))
@@ -71,7 +69,7 @@ def check(table: Table, claim: Guard | None) -> None:
 
 
 def reused(claim: Guard, record: Item) -> IdempotencyReused | Replay:
-    """Tell what a repeat gets: the first answer, or why it cannot be given again."""
+    """Return what a repeat gets: the first answer, or the reason why it cannot get it."""
     if record["body_hash"] != claim.body_hash:
         return IdempotencyReused("Idempotency-Key was used with another body")
     if "answer" in record:
@@ -83,9 +81,9 @@ def reused(claim: Guard, record: Item) -> IdempotencyReused | Replay:
 
 
 def record(table: Table, claim: Guard, *, made: str, answer: Answered | None = None) -> Write:
-    """Write down that the request is done; `made` is the id of what it made.
+    """Return the write of the record; `made` is the id of what the request created.
 
-    `answer` is kept for repeats; None where it holds a secret.
+    `answer` is stored for repeats; None if it holds a secret.
     """
     expires_at = claim.now + DAY
     item: Item = {
@@ -108,14 +106,14 @@ def record(table: Table, claim: Guard, *, made: str, answer: Answered | None = N
 def once(
     table: Table, writes: Sequence[Write], *, claim: Guard, made: str, answer: Answered
 ) -> None:
-    """Do the writes together with the record of their answer, or nothing.
+    """Make the writes and the record of their answer in one transaction.
 
-    For what is no admin's change; that goes through `audit.commit`. Tried again with full jitter
-    while a request like this one is under way. Raises Replay or IdempotencyReused where it was
-    done before, ConditionFailed where one of `writes` does not hold, Unavailable.
+    For changes without an audit event; the others use `audit.commit`. Retried with full jitter
+    while another transaction writes the same items. Raises Replay or IdempotencyReused if the
+    request was done before, ConditionFailed if a condition of `writes` fails, Unavailable.
     """
     every = [record(table, claim, made=made, answer=answer), *writes]
-    for attempt in range(_TRIES):
+    for _ in _CONFLICTS.tries():
         try:
             transact(table.client, every)
         except TransactionCanceled as canceled:
@@ -127,7 +125,6 @@ def once(
             pass
         else:
             return
-        time.sleep(random.uniform(0, _FIRST_WAIT * 2**attempt))  # noqa: S311 - jitter
     raise Unavailable
 
 

@@ -1,7 +1,6 @@
-"""DynamoDB's errors told once, in our words, and writes that happen together or not at all.
+"""Transactions, and DynamoDB's errors as exceptions of ours.
 
-A condition that fails is a value's worth of information, so it comes with the item
-that stood there (ALL_OLD).
+A failed condition carries the item as it is (ALL_OLD), which says why the condition failed.
 """
 
 from __future__ import annotations
@@ -13,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from gatehouse.core.errors import Unavailable
-from gatehouse.dynamo.attributes import marshal, unmarshal
+from gatehouse.dynamo.attributes import unmarshal
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 Item = dict[str, Any]
 
-# What a caller can do nothing about, and what passes by itself.
+# Errors that pass by themselves; a caller can only try again later.
 _TRANSIENT = frozenset(
     {
         "InternalServerError",
@@ -28,7 +27,7 @@ _TRANSIENT = frozenset(
         "LimitExceededException",
         "ProvisionedThroughputExceededException",
         "RequestLimitExceeded",
-        "ResourceNotFoundException",  # the table is being made, or was taken away
+        "ResourceNotFoundException",  # the table is being created or was deleted
         "ServiceUnavailable",
         "ThrottlingException",
         "TransactionInProgressException",
@@ -37,7 +36,7 @@ _TRANSIENT = frozenset(
 
 
 class ConditionFailed(Exception):
-    """The condition did not hold; `item` is what stood there, None where nothing did."""
+    """The condition failed; `item` is the existing item, None if there is none."""
 
     def __init__(self, item: Item | None) -> None:
         super().__init__("condition failed")
@@ -45,14 +44,14 @@ class ConditionFailed(Exception):
 
 
 class TransactionConflict(Exception):
-    """Another transaction held one of the items. Nothing was written; try again."""
+    """Another transaction was writing one of the items. Nothing was written; try again."""
 
 
 class TransactionCanceled(Exception):
-    """A condition of the transaction failed. Nothing was written.
+    """The transaction was canceled. Nothing was written.
 
-    `failed` maps the position of each write whose condition failed to the item that stood
-    there. `conflict` is True where (also) another transaction was in the way.
+    `failed` maps the position of each write whose condition failed to the existing item, None if
+    there is none. `conflict` is True if another transaction was writing one of the items.
     """
 
     def __init__(self, failed: Mapping[int, Item | None], *, conflict: bool) -> None:
@@ -63,20 +62,20 @@ class TransactionCanceled(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """One write of a transaction, in DynamoDB's own words."""
+    """One write of a transaction, as DynamoDB takes it."""
 
     kind: str  # Put, Update, ConditionCheck or Delete
     request: Mapping[str, Any]
 
 
 def transact(client: DynamoDBClient, writes: Sequence[Write]) -> None:
-    """Do all writes or none. Raises TransactionCanceled, TransactionConflict or Unavailable."""
+    """Make all writes or none. Raises TransactionCanceled, TransactionConflict, Unavailable."""
     items: list[Any] = [{write.kind: dict(write.request)} for write in writes]
     call(client.transact_write_items, TransactItems=items)
 
 
 def call(operation: Callable[..., Any], **request: Any) -> Any:
-    """Call DynamoDB and tell its errors in our words; what has none passes through."""
+    """Call DynamoDB; raise its errors as those above. An unknown error is raised as it is."""
     try:
         return operation(**request)
     except ClientError as error:
@@ -92,37 +91,8 @@ def call(operation: Callable[..., Any], **request: Any) -> Any:
             raise Unavailable from error
         raise
     except BotoCoreError as error:
-        # Unreachable, timed out, no credentials yet: the request's fate is not ours to guess.
+        # Unreachable, timed out, no credentials: whether it was done is unknown.
         raise Unavailable from error
-
-
-def walk(
-    client: DynamoDBClient,
-    table: str,
-    *,
-    index: str,
-    besides: tuple[str, str],
-    after: Item | None,
-    limit: int,
-) -> tuple[list[Item], Item | None]:
-    """Look at `limit` items of a whole index, in no order, and say where to go on, None at the end.
-
-    A scan, so only for an index that holds few items. `besides` is an attribute's name and the
-    value whose items are left out.
-    """
-    request: dict[str, Any] = {
-        "TableName": table,
-        "IndexName": index,
-        "FilterExpression": "attribute_not_exists(#name) OR #name <> :value",
-        "ExpressionAttributeNames": {"#name": besides[0]},
-        "ExpressionAttributeValues": marshal({":value": besides[1]}),
-        "Limit": limit,
-    }
-    if after is not None:
-        request["ExclusiveStartKey"] = marshal(after)
-    answer = call(client.scan, **request)
-    last = answer.get("LastEvaluatedKey")
-    return [unmarshal(item) for item in answer["Items"]], unmarshal(last) if last else None
 
 
 def _canceled(error: ClientError) -> Exception:

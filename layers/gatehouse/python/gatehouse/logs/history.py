@@ -67,7 +67,7 @@ def _late(client: CloudWatchLogsClient, viewer: Viewer) -> list[Line]:
 def newest(client: CloudWatchLogsClient, group: str, *, count: int, now: Millis) -> list[Line]:
     """Read the last lines of the last week in the order of time.
 
-    A group that does not exist has no lines. Raises Failed of `aws`.
+    A group that does not exist has no lines. Raises ControlPlaneError.
     """
     found: list[Line] = []
     pages = _MOST_PAGES
@@ -89,7 +89,7 @@ def since(
 ) -> tuple[list[Line], bool]:
     """Read the lines from a moment on, the oldest first; True: there are more after the last.
 
-    Raises Failed of `aws`.
+    Raises ControlPlaneError.
     """
     lines, _, whole = _pages(client, group, since=start, until=until, pages=_MOST_PAGES)
     return lines, not whole
@@ -133,7 +133,7 @@ def _pages(
         pages -= 1
         try:
             answer = _asked(client, request)
-        except control_plane.Missing:
+        except control_plane.ResourceMissing:
             return [], pages, True
         for event in answer["events"]:
             stream = event["logStreamName"]
@@ -149,7 +149,7 @@ def _asked(client: CloudWatchLogsClient, request: dict[str, Any]) -> Any:
     for attempt in range(_TRIES - 1):
         try:
             return control_plane.call(client.filter_log_events, **request)
-        except (control_plane.Busy, control_plane.Silent):
+        except (control_plane.ControlPlaneBusy, control_plane.NoAnswer):
             time.sleep(_FIRST_WAIT * 2**attempt * random.uniform(0.5, 1))  # noqa: S311 - jitter
     return control_plane.call(client.filter_log_events, **request)
 

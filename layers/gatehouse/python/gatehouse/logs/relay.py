@@ -88,7 +88,7 @@ def _first(relay: Relay, watch: Watch, viewers: Sequence[Viewer], lines: Sequenc
         found, more = history.everything(
             relay.logs, watch.group, start=rules.poll_from(watch), most=rules.MOST_RESUMED
         )
-    except control_plane.Failed as failed:
+    except control_plane.ControlPlaneError as failed:
         # The next push tries again, or the next poll does.
         logger.warning("gap_not_read", log_group=watch.group, reason=failed.code)
         return _give(relay, viewers, lines)
@@ -245,9 +245,13 @@ def _new(relay: Relay, watch: Watch) -> tuple[list[Line], Millis, bool]:
         found, more = history.everything(
             relay.logs, watch.group, start=start, until=until, most=rules.MOST_RESUMED
         )
-    except control_plane.Failed as failed:
+    except control_plane.ControlPlaneError as failed:
         logger.warning("poll_failed", log_group=watch.group, reason=failed.code)
-        return [], watch.cursor, not isinstance(failed, control_plane.Busy | control_plane.Silent)
+        return (
+            [],
+            watch.cursor,
+            not isinstance(failed, control_plane.ControlPlaneBusy | control_plane.NoAnswer),
+        )
     known = set(watch.seen)
     lines = [line for line in found if line.id not in known]
     if not more:

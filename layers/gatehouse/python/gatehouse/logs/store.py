@@ -45,7 +45,7 @@ _KEPT: Micros = 3 * HOUR  # longer than any socket, for what a crash leaves behi
 
 def viewers(table: Table, group: str) -> list[Viewer]:
     """List who looks at a group."""
-    return [_viewer(item) for item in table.everything(keyspace.VIEWERS.pk(group))]
+    return [_viewer(item) for item in table.query_all(keyspace.VIEWERS.pk(group))]
 
 
 def viewer(table: Table, group: str, connection: str) -> Viewer | None:
@@ -175,7 +175,7 @@ def drop_held(table: Table, connection: str) -> None:
     """Forget what was held back."""
     keys = [
         {"pk": item["pk"], "sk": item["sk"]}
-        for item in table.everything(keyspace.HELD.pk(connection))
+        for item in table.query_all(keyspace.HELD.pk(connection))
     ]
     for start in range(0, len(keys), _PAGE):
         _together(table, [table.delete(key) for key in keys[start : start + _PAGE]])

@@ -40,9 +40,9 @@ def ensure(
             filterPattern="",
             destinationArn=to,
         )
-    except control_plane.Failed as failed:
+    except control_plane.ControlPlaneError as failed:
         logger.warning("no_filter", log_group=group, reason=failed.code)
-        if watch.filter_at is None or isinstance(failed, control_plane.Missing):
+        if watch.filter_at is None or isinstance(failed, control_plane.ResourceMissing):
             watch_store.has_none(table, group)
     else:
         watch_store.has_filter(table, group, name=asked.filter, now=now)
@@ -50,12 +50,12 @@ def ensure(
 
 
 def take_away(table: Table, client: CloudWatchLogsClient, watch: Watch) -> None:
-    """Delete the filters that a watch has no use for. Raises Failed of `aws`."""
+    """Delete the filters that a watch has no use for. Raises ControlPlaneError."""
     for name in watch.retiring:
         try:
             control_plane.call(
                 client.delete_subscription_filter, logGroupName=watch.group, filterName=name
             )
-        except control_plane.Missing:
+        except control_plane.ResourceMissing:
             continue
     watch_store.retired(table, watch.group, watch.retiring)

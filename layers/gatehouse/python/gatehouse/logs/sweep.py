@@ -128,7 +128,7 @@ def _idle(relay: Relay, watch: Watch, now: Micros) -> int:
     if taken:
         try:
             subscription.take_away(relay.table, relay.logs, watch)
-        except control_plane.Failed as failed:
+        except control_plane.ControlPlaneError as failed:
             logger.warning("filter_stays", log_group=watch.group, reason=failed.code)
             return 0
     if rules.is_idle(watch, now):

@@ -28,7 +28,7 @@ def read(table: Table, group: str) -> Watch | None:
 
 def listed(table: Table) -> list[Watch]:
     """List every watched group."""
-    return [_watch(item) for item in table.everything(_WATCHED)]
+    return [_watch(item) for item in table.query_all(_WATCHED)]
 
 
 def ask_filter(table: Table, group: str, *, name: str, now: Micros) -> Watch | None:

@@ -1,8 +1,8 @@
-"""Which addresses are never called, and how a host may be written. Pure.
+"""Which addresses must not be called, and how a host may be written. Pure.
 
-The ranges are IANA's special-purpose registries, the parts of them that the standard library's
-`is_global` lets pass included. IPv6 is judged the other way round: only what is handed out for
-global unicast can be called, and of that not the ranges that carry an IPv4 address inside.
+IPv4 ranges are those of IANA's special-purpose registry, with those that the standard library's
+`is_global` accepts. For IPv6 only global unicast can be called, without the ranges that contain an
+IPv4 address.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 Address = IPv4Address | IPv6Address
 
 LOOPBACK = "loopback"
-_LONGEST_NAME = 253
+_MAX_NAME = 253
 
 _IPV4 = tuple(
     (IPv4Network(network), purpose)
@@ -38,8 +38,8 @@ _IPV4 = tuple(
         ("240.0.0.0/4", "reserved, and broadcast"),
     )
 )
-# Everything outside is unspecified, loopback, mapped, compatible, translated, NAT64, discard-only,
-# unique local (with EC2's fd00:ec2::254), link-local, site-local, multicast, or nobody's.
+# Other addresses are unspecified, loopback, mapped, compatible, translated, NAT64, discard-only,
+# unique local (with EC2's fd00:ec2::254), link-local, site-local, multicast, or unassigned.
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
 _IPV6 = tuple(
     (IPv6Network(network), purpose)
@@ -52,39 +52,39 @@ _IPV6 = tuple(
         ("3fff::/20", "documentation"),
     )
 )
-# The middle of an ISATAP interface identifier, before its IPv4 address; under any prefix.
+# The middle of an ISATAP interface identifier, before its IPv4 address, under any prefix.
 _ISATAP = frozenset({b"\x00\x00\x5e\xfe", b"\x02\x00\x5e\xfe"})
 
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?", re.ASCII)
-# What a lenient parser takes for an IPv4 address: a last label of digits, or of 0x and digits.
+# Lenient parsers read a host as IPv4 if its last label is digits, or 0x and digits.
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*", re.ASCII)
 _QUAD = re.compile(r"(?:(?:0|[1-9][0-9]{0,2})\.){3}(?:0|[1-9][0-9]{0,2})", re.ASCII)
 
 
 class Unfit(ValueError):
-    """A URL or host may not be called; the message goes on after the field's name."""
+    """A URL or host must not be called; the message continues after the field's name."""
 
 
 def purpose(address: Address) -> str | None:
-    """Say what a special address is for; None for one of the public internet."""
+    """Return the purpose of a special address; None for one of the public internet."""
     if isinstance(address, IPv4Address):
-        return next((said for network, said in _IPV4 if address in network), None)
+        return next((use for network, use in _IPV4 if address in network), None)
     if address.scope_id is not None:
         return "of one link only"
     if address.is_loopback:
         return LOOPBACK
     if address not in _GLOBAL_UNICAST:
-        return "no global unicast"
+        return "not global unicast"
     if address.packed[8:12] in _ISATAP:
         return "ISATAP"
-    return next((said for network, said in _IPV6 if address in network), None)
+    return next((use for network, use in _IPV6 if address in network), None)
 
 
 def host_of(text: str) -> tuple[str, Address | None]:
-    """Read a host in the one form that every parser reads alike, and its address if it is one.
+    """Return a host in a form that all parsers read alike, and its address if it is one.
 
     Raises:
-        Unfit: It is neither a name nor a plain address. IPv6 needs its brackets.
+        Unfit: It is neither a name nor a plain address. IPv6 needs brackets.
 
     """
     if not text.isascii():
@@ -104,6 +104,6 @@ def host_of(text: str) -> tuple[str, Address | None]:
         except ValueError:
             pass
         raise Unfit("must write an IPv4 address as four decimal numbers")
-    if len(host) > _LONGEST_NAME or not all(map(_LABEL.fullmatch, labels)):
+    if len(host) > _MAX_NAME or not all(map(_LABEL.fullmatch, labels)):
         raise Unfit("must name a host, without a dot at the end")
     return host, None

@@ -1,7 +1,7 @@
-"""Where a request may go: the form of its URL, this API's own hosts, and the mode of the stack.
+"""Which URLs may be called: their form, this API's own hosts, and the stack's mode.
 
-Guarded, which is every stack on AWS, only https to the public internet. Local, which is the
-engine on a developer's machine, http and loopback too, and nothing else more.
+Mode `guarded`, of every stack on AWS, allows https to the public internet. Mode `local`, of the
+engine on a developer's machine, also allows http and loopback.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ _AUTHORITY = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """A URL taken apart: host in lower case, `literal` where it is an address.
+    """The parts of a URL: host in lower case, and as `literal` if it is an address.
 
-    `path` is what the request line carries, query included; `url` is the whole in normal form.
+    `path` is the path and query of the request line; `url` is the URL in normal form.
     """
 
     url: str
@@ -42,12 +42,12 @@ class Destination:
 
 
 def allowed(url: str, *, own: Collection[str] = ()) -> Destination:
-    """Take a URL apart and judge what can be judged without the network.
+    """Parse a URL and check everything that can be checked without the network.
 
     `own` adds hosts to GATEHOUSE_OWN_HOSTS.
 
     Raises:
-        Unfit: It may not be called.
+        Unfit: It must not be called.
 
     """
     local = _is_local()
@@ -63,10 +63,10 @@ def allowed(url: str, *, own: Collection[str] = ()) -> Destination:
 
 
 def may_be_called(address: Address, port: int, *, own: Collection[str] = ()) -> bool:
-    """Judge an address. Only the local mode calls loopback, and even it not our own door."""
-    said = purpose(address)
-    if said != LOOPBACK:
-        return said is None
+    """Check an address. Mode `local` may call loopback, but not this API's own ports."""
+    special = purpose(address)
+    if special != LOOPBACK:
+        return special is None
     return _is_local() and not any(
         _is_loopback(host) and entry_port in {None, port} for host, entry_port in _own(own)
     )
@@ -119,7 +119,7 @@ def _port(text: str | None, scheme: str, *, local: bool) -> int:
 
 
 def _own(more: Collection[str]) -> list[tuple[str, int | None]]:
-    """Read the hosts that are never called, with the port where only that one is meant."""
+    """Return the hosts that are never called, each with its port, None for every port."""
     entries = []
     for entry in (*settings.OWN_HOSTS.entries(), *more):
         found = _AUTHORITY.fullmatch(entry)
@@ -127,7 +127,7 @@ def _own(more: Collection[str]) -> list[tuple[str, int | None]]:
             host = host_of(found["host"] if found else "")[0]
         except Unfit as error:
             raise settings.SettingError(
-                f"{settings.OWN_HOSTS.name} must list hosts, each with a port or without"
+                f"{settings.OWN_HOSTS.name} must list hosts, each with or without a port"
             ) from error
         entries.append((host, int(found["port"]) if found and found["port"] else None))
     return entries
@@ -141,7 +141,7 @@ def _is_own(target: Destination, own: Collection[str]) -> bool:
 
 
 def _same_api(own: str, host: str) -> bool:
-    """Tell whether both are names of one API: it has several, alike up to the region."""
+    """Tell whether both are names of one API, which start alike up to the region."""
     api, found, _ = own.partition(_API)
     return bool(found) and host.startswith(api + _API)
 

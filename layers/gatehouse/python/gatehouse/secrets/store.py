@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 from gatehouse.dynamo import keyspace
+from gatehouse.dynamo.scan import scan_index
 from gatehouse.dynamo.table import ConditionFailed, Item, Table, Write
-from gatehouse.dynamo.transactions import walk
 from gatehouse.secrets.model import KMS, STACK, Place, Purpose, Sealed, Wrapped, Wrapping
 
 # In capitals, so no purpose.
@@ -52,10 +52,9 @@ def wrapped(
     The second value is where to go on, None at the end. May lag behind by moments.
     """
     # What KMS wrapped says nothing of it, so it is left out here, not there.
-    items, after = walk(
-        table.client,
-        table.name,
-        index="by_wrapped_key",
+    items, after = scan_index(
+        table,
+        "by_wrapped_key",
         besides=("wrapped_by", besides),
         after=after,
         limit=limit,

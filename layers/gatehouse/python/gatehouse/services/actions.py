@@ -188,9 +188,9 @@ def _log_group(call: Call, cloud: Cloud, text: str) -> str:
     )
     try:
         tags = control_plane.call(cloud.logs().list_tags_for_resource, resourceArn=arn)["tags"]
-    except control_plane.Missing as missing:
+    except control_plane.ResourceMissing as missing:
         raise refused from missing
-    except (control_plane.Busy, control_plane.Silent) as failed:
+    except (control_plane.ControlPlaneBusy, control_plane.NoAnswer) as failed:
         raise Unavailable from failed
     if TAG not in tags or tags.get(LOGS_TAG) == "off":
         raise refused
@@ -251,7 +251,7 @@ def machine(call: Call, cloud: Cloud) -> Host:
     ):
         try:
             samples = cloudwatch.machines(client, namespace, metrics=metrics, now=call.now)
-        except control_plane.Failed:
+        except control_plane.ControlPlaneError:
             break
         host = judge(samples)
         if host is not None:

@@ -66,7 +66,7 @@ def searched(table: Table, call: Call, cloud: Cloud, *, kept: Kept) -> tuple[Ser
     try:
         search = pool.submit(tagging.search, client)
         found = search.result(timeout=_PATIENCE if kept.found_at else _LONGEST)
-    except (control_plane.Failed, TimeoutError) as error:
+    except (control_plane.ControlPlaneError, TimeoutError) as error:
         logger.warning("search_failed", reason=str(error) or "too slow")
         if kept.found_at:
             return kept.found

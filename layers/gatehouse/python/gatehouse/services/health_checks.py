@@ -102,7 +102,7 @@ class Round:
             if facts is not None:
                 said, calls = facts
                 found[name] = health_rules.function(said, (counted or {}).get(said.name, calls))
-            elif future.done() and isinstance(future.exception(), control_plane.Missing):
+            elif future.done() and isinstance(future.exception(), control_plane.ResourceMissing):
                 found[name] = health_rules.gone()
         return {name: replace(one, checked_at=self._now) for name, one in found.items()}
 
@@ -116,7 +116,7 @@ class Round:
             reply = outbound.send(
                 "GET", service.health_url, headers=_HEADERS, timeout=patience, most=1
             )
-        except outbound.Failed as failed:
+        except outbound.RequestFailed as failed:
             if failed.kind == "timeout" and patience < _FAIR:
                 return {}
             return {service.name: health_rules.unanswered(failed.kind, str(failed))}
@@ -143,7 +143,7 @@ class Round:
         facts, _ = self._read_function(service)
         try:
             lines = cloudwatch.lines(self._cloud.logs(), facts.log_group, now=self._now)
-        except control_plane.Failed:
+        except control_plane.ControlPlaneError:
             return facts, None  # it has never logged, or nobody can read it
         return facts, health_rules.calls_of(lines)
 
@@ -181,7 +181,7 @@ def _log_groups(client: ECSClient, task_definitions: Iterable[str]) -> dict[str,
     for one in sorted(task_definitions):
         if one not in _GROUPS and left:
             left -= 1
-            with suppress(control_plane.Failed):
+            with suppress(control_plane.ControlPlaneError):
                 _GROUPS[one] = ecs.log_group(client, one)
     while len(_GROUPS) > _MOST_GROUPS:
         _GROUPS.pop(next(iter(_GROUPS)), None)
@@ -195,6 +195,6 @@ def _value(future: Future[Done]) -> Done | None:
     error = future.exception()
     if error is None:
         return future.result()
-    if not isinstance(error, control_plane.Failed):
+    if not isinstance(error, control_plane.ControlPlaneError):
         logger.error("check_failed", exc_info=error)
     return None

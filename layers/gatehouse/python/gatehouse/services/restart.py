@@ -79,10 +79,10 @@ def _outcome(act: Callable[[], Outcome], service: Service) -> Outcome:
         return act()
     except _Hindered as hindered:
         return Outcome(FAILED, str(hindered))
-    except control_plane.Silent as silent:
+    except control_plane.NoAnswer as silent:
         logger.warning("restart_unknown", service=service.name, reason=silent.code)
         return Outcome(UNKNOWN, "AWS did not answer in time")
-    except control_plane.Failed as failed:
+    except control_plane.ControlPlaneError as failed:
         logger.warning("restart_failed", service=service.name, reason=failed.code)
         return Outcome(FAILED, f"AWS refused it with {failed.code}")
 
@@ -130,7 +130,7 @@ def _marked(client: LambdaClient, service: Service, *, at: str, until: float) ->
             lambda_functions.set_variables(
                 client, service.arn, variables=variables, revision=facts.revision
             )
-        except (control_plane.Changed, control_plane.Busy):
+        except (control_plane.ResourceChanged, control_plane.ControlPlaneBusy):
             if time.monotonic() > until:
                 raise
             time.sleep(_TICK)
@@ -235,7 +235,7 @@ def _hook(
             timeout=max(1.0, until - time.monotonic()),
             most=1,
         )
-    except outbound.Failed as failed:
+    except outbound.RequestFailed as failed:
         if failed.kind == "timeout":
             return Outcome(IN_PROGRESS, "its hook has not answered yet")
         raise _Hindered(f"its hook: {failed}") from failed

@@ -1,4 +1,4 @@
-"""Reading a request's body: strictly, and with errors that name the field."""
+"""Parses request bodies strictly, with errors that name the field."""
 
 import json
 import math
@@ -9,8 +9,8 @@ from gatehouse.core import clock
 from gatehouse.core.clock import Micros
 from gatehouse.core.errors import BadInput, FieldRequired, TooLarge
 
-LARGEST = 256 * 1024
-_DEEPEST = 32
+MAX_BYTES = 256 * 1024
+_MAX_DEPTH = 32
 
 _EXPECTED = {
     "bool_parsing": "true or false",
@@ -29,14 +29,13 @@ _EXPECTED = {
 
 
 def parse(raw: bytes, content_type: str | None) -> Any:
-    """Read a JSON body. An empty one is an empty object, whatever its content type says.
+    """Parse a JSON body. An empty body is an empty object, whatever its content type.
 
     Raises TooLarge, or BadInput for another content type, malformed JSON, text that is not
-    Unicode, numbers that JSON does not know, and duplicate keys, of which a reader would have to
-    guess the one that was meant.
+    Unicode, numbers that JSON does not have, and duplicate keys, which parsers read differently.
     """
-    if len(raw) > LARGEST:
-        raise TooLarge(f"The body is over {LARGEST // 1024} KiB")
+    if len(raw) > MAX_BYTES:
+        raise TooLarge(f"The body is over {MAX_BYTES // 1024} KiB")
     if not raw:
         return {}
     media_type = (content_type or "").partition(";")[0].strip().lower()
@@ -51,9 +50,9 @@ def parse(raw: bytes, content_type: str | None) -> Any:
             parse_constant=_no_constant,
             parse_float=_finite,
         )
-        # Lone surrogates get through the parser and break whatever encodes them later.
+        # The parser accepts lone surrogates, and encoding them later would fail.
         json.dumps(value, ensure_ascii=False).encode()
-        too_deep = _depth(value) > _DEEPEST
+        too_deep = _depth(value) > _MAX_DEPTH
     except (ValueError, RecursionError) as error:
         if isinstance(error, _DuplicateKeyError):
             raise BadInput(
@@ -61,39 +60,39 @@ def parse(raw: bytes, content_type: str | None) -> Any:
             ) from error
         raise BadInput("Malformed JSON", code="VALIDATION_MALFORMED_JSON") from error
     if too_deep:
-        raise BadInput(f"JSON nests deeper than {_DEEPEST}", code="VALIDATION_MALFORMED_JSON")
+        raise BadInput(f"JSON nests deeper than {_MAX_DEPTH}", code="VALIDATION_MALFORMED_JSON")
     if not isinstance(value, dict):
         raise BadInput("The body must be a JSON object", code="VALIDATION_INVALID_TYPE")
     return value
 
 
 def explain(errors: Sequence[Any]) -> BadInput:
-    """Turn pydantic's findings into one error that names the first field that is wrong."""
+    """Convert pydantic's errors into one that names the first wrong field."""
     first = errors[0]
     kind, context = first["type"], first.get("ctx", {})
-    # A name within an object is the caller's own text.
+    # A name within an object is the caller's text.
     field = ".".join(ascii(part).strip("'")[:64] for part in first["loc"][1:]) or "body"
     if kind == "missing":
         return FieldRequired(field)
     code = "VALIDATION_INVALID_VALUE"
     if kind in _EXPECTED:
-        said, code = f"must be {_EXPECTED[kind]}", "VALIDATION_INVALID_TYPE"
+        reason, code = f"must be {_EXPECTED[kind]}", "VALIDATION_INVALID_TYPE"
     elif kind in {"literal_error", "enum"}:
-        said = f"must be one of {context.get('expected', '').replace(' or ', ', ')}"
+        reason = f"must be one of {context.get('expected', '').replace(' or ', ', ')}"
     elif "ge" in context:
-        said = f"must be at least {context['ge']}"
+        reason = f"must be at least {context['ge']}"
     elif "le" in context:
-        said = f"must be at most {context['le']}"
+        reason = f"must be at most {context['le']}"
     elif "max_length" in context:
         unit = "entries" if kind == "too_long" else "characters"
-        said = f"must have at most {context['max_length']} {unit}"
+        reason = f"must have at most {context['max_length']} {unit}"
     else:
-        said = "is not valid"
-    return BadInput(f"{field} {said}", code=code, details={"field": field})
+        reason = "is not valid"
+    return BadInput(f"{field} {reason}", code=code, details={"field": field})
 
 
 def moment(text: str | None, *, field: str) -> Micros | None:
-    """Read a timestamp; None stays None, anything that is none is BadInput."""
+    """Parse a timestamp; None stays None. Raises BadInput."""
     if text is None:
         return None
     try:
@@ -105,29 +104,29 @@ def moment(text: str | None, *, field: str) -> Micros | None:
 
 
 class _DuplicateKeyError(ValueError):
-    """A key stands twice in an object."""
+    """An object has the same key twice."""
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    value_by_name: dict[str, Any] = {}
     for name, value in pairs:
-        if name in found:
-            # The name is the caller's own text: repeat only a short, printable piece of it.
+        if name in value_by_name:
+            # The name is the caller's text: repeat only its first, printable characters.
             shown = ascii(name)[1:-1]
             raise _DuplicateKeyError(shown[:64])
-        found[name] = value
-    return found
+        value_by_name[name] = value
+    return value_by_name
 
 
 def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not valid JSON")
 
 
 def _finite(text: str) -> float:
-    # 1e400 is JSON, but reads as infinity, which no JSON of ours can give back.
+    # 1e400 is valid JSON, but reads as infinity, which JSON cannot express.
     value = float(text)
     if math.isinf(value):
-        raise ValueError("a number out of range")
+        raise ValueError("number out of range")
     return value
 
 

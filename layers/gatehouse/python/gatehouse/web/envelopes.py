@@ -1,4 +1,4 @@
-"""What surrounds an answer in the account and the admin dialect, and what several bodies share."""
+"""Envelopes of the account and admin surfaces' answers, and parts that several bodies share."""
 
 from __future__ import annotations
 
@@ -13,39 +13,39 @@ T = TypeVar("T")
 
 
 class Body(BaseModel):
-    """A request's body: unknown fields are ignored, types are not guessed."""
+    """A request body: unknown fields are ignored, types are not converted."""
 
     model_config = ConfigDict(strict=True)
 
 
 class Data(BaseModel, Generic[T]):
-    """What an answer of the account surface carries."""
+    """An answer of the account surface."""
 
     data: T
 
 
 class Page(Data[T], Generic[T]):
-    """One page of a list; `cursor` is there when more follows, for `?after=`."""
+    """One page of a list; `cursor`, for `?after=`, is set if there may be more."""
 
     cursor: str | None = None
 
 
 class Meta(BaseModel):
-    """About an answer of the admin surface; `cursor` is there on lists with more behind them."""
+    """Metadata of an admin answer; `cursor` is set on lists if there may be more."""
 
     request_id: str
     cursor: str | None = None
 
 
 class Answer(BaseModel, Generic[T]):
-    """What every answer of the admin surface looks like."""
+    """An answer of the admin surface."""
 
     data: T
     meta: Meta
 
 
 class PermissionLists(Body):
-    """Four lists; an empty one is unrestricted. `rings` is another name of `ring_scopes`."""
+    """Four lists; an empty list is unrestricted. `rings` is another name of `ring_scopes`."""
 
     signal_types: list[str] = []
     task_types: list[str] = []
@@ -54,7 +54,7 @@ class PermissionLists(Body):
     memory_scopes: list[str] = []
 
     def named(self) -> dict[str, list[str]]:
-        """Give the four lists by their own names."""
+        """Return the four lists, `rings` as `ring_scopes`. Raises BadInput for both."""
         lists = self.model_dump()
         rings = lists.pop("rings")
         if rings and self.ring_scopes:
@@ -67,12 +67,12 @@ class PermissionLists(Body):
 
 
 def answer(call: Call, data: T, cursor: str | None = None) -> Answer[T]:
-    """Wrap an answer of the admin surface. Routes leave unset fields out."""
+    """Return data in the admin surface's envelope. Routes leave unset fields out."""
     if cursor is None:
         return Answer(data=data, meta=Meta(request_id=call.request_id))
     return Answer(data=data, meta=Meta(request_id=call.request_id, cursor=cursor))
 
 
 def written(value: BaseModel, *, status: int) -> Answered:
-    """Write out an answer without a secret, to be kept for a repeat. Unset fields are left out."""
+    """Return an answer without a secret, to be stored for repeats. Unset fields are left out."""
     return Answered(status, value.model_dump_json(exclude_unset=True))

@@ -1,4 +1,4 @@
-"""The API's description and a page that shows it, with nothing fetched from elsewhere."""
+"""The OpenAPI document, and an HTML page of it that loads nothing from other hosts."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ details,h2{border-color:#30363d}}
 
 @cache
 def document() -> str:
-    """Read the OpenAPI document, as committed."""
+    """Return the OpenAPI document, as committed."""
     return resources.files("gatehouse").joinpath("web", "openapi.json").read_text()
 
 
 @cache
 def page() -> str:
-    """Write the reference as one HTML page without scripts."""
+    """Return the reference as one HTML page without scripts."""
     spec = json.loads(document())
     groups: dict[str, list[str]] = {}
     for path, methods in spec["paths"].items():
@@ -118,7 +118,7 @@ def _sample(spec: dict[str, Any], schema: dict[str, Any]) -> str:
 
 
 def _shape(spec: dict[str, Any], schema: dict[str, Any]) -> Any:
-    """Show a schema as the JSON it describes, types in the place of values."""
+    """Return the JSON that a schema describes, with types in place of values."""
     resolved = _resolve(spec, schema)
     if "properties" in resolved:
         return {name: _shape(spec, field) for name, field in resolved["properties"].items()}
@@ -130,5 +130,6 @@ def _shape(spec: dict[str, Any], schema: dict[str, Any]) -> Any:
 def _resolve(spec: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
     if "$ref" not in schema:
         return schema
-    found: dict[str, Any] = spec["components"]["schemas"][schema["$ref"].rsplit("/", 1)[1]]
-    return found
+    name = schema["$ref"].rsplit("/", 1)[1]
+    resolved: dict[str, Any] = spec["components"]["schemas"][name]
+    return resolved

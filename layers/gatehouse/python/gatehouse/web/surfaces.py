@@ -1,4 +1,4 @@
-"""Three dialects for one core: how a surface says that something worked, and that it did not.
+"""The response formats of the three surfaces.
 
 | surface | success | error |
 | --- | --- | --- |
@@ -13,13 +13,13 @@ from typing import Any
 
 from gatehouse.core.errors import GatehouseError
 
-# Relative to the base URL, whatever that is: each code is an anchor of the reference page.
+# Relative to the base URL. Each code is an anchor of the reference page.
 DOCS = "/docs"
 
 
 @dataclass(frozen=True, slots=True)
 class Surface:
-    """One dialect. `error_schema` is the OpenAPI schema of what `error_body` gives."""
+    """One format. `error_schema` is the OpenAPI schema of what `error_body` returns."""
 
     name: str
     error_body: Callable[[GatehouseError, str], dict[str, Any]]
@@ -33,7 +33,7 @@ def _services_error(error: GatehouseError, request_id: str) -> dict[str, Any]:
 
 def _account_error(error: GatehouseError, request_id: str) -> dict[str, Any]:
     del request_id
-    # This dialect knows one word for whatever is not there.
+    # This surface has one text for everything that is not found.
     return {"error": "Not Found" if error.status == 404 else error.message}  # noqa: PLR2004
 
 

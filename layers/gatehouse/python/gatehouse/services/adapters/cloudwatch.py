@@ -27,7 +27,7 @@ _WHOLE = {"cpu": "cpu-total", "path": "/"}
 
 
 def calls(client: CloudWatchClient, functions: Sequence[str], *, now: Micros) -> dict[str, Calls]:
-    """Count calls and failures of the last five minutes. Raises Failed of `aws`."""
+    """Count calls and failures of the last five minutes. Raises ControlPlaneError."""
     errors = _sums(client, "Errors", functions=functions, now=now)
     failing = [name for name in functions if errors[name]]
     invocations = _sums(client, "Invocations", functions=failing, now=now)
@@ -51,7 +51,7 @@ def machines(
 ) -> list[Sample]:
     """Read the newest values of some metrics, of each machine that has them.
 
-    Empty where nothing writes to the namespace. Raises Failed of `aws`.
+    Empty where nothing writes to the namespace. Raises ControlPlaneError.
     """
     wanted = set(metrics)
     listed = control_plane.call(client.list_metrics, Namespace=namespace, RecentlyActive="PT3H")

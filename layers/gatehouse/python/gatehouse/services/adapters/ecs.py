@@ -22,14 +22,14 @@ def cluster_of(arn: str) -> str:
 def describe(client: ECSClient, cluster: str, *, arns: Sequence[str]) -> dict[str, ContainerFacts]:
     """Read up to ten services of a cluster by ARN; missing ones are left out.
 
-    Raises Failed of `aws`.
+    Raises ControlPlaneError.
     """
     answer = control_plane.call(client.describe_services, cluster=cluster, services=list(arns))
     return {said["serviceArn"]: _facts(said) for said in answer["services"]}
 
 
 def redeploy(client: ECSClient, arn: str) -> ContainerFacts:
-    """Begin a deployment of what runs already. Raises Failed of `aws`."""
+    """Begin a deployment of what runs already. Raises ControlPlaneError."""
     answer = control_plane.call(
         client.update_service, cluster=cluster_of(arn), service=arn, forceNewDeployment=True
     )

@@ -22,7 +22,7 @@ def name_of(arn: str) -> str:
 
 
 def read(client: LambdaClient, arn: str, *, qualifier: str | None = None) -> FunctionFacts:
-    """Read a function, or the version behind a qualifier. Raises Failed of `aws`."""
+    """Read a function, or the version behind a qualifier. Raises ControlPlaneError."""
     name = name_of(arn)
     request = {"FunctionName": name} | ({"Qualifier": qualifier} if qualifier else {})
     answer: dict[str, Any] = control_plane.call(client.get_function, **request)
@@ -56,7 +56,7 @@ def set_variables(
 
 
 def alias(client: LambdaClient, arn: str, *, name: str) -> AliasFacts:
-    """Read an alias. Raises Failed of `aws`."""
+    """Read an alias. Raises ControlPlaneError."""
     answer = control_plane.call(client.get_alias, FunctionName=name_of(arn), Name=name)
     return AliasFacts(
         version=answer["FunctionVersion"],

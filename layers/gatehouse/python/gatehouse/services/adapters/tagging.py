@@ -18,7 +18,7 @@ _TRIES = 3
 
 
 def search(client: ResourceGroupsTaggingAPIClient) -> list[Tagged]:
-    """Find what carries the tag, at most 500 of it. Raises Failed of `aws`."""
+    """Find what carries the tag, at most 500 of it. Raises ControlPlaneError."""
     found: list[Tagged] = []
     token = ""
     for _ in range(_MOST_PAGES):
@@ -44,7 +44,7 @@ def _page(client: ResourceGroupsTaggingAPIClient, token: str) -> dict[str, Any]:
                 ResourcesPerPage=_PER_PAGE,
                 PaginationToken=token,
             )
-        except control_plane.Busy:
+        except control_plane.ControlPlaneBusy:
             if attempt == _TRIES:
                 raise
             time.sleep(random.uniform(0.05, 0.2))  # noqa: S311 - jitter

@@ -1,0 +1,82 @@
+"""A TCP connection with one deadline and a limit on received bytes."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import time
+from collections.abc import Sequence
+
+from gatehouse.outbound.addresses import Address
+
+_MAX_DIALLED = 4  # of a host's addresses
+
+
+class Wire(socket.socket):
+    """A TCP socket with a deadline, and a limit on the bytes that it receives.
+
+    The timeout of a plain socket starts again with every received byte.
+    """
+
+    ends_at: float
+    allowance: int
+
+    def wait(self) -> None:
+        """Set the timeout of the next step to the time that is left; TimeoutError if none is."""
+        left = self.ends_at - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self.settimeout(left)
+
+    def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
+        """Receive within deadline and limit."""
+        self.wait()
+        data = super().recv(bufsize, flags)
+        self._take(len(data))
+        return data
+
+    def recv_into(self, buffer: bytearray, nbytes: int = 0, flags: int = 0) -> int:  # type: ignore[override]
+        """Receive within deadline and limit."""
+        self.wait()
+        count = super().recv_into(buffer, nbytes, flags)
+        self._take(count)
+        return count
+
+    def sendall(self, data: bytes, flags: int = 0, /) -> None:  # type: ignore[override]
+        """Send within the deadline."""
+        self.wait()
+        super().sendall(data, flags)
+
+    def _take(self, count: int) -> None:
+        self.allowance -= count
+        if self.allowance < 0:
+            raise http.client.HTTPException("more bytes than an answer needs")
+
+
+def dial(addresses: Sequence[Address], port: int, *, ends_at: float) -> Wire:
+    """Connect to the first address that accepts; each gets an equal share of the time left.
+
+    Raises the last address's OSError, or TimeoutError.
+    """
+    dialled = addresses[:_MAX_DIALLED]
+    failure: OSError = TimeoutError()
+    for place, address in enumerate(dialled):
+        left = ends_at - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        try:
+            wire = Wire(socket.AF_INET6 if address.version == 6 else socket.AF_INET)  # noqa: PLR2004
+        except OSError as error:  # no IPv6 here
+            failure = error
+            continue
+        try:
+            wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            wire.settimeout(left / (len(dialled) - place))
+            wire.connect((str(address), port))
+        except OSError as error:
+            wire.close()
+            failure = error
+        else:
+            wire.ends_at = ends_at
+            return wire
+    raise failure
