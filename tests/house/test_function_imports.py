@@ -68,7 +68,7 @@ LOADED = {
 # On every request's path: each of our own modules here costs every cold start of the API.
 AUTHORIZERS_OWN = {
     *("aws.clients", "core.clock", "core.errors", "core.grants", "core.observe"),
-    *("core.principal", "core.settings"),
+    *("core.principal", "core.retry", "core.settings"),
     *("dynamo.attributes", "dynamo.connection", "dynamo.table", "dynamo.transactions"),
     *("credentials.actions", "credentials.model", "credentials.rules", "credentials.store"),
     *("aws", "core", "credentials", "dynamo"),
