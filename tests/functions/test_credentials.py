@@ -14,7 +14,7 @@ from support.aws.faults import Wire, error, first, unreachable
 from support.aws.invocation import Context, load
 from support.worlds.held_clock import HeldClock
 
-UNKNOWN = rules.write("hk", b"\x07" * 32)
+UNKNOWN = rules.format_key("hk", b"\x07" * 32)
 
 
 @pytest.fixture

@@ -140,8 +140,8 @@ def test_a_key_written_into_a_name_is_the_callers_own_doing_and_not_logged(
 
 
 def test_repr_and_str_hide_a_new_key() -> None:
-    from gatehouse.credentials import actions  # noqa: PLC0415 - after the environment is set
+    from gatehouse.credentials import writes  # noqa: PLC0415 - after the environment is set
 
-    fresh = actions.mint("hk")
+    fresh = writes.mint("hk")
     assert fresh.text not in repr(fresh)
     assert fresh.text not in str(fresh)

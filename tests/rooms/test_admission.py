@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 from gatehouse.core.clock import MINUTE, SECOND
 from gatehouse.core.errors import Unavailable
 from gatehouse.credentials import actions as credentials
+from gatehouse.credentials import writes
 from gatehouse.credentials.actions import UNLIMITED, Memory
 from gatehouse.credentials.model import Code
 from gatehouse.dynamo.table import Tables
 from gatehouse.keys import actions as keys
+from gatehouse.keys.model import KeyPatch
 from support.actors.visitor import Visitor, visitor, wish
 from support.aws.faults import Wire, error, first, wire
 
@@ -33,12 +35,12 @@ def _unlimited(who: Visitor) -> str:
 def test_a_malformed_key_costs_no_call(who: Visitor, room_line: Wire) -> None:
     for key in ("", "hk_", "hk_" + "0" * 72, "x" * 10_000, who.minted.secret.upper()):
         assert who.admit(key).code is Code.NOT_FOUND
-        assert credentials.look_up(who.tables.keys, key) is None
+        assert credentials.find(who.tables.keys, key) is None
     assert room_line.calls == []
 
 
 def test_an_unknown_key_costs_one(who: Visitor, room_line: Wire) -> None:
-    fresh = credentials.mint("hk")
+    fresh = writes.mint("hk")
     assert who.admit(fresh.text).code is Code.NOT_FOUND
     assert room_line.calls == ["UpdateItem"]
 
@@ -95,7 +97,7 @@ def test_hints_gone_wrong_cost_a_second_call_and_never_a_wrong_verdict(
     memory = Memory()
     who.admit(minted.secret, memory)
     for limit in (None, 2, None, 60_000, 1):
-        keys.patch(who.tables, free.call(), minted.key.id, {"rate_limit": limit})
+        keys.patch(who.tables, free.call(), minted.key.id, KeyPatch(rate_limit=limit))
         who.now += 5 * MINUTE
         free.now = who.now
         room_line.clear()
@@ -122,13 +124,13 @@ def test_a_memory_is_bounded_and_forgets_what_it_noted_longest_ago(who: Visitor)
     verdict = who.admit(who.minted.secret)
     memory = Memory(most=3)
     for number in range(10):
-        memory.note(replace(verdict.credential, digest=str(number)))
-        memory.note(replace(verdict.credential, digest="kept"))
+        memory.remember(replace(verdict.credential, digest=str(number)))
+        memory.remember(replace(verdict.credential, digest="kept"))
     known = [digest for digest in (*map(str, range(10)), "kept") if memory.recall(digest)]
     assert known == ["8", "9", "kept"]
-    memory.note(replace(verdict.credential, digest="free", rate_limit=None))
+    memory.remember(replace(verdict.credential, digest="free", rate_limit=None))
     assert memory.recall("free") == UNLIMITED
-    memory.note(replace(verdict.credential, digest="new", tat=None))
+    memory.remember(replace(verdict.credential, digest="new", tat=None))
     assert memory.recall("new") is None
 
 
@@ -188,7 +190,7 @@ def test_a_changed_limit_is_exact_from_where_the_key_stands(
     memory = Memory()
     for _ in range(min(old, 20)):
         assert who.admit(minted.secret, memory).code is Code.VALID
-    keys.patch(who.tables, free.call(), minted.key.id, {"rate_limit": new})
+    keys.patch(who.tables, free.call(), minted.key.id, KeyPatch(rate_limit=new))
     used = min(old, 20) * -(-MINUTE // old)  # microseconds of the minute that are spent
     interval = -(-MINUTE // new)
     expected = max(0, (new * interval - used) // interval)

@@ -18,6 +18,7 @@ from gatehouse.core.request import Call
 from gatehouse.credentials.model import Code
 from gatehouse.dynamo.table import Tables
 from gatehouse.keys import actions as keys
+from gatehouse.keys.model import KeyFilter, KeyPatch
 from support.actors.visitor import Visitor, visitor, wish
 from support.aws.faults import Killed, Wire, conflict_in_transaction, die_at, error, first
 from support.checks.inspection import State, check_everything
@@ -43,8 +44,8 @@ def _revoke(who: Visitor, key_id: str) -> Any:
 
 
 def _patch(who: Visitor, key_id: str) -> Any:
-    fields = {"name": "new", "enabled": False, "rate_limit": 7, "expires_at": who.now + SECOND}
-    return keys.patch(who.tables, who.call(), key_id, fields)
+    patch = KeyPatch("new", enabled=False, rate_limit=7, expires_at=who.now + SECOND)
+    return keys.patch(who.tables, who.call(), key_id, patch)
 
 
 def _open(who: Visitor, _: str) -> Any:
@@ -118,7 +119,7 @@ def test_a_death_under_an_idempotency_key_never_creates_twice(
 ) -> None:
     for number in range(1, MOST_CALLS):
         who = visitor(tables)
-        before = len(keys.page(tables, who.call(), keys.Listed.ALL, limit=100)[0])
+        before = len(keys.page(tables, who.call(), KeyFilter.ALL, limit=100)[0])
 
         def act(visit: Visitor, _: str) -> Any:
             return keys.create(visit.tables, visit.call(token="once"), wish())
@@ -133,7 +134,7 @@ def test_a_death_under_an_idempotency_key_never_creates_twice(
                 made = keys.get(tables, who.call(), reused.details["id"])
                 assert made.name == "made"
         assert len(with_repeat) <= 1
-        after = len(keys.page(tables, who.call(), keys.Listed.ALL, limit=100)[0])
+        after = len(keys.page(tables, who.call(), KeyFilter.ALL, limit=100)[0])
         assert after == before + 1
         check_everything(tables, now=who.now)
     else:
@@ -182,10 +183,10 @@ def test_a_key_that_changes_while_it_is_patched_is_looked_at_again(
     def between(_: int, operation: str) -> None:
         if operation == "TransactWriteItems":
             room_line.before = None
-            keys.patch(tables, who.call(), minted.key.id, {"enabled": False})
+            keys.patch(tables, who.call(), minted.key.id, KeyPatch(enabled=False))
 
     room_line.before = between
-    patched = keys.patch(tables, who.call(), minted.key.id, {"name": "renamed"})
+    patched = keys.patch(tables, who.call(), minted.key.id, KeyPatch(name="renamed"))
     assert (patched.name, patched.enabled) == ("renamed", False)
     assert who.admit(minted.secret).code is Code.DISABLED
     check_everything(tables, now=who.now)

@@ -170,13 +170,13 @@ def test_each_restriction_has_its_list() -> None:
 
 @pytest.mark.parametrize("name", ["x", " x ", "ünïcode", "☃" * 200, "a b", "x" * 200])
 def test_a_usable_name_is_trimmed_and_kept(name: str) -> None:
-    assert rules.name_of(name) == name.strip()
+    assert rules.checked_name(name) == name.strip()
 
 
 @pytest.mark.parametrize("name", ["", " ", "\t\n", "\u3000"])
 def test_a_name_must_not_be_blank(name: str) -> None:
     with pytest.raises(FieldRequired):
-        rules.name_of(name)
+        rules.checked_name(name)
 
 
 @pytest.mark.parametrize(
@@ -184,36 +184,36 @@ def test_a_name_must_not_be_blank(name: str) -> None:
 )
 def test_a_name_is_bounded_and_printable(name: str) -> None:
     with pytest.raises(BadInput):
-        rules.name_of(name)
+        rules.checked_name(name)
 
 
 @given(st.lists(scopes, max_size=60))
 def test_repeated_scopes_are_dropped_in_order(values: list[str]) -> None:
-    assert rules.scopes_of(values) == tuple(dict.fromkeys(values))
+    assert rules.checked_scopes(values) == tuple(dict.fromkeys(values))
 
 
 @given(st.text(max_size=70).filter(lambda text: text not in KNOWN_SCOPES))
 def test_an_unknown_scope_is_refused(scope: str) -> None:
     with pytest.raises(BadInput):
-        rules.scopes_of([scope])
+        rules.checked_scopes([scope])
 
 
 @pytest.mark.parametrize("limit", [1, 60_000, None])
 def test_a_limit_from_1_to_60000_or_none_is_taken(limit: int | None) -> None:
-    assert rules.rate_limit_of(limit, field="x") == limit
+    assert rules.checked_rate_limit(limit, field="x") == limit
 
 
 @pytest.mark.parametrize("limit", [0, -1, 60_001, 10**30])
 def test_any_other_limit_is_refused(limit: int) -> None:
     with pytest.raises(BadInput, match="x must be from 1 to 60000"):
-        rules.rate_limit_of(limit, field="x")
+        rules.checked_rate_limit(limit, field="x")
 
 
 @pytest.mark.parametrize("value", [99, 100])
 def test_an_expiry_lies_ahead(value: int) -> None:
     with pytest.raises(BadInput, match="x must be in the future"):
-        rules.expiry_of(value, field="x", now=100)
-    assert rules.expiry_of(101, field="x", now=100) == 101
+        rules.checked_expiry(value, field="x", now=100)
+    assert rules.checked_expiry(101, field="x", now=100) == 101
 
 
 @pytest.mark.parametrize(
@@ -228,7 +228,7 @@ def test_an_expiry_lies_ahead(value: int) -> None:
 )
 def test_metadata_is_at_most_4096_bytes_of_json(value: dict[str, str], *, fits: bool) -> None:
     if fits:
-        assert rules.metadata_of(value) == value
+        assert rules.checked_metadata(value) == value
     else:
         with pytest.raises(BadInput):
-            rules.metadata_of(value)
+            rules.checked_metadata(value)

@@ -15,7 +15,7 @@ from gatehouse.dynamo import counters
 from gatehouse.dynamo.table import ConditionFailed, Tables, marshal
 from gatehouse.keys import actions as keys
 from gatehouse.keys import rules, store
-from gatehouse.keys.model import MOST_LIVE, Key, Listed
+from gatehouse.keys.model import MOST_LIVE, Key, KeyFilter, KeyPatch
 from support.actors.visitor import Visitor, visitor, wish
 from support.aws.faults import Wire, error, first, unreachable
 from support.checks.inspection import check_everything
@@ -43,8 +43,8 @@ def _fill(who: Visitor, *, forever: int, expiring: int) -> list[Key]:
 
 def _live(who: Visitor) -> int:
     return sum(
-        rules.is_listed(key, Listed.ACTIVE, who.now)
-        for key in store.all_of(who.tables.main, who.account_id)
+        rules.is_listed(key, KeyFilter.LIVE, who.now)
+        for key in store.read_all(who.tables.main, who.account_id)
     )
 
 
@@ -86,8 +86,8 @@ def test_reviving_an_expired_key_counts_and_meets_the_bound(tables: Tables) -> N
     who.now += SECOND
     keys.create(tables, who.call(), wish())  # counts again, and fills the last place
     with pytest.raises(BoundReached):
-        keys.patch(tables, who.call(), made.key.id, {"expires_at": None})
-    keys.patch(tables, who.call(), made.key.id, {"name": "still expired"})
+        keys.patch(tables, who.call(), made.key.id, KeyPatch(expires_at=None))
+    keys.patch(tables, who.call(), made.key.id, KeyPatch(name="still expired"))
 
 
 def test_revoking_an_expired_key_takes_nothing_from_the_count(tables: Tables) -> None:
@@ -109,7 +109,7 @@ def test_a_list_looks_through_a_thousand_keys_a_call_and_still_ends(
     pages, after = [], None
     while True:
         room_line.clear()
-        found, after = keys.page(tables, who.call(), Listed.ACTIVE, limit=100, after=after)
+        found, after = keys.page(tables, who.call(), KeyFilter.LIVE, limit=100, after=after)
         assert room_line.calls.count("Query") <= 11
         pages.append(found)
         if after is None:
@@ -125,8 +125,8 @@ def test_pages_of_any_size_show_every_key_once_in_order(tables: Tables) -> None:
     for dead in made[1::2]:
         keys.revoke(tables, who.call(), dead)
     alive = [who.minted.key.id, *made]
-    for which, newest_first, limit in product(Listed, (True, False), (1, 2, 3, 7, 100)):
-        expected = sorted(alive if which is Listed.ALL else set(alive) - set(made[1::2]))
+    for which, newest_first, limit in product(KeyFilter, (True, False), (1, 2, 3, 7, 100)):
+        expected = sorted(alive if which is KeyFilter.ALL else set(alive) - set(made[1::2]))
         seen: list[str] = []
         after = None
         while True:
@@ -156,10 +156,10 @@ def test_a_batch_that_is_not_read_whole_is_asked_again_and_then_unavailable(
         return http, {"Responses": {}, "UnprocessedKeys": {tables.keys.name: wanted}}
 
     room_line.before = some_unread
-    assert keys.page(tables, who.call(), Listed.ALL, limit=10)[0][0].last_used_at == who.now
+    assert keys.page(tables, who.call(), KeyFilter.ALL, limit=10)[0][0].last_used_at == who.now
     left = 99
     with pytest.raises(Unavailable):
-        keys.page(tables, who.call(), Listed.ALL, limit=10)
+        keys.page(tables, who.call(), KeyFilter.ALL, limit=10)
 
 
 def test_a_failing_table_stops_a_change_and_leaves_nothing(
@@ -212,7 +212,7 @@ def test_another_identitys_key_is_not_found_by_who_is_no_admin(tables: Tables) -
     for act in (
         lambda: keys.get(tables, other.call(), made.key.id),
         lambda: keys.revoke(tables, other.call(), made.key.id),
-        lambda: keys.patch(tables, other.call(), made.key.id, {}),
+        lambda: keys.patch(tables, other.call(), made.key.id, KeyPatch()),
         lambda: keys.rotate(tables, other.call(), made.key.id, grace_seconds=0, prefix="hk"),
     ):
         with pytest.raises(NotFound):

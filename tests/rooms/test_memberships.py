@@ -14,9 +14,9 @@ from gatehouse.core.grants import ATOMS, FULL, KNOWN_SCOPES, Grants, Permissions
 from gatehouse.credentials.model import Code
 from gatehouse.dynamo.table import Tables
 from gatehouse.identities import rules
-from gatehouse.identities.model import ClawType, Identity, IdentityType, Membership
+from gatehouse.identities.model import ClawType, Identity, IdentityPatch, IdentityType, Membership
 from gatehouse.keys import actions as keys
-from gatehouse.keys.model import Key
+from gatehouse.keys.model import Key, KeyPatch
 from gatehouse.policy import actions as policy
 from gatehouse.policy.model import MANAGE
 from support.actors.members import boss, change, identity_of, key_of, member, seen_with
@@ -40,7 +40,7 @@ def who(tables: Tables) -> Visitor:
 
 
 def stands(who: Visitor, key_id: str) -> Key:
-    found = keys.recorded(who.tables, who.account_id, key_id)
+    found = keys.find(who.tables, who.account_id, key_id)
     assert found is not None
     return found
 
@@ -150,12 +150,12 @@ SOMEBODY = Identity(
 )
 def test_what_no_identity_can_be_is_refused(fields: dict[str, str]) -> None:
     with pytest.raises(BadInput) as refused:
-        rules.changed(SOMEBODY, fields)
+        rules.patched(SOMEBODY, IdentityPatch(**fields))
     assert refused.value.details["field"] == next(iter(fields))
 
 
 def test_every_change_moves_the_version_and_leaves_the_rest() -> None:
-    changed = rules.changed(SOMEBODY, {"status": "removed", "claw_type": "service"})
+    changed = rules.patched(SOMEBODY, IdentityPatch(status="removed", claw_type="service"))
     assert changed == replace(
         SOMEBODY, membership=Membership.REMOVED, claw_type=ClawType.SERVICE, version=2
     )
@@ -247,13 +247,13 @@ def test_a_key_that_was_switched_off_is_not_switched_on_beyond_its_owners_ceilin
     pulse = key_of(who, target, permissions={"signal_types": ["pulse"]})
     change(who, target, ceiling=Grants(("*",), Permissions(signal_types=("task",))))
     with pytest.raises(GrantsExceeded):
-        keys.patch(who.tables, who.call(), pulse.key.id, {"enabled": True})
+        keys.patch(who.tables, who.call(), pulse.key.id, KeyPatch(enabled=True))
     with pytest.raises(GrantsExceeded):
         keys.rotate(who.tables, who.call(), pulse.key.id, grace_seconds=0, prefix="hk")
-    keys.patch(who.tables, who.call(), pulse.key.id, {"name": "off, and renamed"})
+    keys.patch(who.tables, who.call(), pulse.key.id, KeyPatch(name="off, and renamed"))
     assert who.admit(pulse.secret).code is Code.DISABLED
     change(who, target, ceiling=FULL)
-    keys.patch(who.tables, who.call(), pulse.key.id, {"enabled": True})
+    keys.patch(who.tables, who.call(), pulse.key.id, KeyPatch(enabled=True))
     assert who.admit(pulse.secret).code is Code.VALID
     check_followed(check_standing(who.tables, now=who.now), now=who.now)
 
@@ -261,7 +261,7 @@ def test_a_key_that_was_switched_off_is_not_switched_on_beyond_its_owners_ceilin
 def test_switching_a_key_on_races_a_ceiling_cut_and_loses(who: Visitor, room_line: Wire) -> None:
     target = member(who)
     pulse = key_of(who, target, permissions={"signal_types": ["pulse"]})
-    keys.patch(who.tables, who.call(), pulse.key.id, {"enabled": False})
+    keys.patch(who.tables, who.call(), pulse.key.id, KeyPatch(enabled=False))
 
     def between(_: int, operation: str) -> None:
         if operation == "TransactWriteItems":
@@ -270,7 +270,7 @@ def test_switching_a_key_on_races_a_ceiling_cut_and_loses(who: Visitor, room_lin
 
     room_line.before = between
     with pytest.raises(GrantsExceeded):
-        keys.patch(who.tables, who.call(), pulse.key.id, {"enabled": True})
+        keys.patch(who.tables, who.call(), pulse.key.id, KeyPatch(enabled=True))
     check_followed(check_standing(who.tables, now=who.now), now=who.now)
 
 

@@ -28,6 +28,7 @@ from gatehouse.dynamo.table import Tables
 from gatehouse.identities import actions as identities
 from gatehouse.identities.model import Identity
 from gatehouse.keys import actions as keys
+from gatehouse.keys.model import KeyFilter, KeyPatch
 from gatehouse.memberships import actions as memberships
 from gatehouse.wallets import actions as wallets
 from support.actors.members import (
@@ -37,6 +38,7 @@ from support.actors.members import (
     change,
     come_in,
     identity_of,
+    identity_patch,
     invited,
     key_of,
     member,
@@ -145,7 +147,7 @@ def test_a_change_killed_at_any_call_is_finished_by_the_sweeper(
         finally:
             line.clear()
         after = identity_of(cast.target)
-        assert after in {before, identities.changed(before, fields)}
+        assert after in {before, identities.patched(before, identity_patch(**fields))}
         check_standing(cast.tables, now=cast.now)
         swept = sweep(cast.tables, cast.now)
         assert swept in ({0, 1} if after != before else {0})
@@ -211,7 +213,7 @@ def _rotate(cast: Cast) -> None:
 
 
 def _patch(cast: Cast) -> None:
-    keys.patch(cast.tables, cast.boss.call(), cast.keys[1].key.id, {"name": "patched"})
+    keys.patch(cast.tables, cast.boss.call(), cast.keys[1].key.id, KeyPatch(name="patched"))
 
 
 def _revoke(cast: Cast) -> None:
@@ -331,11 +333,11 @@ def _tasks() -> dict[str, Any]:
 def test_making_a_key_that_races_a_suspension_is_refused_by_its_condition(
     cast: Cast, line: Wire, status: str
 ) -> None:
-    before = len(keys.page(cast.tables, cast.boss.call(), keys.Listed.ALL, limit=100)[0])
+    before = len(keys.page(cast.tables, cast.boss.call(), KeyFilter.ALL, limit=100)[0])
     line.before = _once("TransactWriteItems", lambda: cast.change(status=status), line)
     with pytest.raises(Conflict, match="not an active member"):
         key_of(cast.boss, cast.target)
-    after = len(keys.page(cast.tables, cast.boss.call(), keys.Listed.ALL, limit=100)[0])
+    after = len(keys.page(cast.tables, cast.boss.call(), KeyFilter.ALL, limit=100)[0])
     assert after == before
     cast.settle()
 

@@ -112,16 +112,16 @@ def test_what_is_told_of_the_limit_is_what_happens(limit: int, steps: list[int])
     ours, now = TwoNumbers(limit), 10**15
     for step in steps:
         now += step
-        over = rules.is_over(_known(limit, ours.tat), now)
+        over = rules.is_over_limit(_known(limit, ours.tat), now)
         assert ours.spend(now) == (not over)
         known = _known(limit, ours.tat)
         if over:
-            told = rules.state_refused(known, now)
+            told = rules.state_when_refused(known, now)
             assert told.exceeded
             assert told.remaining == 0
             wait = told.retry_after * SECOND
-            assert rules.is_over(known, now + (wait - SECOND if told.retry_after > 1 else 0))
-            assert not rules.is_over(known, now + wait)
+            assert rules.is_over_limit(known, now + (wait - SECOND if told.retry_after > 1 else 0))
+            assert not rules.is_over_limit(known, now + wait)
         else:
             told = rules.state_after(limit, known.tat or 0, now)
             assert not told.exceeded
@@ -164,4 +164,4 @@ def test_the_first_reason_against_a_key_is_told(
         expires_at=expires_at,
         revoked_at=revoked_at,
     )
-    assert rules.standing(known, 100) is code
+    assert rules.code_of(known, 100) is code

@@ -266,8 +266,8 @@ def test_every_memory_operation_is_an_action(operation: str) -> None:
 
 
 def test_the_rules_are_told_in_the_order_in_which_they_are_asked() -> None:
-    assert [rule.order for rule in actions.described()] == [1, 2, 3, 4, 5]
-    assert [rule.name for rule in actions.described()] == [rule.value for rule in list(Rule)[1:]]
+    assert [rule.order for rule in actions.list_rules()] == [1, 2, 3, 4, 5]
+    assert [rule.name for rule in actions.list_rules()] == [rule.value for rule in list(Rule)[1:]]
 
 
 @pytest.mark.parametrize("entries", [("a",), ("*",), ("a", "b")])
@@ -279,5 +279,7 @@ def test_what_names_none_is_for_unrestricted_keys_alone(
     assert rules.evaluate("signal:emit", _subject(), resource).allowed
     decision = rules.evaluate("signal:emit", _subject(**{name: entries}), resource)
     assert (decision.allowed, decision.rule) == (False, Rule.KEY_SCOPE)
-    assert decision.reasons == (f"the key's {name} are restricted, and this names none of them",)
+    assert decision.reasons == (
+        f"the key's {name} are restricted, and the request names none of them",
+    )
     assert decision.would_allow == {"permissions": {name: ["*"]}}

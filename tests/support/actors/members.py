@@ -13,7 +13,7 @@ from gatehouse.audit import actions as audit
 from gatehouse.audit.model import Origin
 from gatehouse.aws import clients
 from gatehouse.core.clock import Micros
-from gatehouse.core.grants import FULL
+from gatehouse.core.grants import FULL, Grants
 from gatehouse.core.request import Call
 from gatehouse.credentials import actions as credentials
 from gatehouse.dynamo import idempotency
@@ -22,7 +22,7 @@ from gatehouse.federation import actions as federation
 from gatehouse.federation import rules as peer_rules
 from gatehouse.federation.model import Proof, Received, Trusted
 from gatehouse.identities import actions as identities
-from gatehouse.identities.model import Identity
+from gatehouse.identities.model import Identity, IdentityPatch
 from gatehouse.invites import actions as invites
 from gatehouse.invites.model import Invite, Redeemed
 from gatehouse.keys import actions as keys
@@ -98,9 +98,18 @@ def key_of(admin: Visitor, owner: Visitor, **fields: Any) -> Minted:
     return keys.create(admin.tables, admin.call(), asked)
 
 
+def identity_patch(**fields: Any) -> IdentityPatch:
+    """Make a patch; `ceiling` stands for both of its halves."""
+    ceiling: Grants | None = fields.pop("ceiling", None)
+    if ceiling is not None:
+        fields |= {"scopes": ceiling.scopes, "permissions": ceiling.permissions}
+    return IdentityPatch(**fields)
+
+
 def change(admin: Visitor, target: Visitor, **fields: Any) -> Identity:
     """Change a member, as the admin."""
-    return memberships.change(admin.tables, admin.call(), target.principal.identity_id, fields)
+    patch = identity_patch(**fields)
+    return memberships.change(admin.tables, admin.call(), target.principal.identity_id, patch)
 
 
 def sweep(tables: Tables, now: Micros) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 from gatehouse.core import clock, ids
 from gatehouse.core.grants import FULL, Grants
 from gatehouse.dynamo.table import Tables, transact
-from gatehouse.identities import actions as identities
+from gatehouse.identities import writes as identities
 from gatehouse.identities.model import ClawType, Identity, IdentityType, Membership
 from support.aws.api_gateway import Front
 

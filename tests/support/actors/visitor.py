@@ -14,7 +14,7 @@ from gatehouse.core.request import Call
 from gatehouse.credentials import actions as credentials
 from gatehouse.dynamo import idempotency
 from gatehouse.dynamo.table import Tables
-from gatehouse.keys.model import Minted, Wish
+from gatehouse.keys.model import KeyRequest, Minted
 
 _numbers = itertools.count(1)
 
@@ -71,6 +71,6 @@ def visitor(tables: Tables, *, now: Micros | None = None) -> Visitor:
     return Visitor(tables, verdict.principal(), opened.minted, at)
 
 
-def wish(**fields: Any) -> Wish:
+def wish(**fields: Any) -> KeyRequest:
     """Ask for a key, for everything unless said otherwise."""
-    return Wish(**{"name": "made", "prefix": "hk", "default_scopes": ("*",), **fields})
+    return KeyRequest(**{"name": "made", "prefix": "hk", "default_scopes": ("*",), **fields})

@@ -11,7 +11,7 @@ from gatehouse.credentials import store as credentials
 from gatehouse.dynamo.table import Table, Tables, unmarshal
 from gatehouse.keys import rules as keys
 from gatehouse.keys import store as keys_store
-from gatehouse.keys.model import Key, Listed
+from gatehouse.keys.model import Key, KeyFilter
 
 
 def items(table: Table) -> list[dict[str, Any]]:
@@ -132,7 +132,7 @@ def check_audited(tables: Tables, state: State, account_id: str) -> None:
 def check_count(state: State, account_id: str, *, now: Micros) -> None:
     """Demand that the count of live keys is not too low: then the bound could be passed."""
     live = sum(
-        keys.is_listed(key, Listed.ACTIVE, now)
+        keys.is_listed(key, KeyFilter.LIVE, now)
         for key in state.owned.values()
         if key.account_id == account_id
     )

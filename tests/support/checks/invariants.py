@@ -10,13 +10,12 @@ from gatehouse.credentials.model import Owner
 from gatehouse.dynamo.table import Tables
 from gatehouse.federation import rules as peer_rules
 from gatehouse.federation import store as peer_store
-from gatehouse.identities import rules as identity_rules
 from gatehouse.identities import store as identity_store
 from gatehouse.identities.model import Identity
 from gatehouse.invites import rules as invite_rules
 from gatehouse.invites import store as invite_store
 from gatehouse.keys import rules as key_rules
-from gatehouse.keys.model import Listed
+from gatehouse.keys.model import KeyFilter
 from gatehouse.keys.writes import as_owner
 from gatehouse.webhooks import rules as webhook_rules
 from gatehouse.webhooks import store as webhook_store
@@ -40,16 +39,13 @@ def tally(state: State, pk: str) -> int:
 
 def identities(state: State, account_id: str | None = None) -> list[Identity]:
     """Read the identities as they stand."""
-    return [
-        identity_store._from_item(item)  # noqa: SLF001 - as the store reads it
-        for item in kind(state, f"IDENTITY#{account_id or ''}")
-    ]
+    return [identity_store.from_item(item) for item in kind(state, f"IDENTITY#{account_id or ''}")]
 
 
 def live_keys(state: State, account_id: str, *, now: Micros) -> int:
     """Count an account's keys that are neither revoked nor expired."""
     return sum(
-        key_rules.is_listed(key, Listed.ACTIVE, now)
+        key_rules.is_listed(key, KeyFilter.LIVE, now)
         for key in state.owned.values()
         if key.account_id == account_id
     )
@@ -71,7 +67,7 @@ def _check_account(state: State, account_id: str, *, now: Micros, exact: bool) -
     trail = state.events(account_id)
     members = identities(state, account_id)
     assert _played(trail, "identity", leaving_out={"identity.sign_in"}) == {
-        one.id: identity_rules.audit_view(one) for one in members
+        one.id: one.audit_view() for one in members
     }
     assert tally(state, f"IDENTITY#{account_id}") == sum(one.is_acting_admin for one in members)
     owners = {key.owner for key in state.owned.values() if key.account_id == account_id}
