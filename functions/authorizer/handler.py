@@ -1,4 +1,4 @@
-"""Judge the credential of every request: Allow with the principal, Deny, or a raise for 503."""
+"""Decide about the key of every request: Allow with the principal, Deny, or raise for a 503."""
 
 from __future__ import annotations
 
@@ -14,27 +14,26 @@ from gatehouse.dynamo import connection
 TABLE = connection.keys_table()
 MEMORY = credentials.Memory()
 
-_NOBODY = Verdict(Code.NOT_FOUND)
+_NO_KEY = Verdict(Code.NOT_FOUND)
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """Answer a REQUEST authorizer event.
 
-    Whatever is wrong with a credential gets the same Deny, which the gateway answers 401, or 403
-    where a WebSocket was asked for. Over the limit is an Allow that says so: the handler answers
-    429 in its surface's dialect. A table that cannot be asked raises, which the gateway answers
-    503.
+    Every refusal is the same Deny, which the gateway answers with 401, or 403 on a WebSocket. A
+    key over its rate limit is an Allow whose context says so: the handler answers 429 in its
+    surface's format. If the table does not answer this raises, and the gateway answers 503.
     """
     del context
     started = time.perf_counter()
-    presented = _presented(event)
-    verdict = _NOBODY
-    if presented is not None:
-        verdict = credentials.admit(TABLE, presented, MEMORY, clock.now())
+    key = _find_key(event)
+    verdict = _NO_KEY
+    if key is not None:
+        verdict = credentials.admit(TABLE, key, MEMORY, clock.now())
     answer = _answer(event["methodArn"], verdict)
     logger.info(
         "authorized" if verdict.code is Code.VALID else "refused",
-        request_id=event["requestContext"].get("requestId"),  # the local engine leaves it out
+        request_id=event["requestContext"].get("requestId"),  # missing on the local engine
         code=verdict.code.value,
         key_id=verdict.credential.key_id if verdict.credential else None,
         duration_ms=round((time.perf_counter() - started) * 1000, 2),
@@ -42,15 +41,14 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     return answer
 
 
-def _presented(event: dict[str, Any]) -> str | None:
+def _find_key(event: dict[str, Any]) -> str | None:
     if event["requestContext"].get("eventType") == "CONNECT":
-        return credentials.presented_on_socket(event)
-    headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
-    return credentials.presented(headers)
+        return credentials.find_on_socket(event)
+    return credentials.find_in_headers(event)
 
 
 def _answer(method_arn: str, verdict: Verdict) -> dict[str, Any]:
-    # The whole stage, from the event's own ARN: its partition is right in every region.
+    # Allow the whole stage. From the event's own ARN, whose partition is right in every region.
     stage_arn = "/".join(method_arn.split("/")[:2])
     admitted = verdict.code in {Code.VALID, Code.RATE_LIMITED}
     principal = verdict.principal() if admitted else None

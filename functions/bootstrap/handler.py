@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from gatehouse.accounts import actions as accounts
-from gatehouse.accounts.actions import Opened
+from gatehouse.accounts.model import OpenedAccount
 from gatehouse.audit.model import Origin
 from gatehouse.bootstrap import actions as bootstrap
 from gatehouse.core import clock
@@ -73,7 +73,7 @@ def _act(action: Any, event: dict[str, Any], origin: Origin) -> dict[str, Any]:
     raise BadInput("action must be create, invite, recover or apply")
 
 
-def _shown(opened: Opened) -> dict[str, Any]:
+def _shown(opened: OpenedAccount) -> dict[str, Any]:
     return {
         "account": {"id": opened.account.id, "name": opened.account.name},
         "identity": {"id": opened.identity.id, "name": opened.identity.name},

@@ -1,4 +1,4 @@
-"""The account surface: accounts, their keys, whoami. snake_case, `{"data": ...}`."""
+"""Accounts, their keys and whoami, on the account surface: snake_case, `{"data": ...}`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from gatehouse.credentials.model import ACCOUNT_PREFIX
 from gatehouse.dynamo import connection
 from gatehouse.identities import actions as identities
 from gatehouse.keys import actions as keys
-from gatehouse.keys.model import Key, Listed, Wish
+from gatehouse.keys import model
+from gatehouse.keys.model import LONGEST_GRACE, Key, KeyFilter, KeyRequest
 from gatehouse.policy.actions import scope
 from gatehouse.web import bodies
 from gatehouse.web.door import Caller, Door, authenticated, next_cursor, position, public
@@ -48,7 +49,7 @@ class AccountView(BaseModel):
 
 
 class FirstKey(BaseModel):
-    """An account's first key in its only showing. `key` and `plain_key` are the same text."""
+    """An account's first key. `key` and `plain_key` are both its text, which is shown only here."""
 
     id: str
     account_id: str
@@ -67,7 +68,7 @@ class OpenedAccount(BaseModel):
 
 
 class NewKey(Body):
-    """A key to make. Only the name is needed."""
+    """A key to create. Only the name is required."""
 
     name: str = Field(examples=["production"])
     scopes: list[str] | None = Field(None, description="Default: everything.")
@@ -78,7 +79,7 @@ class NewKey(Body):
 
 
 class ListedKey(BaseModel):
-    """A key as lists show it."""
+    """A key in lists."""
 
     id: str
     account_id: str
@@ -89,13 +90,13 @@ class ListedKey(BaseModel):
 
 
 class CreatedKey(ListedKey):
-    """A key in its only showing."""
+    """A new key. `key` is its text, which is shown only here."""
 
     key: str
 
 
 class KeyView(ListedKey):
-    """A key with what a PATCH may change."""
+    """A key with all fields that a PATCH may change."""
 
     enabled: bool
     expires_at: str | None
@@ -106,13 +107,15 @@ class KeyView(ListedKey):
 
 
 class Rotation(Body):
-    """How long the old key lives on."""
+    """How long the old key works on."""
 
-    grace_seconds: int = Field(0, description="0 to 2592000 (30 days).")
+    grace_seconds: int = Field(
+        0, description=f"0 to {LONGEST_GRACE} ({LONGEST_GRACE // 86_400} days)."
+    )
 
 
 class KeyPatch(Body):
-    """What to change; fields that are not there stay as they are."""
+    """What to change; fields that are left out stay as they are."""
 
     name: str = ""
     enabled: bool = True
@@ -150,7 +153,7 @@ class WhoAmI(BaseModel):
 
 @door.route("POST", "/v1/accounts", needs=public, status=201)
 async def open_account(call: Caller, body: NewAccount) -> Data[OpenedAccount]:
-    """Open an account, where the stack allows it. The key is shown here and never again."""
+    """Create an account, if the stack allows it. The key is shown here and never again."""
     opened = accounts.open_account(TABLES, call, name=body.name, prefix=ACCOUNT_PREFIX)
     key, text = opened.minted.key, opened.minted.secret
     first = FirstKey(
@@ -167,11 +170,11 @@ async def open_account(call: Caller, body: NewAccount) -> Data[OpenedAccount]:
 
 @door.route("POST", "/v1/api-keys", needs=scope("services:write"), status=201)
 async def create(call: Caller, body: NewKey) -> Data[CreatedKey]:
-    """Make an API key. `key` is shown here and never again."""
+    """Create an API key. `key` is shown here and never again."""
     minted = keys.create(
         TABLES,
         call,
-        Wish(
+        KeyRequest(
             name=body.name,
             prefix=ACCOUNT_PREFIX,
             default_scopes=("*",),
@@ -193,16 +196,16 @@ async def listing(
     after: str | None = None,
 ) -> Page[list[ListedKey]]:
     """List the keys that are not revoked, oldest first."""
-    page, following = keys.page(
+    page, next_position = keys.page(
         TABLES,
         call,
-        Listed.UNREVOKED,
+        KeyFilter.UNREVOKED,
         limit=limit,
         after=position(call, LISTING, after),
         newest_first=False,
     )
     views = [ListedKey(**_listed(key, call)) for key in page]
-    cursor = next_cursor(response, call, LISTING, following=following)
+    cursor = next_cursor(response, call, LISTING, following=next_position)
     return Page(data=views) if cursor is None else Page(data=views, cursor=cursor)
 
 
@@ -214,7 +217,7 @@ async def revoke(call: Caller, id: str) -> None:
 
 @door.route("POST", "/v1/api-keys/{id}/rotate", needs=scope("services:write"), status=201)
 async def rotate(call: Caller, id: str, body: Rotation) -> Data[CreatedKey]:
-    """Make a successor; the old key lives on for the grace, never past its own expiry."""
+    """Create a successor; the old key works for the grace, but not past its own expiry."""
     minted = keys.rotate(
         TABLES, call, _id(id), grace_seconds=body.grace_seconds, prefix=ACCOUNT_PREFIX
     )
@@ -227,12 +230,12 @@ async def patch(call: Caller, id: str, body: KeyPatch) -> Data[KeyView]:
     fields = {name: getattr(body, name) for name in body.model_fields_set}
     if "expires_at" in fields:
         fields["expires_at"] = bodies.moment(fields["expires_at"], field="expires_at")
-    return Data(data=_key(keys.patch(TABLES, call, _id(id), fields), call))
+    return Data(data=_key(keys.patch(TABLES, call, _id(id), model.KeyPatch(**fields)), call))
 
 
 @door.route("GET", "/v1/whoami", needs=authenticated)
 async def whoami(call: Caller) -> Data[WhoAmI]:
-    """Tell the caller who they are and what their key may do."""
+    """Show the caller's account, identity and key, and what the key may do."""
     caller = call.caller
     identity = identities.get(TABLES.main, caller.account_id, caller.identity_id)
     return Data(
@@ -246,7 +249,7 @@ async def whoami(call: Caller) -> Data[WhoAmI]:
                 claw_type=identity.claw_type,
                 status=identity.membership,
             ),
-            key=_key(keys.own(TABLES, call), call),
+            key=_key(keys.get_own(TABLES, call), call),
             grants=Grants(
                 scopes=list(caller.grants.scopes),
                 permissions=caller.grants.permissions.to_dict(),
@@ -272,15 +275,15 @@ def _account(account: Account) -> AccountView:
 
 
 def _listed(key: Key, call: Call) -> dict[str, Any]:
-    # While a rotated key lives on for its grace it is not revoked, whatever lies ahead of it.
-    over = key.revoked_at is not None and key.revoked_at <= call.now
+    # During the grace of a rotation `revoked_at` lies in the future: the key is not revoked yet.
+    revoked = key.revoked_at is not None and key.revoked_at <= call.now
     return {
         "id": key.id,
         "account_id": key.account_id,
         "name": key.name,
         "key_prefix": key.prefix,
         "created_at": rfc3339(key.created_at),
-        "revoked_at": rfc3339(key.revoked_at) if key.revoked_at and over else None,
+        "revoked_at": rfc3339(key.revoked_at) if key.revoked_at and revoked else None,
     }
 
 

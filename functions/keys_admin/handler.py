@@ -1,4 +1,4 @@
-"""The admin surface: keys, the audit trail, the configuration. `{"data": ..., "meta": ...}`."""
+"""Keys, the audit trail and the configuration, on the admin surface: `{"data", "meta"}`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gatehouse.core.unset import UNSET
 from gatehouse.credentials.model import ADMIN_PREFIX
 from gatehouse.dynamo import connection
 from gatehouse.keys import actions as keys
-from gatehouse.keys.model import Key, Listed, Minted, Wish
+from gatehouse.keys.model import LONGEST_GRACE, Key, KeyFilter, KeyRequest, Minted
 from gatehouse.policy import actions as policy
 from gatehouse.policy.model import MANAGE
 from gatehouse.web import bodies, reference
@@ -34,7 +34,7 @@ manage = policy.require(MANAGE)
 
 
 class NewKey(Body):
-    """A key to make for an identity."""
+    """A key to create for an identity."""
 
     owner: str = Field(examples=["identity:0190a3c4-7d52-7b1e-9c1e-2f3a4b5c6d7e"])
     name: str = "default"
@@ -45,13 +45,15 @@ class NewKey(Body):
 
 
 class Rotation(Body):
-    """How long the old key lives on."""
+    """How long the old key works on."""
 
-    grace_seconds: int = Field(0, description="0 to 2592000 (30 days).")
+    grace_seconds: int = Field(
+        0, description=f"0 to {LONGEST_GRACE} ({LONGEST_GRACE // 86_400} days)."
+    )
 
 
 class KeyView(BaseModel):
-    """A key as lists show it; never its hash."""
+    """A key in lists, without its hash."""
 
     id: str
     owner: str
@@ -69,27 +71,27 @@ class KeyView(BaseModel):
 
 
 class CreatedKey(KeyView):
-    """A key in its only showing."""
+    """A new key. `api_key` is its text, which is shown only here."""
 
     api_key: str
 
 
 class RotatedKey(BaseModel):
-    """The successor in its only showing."""
+    """The successor. `api_key` is its text, which is shown only here."""
 
     id: str
     api_key: str
 
 
 class RevokedKey(BaseModel):
-    """What was revoked."""
+    """The revoked key."""
 
     id: str
     revoked: bool
 
 
 class Revocation(Answer[RevokedKey]):
-    """The answer to a revocation, which says so twice by contract."""
+    """The answer to a revocation. `revoked` stands in both places by contract."""
 
     revoked: bool
 
@@ -113,24 +115,23 @@ class AuditEvent(BaseModel):
 
 
 class ChainHead(BaseModel):
-    """The end of the chain: the number and hash of the last event."""
+    """The head of the chain: the number and hash of the newest event."""
 
     seq: int
     hash: str
 
 
 class AuditPage(BaseModel):
-    """Events, newest first, and the chain's head as it stood before they were read."""
+    """Events, newest first, and the chain's head as it was before they were read."""
 
     head: ChainHead
-
     events: list[AuditEvent]
     cursor: str | None
     has_more: bool
 
 
 class ConfigView(BaseModel):
-    """What this stack is set to."""
+    """The configuration of this stack."""
 
     embedding_provider: str
     gc_interval_minutes: int
@@ -145,14 +146,14 @@ class ConfigView(BaseModel):
 
 @door.route("POST", "/admin/api-keys", needs=manage, status=201)
 async def create(call: Caller, body: NewKey) -> Answer[CreatedKey]:
-    """Make an API key for an identity. `api_key` is shown here and never again."""
+    """Create an API key for an identity. `api_key` is shown here and never again."""
     owner = ids.read(body.owner, kind="identity")
     if owner is None:
         raise BadInput("owner must be an identity's id", details={"field": "owner"})
     minted = keys.create(
         TABLES,
         call,
-        Wish(
+        KeyRequest(
             name=body.name,
             prefix=ADMIN_PREFIX,
             default_scopes=("*",),
@@ -173,17 +174,17 @@ async def listing(
     limit: Annotated[int, Query(ge=1, le=100)] = 100,
     after: str | None = None,
 ) -> Answer[list[KeyView]]:
-    """List the account's API keys, newest first, revoked ones included and flagged."""
-    page, following = keys.page(
-        TABLES, call, Listed.ALL, limit=limit, after=position(call, KEY_LISTING, after)
+    """List the account's API keys, newest first, revoked ones included and marked."""
+    page, next_position = keys.page(
+        TABLES, call, KeyFilter.ALL, limit=limit, after=position(call, KEY_LISTING, after)
     )
-    cursor = next_cursor(response, call, KEY_LISTING, following=following)
+    cursor = next_cursor(response, call, KEY_LISTING, following=next_position)
     return answer(call, [KeyView(**_view(key, call)) for key in page], cursor)
 
 
 @door.route("POST", "/admin/api-keys/{id}/rotate", needs=manage, response_model_exclude_unset=True)
 async def rotate(call: Caller, id: str, body: Rotation) -> Answer[RotatedKey]:
-    """Make a successor with the same owner and permissions; the old key ends at once or later."""
+    """Create a successor with the same owner and grants; the old key works for the grace."""
     minted: Minted = keys.rotate(
         TABLES, call, _id(id), grace_seconds=body.grace_seconds, prefix=ADMIN_PREFIX
     )
@@ -210,10 +211,10 @@ async def audit_trail(
     action: Annotated[str | None, Query(max_length=64)] = None,
     actor: Annotated[str | None, Query(max_length=128)] = None,
 ) -> Answer[AuditPage]:
-    """Read the audit trail, newest first. A filtered page may be short and have more behind it."""
+    """Read the audit trail, newest first. A filtered page may be short although there are more."""
     account = call.caller.account_id
     head = audit.head(TABLES.main, account)
-    events, following = audit.page(
+    events, next_position = audit.page(
         TABLES.main,
         account,
         limit=limit,
@@ -221,7 +222,7 @@ async def audit_trail(
         action=action,
         actor=actor,
     )
-    cursor = next_cursor(response, call, AUDIT_LISTING, following=following)
+    cursor = next_cursor(response, call, AUDIT_LISTING, following=next_position)
     page = AuditPage(
         head=ChainHead(seq=head.seq, hash=head.hash),
         events=[AuditEvent(**event) for event in events],
@@ -233,7 +234,7 @@ async def audit_trail(
 
 @door.route("GET", "/admin/config", needs=manage, response_model_exclude_unset=True)
 async def config(call: Caller) -> Answer[ConfigView]:
-    """Show what this stack is set to; never a secret."""
+    """Show the configuration of this stack, without secrets."""
     return answer(
         call,
         ConfigView(
@@ -258,8 +259,8 @@ def _id(text: str) -> str:
 
 
 def _view(key: Key, call: Call) -> dict[str, Any]:
-    # While a rotated key lives on for its grace it is not revoked yet.
-    over = key.revoked_at is not None and key.revoked_at <= call.now
+    # During the grace of a rotation `revoked_at` lies in the future: the key is not revoked yet.
+    revoked = key.revoked_at is not None and key.revoked_at <= call.now
     return {
         "id": f"api_key:{key.id}",
         "owner": f"identity:{key.owner}",
@@ -272,6 +273,6 @@ def _view(key: Key, call: Call) -> dict[str, Any]:
         "expires_at": rfc3339(key.expires_at) if key.expires_at else None,
         "last_used_at": rfc3339(key.last_used_at) if key.last_used_at else None,
         "rate_limit": key.rate_limit,
-        "revoked": over,
-        "revoked_at": rfc3339(key.revoked_at) if key.revoked_at and over else None,
+        "revoked": revoked,
+        "revoked_at": rfc3339(key.revoked_at) if key.revoked_at and revoked else None,
     }

@@ -1,4 +1,4 @@
-"""API keys in the services dialect: camelCase, bare bodies."""
+"""API keys on the services surface: camelCase fields, bare bodies."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gatehouse.core.unset import UNSET
 from gatehouse.credentials.model import SERVICES_PREFIX
 from gatehouse.dynamo import connection
 from gatehouse.keys import actions as keys
-from gatehouse.keys.model import Key, Listed, Status, Wish
+from gatehouse.keys.model import Key, KeyFilter, KeyRequest, KeyStatus
 from gatehouse.policy.actions import scope
 from gatehouse.web import bodies
 from gatehouse.web.door import Caller, Door, next_cursor, position
@@ -30,7 +30,7 @@ handler = door.handler
 
 
 class NewKey(Body):
-    """A key to make. Without scopes it opens nothing."""
+    """A key to create. Without scopes it opens nothing."""
 
     name: str = Field(examples=["billing worker"])
     scopes: list[str] | None = Field(None, examples=[["services:read"]])
@@ -39,7 +39,7 @@ class NewKey(Body):
 
 
 class KeyView(BaseModel):
-    """A key as lists show it."""
+    """A key in lists."""
 
     id: str
     name: str
@@ -50,29 +50,29 @@ class KeyView(BaseModel):
     lastUsedAt: str | None
     expiresAt: str | None
     rateLimit: int | None
-    status: Status
+    status: KeyStatus
 
 
 class CreatedKey(KeyView):
-    """A key in its only showing."""
+    """A new key. `key` is its text, which is shown only here."""
 
     key: str
 
 
 @door.route("POST", "/api/auth/keys", needs=scope("services:write"), status=201)
 async def create(call: Caller, body: NewKey) -> CreatedKey:
-    """Make an API key. `key` is shown here and never again."""
+    """Create an API key. `key` is shown here and never again."""
     minted = keys.create(
         TABLES,
         call,
-        Wish(
+        KeyRequest(
             name=body.name,
             prefix=SERVICES_PREFIX,
             default_scopes=(),
             scopes=body.scopes,
             expires_at=bodies.moment(body.expiresAt, field="expiresAt"),
             rate_limit=body.rateLimit if "rateLimit" in body.model_fields_set else UNSET,
-            spelled={"expires_at": "expiresAt", "rate_limit": "rateLimit"},
+            field_names={"expires_at": "expiresAt", "rate_limit": "rateLimit"},
         ),
     )
     return CreatedKey(**_view(minted.key, call), key=minted.secret)
@@ -87,11 +87,11 @@ async def listing(
     after: str | None = None,
 ) -> list[KeyView]:
     """List API keys, newest first. `?status=all` adds revoked and expired ones."""
-    which = Listed.ALL if status == "all" else Listed.ACTIVE
-    page, following = keys.page(
+    which = KeyFilter.ALL if status == "all" else KeyFilter.LIVE
+    page, next_position = keys.page(
         TABLES, call, which, limit=limit, after=position(call, LISTING, after)
     )
-    next_cursor(response, call, LISTING, following=following)
+    next_cursor(response, call, LISTING, following=next_position)
     return [KeyView(**_view(key, call)) for key in page]
 
 

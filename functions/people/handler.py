@@ -1,4 +1,4 @@
-"""Who may act: invites, identities and the policy, on the admin surface."""
+"""Invites, identities and the policy, on the admin surface."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from pydantic import BaseModel, Field
 from gatehouse.core import ids
 from gatehouse.core.clock import rfc3339
 from gatehouse.core.errors import BadInput
+from gatehouse.core.unset import UNSET
 from gatehouse.dynamo import connection
 from gatehouse.identities import actions as identities
+from gatehouse.identities import model
 from gatehouse.identities.model import Identity
 from gatehouse.invites import actions as invites
 from gatehouse.invites.model import Invite
@@ -20,7 +22,7 @@ from gatehouse.memberships import actions as memberships
 from gatehouse.policy import actions as policy
 from gatehouse.policy.model import MANAGE
 from gatehouse.verification import actions as verification
-from gatehouse.verification.model import Inquiry
+from gatehouse.verification.model import PolicyQuestion
 from gatehouse.web import bodies
 from gatehouse.web.door import Caller, Door, next_cursor, position
 from gatehouse.web.envelopes import Answer, Body, PermissionLists, answer
@@ -36,7 +38,7 @@ manage = policy.require(MANAGE)
 
 
 class NewInvite(Body):
-    """A way in for people or agents."""
+    """An invite to create, for people or agents."""
 
     name: str = Field(examples=["new colleague"])
     type: str = Field(description="human or agent")
@@ -48,9 +50,9 @@ class NewInvite(Body):
 
 
 class InviteView(BaseModel):
-    """An invite. `redeemed` is true once it was redeemed as often as it may be.
+    """An invite. `redeemed` is true once it has no uses left.
 
-    `code` is null where it would let in somebody beyond the caller's own key.
+    `code` is null if the invite allows more than the caller's own key.
     """
 
     id: str
@@ -85,7 +87,7 @@ class IdentityView(BaseModel):
 
 
 class IdentityPatch(Body):
-    """What to change; fields that are not there stay as they are."""
+    """What to change; fields that are left out stay as they are."""
 
     name: str = ""
     is_admin: bool = False
@@ -105,13 +107,13 @@ class RuleView(BaseModel):
 
 
 class PolicyView(BaseModel):
-    """The rules in the order in which they are asked; the first that decides, decides."""
+    """The rules in the order of evaluation; the first one that applies decides."""
 
     rules: list[RuleView]
 
 
 class ResourceNames(Body):
-    """What would be acted on, as far as permissions speak of it."""
+    """The object of the action, as far as permission lists concern it."""
 
     signal_type: str | None = None
     task_type: str | None = None
@@ -129,7 +131,7 @@ class Evaluation(Body):
 
 
 class DecisionView(BaseModel):
-    """The outcome, the rule that decided, why, and the least change that would allow."""
+    """The outcome, the deciding rule, the reasons, and the smallest change that would allow it."""
 
     allowed: bool
     rule: str
@@ -139,7 +141,7 @@ class DecisionView(BaseModel):
 
 @door.route("POST", "/invite/create", needs=manage, status=201, response_model_exclude_unset=True)
 async def create_invite(call: Caller, body: NewInvite) -> Answer[InviteView]:
-    """Make an invite. Its permissions are those of the key that redeeming it makes."""
+    """Create an invite. Redeeming it creates a key with the invite's scopes and permissions."""
     invite = invites.create(
         TABLES,
         call,
@@ -164,13 +166,13 @@ async def list_invites(
     after: str | None = None,
 ) -> Answer[list[InviteView]]:
     """List the account's invites, newest first."""
-    page, following = invites.page(
+    page, next_position = invites.page(
         TABLES.main,
         call.caller.account_id,
         limit=limit,
         after=position(call, INVITE_LISTING, after),
     )
-    cursor = next_cursor(response, call, INVITE_LISTING, following=following)
+    cursor = next_cursor(response, call, INVITE_LISTING, following=next_position)
     return answer(
         call,
         [_invite(invite, shown=invites.may_use(invite, call.caller, call.now)) for invite in page],
@@ -186,13 +188,13 @@ async def list_identities(
     after: str | None = None,
 ) -> Answer[list[IdentityView]]:
     """List the account's identities, oldest first."""
-    page, following = identities.page(
+    page, next_position = identities.page(
         TABLES.main,
         call.caller.account_id,
         limit=limit,
         after=position(call, IDENTITY_LISTING, after),
     )
-    cursor = next_cursor(response, call, IDENTITY_LISTING, following=following)
+    cursor = next_cursor(response, call, IDENTITY_LISTING, following=next_position)
     return answer(call, [_identity(identity) for identity in page], cursor)
 
 
@@ -205,21 +207,20 @@ async def get_identity(call: Caller, id: str) -> Answer[IdentityView]:
 
 @door.route("PATCH", "/admin/identities/{id}", needs=manage, response_model_exclude_unset=True)
 async def patch_identity(call: Caller, id: str, body: IdentityPatch) -> Answer[IdentityView]:
-    """Change an identity. It holds for the very next request of each of its keys."""
+    """Change an identity. The change applies to the very next request of each of its keys."""
     identity_id = _id(id)
-    given = body.model_fields_set
-    fields: dict[str, Any] = {
-        name: getattr(body, name) for name in ("is_admin", "claw_type", "status") if name in given
-    }
-    if "name" in given:
-        fields["name"] = keys.checked_name(body.name)
-    # The half of the ceiling that is not named stays as it is.
-    asked = keys.checked_grants(body.scopes, body.permissions.named())
-    if "scopes" in given:
-        fields["scopes"] = asked.scopes
-    if "permissions" in given:
-        fields["permissions"] = asked.permissions
-    return answer(call, _identity(memberships.change(TABLES, call, identity_id, fields)))
+    sent = body.model_fields_set
+    # The half of the ceiling that was not sent stays as it is.
+    grants = keys.checked_grants(body.scopes, body.permissions.named())
+    patch = model.IdentityPatch(
+        name=keys.checked_name(body.name) if "name" in sent else UNSET,
+        is_admin=body.is_admin if "is_admin" in sent else UNSET,
+        claw_type=body.claw_type if "claw_type" in sent else UNSET,
+        status=body.status if "status" in sent else UNSET,
+        scopes=grants.scopes if "scopes" in sent else UNSET,
+        permissions=grants.permissions if "permissions" in sent else UNSET,
+    )
+    return answer(call, _identity(memberships.change(TABLES, call, identity_id, patch)))
 
 
 @door.route("GET", "/admin/policy", needs=manage, response_model_exclude_unset=True)
@@ -227,18 +228,18 @@ async def rules(call: Caller) -> Answer[PolicyView]:
     """List the rules in the order of evaluation."""
     views = [
         RuleView(name=rule.name, order=rule.order, effect=rule.effect, description=rule.description)
-        for rule in policy.described()
+        for rule in policy.list_rules()
     ]
     return answer(call, PolicyView(rules=views))
 
 
 @door.route("POST", "/admin/policy/evaluate", needs=manage, response_model_exclude_unset=True)
 async def evaluate(call: Caller, body: Evaluation) -> Answer[DecisionView]:
-    """Ask the policy about an identity or a key of it, without doing anything."""
-    decision = verification.ask(
+    """Ask the policy about an identity or a key. Nothing is changed."""
+    decision = verification.evaluate(
         TABLES,
         call,
-        Inquiry(
+        PolicyQuestion(
             identity=body.identity,
             key_id=body.key_id,
             action=body.action,

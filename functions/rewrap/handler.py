@@ -46,7 +46,7 @@ def _act(event: dict[str, Any], origin: Origin) -> dict[str, Any]:
         # Made anew each time: the settings are what may just have changed.
         vaults.vault(TABLES.main),
         cursor=cursor,
-        home=accounts.operator_id(TABLES.main),
+        home=accounts.find_operator_id(TABLES.main),
         origin=origin,
         now=clock.now(),
     )

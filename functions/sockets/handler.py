@@ -69,7 +69,7 @@ def _connect(event: dict[str, Any]) -> None:
     service = query.get("service")
     if not service:
         raise FieldRequired("service")
-    presented = credentials.presented_on_socket(event)
+    presented = credentials.find_on_socket(event)
     if presented is None:
         raise Unauthorized("Unauthorized")
     logs.connect(
@@ -83,7 +83,7 @@ def _connect(event: dict[str, Any]) -> None:
         CLOUD,
         _queue(),
         connection=asked["connectionId"],
-        digest=credentials.digest(presented),
+        digest=credentials.hash_key(presented),
         service=service,
         asked=logs.wanted(lines=query.get("lines"), since=query.get("since")),
     )

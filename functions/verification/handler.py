@@ -1,7 +1,7 @@
-"""Judge keys for products outside this stack: `POST /v1/keys/verify`.
+"""Verify keys for other products: `POST /v1/keys/verify`.
 
-A function of its own, since those products call it on each of their own requests: it may read and
-spend, and make nothing.
+A function of its own, since those products call it on each of their own requests: its IAM role may
+read keys and spend requests, and create nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from gatehouse.dynamo import connection
 from gatehouse.policy.actions import scope
 from gatehouse.policy.model import ACTIONS
 from gatehouse.verification import actions as verification
-from gatehouse.verification.model import Denial, Question, Verified
+from gatehouse.verification.model import Denial, KeyQuestion, Verified
 from gatehouse.web.door import Caller, Door
 from gatehouse.web.envelopes import Body, Data
 from gatehouse.web.surfaces import ACCOUNT
@@ -32,7 +32,7 @@ handler = door.handler
 
 
 class Verification(Body):
-    """A key that somebody showed you, and what they want to do with it."""
+    """A key that your product received, and what its sender wants to do."""
 
     key: str
     scope: str | None = None
@@ -44,7 +44,7 @@ class Verification(Body):
 
 
 class RateLimit(BaseModel):
-    """Where a limited key stands; seconds are rounded up."""
+    """The state of a key's rate limit; seconds are rounded up."""
 
     limit: int
     remaining: int
@@ -52,7 +52,7 @@ class RateLimit(BaseModel):
 
 
 class VerifiedKey(BaseModel):
-    """The answer. All but `valid` and `code` is null where nothing of the key may be told."""
+    """The answer. If the caller may not see the key, all but `valid` and `code` is null."""
 
     valid: bool
     code: Code | Denial
@@ -68,8 +68,8 @@ class VerifiedKey(BaseModel):
 
 @door.route("POST", "/v1/keys/verify", needs=scope("services:read"))
 async def verify(call: Caller, body: Verification) -> Data[VerifiedKey]:
-    """Judge a key for a product outside this stack. Only VALID spends one of its requests."""
-    question = Question(
+    """Verify a key for another product. Only VALID spends one of the key's requests."""
+    question = KeyQuestion(
         scope=_one_of(body.scope, ATOMS, "scope"),
         action=_one_of(body.action, ACTIONS, "action"),
         signal_type=_one_of(body.signal_type, SIGNAL_TYPES, "signal_type"),

@@ -96,10 +96,10 @@ def add_keys(count: int, *, limited: bool = True) -> list[str]:
     client = boto3.client("dynamodb")
     table = os.environ["GATEHOUSE_KEYS_TABLE"]
     like = item(limited=limited)
-    texts = [rules.write("hk", random.randbytes(rules.SECRET_BYTES)) for _ in range(count)]  # noqa: S311 - opens nothing
+    texts = [rules.format_key("hk", random.randbytes(rules.SECRET_BYTES)) for _ in range(count)]  # noqa: S311 - opens nothing
     for start in range(0, count, 25):
         requests = [
-            {"PutRequest": {"Item": like | {"pk": {"S": f"KEY#{rules.digest(text)}"}}}}
+            {"PutRequest": {"Item": like | {"pk": {"S": f"KEY#{rules.hash_key(text)}"}}}}
             for text in texts[start : start + 25]
         ]
         client.batch_write_item(RequestItems={table: requests})
@@ -113,7 +113,7 @@ def item(*, limited: bool) -> dict[str, Any]:
     text = opened.json()["data"]["api_key"]["key"]
     found: dict[str, Any] = boto3.client("dynamodb").get_item(
         TableName=os.environ["GATEHOUSE_KEYS_TABLE"],
-        Key={"pk": {"S": f"KEY#{rules.digest(text)}"}},
+        Key={"pk": {"S": f"KEY#{rules.hash_key(text)}"}},
     )["Item"]
     return {
         name: value for name, value in found.items() if limited or name not in {"lim", "ivl", "ref"}

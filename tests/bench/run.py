@@ -283,7 +283,7 @@ def _timing(
 ) -> Callable[[], dict[str, float]]:
     with calls.tables():
         item = calls.item(limited=True) | {"tat": {"N": "1"}, "used": {"N": "1"}}
-    text = calls.rules.write("hk", bytes(calls.rules.SECRET_BYTES))
+    text = calls.rules.format_key("hk", bytes(calls.rules.SECRET_BYTES))
     files = {"item": item, "event": calls.event(text)}
     for name, value in files.items():
         (_PLACE / f"{name}.json").write_text(json.dumps(value))

@@ -12,9 +12,9 @@ import httpx
 from e2e.deployed import Deployed
 from gatehouse.core import ids
 from gatehouse.core.grants import Grants, Permissions
-from gatehouse.credentials import actions as credentials
+from gatehouse.credentials import writes as credentials
 from gatehouse.dynamo.table import Table, Tables, transact
-from gatehouse.identities import actions as identities
+from gatehouse.identities import writes as identities
 from gatehouse.identities.model import ClawType, Identity, IdentityType, Membership
 from gatehouse.keys import writes as key_writes
 from gatehouse.keys.model import NewKey

@@ -1,4 +1,4 @@
-"""The account surface: /v1, snake_case, everything in `data`."""
+"""Accounts and keys on the account surface: /v1, snake_case, everything in `data`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def admin(people: People) -> Holder:
 
 
 @pytest.mark.parametrize("shape", ["aws", "engine"])
-def test_an_account_is_opened_without_a_credential(front: Front, shape: str) -> None:
+def test_an_account_is_created_without_a_credential(front: Front, shape: str) -> None:
     front.shape = shape
     opened = front("POST", "/v1/accounts", body={"name": "Acme"})
     front.shape = "aws"
@@ -57,7 +57,7 @@ def test_an_account_is_opened_without_a_credential(front: Front, shape: str) -> 
     assert "key" not in me["key"]
 
 
-def test_an_account_cannot_be_opened_where_that_is_closed(
+def test_creating_an_account_is_403_where_that_is_closed(
     front: Front, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GATEHOUSE_ACCOUNT_CREATION", "closed")
@@ -66,7 +66,7 @@ def test_an_account_cannot_be_opened_where_that_is_closed(
     assert answer.json() == {"error": "Account creation is closed"}
 
 
-def test_a_key_is_made_and_shown_once(front: Front, admin: Holder) -> None:
+def test_a_key_is_created_and_its_text_shown_once(front: Front, admin: Holder) -> None:
     made = front("POST", "/v1/api-keys", key=admin.key, body={"name": "production"})
     assert made.status == 201
     data = made.json()["data"]
@@ -113,8 +113,8 @@ def test_keys_are_listed_oldest_first_without_the_revoked_ones(
 
 def test_a_revoked_key_is_404_for_delete_patch_and_rotate(front: Front, people: People) -> None:
     admin = people.tenant()
-    doomed = people.key(admin)
-    path = f"/v1/api-keys/{doomed.key_id}"
+    revoked = people.key(admin)
+    path = f"/v1/api-keys/{revoked.key_id}"
     assert front("DELETE", path, key=admin.key).status == 204
     for method, there, body in (
         ("DELETE", path, None),
@@ -128,20 +128,22 @@ def test_a_revoked_key_is_404_for_delete_patch_and_rotate(front: Front, people: 
 
 @pytest.mark.parametrize("method", ["DELETE", "PATCH", "POST"])
 @pytest.mark.parametrize("bad", ["1", "not-a-uuid", "api_key:x", "%2e%2e", "a b"])
-def test_an_id_that_is_no_uuid_is_a_400(front: Front, admin: Holder, method: str, bad: str) -> None:
+def test_an_id_that_is_not_a_uuid_is_a_400(
+    front: Front, admin: Holder, method: str, bad: str
+) -> None:
     path = f"/v1/api-keys/{bad}" + ("/rotate" if method == "POST" else "")
     answer = front(method, path, key=admin.key, body=None if method == "DELETE" else {})
     assert answer.status == 400
     assert answer.json() == {"error": "invalid id"}
 
 
-def test_revoking_the_key_in_use_locks_its_holder_out(front: Front, people: People) -> None:
+def test_a_caller_who_revokes_their_own_key_is_locked_out(front: Front, people: People) -> None:
     admin = people.tenant()
     assert front("DELETE", f"/v1/api-keys/{admin.key_id}", key=admin.key).status == 204
     assert front("GET", "/v1/whoami", key=admin.key).status == 401
 
 
-def test_a_patch_changes_what_it_names_and_nothing_else(
+def test_a_patch_changes_only_the_fields_that_were_sent(
     front: Front, people: People, admin: Holder
 ) -> None:
     key = people.key(admin, name="before", metadata={"team": "a"}, rate_limit=100)
@@ -152,23 +154,23 @@ def test_a_patch_changes_what_it_names_and_nothing_else(
         assert answer.status == 200, answer.text
         return answer.json()["data"]
 
-    untouched = patch()
-    assert set(untouched) == {
+    unchanged = patch()
+    assert set(unchanged) == {
         *("id", "account_id", "name", "key_prefix", "created_at", "revoked_at", "enabled"),
         *("expires_at", "rate_limit", "metadata", "scopes", "permissions"),
     }
-    assert patch(name=" after ") == {**untouched, "name": "after"}
-    assert patch(name="before") == untouched
-    assert patch(enabled=False) == {**untouched, "enabled": False}
-    assert patch(enabled=True) == untouched
+    assert patch(name=" after ") == {**unchanged, "name": "after"}
+    assert patch(name="before") == unchanged
+    assert patch(enabled=False) == {**unchanged, "enabled": False}
+    assert patch(enabled=True) == unchanged
     assert patch(expires_at="2999-01-01T00:00:00Z") == {
-        **untouched,
+        **unchanged,
         "expires_at": "2999-01-01T00:00:00.000Z",
     }
-    assert patch(expires_at=None) == untouched
+    assert patch(expires_at=None) == unchanged
     assert patch(rate_limit=7)["rate_limit"] == 7
     metadata = {"nested": [1, 2.5, None, {"deep": True}], "ä": "☃"}
-    assert patch(rate_limit=100, metadata=metadata) == {**untouched, "metadata": metadata}
+    assert patch(rate_limit=100, metadata=metadata) == {**unchanged, "metadata": metadata}
     assert "surprise" not in patch(surprise="x")
 
 
@@ -182,7 +184,7 @@ def test_a_disabled_key_is_refused_until_it_is_enabled(
         assert front("GET", "/v1/whoami", key=key.key).status == status
 
 
-def test_a_new_limit_holds_from_the_next_request(
+def test_a_new_rate_limit_applies_from_the_next_request(
     front: Front, people: People, admin: Holder, held: HeldClock
 ) -> None:
     key = people.key(admin, rate_limit=2)
@@ -196,7 +198,7 @@ def test_a_new_limit_holds_from_the_next_request(
     assert statuses == [200] * 60 + [429]
 
 
-def test_an_expired_key_is_refused_not_rotated_and_may_be_extended(
+def test_an_expired_key_cannot_be_rotated_but_can_be_extended(
     front: Front, people: People, admin: Holder, held: HeldClock
 ) -> None:
     key = people.key(admin, expires_at=held.text(seconds=10))
@@ -214,8 +216,8 @@ def test_an_expired_key_is_refused_not_rotated_and_may_be_extended(
 
 
 def test_rotation_ends_the_old_key_at_once(front: Front, people: People, admin: Holder) -> None:
-    wish = {"scopes": ["services:read"], "rate_limit": 30, "metadata": {"team": "a"}}
-    old = people.key(admin, name="rotating", expires_at="2999-01-01T00:00:00Z", **wish)
+    fields = {"scopes": ["services:read"], "rate_limit": 30, "metadata": {"team": "a"}}
+    old = people.key(admin, name="rotating", expires_at="2999-01-01T00:00:00Z", **fields)
     rotated = front("POST", f"/v1/api-keys/{old.key_id}/rotate", key=admin.key, body={})
     assert rotated.status == 201
     new = rotated.json()["data"]
@@ -239,26 +241,26 @@ def test_rotation_needs_no_body(front: Front, people: People, admin: Holder) -> 
     assert front("POST", f"/v1/api-keys/{old.key_id}/rotate", key=admin.key).status == 201
 
 
-def test_the_old_key_lives_on_for_the_grace_and_then_not(
+def test_the_old_key_works_exactly_for_the_grace(
     front: Front, people: People, admin: Holder, held: HeldClock
 ) -> None:
     old = people.key(admin)
     path = f"/v1/api-keys/{old.key_id}"
     new = front("POST", f"{path}/rotate", key=admin.key, body={"grace_seconds": 60})
-    fresh = new.json()["data"]["key"]
+    new_key = new.json()["data"]["key"]
     listed = front("GET", "/v1/api-keys", key=admin.key).json()["data"]
     shown = {view["id"]: view["revoked_at"] for view in listed}
     assert shown[old.key_id] is None
     held.advance(seconds=59.999999)
-    for key in (old.key, fresh):
+    for key in (old.key, new_key):
         assert front("GET", "/v1/whoami", key=key).status == 200
     held.advance(micros=1)
     assert front("GET", "/v1/whoami", key=old.key).status == 401
-    assert front("GET", "/v1/whoami", key=fresh).status == 200
+    assert front("GET", "/v1/whoami", key=new_key).status == 200
     assert front("PATCH", path, key=admin.key, body={"enabled": True}).status == 404
 
 
-def test_a_grace_never_outlives_the_old_expiry_or_an_earlier_grace(
+def test_a_grace_never_outlasts_the_old_expiry_or_an_earlier_grace(
     front: Front, people: People, admin: Holder, held: HeldClock
 ) -> None:
     expiring = people.key(admin, expires_at=held.text(seconds=30))
@@ -295,7 +297,7 @@ def test_a_key_in_its_grace_can_be_revoked_at_once(
         (True, "grace_seconds must be a whole number"),
     ],
 )
-def test_a_bad_grace_is_named_and_changes_nothing(
+def test_an_invalid_grace_is_a_400_and_changes_nothing(
     front: Front, people: People, admin: Holder, grace: object, error: str
 ) -> None:
     old = people.key(admin)
@@ -306,7 +308,7 @@ def test_a_bad_grace_is_named_and_changes_nothing(
     assert front("GET", "/v1/whoami", key=old.key).status == 200
 
 
-def test_thirty_days_of_grace_are_allowed(front: Front, people: People, admin: Holder) -> None:
+def test_a_grace_of_30_days_is_allowed(front: Front, people: People, admin: Holder) -> None:
     path = f"/v1/api-keys/{people.key(admin).key_id}/rotate"
     body = {"grace_seconds": 30 * 86_400}
     assert front("POST", path, key=admin.key, body=body).status == 201
@@ -333,7 +335,7 @@ def test_thirty_days_of_grace_are_allowed(front: Front, people: People, admin: H
     ],
 )
 @pytest.mark.parametrize("method", ["POST", "PATCH"])
-def test_a_bad_field_is_named(
+def test_an_invalid_field_is_a_400_that_names_it(
     front: Front, admin: Holder, method: str, field: str, value: object, error: str
 ) -> None:
     path = "/v1/api-keys" if method == "POST" else f"/v1/api-keys/{admin.key_id}"
@@ -359,7 +361,7 @@ def test_a_bad_field_is_named(
         ),
     ],
 )
-def test_bad_grants_are_named(
+def test_invalid_grants_are_a_400_that_names_the_field(
     front: Front, admin: Holder, field: str, value: object, error: str
 ) -> None:
     answer = front("POST", "/v1/api-keys", key=admin.key, body={"name": "x", field: value})
@@ -368,14 +370,14 @@ def test_bad_grants_are_named(
 
 
 @pytest.mark.parametrize("enabled", [None, 0, 1, "false", []])
-def test_enabled_is_true_or_false(front: Front, admin: Holder, enabled: object) -> None:
+def test_enabled_must_be_true_or_false(front: Front, admin: Holder, enabled: object) -> None:
     path = f"/v1/api-keys/{admin.key_id}"
     answer = front("PATCH", path, key=admin.key, body={"enabled": enabled})
     assert answer.status == 400
     assert answer.json() == {"error": "enabled must be true or false"}
 
 
-def test_a_missing_name_is_named(front: Front, admin: Holder) -> None:
+def test_a_missing_name_is_a_400(front: Front, admin: Holder) -> None:
     for path, key in (("/v1/api-keys", admin.key), ("/v1/accounts", None)):
         answer = front("POST", path, key=key, body={})
         assert answer.status == 400
@@ -383,12 +385,12 @@ def test_a_missing_name_is_named(front: Front, admin: Holder) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "  ", "x" * 10_000, 7, None, "a\x7fb"])
-def test_an_account_needs_a_usable_name(front: Front, name: object) -> None:
+def test_an_account_needs_a_valid_name(front: Front, name: object) -> None:
     assert front("POST", "/v1/accounts", body={"name": name}).status == 400
 
 
 @pytest.mark.parametrize("number", ["1e400", "-1e999"])
-def test_a_number_that_no_answer_can_carry_is_refused(
+def test_a_number_that_json_cannot_represent_is_refused(
     front: Front, admin: Holder, number: str
 ) -> None:
     text = f'{{"name": "x", "metadata": {{"n": {number}}}}}'
@@ -404,7 +406,7 @@ def test_a_number_that_no_answer_can_carry_is_refused(
         (["services:write"], {"GET": 403, "POST": 201, "DELETE": 404, "PATCH": 404, "rotate": 404}),
     ],
 )
-def test_each_route_asks_for_its_scope(
+def test_each_route_needs_its_scope(
     front: Front, people: People, admin: Holder, scopes: list[str], status: dict[str, int]
 ) -> None:
     key = people.key_for(admin, people.member(admin, ceiling=Grants(tuple(scopes))), scopes=scopes)

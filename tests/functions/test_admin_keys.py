@@ -1,4 +1,4 @@
-"""The admin surface's keys: /admin/api-keys, `data` and `meta`, errors with codes."""
+"""Keys on the admin surface: /admin/api-keys, `data` and `meta`, errors with codes."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def admin(people: People) -> Holder:
 
 
 @pytest.mark.parametrize("shape", ["aws", "engine"])
-def test_a_key_is_made_for_an_identity(
+def test_a_key_is_created_for_an_identity(
     front: Front, people: People, admin: Holder, shape: str
 ) -> None:
     owner = people.member(admin)
-    wish = {
+    fields = {
         "owner": f"identity:{owner.id}",
         "name": "worker",
         "permissions": {"signal_types": ["task"], "rings": ["ring-a"]},
@@ -38,7 +38,7 @@ def test_a_key_is_made_for_an_identity(
         "rate_limit": 60,
     }
     front.shape = shape
-    made = front("POST", "/admin/api-keys", key=admin.key, body=wish)
+    made = front("POST", "/admin/api-keys", key=admin.key, body=fields)
     front.shape = "aws"
 
     assert made.status == 201
@@ -75,7 +75,7 @@ def test_a_key_is_made_for_an_identity(
     assert front("GET", "/v1/whoami", key=text).json()["data"]["identity"]["id"] == owner.id
 
 
-def test_an_owner_is_named_with_or_without_the_kind(
+def test_owner_is_an_id_with_or_without_its_kind(
     front: Front, people: People, admin: Holder
 ) -> None:
     owner = people.member(admin)
@@ -86,7 +86,7 @@ def test_an_owner_is_named_with_or_without_the_kind(
         assert made.json()["data"]["name"] == "default"
 
 
-def test_revoked_keys_are_listed_and_flagged(front: Front, people: People) -> None:
+def test_revoked_keys_are_listed_as_revoked(front: Front, people: People) -> None:
     admin = people.tenant()
     key = people.employee(admin)
     revoked = front("POST", f"/admin/api-keys/{key.key_id}/revoke", key=admin.key)
@@ -142,7 +142,7 @@ def test_rotation_keeps_owner_and_grants_and_ends_the_old_key(
     assert me["grants"]["permissions"]["ring_scopes"] == ["a"]
 
 
-def test_rotation_takes_a_grace(
+def test_a_rotated_key_works_for_its_grace(
     front: Front, people: People, admin: Holder, held: HeldClock
 ) -> None:
     old = people.employee(admin)
@@ -160,7 +160,7 @@ def test_rotation_takes_a_grace(
 
 
 @pytest.mark.parametrize("verb", ["rotate", "revoke"])
-def test_an_unknown_key_is_not_found_and_a_bad_id_is_a_400(
+def test_an_unknown_key_is_a_404_and_an_invalid_id_a_400(
     front: Front, admin: Holder, verb: str
 ) -> None:
     unknown = front("POST", f"/admin/api-keys/{uuid.uuid4()}/{verb}", key=admin.key, body={})
@@ -173,7 +173,7 @@ def test_an_unknown_key_is_not_found_and_a_bad_id_is_a_400(
 
 
 @pytest.mark.parametrize("verb", ["rotate", "revoke"])
-def test_a_revoked_key_is_not_found(front: Front, people: People, admin: Holder, verb: str) -> None:
+def test_a_revoked_key_is_a_404(front: Front, people: People, admin: Holder, verb: str) -> None:
     key = people.employee(admin)
     front("POST", f"/admin/api-keys/{key.key_id}/revoke", key=admin.key)
     answer = front("POST", f"/admin/api-keys/{key.key_id}/{verb}", key=admin.key, body={})
@@ -224,18 +224,20 @@ def test_an_expired_key_cannot_be_rotated(
         ({"rate_limit": "x"}, 400, "VALIDATION_INVALID_TYPE", "rate_limit"),
     ],
 )
-def test_a_bad_field_is_named_with_its_code(
+def test_an_invalid_field_is_named_with_its_code(
     front: Front, admin: Holder, body: dict, status: int, code: str | None, field: str | None
 ) -> None:
-    wish = {"owner": admin.identity_id, **body} if body else body
-    answer = front("POST", "/admin/api-keys", key=admin.key, body=wish)
+    fields = {"owner": admin.identity_id, **body} if body else body
+    answer = front("POST", "/admin/api-keys", key=admin.key, body=fields)
     assert answer.status == status, answer.text
     error = answer.json()["error"]
     assert code in {None, error["code"]}
     assert error["details"].get("field") == field
 
 
-def test_the_owners_ceiling_holds(front: Front, people: People, admin: Holder) -> None:
+def test_a_key_beyond_its_owners_ceiling_is_a_403(
+    front: Front, people: People, admin: Holder
+) -> None:
     ceiling = Grants(("services:read",), Permissions(signal_types=("task",)))
     owner = people.member(admin, ceiling=ceiling)
     body = {"owner": owner.id, "scopes": ["services:*"]}
@@ -249,7 +251,7 @@ def test_the_owners_ceiling_holds(front: Front, people: People, admin: Holder) -
 
 
 @pytest.mark.parametrize("membership", [m for m in Membership if m is not Membership.ACTIVE])
-def test_an_owner_that_is_no_active_member_gets_no_key(
+def test_an_owner_who_is_not_active_gets_no_key(
     front: Front, people: People, admin: Holder, membership: Membership
 ) -> None:
     owner = people.member(admin, membership=membership)
@@ -324,7 +326,7 @@ def test_an_employee_sees_changes_and_rotates_only_its_own_keys(
     assert front("DELETE", f"/v1/api-keys/{employee.key_id}", key=admin.key).status == 204
 
 
-def test_an_employees_list_pages_too(front: Front, people: People) -> None:
+def test_an_employees_list_has_pages_too(front: Front, people: People) -> None:
     admin = people.tenant()
     employee = people.employee(admin)
     people.key(admin)

@@ -1,4 +1,4 @@
-"""GET /admin/audit and GET /admin/policy: who did what, and by which rules."""
+"""GET /admin/audit: who changed what. GET /admin/policy: the rules."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _trail(front: Front, admin: Holder, **query: str) -> list[dict[str, Any]]:
         query["after"] = data["cursor"]
 
 
-def test_opening_an_account_is_on_record(front: Front, people: People) -> None:
+def test_creating_an_account_writes_audit_events(front: Front, people: People) -> None:
     admin = people.tenant("Acme")
     events = _trail(front, admin)
     assert [event["action"] for event in events] == [
@@ -55,7 +55,7 @@ def test_opening_an_account_is_on_record(front: Front, people: People) -> None:
     assert events[0]["target"] == f"api_key:{admin.key_id}"
 
 
-def test_every_change_of_a_key_is_on_record_with_before_and_after(
+def test_every_change_of_a_key_writes_an_event_with_before_and_after(
     front: Front, people: People
 ) -> None:
     admin = people.tenant()
@@ -106,7 +106,7 @@ def test_the_trail_read_over_the_api_verifies(front: Front, people: People) -> N
     assert rules.verify(events) == []
 
 
-def test_a_refused_request_leaves_no_event(front: Front, people: People) -> None:
+def test_a_refused_request_writes_no_event(front: Front, people: People) -> None:
     admin = people.tenant()
     before = _trail(front, admin)
     for method, path, body in (
@@ -135,7 +135,7 @@ def test_events_are_filtered_by_action_and_actor(front: Front, people: People) -
     assert _trail(front, admin, action="nothing.like.it") == []
 
 
-def test_a_page_has_fifty_events_unless_said_otherwise(front: Front, people: People) -> None:
+def test_a_page_has_50_events_by_default(front: Front, people: People) -> None:
     admin = people.tenant()
     for _ in range(50):
         people.key(admin)
@@ -155,7 +155,7 @@ def test_a_page_has_fifty_events_unless_said_otherwise(front: Front, people: Peo
         {"actor": "x" * 129},
     ],
 )
-def test_a_bad_query_is_a_400_that_names_it(
+def test_an_invalid_query_parameter_is_a_400_that_names_it(
     front: Front, people: People, query: dict[str, str]
 ) -> None:
     admin = people.tenant()

@@ -1,4 +1,4 @@
-"""What the authorizer takes for a credential, and what it answers to all others."""
+"""The authorizer: where it reads a key, and what it answers to invalid ones."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from support.aws.faults import Wire, error, first, unreachable
 from support.aws.invocation import Context, load
 from support.worlds.held_clock import HeldClock
 
-UNKNOWN = rules.write("hk", b"\x07" * 32)
+UNKNOWN = rules.format_key("hk", b"\x07" * 32)
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("how", BROKEN)
-def test_a_malformed_key_is_refused_without_asking_the_table(
+def test_a_malformed_key_is_refused_without_a_table_call(
     front: Front, admin: Holder, line: Wire, how: str
 ) -> None:
     broken = BROKEN[how](admin.key)
@@ -66,7 +66,7 @@ def test_a_malformed_key_is_refused_without_asking_the_table(
         assert line.calls == []
 
 
-def test_all_bad_credentials_get_the_same_answer(
+def test_all_invalid_credentials_get_the_same_answer(
     front: Front, people: People, admin: Holder, held: HeldClock
 ) -> None:
     revoked, expired, disabled = (people.key(admin) for _ in range(3))
@@ -129,20 +129,20 @@ def test_a_key_is_read_from_each_place_and_the_first_decides(
         {},
     ],
 )
-def test_a_bad_first_credential_is_not_made_good_by_a_later_one(
+def test_a_wrong_first_credential_is_not_replaced_by_a_later_one(
     front: Front, admin: Holder, headers: dict[str, str]
 ) -> None:
     filled = {name: value.replace("KEY", admin.key) for name, value in headers.items()}
     assert front("GET", "/v1/whoami", headers=filled).status == 401
 
 
-def test_a_key_in_the_query_is_no_credential(front: Front, admin: Holder) -> None:
+def test_a_key_in_the_query_is_not_read(front: Front, admin: Holder) -> None:
     for name in ("token", "access_token", "api_key"):
         assert front("GET", "/v1/whoami", query={name: admin.key}).status == 401
 
 
 @pytest.mark.parametrize("headers", [None, {}, {"Authorization": None}, {"X-Api-Key": None}])
-def test_headers_that_are_not_there_are_no_credential(headers: dict | None, front: Front) -> None:
+def test_an_event_without_headers_is_refused(headers: dict | None, front: Front) -> None:
     said = front.function("authorizer").handler(
         {
             "methodArn": f"{ARN}/GET/v1/whoami",
@@ -155,7 +155,7 @@ def test_headers_that_are_not_there_are_no_credential(headers: dict | None, fron
 
 
 @pytest.mark.parametrize("partition", ["aws", "aws-cn", "aws-us-gov"])
-def test_the_policy_names_the_whole_stage_in_its_own_partition(
+def test_the_policy_allows_the_whole_stage_in_its_own_partition(
     front: Front, admin: Holder, partition: str
 ) -> None:
     stage = f"arn:{partition}:execute-api:cn-north-1:1:api/live"
@@ -188,7 +188,7 @@ def test_the_policy_names_the_whole_stage_in_its_own_partition(
         lambda: error("ResourceNotFoundException"),
     ],
 )
-def test_a_table_that_cannot_be_asked_lets_nobody_through(
+def test_nobody_is_let_through_while_the_table_fails(
     front: Front, admin: Holder, line: Wire, fault: object
 ) -> None:
     line.before = first(1, fault, "UpdateItem")
@@ -199,7 +199,7 @@ def test_a_table_that_cannot_be_asked_lets_nobody_through(
     assert front("GET", "/v1/whoami", key=admin.key).status == 200
 
 
-def test_a_conflict_is_tried_again_four_times_within_sixty_milliseconds(
+def test_a_conflict_is_retried_four_times_within_60_ms(
     front: Front, admin: Holder, line: Wire, sleeps: list[float]
 ) -> None:
     conflict = lambda: error("TransactionConflictException")  # noqa: E731
@@ -214,7 +214,7 @@ def test_a_conflict_is_tried_again_four_times_within_sixty_milliseconds(
     assert isinstance(refused.cause, Unavailable)
 
 
-def test_a_warm_key_costs_one_call_in_one_environment(
+def test_a_key_seen_before_costs_one_table_call(
     front: Front, people: People, admin: Holder, line: Wire, held: HeldClock
 ) -> None:
     key = people.key(admin, rate_limit=60)
@@ -232,7 +232,7 @@ def test_a_warm_key_costs_one_call_in_one_environment(
     del front
 
 
-def test_a_refused_request_costs_no_more(
+def test_a_refused_request_costs_no_extra_table_call(
     people: People, admin: Holder, line: Wire, held: HeldClock
 ) -> None:
     del held

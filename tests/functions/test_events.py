@@ -205,7 +205,7 @@ def test_bootstrap_works_once_and_recovers_afterwards(tables: Tables) -> None:
     assert nothing_yet["error"]["code"] == "NOT_BOOTSTRAPPED"
 
     first = function.handler(invocation.event("bootstrap"), CONTEXT)
-    known = credentials.look_up(tables.keys, first["api_key"]["key"])
+    known = credentials.find(tables.keys, first["api_key"]["key"])
     assert known is not None
     assert (known.operator, known.owner.is_admin, known.rate_limit) == (True, True, None)
 
@@ -214,6 +214,6 @@ def test_bootstrap_works_once_and_recovers_afterwards(tables: Tables) -> None:
     recovered = function.handler({"action": "recover"}, CONTEXT)
     assert recovered["account"] == first["account"]
     assert recovered["identity"] != first["identity"]
-    assert credentials.look_up(tables.keys, recovered["api_key"]["key"]) is not None
+    assert credentials.find(tables.keys, recovered["api_key"]["key"]) is not None
     odd = function.handler({"action": "dance"}, CONTEXT)
     assert odd["error"]["code"] == "VALIDATION_INVALID_VALUE"

@@ -30,7 +30,7 @@ def admin(people: People, held: HeldClock) -> Holder:
 
 
 def _post(front: Front, people: People, admin: Holder, route: str) -> Post:
-    """Give a function that posts a fixed body to one of the creating routes."""
+    """Return a function that posts a fixed body to one of the creating routes."""
     old = people.key(admin)
     path, body = {
         "accounts": ("/v1/accounts", {"name": "Acme"}),
@@ -42,7 +42,7 @@ def _post(front: Front, people: People, admin: Holder, route: str) -> Post:
     }[route]
 
     key = None if route == "accounts" else admin.key
-    source = str(IPv4Address(secrets.randbits(32)))  # is who calls where no key tells it
+    source = str(IPv4Address(secrets.randbits(32)))  # identifies the caller on public routes
 
     def post(token: str, **changes: Any) -> Answer:
         headers = {"Idempotency-Key": token}
@@ -63,7 +63,7 @@ def _made(answer: Answer) -> str:
 
 
 @pytest.mark.parametrize("route", ROUTES)
-def test_a_repeat_is_a_conflict_that_names_what_was_made(
+def test_a_repeat_is_a_409_that_names_what_was_created(
     front: Front, people: People, admin: Holder, stack: Tables, route: str
 ) -> None:
     post = _post(front, people, admin, route)
@@ -81,7 +81,7 @@ def test_a_repeat_is_a_conflict_that_names_what_was_made(
 
 
 @pytest.mark.parametrize("route", ROUTES)
-def test_the_same_key_with_another_body_is_a_conflict(
+def test_the_same_key_with_another_body_is_a_409(
     front: Front, people: People, admin: Holder, stack: Tables, route: str
 ) -> None:
     post = _post(front, people, admin, route)
@@ -96,14 +96,14 @@ def test_the_same_key_with_another_body_is_a_conflict(
 
 
 @pytest.mark.parametrize("route", ROUTES)
-def test_after_a_day_the_key_is_free_again(
+def test_after_24_hours_the_key_can_be_used_again(
     front: Front, people: People, admin: Holder, held: HeldClock, route: str
 ) -> None:
     post = _post(front, people, admin, route)
     if "rotate" in route:
         assert post("once").status in {200, 201}
         held.advance(seconds=86_400)
-        assert post("once").status == 404, "the rotated key itself is gone by then"
+        assert post("once").status == 404, "the key that was rotated is revoked by then"
         return
     first = post("once")
     held.advance(seconds=86_399.999999)
@@ -115,10 +115,10 @@ def test_after_a_day_the_key_is_free_again(
     assert _made(anew) in said(post("once"))
 
 
-def test_two_at_the_same_time_make_one(
+def test_two_requests_at_once_create_one_thing(
     front: Front, people: People, admin: Holder, stack: Tables, line: Wire
 ) -> None:
-    """The second request comes in after the first looked and before it wrote."""
+    """The second request runs between the first one's read and its write."""
 
     def elsewhere(post: Post, answers: list[Answer]) -> None:
         asyncio.set_event_loop(loop := asyncio.new_event_loop())
@@ -145,7 +145,7 @@ def test_two_at_the_same_time_make_one(
         assert _count(stack) == before_count + 1, route
 
 
-def test_a_key_is_the_callers_own_and_the_routes_own(
+def test_a_key_belongs_to_one_caller_and_one_route(
     front: Front, people: People, admin: Holder
 ) -> None:
     stranger, employee = people.tenant(), people.employee(admin)
@@ -161,7 +161,9 @@ def test_a_key_is_the_callers_own_and_the_routes_own(
 
 @pytest.mark.parametrize("token", ["", "x" * 256, "é", "a\tb", "a\x7f", "\u2603"])
 @pytest.mark.parametrize("path", ["/api/auth/keys", "/v1/api-keys", "/v1/accounts"])
-def test_an_unusable_key_is_a_400(front: Front, admin: Holder, path: str, token: str) -> None:
+def test_an_invalid_idempotency_key_is_a_400(
+    front: Front, admin: Holder, path: str, token: str
+) -> None:
     key = None if path == "/v1/accounts" else admin.key
     headers = {"Idempotency-Key": token}
     answer = front("POST", path, key=key, body={"name": "x"}, headers=headers)
@@ -169,14 +171,14 @@ def test_an_unusable_key_is_a_400(front: Front, admin: Holder, path: str, token:
     assert said(answer) == "Idempotency-Key must be 1 to 255 printable ASCII characters"
 
 
-def test_the_longest_key_is_usable(front: Front, admin: Holder) -> None:
+def test_the_longest_allowed_key_works(front: Front, admin: Holder) -> None:
     headers = {"Idempotency-Key": "~ " * 127 + "x"}
     for status in (201, 409):
         answer = front("POST", "/v1/api-keys", key=admin.key, body={"name": "x"}, headers=headers)
         assert answer.status == status
 
 
-def test_a_refused_request_leaves_its_key_free(front: Front, admin: Holder) -> None:
+def test_a_refused_request_does_not_use_up_its_key(front: Front, admin: Holder) -> None:
     headers = {"Idempotency-Key": "again"}
     for body, status in (({"name": ""}, 400), ({"name": "x", "rate_limit": None}, 403)):
         answer = front("POST", "/v1/api-keys", key=admin.key, body=body, headers=headers)
@@ -185,7 +187,7 @@ def test_a_refused_request_leaves_its_key_free(front: Front, admin: Holder) -> N
     assert made.status == 201
 
 
-def test_a_used_key_stops_nothing_else(front: Front, people: People, admin: Holder) -> None:
+def test_a_used_key_affects_no_other_request(front: Front, people: People, admin: Holder) -> None:
     headers = {"Idempotency-Key": "kept"}
     key = people.key(admin)
     for method, path, body in (

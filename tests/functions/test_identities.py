@@ -1,4 +1,4 @@
-"""The identity routes: seen, changed, and what that means to every key on its next request."""
+"""The identity routes, and what a change means for the next request of every key."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def admin(people: People) -> Holder:
 
 
 def come_in(front: Front, admin: Holder, **fields: Any) -> Holder:
-    """Let a member in by a long code."""
+    """Add a member by an invite with a long code."""
     body = {"name": "new", "type": "human", "long": True, **fields}
     code = front("POST", "/invite/create", key=admin.key, body=body).json()["data"]["code"]
     came = front("POST", "/invite", body={"code": code, "name": "bo", "type": "human"})
@@ -74,7 +74,7 @@ def test_identities_are_listed_oldest_first_and_shown_in_both_id_forms(
     assert seen == listed
 
 
-def test_what_is_not_there_or_anothers_is_not_found(
+def test_an_unknown_or_foreign_identity_is_a_404(
     front: Front, people: People, admin: Holder
 ) -> None:
     stranger = people.tenant()
@@ -89,7 +89,7 @@ def test_what_is_not_there_or_anothers_is_not_found(
 
 
 @pytest.mark.parametrize("status", ["suspended", "removed"])
-def test_who_may_not_act_is_refused_on_the_next_request_of_every_key_on_every_surface(
+def test_every_key_of_an_inactive_identity_is_refused_at_once(
     front: Front, people: People, admin: Holder, status: str
 ) -> None:
     who = come_in(front, admin)
@@ -111,10 +111,10 @@ def test_who_may_not_act_is_refused_on_the_next_request_of_every_key_on_every_su
     assert [answers(front, key) for key in held] == [200] * 3
 
 
-def test_a_suspension_that_stops_half_way_says_so_and_is_finished_by_the_sweeper(
+def test_the_sweeper_completes_a_suspension_that_failed_half_way(
     front: Front, people: People, admin: Holder, line: Wire
 ) -> None:
-    """Deaths themselves are in rooms/test_memberships_propagation.py."""
+    """Crashes are in rooms/test_memberships_propagation.py."""
     who = come_in(front, admin)
     other = people.key(who)
     line.clear()
@@ -130,7 +130,7 @@ def test_a_suspension_that_stops_half_way_says_so_and_is_finished_by_the_sweeper
     assert events[0]["after"]["status"] == "suspended"
 
 
-def test_a_suspension_that_stopped_half_way_is_finished_by_its_repeat(
+def test_repeating_a_suspension_that_failed_half_way_completes_it(
     front: Front, admin: Holder, line: Wire
 ) -> None:
     who = come_in(front, admin)
@@ -144,7 +144,7 @@ def test_a_suspension_that_stopped_half_way_is_finished_by_its_repeat(
 
 
 def _follows(line: Wire) -> bool:
-    """Tell whether the call under way comes after the change was written."""
+    """Check whether the current call comes after the write of the change."""
     return "TransactWriteItems" in line.calls[:-1]
 
 
@@ -152,10 +152,8 @@ class _Context:
     aws_request_id = "sweep-1"
 
 
-def test_the_sweeper_raises_while_the_table_is_away(
-    front: Front, admin: Holder, line: Wire
-) -> None:
-    """The schedule comes again, and the alarm on its errors tells."""
+def test_the_sweeper_raises_while_the_table_fails(front: Front, admin: Holder, line: Wire) -> None:
+    """The schedule runs it again, and an alarm watches its errors."""
     del admin
     sweeper = front.function("sweeper")
     line.before = lambda *_: error("ThrottlingException")
@@ -163,7 +161,7 @@ def test_the_sweeper_raises_while_the_table_is_away(
         sweeper.handler({}, _Context())
 
 
-def test_promotion_and_demotion_hold_on_the_next_request(front: Front, admin: Holder) -> None:
+def test_promotion_and_demotion_apply_to_the_next_request(front: Front, admin: Holder) -> None:
     who = come_in(front, admin)
     for is_admin, status in ((True, 200), (False, 403)):
         assert patch(front, admin, who, is_admin=is_admin).status == 200
@@ -175,15 +173,15 @@ def test_promotion_and_demotion_hold_on_the_next_request(front: Front, admin: Ho
 @pytest.mark.parametrize(
     "fields", [{"is_admin": False}, {"status": "suspended"}, {"status": "removed"}]
 )
-def test_the_last_admin_stays(front: Front, admin: Holder, fields: dict[str, Any]) -> None:
+def test_the_last_admin_cannot_be_demoted_or_suspended(
+    front: Front, admin: Holder, fields: dict[str, Any]
+) -> None:
     refused = patch(front, admin, admin, **fields)
     assert (refused.status, refused.json()["error"]["code"]) == (409, "IDENTITY_LAST_ADMIN")
     assert front("GET", "/admin/audit", key=admin.key).status == 200
 
 
-def test_a_ceiling_cut_holds_on_the_next_request_and_one_half_leaves_the_other(
-    front: Front, admin: Holder
-) -> None:
+def test_a_lower_ceiling_applies_to_the_next_request(front: Front, admin: Holder) -> None:
     who = come_in(front, admin, permissions={"ring_scopes": ["a"]})
     changed = patch(front, admin, who, scopes=["services:read"]).json()["data"]
     assert (changed["scopes"], changed["permissions"]["ring_scopes"]) == (["services:read"], ["a"])
@@ -195,7 +193,7 @@ def test_a_ceiling_cut_holds_on_the_next_request_and_one_half_leaves_the_other(
     assert changed["permissions"]["signal_types"] == ["task"]
 
 
-def test_a_ceiling_beyond_the_callers_own_grants_is_403_naming_the_excess(
+def test_a_ceiling_beyond_the_callers_grants_is_403_with_the_excess(
     front: Front, people: People, admin: Holder
 ) -> None:
     target = come_in(front, admin, scopes=["services:read"])
@@ -226,14 +224,14 @@ def test_a_ceiling_beyond_the_callers_own_grants_is_403_naming_the_excess(
         ({"permissions": {"memory_scopes": ["burn"]}}, "permissions.memory_scopes"),
     ],
 )
-def test_a_bad_change_names_its_field_and_changes_nothing(
+def test_an_invalid_patch_names_its_field_and_changes_nothing(
     front: Front, admin: Holder, fields: dict[str, Any], field: str
 ) -> None:
     refused = patch(front, admin, admin, **fields)
     assert (refused.status, refused.json()["error"]["details"]["field"]) == (400, field)
 
 
-def test_unknown_fields_are_ignored_and_nothing_at_all_is_a_change_of_nothing(
+def test_unknown_fields_are_ignored_and_an_empty_patch_changes_nothing(
     front: Front, admin: Holder, held: HeldClock
 ) -> None:
     before = front("GET", f"/admin/identities/{admin.identity_id}", key=admin.key).json()["data"]

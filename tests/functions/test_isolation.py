@@ -1,4 +1,4 @@
-"""Two accounts that cannot see each other, and nobody who reaches beyond their own key."""
+"""Accounts cannot see each other, and no key can create one with more than it has."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_lists_show_nothing_of_another_account(
             assert marker not in answer.text
 
 
-def test_another_accounts_key_is_as_unknown_as_one_that_never_was(
+def test_another_accounts_key_answers_like_an_unknown_key(
     front: Front, mine: Holder, theirs: Holder
 ) -> None:
     never = "0190a3c4-7d52-7b1e-9c1e-2f3a4b5c6d7e"
@@ -57,7 +57,9 @@ def test_another_accounts_key_is_as_unknown_as_one_that_never_was(
     assert front("GET", "/v1/whoami", key=theirs.key).status == 200
 
 
-def test_another_accounts_identity_is_no_owner(front: Front, mine: Holder, theirs: Holder) -> None:
+def test_another_accounts_identity_cannot_own_a_key(
+    front: Front, mine: Holder, theirs: Holder
+) -> None:
     body = {"owner": theirs.identity_id}
     answer = front("POST", "/admin/api-keys", key=mine.key, body=body)
     assert answer.status == 404
@@ -127,7 +129,7 @@ SURFACES = pytest.mark.parametrize("surface", ["services", "account", "admin"])
         ({"expires_at": "2100-01-01T01:00:00+01:00"}, {}),
     ],
 )
-def test_nobody_mints_beyond_their_own_key(
+def test_no_key_can_create_one_with_more_than_it_has(
     front: Front, people: People, mine: Holder, surface: str, wanted: dict, excess: dict
 ) -> None:
     holder = people.key(
@@ -165,10 +167,10 @@ def test_permissions_are_never_widened(
     said_of = _mint(front, "admin", holder, permissions={"ring_scopes": ["c", "a"]})
     assert said_of.json()["error"]["details"] == {"ring_scopes": ["c"], "signal_types": ["*"]}
     services = front("POST", "/api/auth/keys", key=holder.key, body={"name": "x"})
-    assert services.status == 403, "a key without permissions is one without restrictions"
+    assert services.status == 403, "a key without permissions is unrestricted"
 
 
-def test_a_default_is_narrowed_where_a_wish_is_refused(
+def test_a_default_limit_is_lowered_where_a_requested_one_is_refused(
     front: Front, people: People, mine: Holder
 ) -> None:
     holder = people.key(mine, rate_limit=7)
@@ -177,7 +179,7 @@ def test_a_default_is_narrowed_where_a_wish_is_refused(
 
 
 @pytest.mark.parametrize("verb", ["rotate", "patch", "revoke"])
-def test_a_lesser_key_neither_rotates_patches_nor_revokes_a_greater_one(
+def test_a_narrow_key_cannot_rotate_patch_or_revoke_a_wider_one(
     front: Front, people: People, mine: Holder, verb: str, held: HeldClock
 ) -> None:
     greater = people.key(mine)
@@ -199,7 +201,7 @@ def test_a_lesser_key_neither_rotates_patches_nor_revokes_a_greater_one(
     assert front("GET", "/v1/whoami", key=greater.key).status == 200
 
 
-def test_a_patch_never_lifts_a_key_beyond_the_patcher(
+def test_a_patch_never_raises_a_key_beyond_the_callers_own(
     front: Front, people: People, mine: Holder, held: HeldClock
 ) -> None:
     limits = {"rate_limit": 10, "expires_at": held.text(seconds=100)}
@@ -218,7 +220,7 @@ def test_a_patch_never_lifts_a_key_beyond_the_patcher(
             assert said(answer).startswith("Beyond this key's own grants: ")
 
 
-def test_an_employee_is_bound_by_its_own_ceiling_too(
+def test_an_employee_is_also_bound_by_their_own_ceiling(
     front: Front, people: People, mine: Holder
 ) -> None:
     member = people.member(mine, ceiling=Grants(("services:*",)))

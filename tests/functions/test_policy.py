@@ -1,4 +1,4 @@
-"""The policy's own routes: the rules in order, and what each says of identities and keys."""
+"""The routes of the policy: list the rules, and evaluate them for identities and keys."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_the_rules_are_listed_in_the_order_of_evaluation(front: Front, admin: Ho
         ({}, "federation:ack", True, "default_allow", {}),
     ],
 )
-def test_each_rule_decides_what_is_its_own(
+def test_each_rule_decides_its_own_case(
     front: Front,
     people: People,
     admin: Holder,
@@ -137,7 +137,7 @@ def test_each_rule_decides_what_is_its_own(
         ),
     ],
 )
-def test_a_key_is_judged_by_its_own_grants_first(
+def test_a_keys_own_grants_are_checked_first(
     front: Front,
     people: People,
     admin: Holder,
@@ -187,7 +187,7 @@ resources = st.fixed_dictionaries(
     claw=st.sampled_from(["employee", "service", "central"]),
     status=st.sampled_from(["active", "suspended"]),
 )
-def test_a_denials_would_allow_applied_by_the_routes_allows(
+def test_applying_a_would_allow_through_the_routes_allows(
     front: Front,
     people: People,
     admin: Holder,
@@ -207,7 +207,7 @@ def test_a_denials_would_allow_applied_by_the_routes_allows(
         return
     change = dict(said["would_allow"])
     added, lists = change.pop("scopes", []), change.pop("permissions", {})
-    # The key is made anew, so its owner has to be active for a moment.
+    # A new key is created, so its owner must be active for a moment.
     front("PATCH", path, key=admin.key, body={"status": "active"})
     wider = {
         "scopes": held["scopes"] + added,
@@ -222,7 +222,7 @@ def test_a_denials_would_allow_applied_by_the_routes_allows(
     assert decided(front, admin, key_id=again.key_id, **question)["allowed"]
 
 
-def test_a_refusal_anywhere_explains_itself_the_same_way(
+def test_every_route_explains_a_denial_in_the_same_way(
     front: Front, people: People, admin: Holder
 ) -> None:
     key = people.employee(admin, scopes=["services:read"])
@@ -231,14 +231,14 @@ def test_a_refusal_anywhere_explains_itself_the_same_way(
     assert refused == {name: asked[name] for name in ("rule", "reasons", "would_allow")}
 
 
-def test_asking_changes_nothing(front: Front, people: People, admin: Holder) -> None:
+def test_evaluating_changes_nothing(front: Front, people: People, admin: Holder) -> None:
     member = people.member(admin)
     before = front("GET", "/admin/audit", key=admin.key).json()["data"]["head"]
     decided(front, admin, identity=member.id, action="admin:manage")
     assert front("GET", "/admin/audit", key=admin.key).json()["data"]["head"] == before
 
 
-def test_a_question_that_is_none_is_refused(front: Front, people: People, admin: Holder) -> None:
+def test_an_invalid_question_is_a_400(front: Front, people: People, admin: Holder) -> None:
     identity, key = admin.identity_id, admin.key_id
     for question in (
         {},

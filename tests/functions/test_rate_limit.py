@@ -1,4 +1,4 @@
-"""The limit of a key: exact, told in headers, and 429 in the surface's own dialect."""
+"""The rate limit of a key: exact, in headers, and 429 in the surface's format."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def admin(people: People, held: HeldClock) -> Holder:
     return people.tenant()
 
 
-def test_every_answer_tells_where_the_key_stands(
+def test_every_answer_has_the_rate_limit_headers(
     front: Front, people: People, admin: Holder, held: HeldClock
 ) -> None:
     key = people.key(admin, rate_limit=4)  # one request in 15 s
@@ -58,7 +58,7 @@ def test_every_answer_tells_where_the_key_stands(
 
 
 @pytest.mark.parametrize(("method", "path", "body"), LIMITED)
-def test_over_the_limit_each_surface_says_so_in_its_dialect(
+def test_over_the_limit_is_429_in_each_surfaces_format(
     front: Front, people: People, admin: Holder, method: str, path: str, body: dict | None
 ) -> None:
     key = people.key(admin, rate_limit=1)
@@ -72,7 +72,7 @@ def test_over_the_limit_each_surface_says_so_in_its_dialect(
         assert refused.json()["error"]["code"] == "RATE_LIMIT_EXCEEDED"
 
 
-def test_errors_of_a_limited_key_tell_the_limit_too(
+def test_errors_have_the_rate_limit_headers_too(
     front: Front, people: People, admin: Holder
 ) -> None:
     key = people.key(admin, rate_limit=50, scopes=[])
@@ -86,7 +86,7 @@ def test_errors_of_a_limited_key_tell_the_limit_too(
         assert answer.headers["ratelimit-limit"] == "50"
 
 
-def test_refused_requests_spend_nothing(
+def test_refused_requests_are_not_counted(
     front: Front, people: People, admin: Holder, held: HeldClock
 ) -> None:
     key = people.key(admin, rate_limit=1)
@@ -110,7 +110,7 @@ def _admitted(said: dict) -> bool:
     return not Principal.from_context(said["context"]).limit_state.exceeded
 
 
-def test_two_hundred_parallel_calls_on_a_limit_of_fifty_admit_fifty(
+def test_of_200_parallel_calls_a_limit_of_50_admits_50(
     people: People,
     admin: Holder,
     held: HeldClock,
@@ -131,10 +131,10 @@ def test_two_hundred_parallel_calls_on_a_limit_of_fifty_admit_fifty(
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_many_environments_never_need_more_than_two_calls_and_stay_exact(
+def test_many_environments_stay_exact_in_at_most_two_calls_each(
     people: People, admin: Holder, stack: Tables, held: HeldClock, seed: int
 ) -> None:
-    """Their clocks run apart by up to 40 ms, as those of real machines do."""
+    """Their clocks differ by up to 40 ms, like those of real machines."""
     chance = random.Random(seed)  # noqa: S311 - no secret
     limit = chance.choice([1, 2, 7, 60])
     key = people.key(admin, rate_limit=limit)

@@ -1,4 +1,4 @@
-"""Nobody gets further by a detour: what a bounded key brings about stays within its bounds."""
+"""No way around the minting rule: nothing that a limited key does exceeds its own limits."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def invited(front: Front, holder: Holder, **fields: Any) -> dict[str, Any]:
 
 
 @pytest.mark.usefixtures("settings_key")
-def test_a_wallet_that_an_expiring_limited_key_let_in_is_bounded_like_it(
+def test_a_wallet_from_an_invite_has_the_inviters_expiry_and_limit(
     front: Front, people: People, boss: Holder, held: HeldClock
 ) -> None:
     passing = people.key(boss, expires_at=in_an_hour(), rate_limit=5)
@@ -50,7 +50,7 @@ def test_a_wallet_that_an_expiring_limited_key_let_in_is_bounded_like_it(
 
 
 @pytest.mark.usefixtures("settings_key")
-def test_a_limited_key_that_attaches_a_wallet_gains_no_pace(
+def test_a_wallet_attached_by_a_limited_key_has_its_rate_limit(
     front: Front, people: People, boss: Holder
 ) -> None:
     slow = people.employee(boss, rate_limit=2)
@@ -63,7 +63,7 @@ def test_a_limited_key_that_attaches_a_wallet_gains_no_pace(
     assert me["rate_limit"] == 2
 
 
-def test_a_narrow_manager_changes_nobody_who_is_wider(
+def test_a_narrow_manager_cannot_change_a_wider_identity(
     front: Front, people: People, boss: Holder
 ) -> None:
     narrow = people.key(boss, scopes=["admin:manage"])
@@ -73,12 +73,12 @@ def test_a_narrow_manager_changes_nobody_who_is_wider(
             path = f"/admin/identities/{identity}"
             answer = front("PATCH", path, key=narrow.key, body=change)
             if identity == boss.identity_id and "is_admin" in change:
-                continue  # the boss is one already: nothing changes
+                continue  # the boss is an admin already: nothing changes
             assert (answer.status, answer.json()["error"]["code"]) == (403, "GRANTS_EXCEEDED")
     assert front("GET", "/v1/whoami", key=wide.key).status == 200
 
 
-def test_a_narrow_manager_reads_no_code_that_lets_in_somebody_wider(
+def test_a_narrow_manager_cannot_read_the_code_of_a_wider_invite(
     front: Front, people: People, boss: Holder
 ) -> None:
     wide, small = invited(front, boss), invited(front, boss, scopes=["admin:manage"])
@@ -94,11 +94,13 @@ def test_a_narrow_manager_reads_no_code_that_lets_in_somebody_wider(
     assert wide["code"] in {entry["code"] for entry in listed}
 
 
-def test_an_invite_ends_with_its_makers_power(front: Front, people: People, boss: Holder) -> None:
+def test_an_invite_ends_when_its_maker_is_no_longer_an_admin(
+    front: Front, people: People, boss: Holder
+) -> None:
     other = people.key_for(boss, people.member(boss, is_admin=True))
     code = invited(front, other)["code"]
     path = f"/admin/identities/{other.identity_id}"
-    # A member written by hand is in no tally; promote the tally by a real promotion.
+    # A member that the test wrote is not counted as an admin; a real promotion is.
     helper = people.employee(boss)
     front("PATCH", f"/admin/identities/{helper.identity_id}", key=boss.key, body={"is_admin": True})
     assert front("PATCH", path, key=boss.key, body={"status": "suspended"}).status == 200
@@ -108,7 +110,7 @@ def test_an_invite_ends_with_its_makers_power(front: Front, people: People, boss
 
 
 @pytest.mark.usefixtures("settings_key")
-def test_a_peer_sends_no_more_than_who_trusts_it_could(
+def test_a_peer_cannot_send_more_than_the_key_that_trusted_it(
     front: Front, people: People, boss: Holder
 ) -> None:
     body = {"name": "other", "endpoint": "https://other.example/in"}
@@ -125,8 +127,8 @@ def test_a_peer_sends_no_more_than_who_trusts_it_could(
     assert trusted.status == 201
 
 
-def test_a_made_up_cursor_reaches_no_item_that_is_no_event(front: Front, boss: Holder) -> None:
-    from gatehouse.core import ids  # noqa: PLC0415 - as whoever makes one up
+def test_a_forged_cursor_cannot_read_items_that_are_not_events(front: Front, boss: Holder) -> None:
+    from gatehouse.core import ids  # noqa: PLC0415 - to forge a cursor
 
     made_up = ids.cursor("admin:audit", boss.account_id, "zzz")
     answer = front("GET", "/admin/audit", key=boss.key, query={"after": made_up})

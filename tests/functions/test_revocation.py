@@ -1,4 +1,4 @@
-"""Revoked means refused on the very next request, a thousand times of a thousand."""
+"""A revoked key is refused on the very next request, 1000 times out of 1000."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ROUNDS = 1_000
 
 @pytest.mark.slow
 def test_a_revoked_key_is_refused_on_the_very_next_request(front: Front, people: People) -> None:
-    """Every round makes a key on one surface, uses it, revokes it on another, uses it again."""
+    """Each round creates a key on one surface, uses it, revokes it on another, uses it again."""
     admin = people.tenant()
     made = {
         "/api/auth/keys": {"name": "x", "scopes": ["*"]},
@@ -26,7 +26,7 @@ def test_a_revoked_key_is_refused_on_the_very_next_request(front: Front, people:
     refused = 0
     for number, (make, end) in zip(range(ROUNDS), surfaces, strict=False):
         if number % 100 == 0:
-            admin = people.tenant()  # its own limit would end the test otherwise
+            admin = people.tenant()  # a new one, whose rate limit is not used up
             made["/admin/api-keys"] = {"owner": admin.identity_id}
         answer = front("POST", make, key=admin.key, body=made[make])
         assert answer.status == 201

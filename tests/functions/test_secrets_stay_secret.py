@@ -1,4 +1,4 @@
-"""A planted key is in the answer that makes it, and nowhere else, ever."""
+"""The text of a key appears in the answer that creates it and nowhere else."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def _everything_written(stack: Tables, logs: io.StringIO) -> str:
 
 
 def _traces(text: str, key: str) -> list[str]:
-    """Name each piece of the key's secret part that stands in a text: 12 digits tell enough."""
+    """Find 12 successive digits of the key's secret part in a text."""
     hexes = key.partition("_")[2]
     return [hexes[at : at + 12] for at in range(0, 60, 3) if hexes[at : at + 12] in text]
 
 
 @pytest.mark.parametrize("how", ["account opening", "services", "account", "admin", "rotate"])
-def test_a_planted_secret_is_found_nowhere(
+def test_a_keys_text_appears_nowhere_but_in_the_creating_answer(
     front: Front,
     people: People,
     stack: Tables,
@@ -91,7 +91,7 @@ def _key_of(made: Answer) -> str:
 
 
 def _use_everything(front: Front, admin: Holder, key: str, how: str, line: Wire) -> list[Answer]:
-    """Send the key through every route and error there is, as credential and as body."""
+    """Send the key through every route and error, as credential and as body."""
     answers = [
         front("GET", path, key=key)
         for path in (
@@ -130,7 +130,7 @@ def _use_everything(front: Front, admin: Holder, key: str, how: str, line: Wire)
     return answers
 
 
-def test_a_key_written_into_a_name_is_the_callers_own_doing_and_not_logged(
+def test_a_key_sent_as_a_name_is_stored_but_not_logged(
     front: Front, people: People, logs: io.StringIO
 ) -> None:
     admin = people.tenant()
@@ -140,8 +140,8 @@ def test_a_key_written_into_a_name_is_the_callers_own_doing_and_not_logged(
 
 
 def test_repr_and_str_hide_a_new_key() -> None:
-    from gatehouse.credentials import actions  # noqa: PLC0415 - after the environment is set
+    from gatehouse.credentials import writes  # noqa: PLC0415 - after the environment is set
 
-    fresh = actions.mint("hk")
+    fresh = writes.mint("hk")
     assert fresh.text not in repr(fresh)
     assert fresh.text not in str(fresh)

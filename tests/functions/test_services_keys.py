@@ -1,4 +1,4 @@
-"""The services surface: /api/auth/keys, camelCase, bare bodies."""
+"""Keys on the services surface: /api/auth/keys, camelCase, bare bodies."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def admin(people: People) -> Holder:
 
 
 @pytest.mark.parametrize("shape", ["aws", "engine"])
-def test_a_key_is_made_and_shown_once(front: Front, admin: Holder, shape: str) -> None:
+def test_a_key_is_created_and_its_text_shown_once(front: Front, admin: Holder, shape: str) -> None:
     front.shape = shape
     wish = {
         "name": "  billing worker ",
@@ -56,7 +56,7 @@ def test_a_key_is_made_and_shown_once(front: Front, admin: Holder, shape: str) -
     assert text not in listed.text
 
 
-def test_a_key_made_without_scopes_opens_nothing(front: Front, admin: Holder) -> None:
+def test_a_key_created_without_scopes_opens_nothing(front: Front, admin: Holder) -> None:
     made = front("POST", "/api/auth/keys", key=admin.key, body={"name": "bare"}).json()
     assert made["scopes"] == []
     assert made["rateLimit"] == 6000
@@ -84,7 +84,7 @@ def test_a_key_made_without_scopes_opens_nothing(front: Front, admin: Holder) ->
         (["agents:*", "admin:manage"], "GET", 403),
     ],
 )
-def test_write_does_not_imply_read_and_wildcards_hold(
+def test_write_does_not_imply_read_and_wildcards_match(
     front: Front, people: People, admin: Holder, scopes: list[str], method: str, status: int
 ) -> None:
     key = people.key(admin, scopes=scopes)
@@ -92,7 +92,7 @@ def test_write_does_not_imply_read_and_wildcards_hold(
     assert front(method, "/api/auth/keys", key=key.key, body=body).status == status
 
 
-def test_keys_are_listed_newest_first_and_page_by_cursor(front: Front, people: People) -> None:
+def test_keys_are_listed_newest_first_with_a_cursor(front: Front, people: People) -> None:
     admin = people.tenant()
     made = [people.key(admin, name=f"key {n}").key_id for n in range(5)]
     expected = [*reversed(made), admin.key_id]
@@ -141,7 +141,7 @@ def test_status_all_adds_revoked_and_expired_keys(
     assert same.json() == front("GET", "/api/auth/keys", key=admin.key).json()
 
 
-def test_last_use_is_shown(front: Front, people: People, held: HeldClock) -> None:
+def test_lists_show_the_last_use(front: Front, people: People, held: HeldClock) -> None:
     admin = people.tenant()
     used = people.key(admin, name="used")
     held.advance(seconds=7)
@@ -155,17 +155,17 @@ def test_last_use_is_shown(front: Front, people: People, held: HeldClock) -> Non
 
 def test_a_deleted_key_is_refused_on_the_next_request(front: Front, people: People) -> None:
     admin = people.tenant()
-    doomed = people.key(admin)
-    assert front("GET", "/api/auth/keys", key=doomed.key).status == 200
-    gone = front("DELETE", f"/api/auth/keys/{doomed.key_id}", key=admin.key)
+    revoked_key = people.key(admin)
+    assert front("GET", "/api/auth/keys", key=revoked_key.key).status == 200
+    gone = front("DELETE", f"/api/auth/keys/{revoked_key.key_id}", key=admin.key)
     assert gone.status == 204
-    assert front("GET", "/api/auth/keys", key=doomed.key).status == 401
-    again = front("DELETE", f"/api/auth/keys/{doomed.key_id}", key=admin.key)
+    assert front("GET", "/api/auth/keys", key=revoked_key.key).status == 401
+    again = front("DELETE", f"/api/auth/keys/{revoked_key.key_id}", key=admin.key)
     assert again.status == 404
     assert again.json() == {"error": "API key not found", "status": 404}
 
 
-def test_an_unknown_key_is_not_found(front: Front, admin: Holder) -> None:
+def test_an_unknown_key_is_a_404(front: Front, admin: Holder) -> None:
     answer = front("DELETE", f"/api/auth/keys/{uuid.uuid4()}", key=admin.key)
     assert answer.status == 404
     assert answer.json() == {"error": "API key not found", "status": 404}
@@ -184,13 +184,13 @@ def test_an_unknown_key_is_not_found(front: Front, admin: Holder) -> None:
         "x" * 3000,
     ],
 )
-def test_an_id_that_is_no_uuid_is_a_400(front: Front, admin: Holder, bad: str) -> None:
+def test_an_id_that_is_not_a_uuid_is_a_400(front: Front, admin: Holder, bad: str) -> None:
     answer = front("DELETE", f"/api/auth/keys/{bad}", key=admin.key)
     assert answer.status == 400
     assert answer.json() == {"error": "Invalid key id", "status": 400}
 
 
-def test_an_id_is_read_whatever_its_case(front: Front, people: People, admin: Holder) -> None:
+def test_an_id_may_be_in_upper_case(front: Front, people: People, admin: Holder) -> None:
     key = people.key(admin)
     assert front("DELETE", f"/api/auth/keys/{key.key_id.upper()}", key=admin.key).status == 204
 
@@ -203,7 +203,7 @@ def test_a_name_is_required(front: Front, admin: Holder, bad: dict) -> None:
 
 
 @pytest.mark.parametrize("unknown", ["nope", "services", "services:delete", "Services:read", "*:*"])
-def test_an_unknown_scope_is_refused_with_the_allowed_ones(
+def test_an_unknown_scope_is_a_400_that_lists_the_allowed_ones(
     front: Front, admin: Holder, unknown: str
 ) -> None:
     body = {"name": "x", "scopes": ["services:read", unknown]}
@@ -245,7 +245,7 @@ def test_an_unknown_scope_is_refused_with_the_allowed_ones(
         ("rateLimit", True, "rateLimit must be a whole number"),
     ],
 )
-def test_a_bad_field_is_named(
+def test_an_invalid_field_is_a_400_that_names_it(
     front: Front, admin: Holder, field: str, value: object, error: str
 ) -> None:
     body = {"name": "x", field: value}
@@ -256,7 +256,7 @@ def test_a_bad_field_is_named(
     assert said(answer).startswith(error)
 
 
-def test_unknown_fields_are_ignored_and_never_echoed(front: Front, admin: Holder) -> None:
+def test_unknown_fields_are_ignored_and_not_returned(front: Front, admin: Holder) -> None:
     body = {"name": "x", "surprise": "boo-7731", "owner": str(uuid.uuid4())}
     answer = front("POST", "/api/auth/keys", key=admin.key, body=body)
     assert answer.status == 201
@@ -281,7 +281,7 @@ def test_unknown_fields_are_ignored_and_never_echoed(front: Front, admin: Holder
         ({"status": "gone"}, "status"),
     ],
 )
-def test_a_bad_query_is_a_400(
+def test_an_invalid_query_parameter_is_a_400(
     front: Front, admin: Holder, query: dict[str, str], error: str
 ) -> None:
     answer = front("GET", "/api/auth/keys", key=admin.key, query=query)
@@ -289,7 +289,7 @@ def test_a_bad_query_is_a_400(
     assert said(answer).startswith(error)
 
 
-def test_a_cursor_of_another_account_or_listing_is_refused(front: Front, people: People) -> None:
+def test_a_cursor_of_another_account_or_list_is_refused(front: Front, people: People) -> None:
     one, other = people.tenant(), people.tenant()
     for holder in (one, other):
         people.key(holder)

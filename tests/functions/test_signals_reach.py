@@ -133,7 +133,7 @@ def test_a_key_of_some_types_emits_and_sees_those(front: Front, admin: Holder, w
     check_denied(
         emit(front, narrow, signal_type="alert"),
         rule="key_scope",
-        reasons=["the key's signal_types leave out alert"],
+        reasons=["the key's signal_types do not include alert"],
         would_allow={"permissions": {"signal_types": ["alert"]}},
     )
     seen = listed(front, narrow)
@@ -166,13 +166,13 @@ def test_a_key_of_some_rings_names_one_and_sees_those(
         check_denied(
             emit(front, narrow, to_ring="outer"),
             rule="key_scope",
-            reasons=["the key's ring_scopes leave out outer"],
+            reasons=["the key's ring_scopes do not include outer"],
             would_allow={"permissions": {"ring_scopes": ["outer"]}},
         )
         check_denied(
             emit(front, narrow),
             rule="key_scope",
-            reasons=["the key's ring_scopes are restricted, and this names none of them"],
+            reasons=["the key's ring_scopes are restricted, and the request names none of them"],
             would_allow={"permissions": {"ring_scopes": ["*"]}},
         )
         seen = listed(front, narrow)
@@ -223,7 +223,7 @@ def test_a_key_of_some_kinds_of_tasks_emits_and_takes_on_those(
     for metadata in (None, {}, {"task": "count"}):
         check_denied(
             emit(front, narrow, metadata=metadata),
-            reasons=["the key's task_types are restricted, and this names none of them"],
+            reasons=["the key's task_types are restricted, and the request names none of them"],
             would_allow={"permissions": {"task_types": ["*"]}},
         )
     emitted(front, narrow, signal_type="alert", metadata={"task_type": "weigh"})

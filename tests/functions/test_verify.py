@@ -1,4 +1,4 @@
-"""POST /v1/keys/verify: a product outside this stack asks about a key that it was shown."""
+"""POST /v1/keys/verify: another product asks about a key that it received."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from support.worlds.held_clock import HeldClock
 
 Verify = Callable[..., dict[str, Any]]
 LISTS = ("signal_types", "task_types", "ring_scopes", "memory_scopes")
-NOTHING_TOLD = {
+NOTHING_SHOWN = {
     "key_id": None,
     "account_id": None,
     "identity": None,
@@ -47,7 +47,7 @@ def verify(front: Front, admin: Holder) -> Verify:
 
 
 @pytest.mark.parametrize("shape", ["aws", "engine"])
-def test_a_good_key_is_described(
+def test_a_valid_key_is_described(
     front: Front, people: People, admin: Holder, verify: Verify, shape: str, held: HeldClock
 ) -> None:
     wish = {
@@ -80,7 +80,7 @@ def test_a_good_key_is_described(
     }
 
 
-def test_only_a_valid_answer_spends_a_request(
+def test_only_a_valid_answer_counts_as_a_request(
     front: Front, people: People, admin: Holder, verify: Verify, held: HeldClock
 ) -> None:
     del held
@@ -97,7 +97,7 @@ def test_only_a_valid_answer_spends_a_request(
     assert limited["key_id"] == key.key_id
 
 
-def test_a_verified_key_and_a_calling_key_share_one_limit(
+def test_verifying_and_calling_share_one_rate_limit(
     front: Front, people: People, admin: Holder, verify: Verify, held: HeldClock
 ) -> None:
     del held
@@ -109,10 +109,10 @@ def test_a_verified_key_and_a_calling_key_share_one_limit(
     assert front("GET", "/v1/whoami", key=key.key).status == 429
 
 
-def test_the_first_reason_in_the_written_order_is_the_answer(
+def test_the_first_reason_in_the_documented_order_is_the_answer(
     front: Front, people: People, held: HeldClock
 ) -> None:
-    """Each step leaves all later reasons in place and takes the first away, or adds one before."""
+    """Each step removes the first reason or adds an earlier one; all later reasons stay."""
     admin = people.tenant()
     key = people.key_for(
         admin,
@@ -128,7 +128,7 @@ def test_the_first_reason_in_the_written_order_is_the_answer(
         body = {"key": key.key, **question}
         return front("POST", "/v1/keys/verify", key=admin.key, body=body).json()["data"]["code"]
 
-    assert code() == "VALID"  # spends the one request there is
+    assert code() == "VALID"  # spends the only request
     wrong = {"scope": "services:read", "ring": "b"}
     assert code() == "RATE_LIMITED"
     assert code(ring="b") == "FORBIDDEN"
@@ -141,14 +141,14 @@ def test_the_first_reason_in_the_written_order_is_the_answer(
     assert code(**wrong) == "REVOKED"
 
 
-def test_a_suspended_owner_is_disabled(
+def test_a_key_of_a_suspended_owner_is_disabled(
     people: People, admin: Holder, verify: Verify, stack: Tables
 ) -> None:
     for membership in Membership:
         if membership is Membership.ACTIVE:
             continue
         key = people.employee(admin)
-        # Suspending has no route yet; this is what it writes to each key of the identity.
+        # What a suspension writes into each key of the identity.
         for item in stack.keys.client.scan(TableName=stack.keys.name)["Items"]:
             if item["id"]["S"] == key.key_id:
                 stack.keys.client.update_item(
@@ -165,16 +165,18 @@ def _flipped(text: str) -> str:
     return text[:-1] + ("0" if text[-1] != "0" else "1")
 
 
-def test_what_is_unknown_or_foreign_tells_nothing(
+def test_an_unknown_or_foreign_key_is_not_found_and_not_described(
     people: People, admin: Holder, verify: Verify, line: Wire
 ) -> None:
     stranger = people.tenant()
     line.clear()
     for key in (stranger.key, "", "nonsense", "hk_" + "0" * 72, "é" * 75, "x" * 9000):
-        assert verify(key) == {"valid": False, "code": "NOT_FOUND", **NOTHING_TOLD}
+        assert verify(key) == {"valid": False, "code": "NOT_FOUND", **NOTHING_SHOWN}
     line.clear()
     assert verify(_flipped(admin.key))["code"] == "NOT_FOUND"
-    assert line.calls == ["UpdateItem"], "the caller's own; a bad checksum asks no table"
+    assert line.calls == ["UpdateItem"], (
+        "only the caller's own key; a wrong checksum costs no table call"
+    )
 
 
 @pytest.mark.parametrize(
@@ -187,7 +189,7 @@ def test_what_is_unknown_or_foreign_tells_nothing(
         (Grants(("agents:read",)), {"action": "signal:emit"}, "FORBIDDEN"),
         (Grants(("agents:*",)), {"action": "federation:claim"}, "FORBIDDEN"),
         (Grants(("agents:*",)), {"action": "admin:manage"}, "FORBIDDEN"),
-        (FULL, {"action": "admin:manage"}, "FORBIDDEN"),  # the member is no admin
+        (FULL, {"action": "admin:manage"}, "FORBIDDEN"),  # the member is not an admin
         (FULL, {"action": "memory:delete"}, "VALID"),
         (FULL, {"memory_op": "forget"}, "VALID"),
         (Grants(("agents:read",)), {"memory_op": "recall"}, "VALID"),
@@ -212,7 +214,7 @@ def test_what_is_unknown_or_foreign_tells_nothing(
         (Grants((), Permissions()), {}, "VALID"),
     ],
 )
-def test_what_is_asked_is_judged_by_grants_and_rules(
+def test_grants_and_rules_decide_about_the_question(
     people: People, admin: Holder, verify: Verify, grants: Grants, question: dict, code: str
 ) -> None:
     key = people.key_for(
@@ -228,7 +230,7 @@ def test_what_is_asked_is_judged_by_grants_and_rules(
     assert verify(key.key, **question)["code"] == code
 
 
-def test_the_rules_bind_a_service(people: People, admin: Holder, verify: Verify) -> None:
+def test_the_rules_restrict_a_service(people: People, admin: Holder, verify: Verify) -> None:
     key = people.key_for(admin, people.member(admin, claw_type=ClawType.SERVICE))
     assert verify(key.key, action="signal:emit")["code"] == "VALID"
     for action in ("memory:delete", "memory:export", "federation:ack", "admin:manage"):
@@ -250,13 +252,15 @@ def test_the_rules_bind_a_service(people: People, admin: Holder, verify: Verify)
         ({"key": "x", "task_type": []}, "task_type must be a string"),
     ],
 )
-def test_a_bad_question_is_named(front: Front, admin: Holder, body: dict, error: str) -> None:
+def test_an_invalid_question_is_a_400_that_names_the_field(
+    front: Front, admin: Holder, body: dict, error: str
+) -> None:
     answer = front("POST", "/v1/keys/verify", key=admin.key, body=body)
     assert answer.status == 400
     assert said(answer).startswith(error)
 
 
-def test_verifying_asks_for_services_read(front: Front, people: People, admin: Holder) -> None:
+def test_verifying_needs_services_read(front: Front, people: People, admin: Holder) -> None:
     for scopes, status in ((["services:read"], 200), (["services:write"], 403), ([], 403)):
         key = people.key(admin, scopes=scopes)
         answer = front("POST", "/v1/keys/verify", key=key.key, body={"key": key.key})

@@ -1,4 +1,4 @@
-"""Judging a key: calls counted, hints that never decide, and the limit under many environments."""
+"""Deciding about a key: table calls, the memory's hints, and the limit across environments."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from hypothesis import strategies as st
 from gatehouse.core.clock import MINUTE, SECOND
 from gatehouse.core.errors import Unavailable
 from gatehouse.credentials import actions as credentials
+from gatehouse.credentials import writes
 from gatehouse.credentials.actions import UNLIMITED, Memory
 from gatehouse.credentials.model import Code
 from gatehouse.dynamo.table import Tables
 from gatehouse.keys import actions as keys
-from support.actors.visitor import Visitor, visitor, wish
+from gatehouse.keys.model import KeyPatch
+from support.actors.visitor import Visitor, key_request, visitor
 from support.aws.faults import Wire, error, first, wire
 
 
@@ -25,25 +27,25 @@ def who(tables: Tables) -> Visitor:
 
 
 def _unlimited(who: Visitor) -> str:
-    """Make a key without a limit, as only a caller without one can."""
+    """Create a key without a limit, which only a caller without one can do."""
     free = who.unlimited()
-    return keys.create(who.tables, free.call(), wish(rate_limit=None)).secret
+    return keys.create(who.tables, free.call(), key_request(rate_limit=None)).secret
 
 
-def test_a_malformed_key_costs_no_call(who: Visitor, room_line: Wire) -> None:
+def test_a_malformed_key_costs_no_table_call(who: Visitor, room_line: Wire) -> None:
     for key in ("", "hk_", "hk_" + "0" * 72, "x" * 10_000, who.minted.secret.upper()):
         assert who.admit(key).code is Code.NOT_FOUND
-        assert credentials.look_up(who.tables.keys, key) is None
+        assert credentials.find(who.tables.keys, key) is None
     assert room_line.calls == []
 
 
-def test_an_unknown_key_costs_one(who: Visitor, room_line: Wire) -> None:
-    fresh = credentials.mint("hk")
+def test_an_unknown_key_costs_one_table_call(who: Visitor, room_line: Wire) -> None:
+    fresh = writes.mint("hk")
     assert who.admit(fresh.text).code is Code.NOT_FOUND
     assert room_line.calls == ["UpdateItem"]
 
 
-def test_a_limited_key_costs_one_call_warm_or_drained(who: Visitor, room_line: Wire) -> None:
+def test_a_limited_key_costs_one_table_call(who: Visitor, room_line: Wire) -> None:
     memory = Memory()
     who.now += MINUTE
     for step in (0, 1, SECOND, MINUTE, 2 * MINUTE):
@@ -53,13 +55,15 @@ def test_a_limited_key_costs_one_call_warm_or_drained(who: Visitor, room_line: W
         assert room_line.calls == ["UpdateItem"]
 
 
-def test_a_key_without_a_limit_costs_one_read_and_its_use_is_noted_once_a_minute(
+def test_an_unlimited_key_costs_one_read_and_one_write_a_minute(
     who: Visitor, room_line: Wire
 ) -> None:
     key, memory = _unlimited(who), Memory()
     room_line.clear()
     assert who.admit(key, memory).code is Code.VALID
-    assert room_line.calls == ["UpdateItem", "UpdateItem"], "a cold one: the limit's, then the use"
+    assert room_line.calls == ["UpdateItem", "UpdateItem"], (
+        "first seen: a try to spend, then the write of its last use"
+    )
     for step, calls in (
         (0, ["GetItem"]),
         (MINUTE - 1, ["GetItem"]),
@@ -77,7 +81,7 @@ def test_a_key_without_a_limit_costs_one_read_and_its_use_is_noted_once_a_minute
     "code",
     ["ConditionalCheckFailedException", "TransactionConflictException", "ThrottlingException"],
 )
-def test_a_use_that_cannot_be_noted_is_no_reason_to_refuse(
+def test_a_key_is_valid_even_if_its_last_use_cannot_be_written(
     who: Visitor, room_line: Wire, code: str
 ) -> None:
     key, memory = _unlimited(who), Memory()
@@ -87,15 +91,15 @@ def test_a_use_that_cannot_be_noted_is_no_reason_to_refuse(
     assert who.admit(key, memory).code is Code.VALID
 
 
-def test_hints_gone_wrong_cost_a_second_call_and_never_a_wrong_verdict(
+def test_a_wrong_hint_costs_a_second_call_but_not_a_wrong_verdict(
     who: Visitor, room_line: Wire
 ) -> None:
     free = who.unlimited()
-    minted = keys.create(who.tables, free.call(), wish(rate_limit=60))
+    minted = keys.create(who.tables, free.call(), key_request(rate_limit=60))
     memory = Memory()
     who.admit(minted.secret, memory)
     for limit in (None, 2, None, 60_000, 1):
-        keys.patch(who.tables, free.call(), minted.key.id, {"rate_limit": limit})
+        keys.patch(who.tables, free.call(), minted.key.id, KeyPatch(rate_limit=limit))
         who.now += 5 * MINUTE
         free.now = who.now
         room_line.clear()
@@ -105,7 +109,7 @@ def test_hints_gone_wrong_cost_a_second_call_and_never_a_wrong_verdict(
         assert len(room_line.calls) <= 2
 
 
-def test_four_conflicts_are_outlasted_and_a_fifth_is_unavailable(
+def test_four_conflicts_are_retried_and_the_fifth_is_503(
     who: Visitor, room_line: Wire, sleeps: list[float]
 ) -> None:
     conflict = lambda: error("TransactionConflictException")  # noqa: E731
@@ -118,17 +122,17 @@ def test_four_conflicts_are_outlasted_and_a_fifth_is_unavailable(
         who.admit(who.minted.secret)
 
 
-def test_a_memory_is_bounded_and_forgets_what_it_noted_longest_ago(who: Visitor) -> None:
+def test_a_memory_is_bounded_and_drops_the_oldest_key(who: Visitor) -> None:
     verdict = who.admit(who.minted.secret)
     memory = Memory(most=3)
     for number in range(10):
-        memory.note(replace(verdict.credential, digest=str(number)))
-        memory.note(replace(verdict.credential, digest="kept"))
-    known = [digest for digest in (*map(str, range(10)), "kept") if memory.recall(digest)]
-    assert known == ["8", "9", "kept"]
-    memory.note(replace(verdict.credential, digest="free", rate_limit=None))
+        memory.remember(replace(verdict.credential, digest=str(number)))
+        memory.remember(replace(verdict.credential, digest="recent"))
+    known = [digest for digest in (*map(str, range(10)), "recent") if memory.recall(digest)]
+    assert known == ["8", "9", "recent"]
+    memory.remember(replace(verdict.credential, digest="free", rate_limit=None))
     assert memory.recall("free") == UNLIMITED
-    memory.note(replace(verdict.credential, digest="new", tat=None))
+    memory.remember(replace(verdict.credential, digest="new", tat=None))
     assert memory.recall("new") is None
 
 
@@ -150,14 +154,14 @@ steps = st.lists(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(limit=st.sampled_from([1, 2, 3, 6, 60]), steps=steps)
-def test_any_interleaving_of_environments_is_exact_in_at_most_two_calls(
+def test_the_limit_is_exact_across_environments_in_two_calls_each(
     tables: Tables, limit: int, steps: list[tuple[int, int]]
 ) -> None:
-    """Against the rule itself: in any window of t at most limit + t * limit / 60 s pass, and a
-    request that the rule leaves room for is admitted.
+    """Compared with the documented bound: in t seconds at most limit + t * limit / 60 requests
+    pass, and every request that the bound allows is admitted.
     """
     who = visitor(tables)
-    key = keys.create(tables, who.call(), wish(rate_limit=limit)).secret
+    key = keys.create(tables, who.call(), key_request(rate_limit=limit)).secret
     memories = [Memory() for _ in range(4)]
     interval = -(-MINUTE // limit)
     tat = 0
@@ -180,15 +184,15 @@ def test_any_interleaving_of_environments_is_exact_in_at_most_two_calls(
 
 @pytest.mark.parametrize("old", [1, 2, 60, 60_000])
 @pytest.mark.parametrize("new", [1, 2, 60, 60_000])
-def test_a_changed_limit_is_exact_from_where_the_key_stands(
+def test_a_changed_limit_counts_the_requests_already_spent(
     who: Visitor, old: int, new: int
 ) -> None:
     free = who.unlimited()
-    minted = keys.create(who.tables, free.call(), wish(rate_limit=old))
+    minted = keys.create(who.tables, free.call(), key_request(rate_limit=old))
     memory = Memory()
     for _ in range(min(old, 20)):
         assert who.admit(minted.secret, memory).code is Code.VALID
-    keys.patch(who.tables, free.call(), minted.key.id, {"rate_limit": new})
+    keys.patch(who.tables, free.call(), minted.key.id, KeyPatch(rate_limit=new))
     used = min(old, 20) * -(-MINUTE // old)  # microseconds of the minute that are spent
     interval = -(-MINUTE // new)
     expected = max(0, (new * interval - used) // interval)

@@ -1,4 +1,4 @@
-"""The audit chain: its bytes are published, and any tampering with it is found."""
+"""The audit chain: its published format, and that every kind of tampering is found."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _chain(length: int) -> tuple[list[Event], Head]:
 
 
 def test_the_hash_of_an_event_never_changes() -> None:
-    """Pinned: exports are checked offline, years later and by other people's code."""
+    """Pinned: exports are verified offline, years later and by other people's code."""
     event: Event = {
         "id": "audit:0190a3c4-7d52-7b1e-9c1e-2f3a4b5c6d7e",
         "seq": 1,
@@ -55,7 +55,7 @@ def test_the_hash_of_an_event_never_changes() -> None:
     assert rules.hash_of({**event, "hash": "whatever"}) == rules.hash_of(event)
 
 
-def test_a_chain_begins_at_zeros_and_numbers_from_one() -> None:
+def test_a_chain_starts_with_64_zeros_and_number_one() -> None:
     events, head = _chain(3)
     assert events[0]["prev_hash"] == "0" * 64
     assert [event["seq"] for event in events] == [1, 2, 3]
@@ -66,7 +66,7 @@ def test_a_chain_begins_at_zeros_and_numbers_from_one() -> None:
 
 
 @given(st.lists(st.integers(-5 * SECOND, 5 * SECOND), min_size=2, max_size=30))
-def test_ids_sort_in_the_order_of_the_chain_whatever_the_clocks_say(steps: list[int]) -> None:
+def test_ids_sort_in_chain_order_even_with_wrong_clocks(steps: list[int]) -> None:
     head, now, names = Head(), NOW, []
     for step in steps:
         now += step
@@ -118,7 +118,7 @@ def _beheaded(events: list[Event]) -> list[Event]:
 
 
 def _rewritten(events: list[Event]) -> list[Event]:
-    """Every event made anew after one was left out: a chain that holds in itself."""
+    """Leave one event out and link the rest anew: a chain that is valid without a head."""
     head, anew = Head(), []
     for event in events[:2] + events[3:]:
         change = Change(event["action"], event["target"], event["before"], event["after"])
@@ -142,13 +142,13 @@ def _rewritten(events: list[Event]) -> list[Event]:
         (_rewritten, {"truncated"}),
     ],
 )
-def test_tampering_is_found_and_named(tamper: Tamper, kinds: set[str]) -> None:
+def test_tampering_is_found_and_classified(tamper: Tamper, kinds: set[str]) -> None:
     events, head = _chain(5)
     problems = rules.verify(tamper(copy.deepcopy(events)), head)
     assert problems
     assert kinds <= {problem.kind for problem in problems}
     if tamper not in {_truncated, _emptied, _rewritten}:
-        assert rules.verify(tamper(copy.deepcopy(events))), "found without a head, too"
+        assert rules.verify(tamper(copy.deepcopy(events))), "found without a head too"
 
 
 @given(st.data())
@@ -162,13 +162,13 @@ def test_any_edit_of_any_field_is_found(data: st.DataObject) -> None:
 
 
 @given(st.permutations(range(5)), st.integers(0, 5))
-def test_any_other_order_or_selection_is_found(order: list[int], kept: int) -> None:
+def test_any_reordering_or_omission_is_found(order: list[int], kept: int) -> None:
     events, head = _chain(5)
     shown = [events[at] for at in order[:kept]]
     assert (rules.verify(shown, head) == []) == (shown == events)
 
 
-def test_an_export_that_goes_on_past_a_kept_head_is_whole() -> None:
+def test_an_export_with_events_after_the_saved_head_is_valid() -> None:
     events, _ = _chain(5)
     _, earlier = _chain(3)
     kept = Head(3, events[2]["hash"], earlier.last_id)
@@ -189,7 +189,7 @@ def _commit(tables: Tables, number: int, account: str = "acc") -> list[Event]:
     )
 
 
-def test_a_change_and_its_event_are_one(tables: Tables) -> None:
+def test_a_change_and_its_event_are_written_together_or_not_at_all(tables: Tables) -> None:
     event = _commit(tables, 1)[0]
     assert stored_events(tables, "acc") == [event]
     assert tables.main.get({"pk": "THING#acc", "sk": "1"}) == {"pk": "THING#acc", "sk": "1", "n": 1}
@@ -214,10 +214,10 @@ def test_several_changes_of_one_commit_are_linked(tables: Tables) -> None:
     assert rules.verify(trail, store.read_head(tables.main, "acc")) == []
 
 
-def test_commits_at_the_same_time_all_find_their_place(
+def test_commits_at_the_same_time_form_one_valid_chain(
     tables: Tables, room_line: Wire, sleeps: list[float]
 ) -> None:
-    """Each of five commits is overtaken by another between reading the head and moving it."""
+    """Each of five commits is overtaken by another one between reading and moving the head."""
     overtaken = 0
 
     def overtake(_: int, operation: str) -> None:
@@ -236,14 +236,14 @@ def test_commits_at_the_same_time_all_find_their_place(
     assert len(sleeps) == 5
 
 
-def test_commits_of_many_threads_all_find_their_place(tables: Tables) -> None:
+def test_commits_from_many_threads_form_one_valid_chain(tables: Tables) -> None:
     failed: list[BaseException] = []
 
     def work(number: int) -> None:
         try:
             for step in range(3):
                 _commit(tables, number * 10 + step)
-        except BaseException as problem:  # noqa: BLE001 - told below
+        except BaseException as problem:  # noqa: BLE001 - asserted below
             failed.append(problem)
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
@@ -263,7 +263,7 @@ def test_commits_of_many_threads_all_find_their_place(tables: Tables) -> None:
     "conflict",
     [lambda: error("TransactionConflictException"), lambda: conflict_in_transaction(3)],
 )
-def test_conflicts_are_tried_again_eight_times_in_all_with_jitter(
+def test_conflicts_are_retried_with_jitter_up_to_eight_tries(
     tables: Tables, room_line: Wire, sleeps: list[float], conflict: Callable[[], Any]
 ) -> None:
     room_line.before = first(7, conflict, "TransactWriteItems")

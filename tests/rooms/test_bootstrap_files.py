@@ -211,7 +211,7 @@ def test_recovery_works_in_a_full_account(tables: Tables, operator: str) -> None
 def test_an_invite_opens_the_operators_account_once(tables: Tables) -> None:
     invite = invites.open_operator(tables, name="operator", origin=ORIGIN, now=NOW)
 
-    assert accounts.operator_id(tables.main) == invite.account_id
+    assert accounts.find_operator_id(tables.main) == invite.account_id
     assert len(invite.code) == 32
     assert not identities.has_had_admins(tables.main, invite.account_id)
     for again in (
@@ -221,4 +221,4 @@ def test_an_invite_opens_the_operators_account_once(tables: Tables) -> None:
         with pytest.raises(Conflict) as refused:
             again()
         assert refused.value.code == "ALREADY_BOOTSTRAPPED"
-    assert keys.recorded(tables, invite.account_id, invite.id) is None
+    assert keys.find(tables, invite.account_id, invite.id) is None

@@ -1,7 +1,7 @@
-"""Killed at every call to the tables, before it and after it: nothing is ever half done.
+"""A crash at every call to the tables, before it and after it, leaves nothing half done.
 
-After each death both items of every key agree, every change has its audit event and every event
-its change, the chain verifies, and the same request, sent again, does its work.
+After each crash both items of every key agree, every change has its audit event and every event
+its change, the chain verifies, and sending the same request again succeeds.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from gatehouse.core.request import Call
 from gatehouse.credentials.model import Code
 from gatehouse.dynamo.table import Tables
 from gatehouse.keys import actions as keys
-from support.actors.visitor import Visitor, visitor, wish
+from gatehouse.keys.model import KeyFilter, KeyPatch
+from support.actors.visitor import Visitor, key_request, visitor
 from support.aws.faults import Killed, Wire, conflict_in_transaction, die_at, error, first
 from support.checks.inspection import State, check_everything
 
@@ -27,7 +28,7 @@ MOST_CALLS = 30
 
 
 def _create(who: Visitor, _: str) -> Any:
-    return keys.create(who.tables, who.call(), wish())
+    return keys.create(who.tables, who.call(), key_request())
 
 
 def _rotate(who: Visitor, key_id: str) -> Any:
@@ -43,8 +44,8 @@ def _revoke(who: Visitor, key_id: str) -> Any:
 
 
 def _patch(who: Visitor, key_id: str) -> Any:
-    fields = {"name": "new", "enabled": False, "rate_limit": 7, "expires_at": who.now + SECOND}
-    return keys.patch(who.tables, who.call(), key_id, fields)
+    patch = KeyPatch("new", enabled=False, rate_limit=7, expires_at=who.now + SECOND)
+    return keys.patch(who.tables, who.call(), key_id, patch)
 
 
 def _open(who: Visitor, _: str) -> Any:
@@ -59,8 +60,8 @@ def _named(act: Act) -> str:
     return act.__name__.strip("_").replace("_", " ")
 
 
-def _deaths(room_line: Wire, when: str, act: Act, who: Visitor, key_id: str, number: int) -> bool:
-    """Do it, dying at call `number`; False where it has no such call and was done."""
+def _dies(room_line: Wire, when: str, act: Act, who: Visitor, key_id: str, number: int) -> bool:
+    """Act and crash at call `number`; False if it has fewer calls, so that it was done."""
     room_line.clear()
     setattr(room_line, when, die_at(number))
     try:
@@ -74,15 +75,15 @@ def _deaths(room_line: Wire, when: str, act: Act, who: Visitor, key_id: str, num
 
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("act", ACTIONS, ids=_named)
-def test_a_death_at_any_call_leaves_all_or_nothing_and_the_repeat_works(
+def test_a_crash_at_any_call_leaves_all_or_nothing_and_a_repeat_works(
     tables: Tables, room_line: Wire, act: Act, when: str
 ) -> None:
     died_at = []
     for number in range(1, MOST_CALLS):
         who = visitor(tables)
-        target = keys.create(tables, who.call(), wish())
+        target = keys.create(tables, who.call(), key_request())
         before = State(tables)
-        if not _deaths(room_line, when, act, who, target.key.id, number):
+        if not _dies(room_line, when, act, who, target.key.id, number):
             break
         died_at.append(number)
         after = check_everything(tables, now=who.now)
@@ -93,18 +94,18 @@ def test_a_death_at_any_call_leaves_all_or_nothing_and_the_repeat_works(
             act(who, target.key.id)
         except NotFound:
             assert changed
-            assert act in {_revoke, _rotate}, "which can be done only once"
+            assert act in {_revoke, _rotate}, "only these cannot be repeated"
             assert who.admit(target.secret).code is Code.REVOKED
         check_everything(tables, now=who.now)
-    assert len(died_at) >= 2, "it was killed at least twice"
+    assert len(died_at) >= 2, "it must crash at two calls or more"
     assert died_at == list(range(1, len(died_at) + 1))
 
 
 @pytest.mark.parametrize("act", ACTIONS, ids=_named)
-def test_only_the_last_call_changes_anything(tables: Tables, room_line: Wire, act: Act) -> None:
-    """One transaction, as the last call: what makes the test above true by construction."""
+def test_only_the_last_call_writes(tables: Tables, room_line: Wire, act: Act) -> None:
+    """One transaction as the last call: this is why a crash leaves all or nothing."""
     who = visitor(tables)
-    target = keys.create(tables, who.call(), wish()).key
+    target = keys.create(tables, who.call(), key_request()).key
     room_line.clear()
     act(who, target.id)
     reads = {"GetItem", "BatchGetItem", "Query"}
@@ -113,17 +114,17 @@ def test_only_the_last_call_changes_anything(tables: Tables, room_line: Wire, ac
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_a_death_under_an_idempotency_key_never_creates_twice(
+def test_a_crash_with_an_idempotency_key_never_creates_twice(
     tables: Tables, room_line: Wire, when: str
 ) -> None:
     for number in range(1, MOST_CALLS):
         who = visitor(tables)
-        before = len(keys.page(tables, who.call(), keys.Listed.ALL, limit=100)[0])
+        before = len(keys.page(tables, who.call(), KeyFilter.ALL, limit=100)[0])
 
         def act(visit: Visitor, _: str) -> Any:
-            return keys.create(visit.tables, visit.call(token="once"), wish())
+            return keys.create(visit.tables, visit.call(token="once"), key_request())
 
-        if not _deaths(room_line, when, act, who, "", number):
+        if not _dies(room_line, when, act, who, "", number):
             break
         with_repeat = []
         for _ in range(2):
@@ -133,15 +134,15 @@ def test_a_death_under_an_idempotency_key_never_creates_twice(
                 made = keys.get(tables, who.call(), reused.details["id"])
                 assert made.name == "made"
         assert len(with_repeat) <= 1
-        after = len(keys.page(tables, who.call(), keys.Listed.ALL, limit=100)[0])
+        after = len(keys.page(tables, who.call(), KeyFilter.ALL, limit=100)[0])
         assert after == before + 1
         check_everything(tables, now=who.now)
     else:
-        pytest.fail("it never came to an end")
+        pytest.fail(f"it still makes more than {MOST_CALLS} calls")
 
 
 @pytest.mark.parametrize("act", ACTIONS, ids=_named)
-def test_conflicts_with_other_transactions_are_outlasted(
+def test_conflicts_with_other_transactions_are_retried(
     tables: Tables, room_line: Wire, sleeps: list[float], act: Act
 ) -> None:
     for fault in (
@@ -149,7 +150,7 @@ def test_conflicts_with_other_transactions_are_outlasted(
         lambda: conflict_in_transaction(7),
     ):
         who = visitor(tables)
-        target = keys.create(tables, who.call(), wish()).key
+        target = keys.create(tables, who.call(), key_request()).key
         room_line.before = first(7, fault, "TransactWriteItems")
         act(who, target.id)
         room_line.clear()
@@ -157,46 +158,44 @@ def test_conflicts_with_other_transactions_are_outlasted(
     assert len(sleeps) == 14
 
 
-def test_of_two_rotations_at_once_one_makes_a_successor(tables: Tables, room_line: Wire) -> None:
-    """The second one comes in between the first one's reading and its writing."""
+def test_two_rotations_at_once_create_one_successor(tables: Tables, room_line: Wire) -> None:
+    """The second rotation runs between the first one's read and its write."""
     who = visitor(tables)
-    target = keys.create(tables, who.call(), wish()).key
+    target = keys.create(tables, who.call(), key_request()).key
 
-    def between(_: int, operation: str) -> None:
+    def before_the_write(_: int, operation: str) -> None:
         if operation == "TransactWriteItems":
             room_line.before = None
             _rotate(who, target.id)
 
-    room_line.before = between
+    room_line.before = before_the_write
     with pytest.raises(NotFound):
         _rotate(who, target.id)
     check_everything(tables, now=who.now)
 
 
-def test_a_key_that_changes_while_it_is_patched_is_looked_at_again(
-    tables: Tables, room_line: Wire
-) -> None:
+def test_a_patch_reads_a_key_again_that_changed_meanwhile(tables: Tables, room_line: Wire) -> None:
     who = visitor(tables)
-    minted = keys.create(tables, who.call(), wish())
+    minted = keys.create(tables, who.call(), key_request())
 
-    def between(_: int, operation: str) -> None:
+    def before_the_write(_: int, operation: str) -> None:
         if operation == "TransactWriteItems":
             room_line.before = None
-            keys.patch(tables, who.call(), minted.key.id, {"enabled": False})
+            keys.patch(tables, who.call(), minted.key.id, KeyPatch(enabled=False))
 
-    room_line.before = between
-    patched = keys.patch(tables, who.call(), minted.key.id, {"name": "renamed"})
+    room_line.before = before_the_write
+    patched = keys.patch(tables, who.call(), minted.key.id, KeyPatch(name="renamed"))
     assert (patched.name, patched.enabled) == ("renamed", False)
     assert who.admit(minted.secret).code is Code.DISABLED
     check_everything(tables, now=who.now)
 
 
-def test_an_owner_that_is_suspended_while_a_key_is_made_gets_none(
+def test_an_owner_suspended_while_a_key_is_created_gets_no_key(
     tables: Tables, room_line: Wire
 ) -> None:
     who = visitor(tables)
 
-    def between(_: int, operation: str) -> None:
+    def before_the_write(_: int, operation: str) -> None:
         if operation == "TransactWriteItems":
             room_line.before = None
             tables.main.client.update_item(
@@ -209,7 +208,7 @@ def test_an_owner_that_is_suspended_while_a_key_is_made_gets_none(
                 ExpressionAttributeValues={":m": {"S": "suspended"}, ":one": {"N": "1"}},
             )
 
-    room_line.before = between
+    room_line.before = before_the_write
     with pytest.raises(Conflict):
-        keys.create(tables, who.call(), wish())
+        keys.create(tables, who.call(), key_request())
     check_everything(tables, now=who.now)

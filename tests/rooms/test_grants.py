@@ -1,4 +1,4 @@
-"""Scopes and permissions: what covers what, and who may give what."""
+"""Scopes and permissions: what covers what, and who may grant what."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ entries = st.lists(st.sampled_from("abcd"), max_size=3, unique=True).map(tuple)
 permissions = st.builds(Permissions, entries, entries, entries, entries)
 grants = st.builds(Grants, st.lists(scopes, max_size=4, unique=True).map(tuple), permissions)
 
-MADE = Principal(
+PRINCIPAL = Principal(
     key_id="k",
     account_id="a",
     identity_id="i",
@@ -54,7 +54,7 @@ def test_covering_is_transitive(one: str, two: str, three: str) -> None:
 
 
 @given(scopes, scopes)
-def test_a_scope_covers_another_where_it_opens_all_that_the_other_opens(a: str, b: str) -> None:
+def test_a_scope_that_covers_another_opens_all_that_the_other_opens(a: str, b: str) -> None:
     opened = {atom for atom in ATOMS if covers(a, atom)}
     other = {atom for atom in ATOMS if covers(b, atom)}
     if covers(a, b):
@@ -74,30 +74,34 @@ def test_write_does_not_imply_read_nor_read_write(area: str) -> None:
 
 
 @pytest.mark.parametrize("pattern", ["*:read", "*:write", "services:*"])
-def test_a_wildcard_of_verbs_does_not_manage(pattern: str) -> None:
+def test_wildcards_of_areas_and_verbs_do_not_include_admin_manage(pattern: str) -> None:
     assert not covers(pattern, "admin:manage")
 
 
 @given(grants)
-def test_nothing_is_beyond_itself_or_beyond_everything(held: Grants) -> None:
+def test_grants_do_not_exceed_themselves_or_full_grants(held: Grants) -> None:
     assert held.excess_over(held) == {}
     assert held.excess_over(FULL) == {}
 
 
 @given(grants, grants, grants)
-def test_lying_within_is_transitive(one: Grants, two: Grants, three: Grants) -> None:
+def test_being_within_is_transitive(one: Grants, two: Grants, three: Grants) -> None:
     if not one.excess_over(two) and not two.excess_over(three):
         assert one.excess_over(three) == {}
 
 
 @given(grants, grants, atoms)
-def test_what_lies_within_opens_nothing_more(held: Grants, ceiling: Grants, atom: str) -> None:
+def test_grants_within_a_ceiling_open_nothing_beyond_it(
+    held: Grants, ceiling: Grants, atom: str
+) -> None:
     if not held.excess_over(ceiling) and held.opens(atom):
         assert ceiling.opens(atom)
 
 
 @given(grants, grants)
-def test_the_excess_is_exactly_what_to_take_away(held: Grants, ceiling: Grants) -> None:
+def test_removing_the_excess_brings_grants_within_the_ceiling(
+    held: Grants, ceiling: Grants
+) -> None:
     excess = held.excess_over(ceiling)
     lists = held.permissions.to_dict()
     for name in ("signal_types", "task_types", "ring_scopes", "memory_scopes"):
@@ -113,15 +117,15 @@ def test_the_excess_is_exactly_what_to_take_away(held: Grants, ceiling: Grants) 
 
 
 @given(grants)
-def test_grants_survive_being_packed(held: Grants) -> None:
+def test_grants_and_principals_survive_serialization(held: Grants) -> None:
     assert Grants.from_text(held.to_text()) == held
-    principal = replace(MADE, grants=held, expires_at=5, rate_limit=None)
+    principal = replace(PRINCIPAL, grants=held, expires_at=5, rate_limit=None)
     assert Principal.from_context(principal.to_context()) == principal
     assert all(isinstance(value, str) for value in principal.to_context().values())
 
 
-def test_a_principal_with_a_missing_part_is_a_key_error() -> None:
-    context = MADE.to_context()
+def test_a_principal_with_a_missing_field_is_a_key_error() -> None:
+    context = PRINCIPAL.to_context()
     for name in context:
         rest = {key: value for key, value in context.items() if key != name}
         with pytest.raises(KeyError):
@@ -132,13 +136,13 @@ bounds = st.one_of(st.none(), st.integers(1, 100))
 
 
 @given(held=grants, wanted=grants, mine=st.tuples(bounds, bounds), asked=st.tuples(bounds, bounds))
-def test_nobody_mints_beyond_their_own_key(
+def test_no_key_can_create_one_with_more_than_it_has(
     held: Grants,
     wanted: Grants,
     mine: tuple[int | None, int | None],
     asked: tuple[int | None, int | None],
 ) -> None:
-    caller = replace(MADE, grants=held, expires_at=mine[0], rate_limit=mine[1])
+    caller = replace(PRINCIPAL, grants=held, expires_at=mine[0], rate_limit=mine[1])
     within = (
         not wanted.excess_over(held)
         and (mine[0] is None or (asked[0] is not None and asked[0] <= mine[0]))
@@ -155,7 +159,7 @@ def test_nobody_mints_beyond_their_own_key(
 
 
 @given(held=grants, ceiling=grants)
-def test_a_ceiling_holds(held: Grants, ceiling: Grants) -> None:
+def test_grants_beyond_a_ceiling_are_refused(held: Grants, ceiling: Grants) -> None:
     if not held.excess_over(ceiling):
         rules.check_ceiling(held, ceiling)
         return
@@ -164,19 +168,19 @@ def test_a_ceiling_holds(held: Grants, ceiling: Grants) -> None:
     assert exceeded.value.details == held.excess_over(ceiling)
 
 
-def test_each_restriction_has_its_list() -> None:
+def test_every_permission_list_is_written_out() -> None:
     assert {part.name for part in fields(Permissions)} == set(Permissions().to_dict())
 
 
 @pytest.mark.parametrize("name", ["x", " x ", "ünïcode", "☃" * 200, "a b", "x" * 200])
-def test_a_usable_name_is_trimmed_and_kept(name: str) -> None:
-    assert rules.name_of(name) == name.strip()
+def test_a_valid_name_is_trimmed(name: str) -> None:
+    assert rules.checked_name(name) == name.strip()
 
 
 @pytest.mark.parametrize("name", ["", " ", "\t\n", "\u3000"])
 def test_a_name_must_not_be_blank(name: str) -> None:
     with pytest.raises(FieldRequired):
-        rules.name_of(name)
+        rules.checked_name(name)
 
 
 @pytest.mark.parametrize(
@@ -184,36 +188,36 @@ def test_a_name_must_not_be_blank(name: str) -> None:
 )
 def test_a_name_is_bounded_and_printable(name: str) -> None:
     with pytest.raises(BadInput):
-        rules.name_of(name)
+        rules.checked_name(name)
 
 
 @given(st.lists(scopes, max_size=60))
 def test_repeated_scopes_are_dropped_in_order(values: list[str]) -> None:
-    assert rules.scopes_of(values) == tuple(dict.fromkeys(values))
+    assert rules.checked_scopes(values) == tuple(dict.fromkeys(values))
 
 
 @given(st.text(max_size=70).filter(lambda text: text not in KNOWN_SCOPES))
 def test_an_unknown_scope_is_refused(scope: str) -> None:
     with pytest.raises(BadInput):
-        rules.scopes_of([scope])
+        rules.checked_scopes([scope])
 
 
 @pytest.mark.parametrize("limit", [1, 60_000, None])
-def test_a_limit_from_1_to_60000_or_none_is_taken(limit: int | None) -> None:
-    assert rules.rate_limit_of(limit, field="x") == limit
+def test_a_rate_limit_from_1_to_60000_or_none_is_accepted(limit: int | None) -> None:
+    assert rules.checked_rate_limit(limit, field="x") == limit
 
 
 @pytest.mark.parametrize("limit", [0, -1, 60_001, 10**30])
-def test_any_other_limit_is_refused(limit: int) -> None:
+def test_any_other_rate_limit_is_refused(limit: int) -> None:
     with pytest.raises(BadInput, match="x must be from 1 to 60000"):
-        rules.rate_limit_of(limit, field="x")
+        rules.checked_rate_limit(limit, field="x")
 
 
 @pytest.mark.parametrize("value", [99, 100])
-def test_an_expiry_lies_ahead(value: int) -> None:
+def test_an_expiry_must_be_in_the_future(value: int) -> None:
     with pytest.raises(BadInput, match="x must be in the future"):
-        rules.expiry_of(value, field="x", now=100)
-    assert rules.expiry_of(101, field="x", now=100) == 101
+        rules.checked_expiry(value, field="x", now=100)
+    assert rules.checked_expiry(101, field="x", now=100) == 101
 
 
 @pytest.mark.parametrize(
@@ -228,7 +232,7 @@ def test_an_expiry_lies_ahead(value: int) -> None:
 )
 def test_metadata_is_at_most_4096_bytes_of_json(value: dict[str, str], *, fits: bool) -> None:
     if fits:
-        assert rules.metadata_of(value) == value
+        assert rules.checked_metadata(value) == value
     else:
         with pytest.raises(BadInput):
-            rules.metadata_of(value)
+            rules.checked_metadata(value)

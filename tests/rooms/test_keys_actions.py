@@ -1,4 +1,4 @@
-"""Keys: the bound of live ones, lists that look through a bounded number, and what stays hidden."""
+"""Keys: the bound of live keys, lists, who sees which key, and what happens on table errors."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from gatehouse.dynamo import counters
 from gatehouse.dynamo.table import ConditionFailed, Tables, marshal
 from gatehouse.keys import actions as keys
 from gatehouse.keys import rules, store
-from gatehouse.keys.model import MOST_LIVE, Key, Listed
-from support.actors.visitor import Visitor, visitor, wish
+from gatehouse.keys.model import MOST_LIVE, Key, KeyFilter, KeyPatch
+from support.actors.visitor import Visitor, key_request, visitor
 from support.aws.faults import Wire, error, first, unreachable
 from support.checks.inspection import check_everything
 
 
 def _fill(who: Visitor, *, forever: int, expiring: int) -> list[Key]:
-    """Write keys as owned up to that many in all, and count them, without transactions."""
-    pattern = keys.create(who.tables, who.call(), wish()).key
-    there = counters.read(who.tables.main, f"KEYS#{who.account_id}")
+    """Write keys of the account up to that many in all, and set the counter. No transactions."""
+    template = keys.create(who.tables, who.call(), key_request()).key
+    existing = counters.read(who.tables.main, f"KEYS#{who.account_id}")
     made = []
-    for number in range(forever + expiring - there):
+    for number in range(forever + expiring - existing):
         expires_at = who.now + DAY if number < expiring else None
-        bare = f"{pattern.id[:-4]}{number:04x}"
-        made.append(replace(pattern, id=bare, digest=f"{number:064x}", expires_at=expires_at))
+        bare = f"{template.id[:-4]}{number:04x}"
+        made.append(replace(template, id=bare, digest=f"{number:064x}", expires_at=expires_at))
     client = who.tables.main.client
     puts = [{"PutRequest": {"Item": marshal(store.to_item(key))}} for key in made]
     for start in range(0, len(puts), 25):
@@ -43,18 +43,18 @@ def _fill(who: Visitor, *, forever: int, expiring: int) -> list[Key]:
 
 def _live(who: Visitor) -> int:
     return sum(
-        rules.is_listed(key, Listed.ACTIVE, who.now)
-        for key in store.all_of(who.tables.main, who.account_id)
+        rules.is_listed(key, KeyFilter.LIVE, who.now)
+        for key in store.read_all(who.tables.main, who.account_id)
     )
 
 
-def test_an_account_has_at_most_a_thousand_live_keys(tables: Tables) -> None:
+def test_an_account_has_at_most_1000_live_keys(tables: Tables) -> None:
     who = visitor(tables)
     _fill(who, forever=MOST_LIVE - 1, expiring=0)
-    last = keys.create(tables, who.call(), wish())
+    last = keys.create(tables, who.call(), key_request())
     assert _live(who) == MOST_LIVE
     for attempt in (
-        lambda: keys.create(tables, who.call(), wish()),
+        lambda: keys.create(tables, who.call(), key_request()),
         lambda: keys.rotate(tables, who.call(), last.key.id, grace_seconds=60, prefix="hk"),
     ):
         with pytest.raises(BoundReached) as refused:
@@ -63,36 +63,36 @@ def test_an_account_has_at_most_a_thousand_live_keys(tables: Tables) -> None:
     assert _live(who) == MOST_LIVE
     new = keys.rotate(tables, who.call(), last.key.id, grace_seconds=0, prefix="hk")
     keys.revoke(tables, who.call(), new.key.id)
-    keys.create(tables, who.call(), wish())
+    keys.create(tables, who.call(), key_request())
     with pytest.raises(BoundReached):
-        keys.create(tables, who.call(), wish())
+        keys.create(tables, who.call(), key_request())
     assert _live(who) == MOST_LIVE
 
 
-def test_expired_keys_make_room_when_the_bound_is_met(tables: Tables) -> None:
+def test_at_the_bound_expired_keys_are_not_counted_as_live(tables: Tables) -> None:
     who = visitor(tables)
     _fill(who, forever=MOST_LIVE - 300, expiring=300)
     with pytest.raises(BoundReached):
-        keys.create(tables, who.call(), wish())
+        keys.create(tables, who.call(), key_request())
     who.now += DAY
-    keys.create(tables, who.call(), wish())
+    keys.create(tables, who.call(), key_request())
     assert counters.read(tables.main, f"KEYS#{who.account_id}") == _live(who) == MOST_LIVE - 299
 
 
-def test_reviving_an_expired_key_counts_and_meets_the_bound(tables: Tables) -> None:
+def test_extending_an_expired_key_counts_it_and_respects_the_bound(tables: Tables) -> None:
     who = visitor(tables)
-    made = keys.create(tables, who.call(), wish(expires_at=who.now + SECOND))
+    made = keys.create(tables, who.call(), key_request(expires_at=who.now + SECOND))
     _fill(who, forever=MOST_LIVE, expiring=0)
     who.now += SECOND
-    keys.create(tables, who.call(), wish())  # counts again, and fills the last place
+    keys.create(tables, who.call(), key_request())  # recounts, and is the last one allowed
     with pytest.raises(BoundReached):
-        keys.patch(tables, who.call(), made.key.id, {"expires_at": None})
-    keys.patch(tables, who.call(), made.key.id, {"name": "still expired"})
+        keys.patch(tables, who.call(), made.key.id, KeyPatch(expires_at=None))
+    keys.patch(tables, who.call(), made.key.id, KeyPatch(name="still expired"))
 
 
-def test_revoking_an_expired_key_takes_nothing_from_the_count(tables: Tables) -> None:
+def test_revoking_an_expired_key_does_not_lower_the_counter(tables: Tables) -> None:
     who = visitor(tables)
-    made = keys.create(tables, who.call(), wish(expires_at=who.now + SECOND))
+    made = keys.create(tables, who.call(), key_request(expires_at=who.now + SECOND))
     who.now += SECOND
     counted = counters.read(tables.main, f"KEYS#{who.account_id}")
     keys.revoke(tables, who.call(), made.key.id)
@@ -100,7 +100,7 @@ def test_revoking_an_expired_key_takes_nothing_from_the_count(tables: Tables) ->
     check_everything(tables, now=who.now)
 
 
-def test_a_list_looks_through_a_thousand_keys_a_call_and_still_ends(
+def test_one_list_call_reads_at_most_about_1000_keys_and_paging_ends(
     tables: Tables, room_line: Wire
 ) -> None:
     who = visitor(tables)
@@ -109,7 +109,7 @@ def test_a_list_looks_through_a_thousand_keys_a_call_and_still_ends(
     pages, after = [], None
     while True:
         room_line.clear()
-        found, after = keys.page(tables, who.call(), Listed.ACTIVE, limit=100, after=after)
+        found, after = keys.page(tables, who.call(), KeyFilter.LIVE, limit=100, after=after)
         assert room_line.calls.count("Query") <= 11
         pages.append(found)
         if after is None:
@@ -121,12 +121,12 @@ def test_a_list_looks_through_a_thousand_keys_a_call_and_still_ends(
 
 def test_pages_of_any_size_show_every_key_once_in_order(tables: Tables) -> None:
     who = visitor(tables)
-    made = [keys.create(tables, who.call(), wish(name=str(n))).key.id for n in range(7)]
+    made = [keys.create(tables, who.call(), key_request(name=str(n))).key.id for n in range(7)]
     for dead in made[1::2]:
         keys.revoke(tables, who.call(), dead)
     alive = [who.minted.key.id, *made]
-    for which, newest_first, limit in product(Listed, (True, False), (1, 2, 3, 7, 100)):
-        expected = sorted(alive if which is Listed.ALL else set(alive) - set(made[1::2]))
+    for which, newest_first, limit in product(KeyFilter, (True, False), (1, 2, 3, 7, 100)):
+        expected = sorted(alive if which is KeyFilter.ALL else set(alive) - set(made[1::2]))
         seen: list[str] = []
         after = None
         while True:
@@ -140,7 +140,7 @@ def test_pages_of_any_size_show_every_key_once_in_order(tables: Tables) -> None:
         assert seen == (expected[::-1] if newest_first else expected)
 
 
-def test_a_batch_that_is_not_read_whole_is_asked_again_and_then_unavailable(
+def test_unprocessed_keys_of_a_batch_are_read_again_then_503(
     tables: Tables, room_line: Wire
 ) -> None:
     who = visitor(tables)
@@ -156,13 +156,13 @@ def test_a_batch_that_is_not_read_whole_is_asked_again_and_then_unavailable(
         return http, {"Responses": {}, "UnprocessedKeys": {tables.keys.name: wanted}}
 
     room_line.before = some_unread
-    assert keys.page(tables, who.call(), Listed.ALL, limit=10)[0][0].last_used_at == who.now
+    assert keys.page(tables, who.call(), KeyFilter.ALL, limit=10)[0][0].last_used_at == who.now
     left = 99
     with pytest.raises(Unavailable):
-        keys.page(tables, who.call(), Listed.ALL, limit=10)
+        keys.page(tables, who.call(), KeyFilter.ALL, limit=10)
 
 
-def test_a_failing_table_stops_a_change_and_leaves_nothing(
+def test_a_failing_table_is_503_and_nothing_is_written(
     tables: Tables, room_line: Wire, sleeps: list[float]
 ) -> None:
     who = visitor(tables)
@@ -180,13 +180,13 @@ def test_a_failing_table_stops_a_change_and_leaves_nothing(
     ):
         room_line.before = first(1, fault, "TransactWriteItems")
         with pytest.raises(Unavailable):
-            keys.create(tables, who.call(), wish())
+            keys.create(tables, who.call(), key_request())
     assert sleeps == []
     state = check_everything(tables, now=who.now)
     assert len(state.owned) == 1
 
 
-def test_eight_conflicts_in_a_row_are_unavailable(
+def test_eight_transaction_conflicts_in_a_row_are_503(
     tables: Tables, room_line: Wire, sleeps: list[float]
 ) -> None:
     who = visitor(tables)
@@ -194,15 +194,15 @@ def test_eight_conflicts_in_a_row_are_unavailable(
     room_line.clear()
     room_line.before = first(8, conflict, "TransactWriteItems")
     with pytest.raises(Unavailable):
-        keys.create(tables, who.call(), wish())
+        keys.create(tables, who.call(), key_request())
     assert room_line.calls.count("TransactWriteItems") == 8
     assert all(wait <= 0.64 for wait in sleeps)
     check_everything(tables, now=who.now)
 
 
-def test_another_identitys_key_is_not_found_by_who_is_no_admin(tables: Tables) -> None:
+def test_a_caller_who_is_not_an_admin_finds_only_their_own_keys(tables: Tables) -> None:
     who = visitor(tables)
-    made = keys.create(tables, who.call(), wish())
+    made = keys.create(tables, who.call(), key_request())
     other = replace(
         who,
         principal=replace(
@@ -212,7 +212,7 @@ def test_another_identitys_key_is_not_found_by_who_is_no_admin(tables: Tables) -
     for act in (
         lambda: keys.get(tables, other.call(), made.key.id),
         lambda: keys.revoke(tables, other.call(), made.key.id),
-        lambda: keys.patch(tables, other.call(), made.key.id, {}),
+        lambda: keys.patch(tables, other.call(), made.key.id, KeyPatch()),
         lambda: keys.rotate(tables, other.call(), made.key.id, grace_seconds=0, prefix="hk"),
     ):
         with pytest.raises(NotFound):
@@ -220,13 +220,13 @@ def test_another_identitys_key_is_not_found_by_who_is_no_admin(tables: Tables) -
     assert who.admit(made.secret).code is Code.VALID
 
 
-def test_a_tally_that_moved_and_came_back_is_not_corrected(tables: Tables) -> None:
-    """One key ends and another is made while the keys are counted: the sum looks unmoved."""
+def test_a_counter_that_went_down_and_up_again_is_not_corrected(tables: Tables) -> None:
+    """While live keys are recounted, one key is created and one revoked: the number is the same."""
     who = visitor(tables)
     pk = f"KEYS#{who.account_id}"
     seen = tables.main.get({"pk": f"{pk}#COUNT", "sk": "COUNT"})
     assert seen is not None
-    made = keys.create(tables, who.call(), wish()).key
+    made = keys.create(tables, who.call(), key_request()).key
     keys.revoke(tables, who.call(), made.id)
     assert counters.read(tables.main, pk) == seen["live"]
 
@@ -234,9 +234,9 @@ def test_a_tally_that_moved_and_came_back_is_not_corrected(tables: Tables) -> No
         counters.correct(tables.main, pk, seen=seen, to=0)
 
 
-def test_a_key_that_ended_at_once_is_refused_by_a_clock_that_is_behind(tables: Tables) -> None:
+def test_a_revoked_key_is_refused_by_an_authorizer_whose_clock_is_slow(tables: Tables) -> None:
     who = visitor(tables)
-    minted = keys.create(tables, who.call(), wish())
+    minted = keys.create(tables, who.call(), key_request())
     keys.revoke(tables, who.call(), minted.key.id)
 
     behind = who.now - 10 * SECOND

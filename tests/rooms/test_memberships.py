@@ -1,4 +1,4 @@
-"""Who may act: the last admin stays, ceilings cut and never give, changes meet each other."""
+"""Changes of identities: the last admin, ceilings, and two changes at the same time."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from gatehouse.core.grants import ATOMS, FULL, KNOWN_SCOPES, Grants, Permissions
 from gatehouse.credentials.model import Code
 from gatehouse.dynamo.table import Tables
 from gatehouse.identities import rules
-from gatehouse.identities.model import ClawType, Identity, IdentityType, Membership
+from gatehouse.identities.model import ClawType, Identity, IdentityPatch, IdentityType, Membership
 from gatehouse.keys import actions as keys
-from gatehouse.keys.model import Key
+from gatehouse.keys.model import Key, KeyPatch
 from gatehouse.policy import actions as policy
 from gatehouse.policy.model import MANAGE
 from support.actors.members import boss, change, identity_of, key_of, member, seen_with
@@ -39,10 +39,10 @@ def who(tables: Tables) -> Visitor:
     return boss(tables)
 
 
-def stands(who: Visitor, key_id: str) -> Key:
-    found = keys.recorded(who.tables, who.account_id, key_id)
-    assert found is not None
-    return found
+def stored_key(who: Visitor, key_id: str) -> Key:
+    key = keys.find(who.tables, who.account_id, key_id)
+    assert key is not None
+    return key
 
 
 # ---- The last admin --------------------------------------------------------------------------
@@ -51,10 +51,10 @@ ENDS: list[dict[str, Any]] = [{"is_admin": False}, {"status": "suspended"}, {"st
 
 
 @pytest.mark.parametrize("fields", ENDS, ids=str)
-def test_the_last_admin_is_neither_demoted_suspended_nor_removed(
+def test_the_last_admin_cannot_be_demoted_suspended_or_removed(
     who: Visitor, fields: dict[str, Any]
 ) -> None:
-    member(who)  # somebody is there, but no admin
+    member(who)  # another member, who is not an admin
     before = State(who.tables).main
     with pytest.raises(Conflict) as refused:
         change(who, who, **fields)
@@ -64,19 +64,19 @@ def test_the_last_admin_is_neither_demoted_suspended_nor_removed(
 
 
 @pytest.mark.parametrize("fields", ENDS, ids=str)
-def test_an_admin_who_is_not_the_last_goes_and_then_the_other_is_the_last(
+def test_one_of_two_admins_can_go_and_then_the_other_cannot(
     who: Visitor, fields: dict[str, Any]
 ) -> None:
     second = member(who)
     change(who, second, is_admin=True)
     change(who, second, **fields)
-    for ended in ENDS:
+    for fields_of_who in ENDS:
         with pytest.raises(Conflict):
-            change(who, who, **ended)
+            change(who, who, **fields_of_who)
     check_standing(who.tables, now=who.now)
 
 
-def test_an_admin_who_may_not_act_does_not_count_as_one(who: Visitor) -> None:
+def test_a_suspended_admin_does_not_count_as_an_admin(who: Visitor) -> None:
     second = member(who)
     change(who, second, is_admin=True, status="suspended")
     with pytest.raises(Conflict):
@@ -89,18 +89,18 @@ def test_an_admin_who_may_not_act_does_not_count_as_one(who: Visitor) -> None:
 
 @pytest.mark.parametrize("first", ENDS, ids=str)
 @pytest.mark.parametrize("second", ENDS, ids=str)
-def test_of_two_that_end_the_last_two_admins_at_once_one_is_refused(
+def test_two_changes_at_once_cannot_end_both_of_the_last_admins(
     who: Visitor, room_line: Wire, first: dict[str, Any], second: dict[str, Any]
 ) -> None:
     other = member(who)
     change(who, other, is_admin=True)
 
-    def between(_: int, operation: str) -> None:
+    def before_the_write(_: int, operation: str) -> None:
         if operation == "TransactWriteItems":
             room_line.before = None
             change(who, other, **first)
 
-    room_line.before = between
+    room_line.before = before_the_write
     with pytest.raises(Conflict) as refused:
         change(who, who, **second)
     assert refused.value.code == "IDENTITY_LAST_ADMIN"
@@ -108,23 +108,23 @@ def test_of_two_that_end_the_last_two_admins_at_once_one_is_refused(
     check_followed(check_standing(who.tables, now=who.now), now=who.now)
 
 
-def test_the_same_admin_demoted_twice_at_once_is_demoted_and_nobody_is_the_last(
+def test_the_same_admin_demoted_twice_at_once_is_counted_once(
     who: Visitor, room_line: Wire
 ) -> None:
     other = member(who)
     change(who, other, is_admin=True)
 
-    def between(_: int, operation: str) -> None:
+    def before_the_write(_: int, operation: str) -> None:
         if operation == "TransactWriteItems":
             room_line.before = None
             change(who, other, is_admin=False)
 
-    room_line.before = between
+    room_line.before = before_the_write
     assert not change(who, other, is_admin=False).is_admin
     check_followed(check_standing(who.tables, now=who.now), now=who.now)
 
 
-# ---- What changes, and to what ---------------------------------------------------------------
+# ---- Patches ---------------------------------------------------------------------------------
 
 SOMEBODY = Identity(
     id="i",
@@ -148,14 +148,14 @@ SOMEBODY = Identity(
         {"claw_type": ""},
     ],
 )
-def test_what_no_identity_can_be_is_refused(fields: dict[str, str]) -> None:
+def test_an_unknown_status_or_claw_type_is_refused(fields: dict[str, str]) -> None:
     with pytest.raises(BadInput) as refused:
-        rules.changed(SOMEBODY, fields)
+        rules.patched(SOMEBODY, IdentityPatch(**fields))
     assert refused.value.details["field"] == next(iter(fields))
 
 
-def test_every_change_moves_the_version_and_leaves_the_rest() -> None:
-    changed = rules.changed(SOMEBODY, {"status": "removed", "claw_type": "service"})
+def test_a_patch_increments_the_version_and_leaves_other_fields() -> None:
+    changed = rules.patched(SOMEBODY, IdentityPatch(status="removed", claw_type="service"))
     assert changed == replace(
         SOMEBODY, membership=Membership.REMOVED, claw_type=ClawType.SERVICE, version=2
     )
@@ -167,7 +167,7 @@ def test_an_identity_of_another_account_is_not_found(who: Visitor) -> None:
         change(who, stranger, name="mine")
 
 
-def test_promotion_and_demotion_hold_for_every_key_at_once(who: Visitor) -> None:
+def test_promotion_and_demotion_apply_to_every_key_at_once(who: Visitor) -> None:
     target = member(who)
     keys_of_target = [target.minted, key_of(who, target)]
     manage = policy.require(MANAGE)
@@ -188,7 +188,7 @@ def test_promotion_and_demotion_hold_for_every_key_at_once(who: Visitor) -> None
 
 
 @given(grants, grants)
-def test_what_is_cut_lies_within_both_and_cutting_again_changes_nothing(
+def test_cut_grants_are_within_both_and_cutting_is_idempotent(
     held: Grants, ceiling: Grants
 ) -> None:
     cut = held.cut_to(ceiling)
@@ -208,7 +208,7 @@ def test_what_is_cut_lies_within_both_and_cutting_again_changes_nothing(
 
 
 @given(grants, grants)
-def test_nothing_is_gained_and_nothing_lost_that_both_hold(held: Grants, ceiling: Grants) -> None:
+def test_cut_grants_keep_exactly_what_both_have(held: Grants, ceiling: Grants) -> None:
     cut = held.cut_to(ceiling)
     if cut is None:
         return
@@ -222,62 +222,64 @@ def test_nothing_is_gained_and_nothing_lost_that_both_hold(held: Grants, ceiling
 
 
 @given(grants)
-def test_a_ceiling_that_holds_it_already_leaves_a_key_as_it_is(held: Grants) -> None:
+def test_grants_within_a_ceiling_are_not_cut(held: Grants) -> None:
     assert held.cut_to(FULL) == held
     assert held.cut_to(held) == held
 
 
-def test_a_key_with_nothing_left_of_a_permission_list_is_switched_off(who: Visitor) -> None:
-    """An empty list would mean everything."""
+def test_a_key_whose_permission_list_would_become_empty_is_disabled(who: Visitor) -> None:
+    """Because an empty list would mean everything."""
     target = member(who)
     pulse = key_of(who, target, permissions={"signal_types": ["pulse"]})
     change(who, target, ceiling=Grants(("*",), Permissions(signal_types=("task",))))
     assert who.admit(pulse.secret).code is Code.DISABLED
-    assert not stands(who, pulse.key.id).enabled
+    assert not stored_key(who, pulse.key.id).enabled
     assert who.admit(target.minted.secret).code is Code.VALID
     state = check_standing(who.tables, now=who.now)
     check_followed(state, now=who.now)
     assert state.events(who.account_id)[-1]["action"] == "api_key.update"
 
 
-def test_a_key_that_was_switched_off_is_not_switched_on_beyond_its_owners_ceiling(
+def test_a_key_beyond_its_owners_ceiling_cannot_be_enabled(
     who: Visitor,
 ) -> None:
     target = member(who)
     pulse = key_of(who, target, permissions={"signal_types": ["pulse"]})
     change(who, target, ceiling=Grants(("*",), Permissions(signal_types=("task",))))
     with pytest.raises(GrantsExceeded):
-        keys.patch(who.tables, who.call(), pulse.key.id, {"enabled": True})
+        keys.patch(who.tables, who.call(), pulse.key.id, KeyPatch(enabled=True))
     with pytest.raises(GrantsExceeded):
         keys.rotate(who.tables, who.call(), pulse.key.id, grace_seconds=0, prefix="hk")
-    keys.patch(who.tables, who.call(), pulse.key.id, {"name": "off, and renamed"})
+    keys.patch(who.tables, who.call(), pulse.key.id, KeyPatch(name="off, and renamed"))
     assert who.admit(pulse.secret).code is Code.DISABLED
     change(who, target, ceiling=FULL)
-    keys.patch(who.tables, who.call(), pulse.key.id, {"enabled": True})
+    keys.patch(who.tables, who.call(), pulse.key.id, KeyPatch(enabled=True))
     assert who.admit(pulse.secret).code is Code.VALID
     check_followed(check_standing(who.tables, now=who.now), now=who.now)
 
 
-def test_switching_a_key_on_races_a_ceiling_cut_and_loses(who: Visitor, room_line: Wire) -> None:
+def test_enabling_a_key_fails_if_the_ceiling_is_cut_meanwhile(
+    who: Visitor, room_line: Wire
+) -> None:
     target = member(who)
     pulse = key_of(who, target, permissions={"signal_types": ["pulse"]})
-    keys.patch(who.tables, who.call(), pulse.key.id, {"enabled": False})
+    keys.patch(who.tables, who.call(), pulse.key.id, KeyPatch(enabled=False))
 
-    def between(_: int, operation: str) -> None:
+    def before_the_write(_: int, operation: str) -> None:
         if operation == "TransactWriteItems":
             room_line.before = None
             change(who, target, ceiling=Grants(("*",), Permissions(signal_types=("task",))))
 
-    room_line.before = between
+    room_line.before = before_the_write
     with pytest.raises(GrantsExceeded):
-        keys.patch(who.tables, who.call(), pulse.key.id, {"enabled": True})
+        keys.patch(who.tables, who.call(), pulse.key.id, KeyPatch(enabled=True))
     check_followed(check_standing(who.tables, now=who.now), now=who.now)
 
 
-def test_a_wider_ceiling_gives_a_key_nothing(who: Visitor) -> None:
+def test_a_wider_ceiling_does_not_widen_keys(who: Visitor) -> None:
     target = member(who, scopes=["services:read"])
     change(who, target, ceiling=FULL)
-    assert stands(who, target.minted.key.id).grants == Grants(("services:read",))
+    assert stored_key(who, target.minted.key.id).grants == Grants(("services:read",))
     assert seen_with(who.tables, target.minted, who.now).principal.grants.scopes == (
         "services:read",
     )
@@ -294,7 +296,7 @@ def test_a_wider_ceiling_gives_a_key_nothing(who: Visitor) -> None:
     ],
     ids=str,
 )
-def test_nobody_gives_a_ceiling_beyond_their_own_grants(
+def test_a_caller_cannot_set_a_ceiling_beyond_their_own_grants(
     who: Visitor, fields: dict[str, Any], excess: dict[str, Any]
 ) -> None:
     own = Grants(("admin:manage", "services:*"), Permissions(ring_scopes=("a",)))
@@ -307,15 +309,17 @@ def test_nobody_gives_a_ceiling_beyond_their_own_grants(
     assert within.ceiling == Grants(("services:write",), Permissions(ring_scopes=("a",)))
 
 
-def test_two_halves_of_a_ceiling_set_at_once_both_hold(who: Visitor, room_line: Wire) -> None:
+def test_scopes_and_permissions_of_a_ceiling_set_at_once_both_apply(
+    who: Visitor, room_line: Wire
+) -> None:
     target = member(who)
 
-    def between(_: int, operation: str) -> None:
+    def before_the_write(_: int, operation: str) -> None:
         if operation == "TransactWriteItems":
             room_line.before = None
             change(who, target, permissions=Permissions(signal_types=("task",)))
 
-    room_line.before = between
+    room_line.before = before_the_write
     after = change(who, target, scopes=("services:*",))
     assert after.ceiling == Grants(("services:*",), Permissions(signal_types=("task",)))
     check_followed(check_standing(who.tables, now=who.now), now=who.now)

@@ -1,8 +1,8 @@
-"""Killed at every call to the tables, whatever lets people and peers in: all or nothing.
+"""A crash at every call to the tables, of everything that adds people, wallets and peers.
 
-After each death every change has its audit event and every event its change, the chain verifies,
-tallies are exact, pointers point, and the same request, sent again, does its work or says that it
-was done.
+After each crash every change has its audit event and every event its change, the chain verifies,
+counters are exact, pointers have their target, and sending the same request again succeeds or
+answers that it was done.
 """
 
 from __future__ import annotations
@@ -106,12 +106,12 @@ def _rename(who: Visitor) -> Act:
     return lambda: change(who, target, name="renamed")
 
 
-# What a repeat says once it was done.
+# What a repeat raises if the first try was done.
 DONE: dict[Callable[[Visitor], Act], type[Exception] | None] = {
     _invite: None,
     _redeem_the_last_use: Conflict,
     _redeem_one_of_many_uses: None,
-    _redeem_with_a_wallet: Refused,  # which the door tells in its own words
+    _redeem_with_a_wallet: Refused,  # the handler turns it into an answer
     _attach_a_wallet: Conflict,
     _sign_in: Unauthorized,
     _sign_in_again: Unauthorized,
@@ -127,7 +127,7 @@ def _named(prepare: Callable[[Visitor], Act]) -> str:
 
 
 def _dies(room_line: Wire, when: str, act: Act, number: int) -> bool:
-    """Do it, dying at call `number`; False where it has no such call and was done."""
+    """Act and crash at call `number`; False if it has fewer calls, so that it was done."""
     room_line.clear()
     setattr(room_line, when, die_at(number))
     try:
@@ -142,10 +142,10 @@ def _dies(room_line: Wire, when: str, act: Act, number: int) -> bool:
 @pytest.mark.usefixtures("settings_key")
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("prepare", DONE, ids=_named)
-def test_a_death_at_any_call_leaves_all_or_nothing_and_the_repeat_works(
+def test_a_crash_at_any_call_leaves_all_or_nothing_and_a_repeat_works(
     tables: Tables, room_line: Wire, prepare: Callable[[Visitor], Act], when: str
 ) -> None:
-    deaths = 0
+    crashes = 0
     who = boss(tables)
     act = prepare(who)
     before, start = State(tables), Rewind(tables)
@@ -153,7 +153,7 @@ def test_a_death_at_any_call_leaves_all_or_nothing_and_the_repeat_works(
         start.back()
         if not _dies(room_line, when, act, number):
             break
-        deaths += 1
+        crashes += 1
         after = check_standing(tables, now=who.now)
         changed = after.main != before.main
         assert not (changed and when == "before")
@@ -164,16 +164,16 @@ def test_a_death_at_any_call_leaves_all_or_nothing_and_the_repeat_works(
         else:
             act()
         check_standing(tables, now=who.now)
-    assert deaths >= 2, "it was killed at least twice"
+    assert crashes >= 2, "it must crash at two calls or more"
     check_standing(tables, now=who.now)
 
 
 @pytest.mark.usefixtures("settings_key")
 @pytest.mark.parametrize("prepare", DONE, ids=_named)
-def test_only_the_last_call_changes_anything(
+def test_only_the_last_call_writes(
     tables: Tables, room_line: Wire, prepare: Callable[[Visitor], Act]
 ) -> None:
-    """One transaction, as the last call: what makes the test above true by construction."""
+    """One transaction as the last call: this is why a crash leaves all or nothing."""
     act = prepare(boss(tables))
     room_line.clear()
     act()
@@ -182,10 +182,10 @@ def test_only_the_last_call_changes_anything(
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_the_first_redemption_dies_at_any_call_and_still_makes_one_admin(
+def test_a_crash_of_the_first_redemption_never_makes_two_admins(
     aws: pytest.MonkeyPatch, tables: Tables, room_line: Wire, when: str
 ) -> None:
-    """On one operator's account: each death leaves it empty, or with its one admin."""
+    """In the operator's account: a crash leaves it empty or with exactly one admin."""
     del aws
     now = boss(tables).now
     invite = empty_operator(tables, now)
@@ -206,7 +206,7 @@ def test_the_first_redemption_dies_at_any_call_and_still_makes_one_admin(
 @pytest.mark.usefixtures("settings_key")
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("what", ["invite", "identity", "api_key", "peer"])
-def test_a_death_under_an_idempotency_key_never_does_it_twice(
+def test_a_crash_with_an_idempotency_key_never_acts_twice(
     tables: Tables, room_line: Wire, what: str, when: str
 ) -> None:
     kept_in = vault()
@@ -256,4 +256,4 @@ def test_a_death_under_an_idempotency_key_never_does_it_twice(
         assert len(made) == 1
         assert set(named) == {f"{what}:{one}" for one in made}
     else:
-        pytest.fail("it never came to an end")
+        pytest.fail(f"it still makes more than {MOST_CALLS} calls")

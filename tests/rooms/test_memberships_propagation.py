@@ -1,8 +1,8 @@
-"""An identity's change reaches every key: killed half-way, raced, or done twice.
+"""A changed identity is copied into every key, in spite of crashes, races and repeats.
 
-The change and its mark are one transaction; each key follows in a write of its own. Whatever dies
-or comes in between, once the sweeper was there both items of every key agree and each key carries
-its identity as that stands.
+The change and its marker are one transaction; each key is updated by a write of its own. Whatever
+crashes or runs in between, after the sweeper ran both items of every key agree, and each key has
+a copy of its identity as it is now.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from gatehouse.dynamo.table import Tables
 from gatehouse.identities import actions as identities
 from gatehouse.identities.model import Identity
 from gatehouse.keys import actions as keys
+from gatehouse.keys.model import KeyFilter, KeyPatch
 from gatehouse.memberships import actions as memberships
 from gatehouse.wallets import actions as wallets
 from support.actors.members import (
@@ -37,6 +38,7 @@ from support.actors.members import (
     change,
     come_in,
     identity_of,
+    identity_patch,
     invited,
     key_of,
     member,
@@ -62,7 +64,7 @@ CHANGES: dict[str, dict[str, Any]] = {
 
 
 class Cast:
-    """An admin, a second admin with keys of several kinds, who is changed, and a bystander."""
+    """An admin `boss`, an admin `target` with several keys who is changed, and a bystander."""
 
     def __init__(self, tables: Tables) -> None:
         self.tables = tables
@@ -80,11 +82,11 @@ class Cast:
         revoked = key_of(self.boss, self.target)
         keys.revoke(tables, self.boss.call(), revoked.key.id)
         self.bystander = member(self.boss)
-        self._rewind, self._first_keys = Rewind(tables), tuple(self.keys)
+        self._start, self._first_keys = Rewind(tables), tuple(self.keys)
 
-    def again(self) -> None:
-        """Begin again where all this stood."""
-        self._rewind.back()
+    def restore(self) -> None:
+        """Restore the tables to what they were after `__init__`."""
+        self._start.back()
         self.keys = list(self._first_keys)
 
     def change(self, **fields: Any) -> None:
@@ -94,7 +96,7 @@ class Cast:
         return {self.boss.admit(minted.secret).code for minted in self.keys}
 
     def settle(self) -> None:
-        """Let the sweeper finish and look at everything."""
+        """Run the sweeper, check everything, and check that nothing is left to sweep."""
         sweep(self.tables, self.now)
         state = check_standing(self.tables, now=self.now)
         check_followed(state, now=self.now)
@@ -108,32 +110,32 @@ def whole_cast(stack: Tables) -> Cast:
 
 @pytest.fixture
 def cast(whole_cast: Cast) -> Cast:
-    whole_cast.again()
+    whole_cast.restore()
     return whole_cast
 
 
 def commit_only(cast: Cast, line: Wire, **fields: Any) -> Identity:
-    """Write a change and its mark, and die before any key followed."""
-    line.after = first(1, _die, "TransactWriteItems")
+    """Write a change and its marker, and crash before any key is updated."""
+    line.after = first(1, _crash, "TransactWriteItems")
     with pytest.raises(Killed):
         cast.change(**fields)
     line.clear()
     return identity_of(cast.target)
 
 
-def _die() -> None:
+def _crash() -> None:
     raise Killed
 
 
 @pytest.mark.parametrize("fields", CHANGES.values(), ids=CHANGES)
-def test_a_change_killed_at_any_call_is_finished_by_the_sweeper(
+def test_the_sweeper_completes_a_change_that_crashed_at_any_call(
     cast: Cast, line: Wire, fields: dict[str, Any]
 ) -> None:
-    """After each call; a death before one leaves what a death after the one before it leaves."""
-    half_done = 0
+    """Crashes after each call. A crash before a call equals one after the call before it."""
+    completed = 0
     before = identity_of(cast.target)
     for number in range(1, MOST_CALLS):
-        cast.again()
+        cast.restore()
         line.clear()
         line.after = die_at(number)
         try:
@@ -145,24 +147,24 @@ def test_a_change_killed_at_any_call_is_finished_by_the_sweeper(
         finally:
             line.clear()
         after = identity_of(cast.target)
-        assert after in {before, identities.changed(before, fields)}
+        assert after in {before, identities.patched(before, identity_patch(**fields))}
         check_standing(cast.tables, now=cast.now)
         swept = sweep(cast.tables, cast.now)
         assert swept in ({0, 1} if after != before else {0})
-        half_done += swept
+        completed += swept
         cast.settle()
         if "status" in fields and after != before:
             assert cast.codes() == {Code.DISABLED}
     else:
-        pytest.fail("it never came to an end")
-    assert half_done >= len(cast.keys), "it died once per key at least"
+        pytest.fail(f"it still makes more than {MOST_CALLS} calls")
+    assert completed >= len(cast.keys), "it must crash at least once per key"
     cast.settle()
 
 
 @pytest.mark.usefixtures("sleeps")
-def test_a_change_killed_half_way_can_simply_be_repeated(cast: Cast, line: Wire) -> None:
+def test_repeating_a_crashed_change_completes_it(cast: Cast, line: Wire) -> None:
     for number in range(1, MOST_CALLS):
-        cast.again()
+        cast.restore()
         line.clear()
         line.after = die_at(number)
         try:
@@ -178,7 +180,7 @@ def test_a_change_killed_half_way_can_simply_be_repeated(cast: Cast, line: Wire)
             line.clear()
 
 
-Intruder = Callable[[Cast], Any]
+Action = Callable[[Cast], Any]
 
 
 def _suspend(cast: Cast) -> None:
@@ -211,7 +213,7 @@ def _rotate(cast: Cast) -> None:
 
 
 def _patch(cast: Cast) -> None:
-    keys.patch(cast.tables, cast.boss.call(), cast.keys[1].key.id, {"name": "patched"})
+    keys.patch(cast.tables, cast.boss.call(), cast.keys[1].key.id, KeyPatch(name="patched"))
 
 
 def _revoke(cast: Cast) -> None:
@@ -224,7 +226,7 @@ def _sign_in(cast: Cast) -> None:
     cast.keys.append(wallets.sign_in(cast.tables, call, again, secret=NONCE_SECRET).minted)
 
 
-INTRUDERS: list[Intruder] = [
+ACTIONS: list[Action] = [
     _suspend,
     _cut,
     _widen,
@@ -238,34 +240,34 @@ INTRUDERS: list[Intruder] = [
 ]
 
 
-@pytest.mark.parametrize("intruder", INTRUDERS, ids=lambda act: act.__name__.strip("_"))
+@pytest.mark.parametrize("action", ACTIONS, ids=lambda act: act.__name__.strip("_"))
 @pytest.mark.parametrize("fields", ["suspended", "ceiling cut"])
 @pytest.mark.usefixtures("sleeps")
-def test_whatever_comes_in_between_any_two_calls_of_a_change_the_keys_follow(
-    cast: Cast, line: Wire, fields: str, intruder: Intruder
+def test_keys_end_up_right_whatever_happens_between_two_calls(
+    cast: Cast, line: Wire, fields: str, action: Action
 ) -> None:
     refused: set[type[GatehouseError]] = set()
     for number in range(1, MOST_CALLS):
-        cast.again()
-        met = _at_call(line, number, partial(intruder, cast), refused)
-        # Where a key changed under it, it says so and leaves the key to the sweeper.
+        cast.restore()
+        happened = _at_call(line, number, partial(action, cast), refused)
+        # If a key changed meanwhile, the answer is 503 and the sweeper completes the change.
         with contextlib.suppress(Unavailable):
             cast.change(**CHANGES[fields])
         line.clear()
         cast.settle()
-        if not met:
+        if not happened:
             break
     else:
-        pytest.fail("it never came to an end")
+        pytest.fail(f"it still makes more than {MOST_CALLS} calls")
     assert number > len(cast.keys)
     assert refused <= {Conflict, GrantsExceeded, Unauthorized, NotFound}
 
 
-@pytest.mark.parametrize("first_in", ["the older within the newer", "the newer within the older"])
+@pytest.mark.parametrize("first_in", ["the older inside the newer", "the newer inside the older"])
 def test_an_older_version_never_overwrites_a_newer_one(
     cast: Cast, line: Wire, first_in: str
 ) -> None:
-    """Two changes are written and neither has reached a key; then both go, one inside the other."""
+    """Two changes are written but not yet copied; then both are, one in the middle of the other."""
     older = commit_only(cast, line, ceiling=NARROW, claw_type="service")
     newer = commit_only(cast, line, ceiling=FULL, claw_type="employee", status="suspended")
     outer, inner = (newer, older) if first_in.startswith("the older") else (older, newer)
@@ -276,11 +278,11 @@ def test_an_older_version_never_overwrites_a_newer_one(
 
     for number in range(1, MOST_CALLS):
         both_written.back()
-        met = _at_call(line, number, partial(finish, inner), set())
+        happened = _at_call(line, number, partial(finish, inner), set())
         with contextlib.suppress(Unavailable):
             finish(outer)
         line.clear()
-        if not met:
+        if not happened:
             break
         check_standing(cast.tables, now=cast.now)
         assert cast.codes() == {Code.DISABLED}
@@ -289,7 +291,7 @@ def test_an_older_version_never_overwrites_a_newer_one(
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)], ids=["older first", "newer first"])
-def test_two_changes_one_after_the_other_end_in_the_newer_whichever_reaches_the_keys_last(
+def test_the_newer_of_two_changes_wins_whichever_reaches_keys_last(
     cast: Cast, line: Wire, order: tuple[int, int]
 ) -> None:
     written = [
@@ -302,7 +304,7 @@ def test_two_changes_one_after_the_other_end_in_the_newer_whichever_reaches_the_
     cast.settle()
 
 
-def test_an_older_change_that_ends_late_leaves_the_newer_ones_mark(cast: Cast, line: Wire) -> None:
+def test_an_older_change_does_not_delete_a_newer_changes_marker(cast: Cast, line: Wire) -> None:
     older = commit_only(cast, line, status="suspended")
     commit_only(cast, line, status="active", is_admin=False)
     memberships.finish(cast.tables, older, origin=SWEEPER, now=cast.now)
@@ -310,9 +312,7 @@ def test_an_older_change_that_ends_late_leaves_the_newer_ones_mark(cast: Cast, l
     cast.settle()
 
 
-def test_a_key_minted_between_the_identitys_write_and_the_propagation_follows_too(
-    cast: Cast, line: Wire
-) -> None:
+def test_a_key_created_before_propagation_gets_the_change_too(cast: Cast, line: Wire) -> None:
     identity = commit_only(cast, line, ceiling=NARROW)
     with pytest.raises(GrantsExceeded):
         key_of(cast.boss, cast.target)
@@ -328,21 +328,19 @@ def _tasks() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("status", ["suspended", "removed"])
-def test_making_a_key_that_races_a_suspension_is_refused_by_its_condition(
+def test_creating_a_key_fails_if_its_owner_is_suspended_meanwhile(
     cast: Cast, line: Wire, status: str
 ) -> None:
-    before = len(keys.page(cast.tables, cast.boss.call(), keys.Listed.ALL, limit=100)[0])
+    before = len(keys.page(cast.tables, cast.boss.call(), KeyFilter.ALL, limit=100)[0])
     line.before = _once("TransactWriteItems", lambda: cast.change(status=status), line)
     with pytest.raises(Conflict, match="not an active member"):
         key_of(cast.boss, cast.target)
-    after = len(keys.page(cast.tables, cast.boss.call(), keys.Listed.ALL, limit=100)[0])
+    after = len(keys.page(cast.tables, cast.boss.call(), KeyFilter.ALL, limit=100)[0])
     assert after == before
     cast.settle()
 
 
-def test_rotating_a_key_that_races_a_ceiling_cut_gives_no_more_than_the_new_ceiling(
-    cast: Cast, line: Wire
-) -> None:
+def test_rotating_during_a_ceiling_cut_stays_within_the_new_ceiling(cast: Cast, line: Wire) -> None:
     line.before = _once("TransactWriteItems", lambda: commit_only(cast, line, ceiling=NARROW), line)
     with pytest.raises(GrantsExceeded):
         keys.rotate(
@@ -352,7 +350,7 @@ def test_rotating_a_key_that_races_a_ceiling_cut_gives_no_more_than_the_new_ceil
 
 
 @pytest.mark.usefixtures("sleeps")
-def test_a_key_that_is_being_changed_itself_follows_a_moment_later(cast: Cast, line: Wire) -> None:
+def test_a_key_that_is_busy_is_updated_on_a_retry(cast: Cast, line: Wire) -> None:
     line.before = first(3, lambda: error("TransactionConflictException"), "UpdateItem")
     cast.change(status="suspended")
     line.clear()
@@ -361,7 +359,7 @@ def test_a_key_that_is_being_changed_itself_follows_a_moment_later(cast: Cast, l
 
 
 @pytest.mark.usefixtures("sleeps")
-def test_a_key_that_stays_busy_is_said_and_left_to_the_sweeper(cast: Cast, line: Wire) -> None:
+def test_a_key_that_stays_busy_is_503_and_left_to_the_sweeper(cast: Cast, line: Wire) -> None:
     line.before = first(1_000, lambda: error("TransactionConflictException"), "UpdateItem")
     with pytest.raises(Unavailable):
         cast.change(status="suspended")
@@ -371,9 +369,9 @@ def test_a_key_that_stays_busy_is_said_and_left_to_the_sweeper(cast: Cast, line:
     cast.settle()
 
 
-def test_an_identity_that_cannot_be_finished_holds_up_no_other(cast: Cast, line: Wire) -> None:
+def test_an_identity_that_fails_does_not_stop_the_others(cast: Cast, line: Wire) -> None:
     commit_only(cast, line, status="suspended")
-    line.after = first(1, _die, "TransactWriteItems")
+    line.after = first(1, _crash, "TransactWriteItems")
     with pytest.raises(Killed):
         change(cast.boss, cast.bystander, status="suspended")
     line.clear()
@@ -387,7 +385,7 @@ def test_an_identity_that_cannot_be_finished_holds_up_no_other(cast: Cast, line:
 
 
 def _second_query() -> Callable[[int, str], Any]:
-    """Plan that the second query, of the first identity's keys, fails."""
+    """Return a plan in which the second query fails: that of the first identity's keys."""
     queries = 0
 
     def plan(_: int, operation: str) -> Any:
@@ -408,20 +406,20 @@ def _once(operation: str, act: Callable[[], Any], line: Wire) -> Callable[[int, 
 
 
 def _at_call(
-    line: Wire, number: int, intruder: Callable[[], Any], refused: set[type[GatehouseError]]
+    line: Wire, number: int, action: Callable[[], Any], refused: set[type[GatehouseError]]
 ) -> list[int]:
-    """Let somebody act before call `number`; the list holds it once that was so."""
-    met: list[int] = []
+    """Run `action` before call `number`. The returned list is empty until that has happened."""
+    happened: list[int] = []
 
     def plan(call: int, _: str) -> None:
         if call == number:
             line.before = None
-            met.append(call)
+            happened.append(call)
             try:
-                intruder()
+                action()
             except GatehouseError as error:
                 refused.add(type(error))
 
     line.clear()
     line.before = plan
-    return met
+    return happened

@@ -1,4 +1,4 @@
-"""The two numbers of GCRA, against the rule written out in fractions."""
+"""The two numbers of GCRA, compared with a reference implementation in fractions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ steps = st.lists(
 
 
 class TwoNumbers:
-    """The item as the two conditional updates leave it."""
+    """The item after each of the two conditional updates."""
 
     def __init__(self, limit: int) -> None:
         self.pace = rules.pace(limit)
@@ -30,7 +30,7 @@ class TwoNumbers:
         self.allow_at = 0
 
     def spend(self, now: int) -> bool:
-        """Do what the table does: branch A where drained, branch B where busy."""
+        """Do what the table does: one update for an unused key, another for a busy one."""
         if self.tat is None or self.tat <= now:
             self.tat, self.allow_at = now + self.pace.interval, now + self.pace.refill
             return True
@@ -42,7 +42,7 @@ class TwoNumbers:
 
 
 class Reference:
-    """GCRA as the field writes it, over the same interval and window."""
+    """GCRA as it is usually written, with the same interval and window."""
 
     def __init__(self, limit: int) -> None:
         self.interval = Fraction(-(-MINUTE // limit))
@@ -50,7 +50,7 @@ class Reference:
         self.tat = Fraction(0)
 
     def spend(self, now: int) -> bool:
-        """Admit where the arrival stays within the window."""
+        """Admit a request if its arrival stays within the window."""
         moved = max(self.tat, Fraction(now)) + self.interval
         if moved - now > self.window:
             return False
@@ -59,7 +59,7 @@ class Reference:
 
 
 @given(limit=limits, steps=steps, start=st.integers(1, 2_000_000_000 * SECOND))
-def test_the_two_updates_are_the_reference(limit: int, steps: list[int], start: int) -> None:
+def test_the_two_updates_match_the_reference(limit: int, steps: list[int], start: int) -> None:
     ours, reference = TwoNumbers(limit), Reference(limit)
     now = start
     for step in steps:
@@ -69,9 +69,7 @@ def test_the_two_updates_are_the_reference(limit: int, steps: list[int], start: 
 
 @given(limit=limits, steps=steps)
 @example(limit=1, steps=[0, MINUTE - 1, 1, 0, MINUTE, MINUTE])
-def test_no_window_ever_passes_more_than_the_limit_and_its_share(
-    limit: int, steps: list[int]
-) -> None:
+def test_no_time_span_admits_more_than_the_documented_bound(limit: int, steps: list[int]) -> None:
     ours, now = TwoNumbers(limit), 10**15
     passed: list[int] = []
     for step in steps:
@@ -89,18 +87,20 @@ def test_a_burst_is_exactly_the_limit(limit: int) -> None:
     ours = TwoNumbers(limit)
     assert sum(ours.spend(10**15) for _ in range(limit + 50)) == limit
     later = 10**15 + limit * ours.pace.interval
-    assert sum(ours.spend(later) for _ in range(limit + 50)) == limit, "and again when drained"
+    assert sum(ours.spend(later) for _ in range(limit + 50)) == limit, (
+        "and again once the window has passed"
+    )
 
 
 @pytest.mark.parametrize("limit", [1, 3, 60, 6_000, 60_000])
-def test_a_steady_caller_at_the_limits_own_pace_is_never_refused(limit: int) -> None:
+def test_a_steady_caller_at_exactly_the_limit_is_never_refused(limit: int) -> None:
     ours, now = TwoNumbers(limit), 10**15
     for _ in range(500):
         assert ours.spend(now)
         now += ours.pace.interval
 
 
-def _known(limit: int, tat: int | None) -> Credential:
+def _credential(limit: int, tat: int | None) -> Credential:
     owner = Owner("i", is_admin=True, claw_type="central", membership="active")
     return Credential(
         "d", "k", "a", "hk_0000", owner, FULL, operator=False, rate_limit=limit, tat=tat
@@ -108,30 +108,32 @@ def _known(limit: int, tat: int | None) -> Credential:
 
 
 @given(limit=limits, steps=steps)
-def test_what_is_told_of_the_limit_is_what_happens(limit: int, steps: list[int]) -> None:
+def test_the_reported_limit_state_is_what_then_happens(limit: int, steps: list[int]) -> None:
     ours, now = TwoNumbers(limit), 10**15
     for step in steps:
         now += step
-        over = rules.is_over(_known(limit, ours.tat), now)
+        over = rules.is_over_limit(_credential(limit, ours.tat), now)
         assert ours.spend(now) == (not over)
-        known = _known(limit, ours.tat)
+        credential = _credential(limit, ours.tat)
         if over:
-            told = rules.state_refused(known, now)
-            assert told.exceeded
-            assert told.remaining == 0
-            wait = told.retry_after * SECOND
-            assert rules.is_over(known, now + (wait - SECOND if told.retry_after > 1 else 0))
-            assert not rules.is_over(known, now + wait)
+            state = rules.state_when_refused(credential, now)
+            assert state.exceeded
+            assert state.remaining == 0
+            wait = state.retry_after * SECOND
+            assert rules.is_over_limit(
+                credential, now + (wait - SECOND if state.retry_after > 1 else 0)
+            )
+            assert not rules.is_over_limit(credential, now + wait)
         else:
-            told = rules.state_after(limit, known.tat or 0, now)
-            assert not told.exceeded
+            state = rules.state_after(limit, credential.tat or 0, now)
+            assert not state.exceeded
         rest = TwoNumbers(limit)
         rest.tat, rest.allow_at = ours.tat, ours.allow_at
         more = 0
-        while more <= told.remaining + 1 and more < 300 and rest.spend(now):
+        while more <= state.remaining + 1 and more < 300 and rest.spend(now):
             more += 1
-        assert more == min(told.remaining, 300)
-        assert rules.state_after(limit, known.tat or 0, now + told.reset * SECOND).reset == 0
+        assert more == min(state.remaining, 300)
+        assert rules.state_after(limit, credential.tat or 0, now + state.reset * SECOND).reset == 0
 
 
 @pytest.mark.parametrize(
@@ -149,10 +151,10 @@ def test_what_is_told_of_the_limit_is_what_happens(limit: int, steps: list[int])
         (None, None, True, "removed", Code.DISABLED),
     ],
 )
-def test_the_first_reason_against_a_key_is_told(
+def test_the_first_reason_against_a_key_is_its_code(
     revoked_at: int | None, expires_at: int | None, *, enabled: bool, membership: str, code: Code
 ) -> None:
-    known = Credential(
+    credential = Credential(
         "d",
         "k",
         "a",
@@ -164,4 +166,4 @@ def test_the_first_reason_against_a_key_is_told(
         expires_at=expires_at,
         revoked_at=revoked_at,
     )
-    assert rules.standing(known, 100) is code
+    assert rules.code_of(credential, 100) is code

@@ -1,4 +1,4 @@
-"""The evaluator: which rule decides, why, and what would turn a denial round."""
+"""The policy: which rule decides, the reasons, and which change would allow a denied action."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def _subject(
         (_subject(None), "federation:ack", Rule.DEFAULT_ALLOW, True),
     ],
 )
-def test_the_first_rule_that_decides_decides(
+def test_the_first_rule_that_applies_decides(
     subject: Subject, action: str, rule: Rule, *, allowed: bool
 ) -> None:
     decision = rules.evaluate(action, subject, NOTHING)
@@ -129,7 +129,7 @@ def test_the_first_rule_that_decides_decides(
         ({}, "memory:export", NOTHING, True),
     ],
 )
-def test_permissions_bind_what_is_named_of_the_resource(
+def test_permission_lists_restrict_the_named_fields_of_a_resource(
     lists: dict[str, Any], action: str, resource: Resource, *, allowed: bool
 ) -> None:
     for is_admin in (False, True):
@@ -141,7 +141,7 @@ def test_permissions_bind_what_is_named_of_the_resource(
 
 
 @given(subjects, acts, resources)
-def test_every_decision_tells_its_rule_and_why(
+def test_every_decision_has_reasons_and_a_denial_a_would_allow(
     subject: Subject, action: str, resource: Resource
 ) -> None:
     decision = rules.evaluate(action, subject, resource)
@@ -150,7 +150,7 @@ def test_every_decision_tells_its_rule_and_why(
 
 
 @given(subjects, acts, resources)
-def test_what_would_allow_allows(subject: Subject, action: str, resource: Resource) -> None:
+def test_applying_would_allow_allows(subject: Subject, action: str, resource: Resource) -> None:
     decision = rules.evaluate(action, subject, resource)
     if not decision.allowed:
         changed = rules.apply(subject, dict(decision.would_allow))
@@ -158,8 +158,8 @@ def test_what_would_allow_allows(subject: Subject, action: str, resource: Resour
 
 
 @given(subjects, acts, resources)
-def test_what_would_allow_is_minimal(subject: Subject, action: str, resource: Resource) -> None:
-    """Leaving any part of it out, or any entry of a list, does not allow."""
+def test_would_allow_is_minimal(subject: Subject, action: str, resource: Resource) -> None:
+    """With any part of the change, or any entry of a list, left out the action is still denied."""
     decision = rules.evaluate(action, subject, resource)
     change = dict(decision.would_allow)
     parts: list[tuple[str, str | None]] = []
@@ -209,11 +209,11 @@ def test_adding_a_restriction_never_allows_more(
 
 
 @given(subjects, acts, resources)
-def test_a_resource_said_more_of_is_never_allowed_more(
+def test_naming_more_of_a_resource_never_allows_more(
     subject: Subject, action: str, resource: Resource
 ) -> None:
     if action.startswith("memory:") and resource.memory_op is not None:
-        return  # a named operation stands for itself, an unnamed one for any of the action's
+        return  # without a named operation, any operation of the action is enough
     if rules.evaluate(action, subject, resource).allowed:
         assert rules.evaluate(action, subject, NOTHING).allowed
 
@@ -249,7 +249,7 @@ def test_a_route_that_needs_an_action_explains_its_denial() -> None:
     actions.require(MANAGE)(replace(CALLER, grants=FULL, is_admin=True))
 
 
-def test_a_route_for_managers_asks_the_key_for_its_scope_and_the_identity_for_the_rest() -> None:
+def test_managing_checks_the_keys_scope_and_the_identitys_rights() -> None:
     narrow = replace(CALLER, grants=Grants(("services:read",), Permissions()))
     with pytest.raises(PolicyDenied) as denied:
         actions.managing("services:read")(narrow)
@@ -260,24 +260,26 @@ def test_a_route_for_managers_asks_the_key_for_its_scope_and_the_identity_for_th
 
 
 @pytest.mark.parametrize("operation", MEMORY_OPERATIONS)
-def test_every_memory_operation_is_an_action(operation: str) -> None:
+def test_every_memory_operation_has_an_action(operation: str) -> None:
     assert actions.memory_action(operation) in ACTIONS
     assert actions.memory_action(None) is None
 
 
-def test_the_rules_are_told_in_the_order_in_which_they_are_asked() -> None:
-    assert [rule.order for rule in actions.described()] == [1, 2, 3, 4, 5]
-    assert [rule.name for rule in actions.described()] == [rule.value for rule in list(Rule)[1:]]
+def test_rules_are_listed_in_the_order_of_evaluation() -> None:
+    assert [rule.order for rule in actions.list_rules()] == [1, 2, 3, 4, 5]
+    assert [rule.name for rule in actions.list_rules()] == [rule.value for rule in list(Rule)[1:]]
 
 
 @pytest.mark.parametrize("entries", [("a",), ("*",), ("a", "b")])
 @pytest.mark.parametrize("name", ["ring_scopes", "task_types"])
-def test_what_names_none_is_for_unrestricted_keys_alone(
+def test_a_resource_without_a_name_needs_an_unrestricted_key(
     name: str, entries: tuple[str, ...]
 ) -> None:
     resource = Resource(ring=UNNAMED) if name == "ring_scopes" else Resource(task_type=UNNAMED)
     assert rules.evaluate("signal:emit", _subject(), resource).allowed
     decision = rules.evaluate("signal:emit", _subject(**{name: entries}), resource)
     assert (decision.allowed, decision.rule) == (False, Rule.KEY_SCOPE)
-    assert decision.reasons == (f"the key's {name} are restricted, and this names none of them",)
+    assert decision.reasons == (
+        f"the key's {name} are restricted, and the request names none of them",
+    )
     assert decision.would_allow == {"permissions": {name: ["*"]}}

@@ -18,6 +18,7 @@ from gatehouse.core.grants import Grants, Permissions
 from gatehouse.credentials.model import Code
 from gatehouse.dynamo.table import Tables
 from gatehouse.keys import actions as keys
+from gatehouse.keys.model import KeyPatch
 from gatehouse.secrets.model import Purpose
 from gatehouse.wallets import actions as wallets
 from gatehouse.wallets import rules
@@ -319,7 +320,7 @@ def test_the_tally_stays_right_whatever_the_previous_sign_in_key_came_to(
     elif ended == "rotated":
         keys.rotate(who.tables, who.call(), first.id, grace_seconds=0, prefix="hk")
     else:
-        keys.patch(who.tables, who.call(), first.id, {"enabled": False})
+        keys.patch(who.tables, who.call(), first.id, KeyPatch(enabled=False))
     second = sign_in(who.tables, address, who.now)
     assert who.admit(second.minted.secret).code is Code.VALID
     state = check_standing(who.tables, now=who.now, exact=ended != "expired")

@@ -1,4 +1,4 @@
-"""Members, wallets and peers, made in the rooms as their routes make them, without HTTP."""
+"""Members, wallets and peers, created by calls to the rooms instead of HTTP requests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gatehouse.audit import actions as audit
 from gatehouse.audit.model import Origin
 from gatehouse.aws import clients
 from gatehouse.core.clock import Micros
-from gatehouse.core.grants import FULL
+from gatehouse.core.grants import FULL, Grants
 from gatehouse.core.request import Call
 from gatehouse.credentials import actions as credentials
 from gatehouse.dynamo import idempotency
@@ -22,7 +22,7 @@ from gatehouse.federation import actions as federation
 from gatehouse.federation import rules as peer_rules
 from gatehouse.federation.model import Proof, Received, Trusted
 from gatehouse.identities import actions as identities
-from gatehouse.identities.model import Identity
+from gatehouse.identities.model import Identity, IdentityPatch
 from gatehouse.invites import actions as invites
 from gatehouse.invites.model import Invite, Redeemed
 from gatehouse.keys import actions as keys
@@ -32,7 +32,7 @@ from gatehouse.secrets.actions import Vault
 from gatehouse.wallets import actions as wallets
 from gatehouse.wallets import rules as wallet_rules
 from gatehouse.wallets.model import Signed
-from support.actors.visitor import Visitor, visitor, wish
+from support.actors.visitor import Visitor, key_request, visitor
 from support.aws import resources
 
 NONCE_SECRET = "a secret of the tests"
@@ -50,7 +50,7 @@ def outside(now: Micros, *, token: str | None = None, source: str = "203.0.113.9
 
 
 def invited(who: Visitor, **fields: Any) -> Invite:
-    """Make an invite with a long code, for everything unless said otherwise."""
+    """Create an invite with a long code; its default is full grants."""
     asked = invites.Wish(**{"name": "new", "type": "human", "long": True, **fields})
     return invites.create(who.tables, who.call(), asked)
 
@@ -63,7 +63,7 @@ def come_in(
     signed: Signed | None = None,
     token: str | None = None,
 ) -> Redeemed:
-    """Redeem an invite, with a wallet where one signed."""
+    """Redeem an invite, with a wallet if `signed` is set."""
     bind = signed and partial(wallets.binding, tables.main, signed, secret=NONCE_SECRET, now=now)
     arrival = invites.Arrival(
         code=invite.code,
@@ -76,47 +76,56 @@ def come_in(
 
 
 def seen_with(tables: Tables, minted: Minted, now: Micros) -> Visitor:
-    """Call as whoever holds a key."""
+    """Return a visitor who calls with this key."""
     verdict = credentials.admit(tables.keys, minted.secret, credentials.Memory(), now)
     return Visitor(tables, verdict.principal(), minted, now)
 
 
 def member(who: Visitor, **fields: Any) -> Visitor:
-    """Let somebody in by an invite."""
+    """Add a member by an invite."""
     came = come_in(who.tables, invited(who, **fields), now=who.now)
     return seen_with(who.tables, came.minted, who.now)
 
 
 def identity_of(who: Visitor) -> Identity:
-    """Read an identity as it stands."""
+    """Read a visitor's identity."""
     return identities.get(who.tables.main, who.account_id, who.principal.identity_id)
 
 
 def key_of(admin: Visitor, owner: Visitor, **fields: Any) -> Minted:
-    """Make a key for a member, as the admin."""
-    asked = wish(owner=owner.principal.identity_id, **fields)
+    """Create a key for a member, as the admin."""
+    asked = key_request(owner=owner.principal.identity_id, **fields)
     return keys.create(admin.tables, admin.call(), asked)
+
+
+def identity_patch(**fields: Any) -> IdentityPatch:
+    """Make a patch; `ceiling` stands for both of its halves."""
+    ceiling: Grants | None = fields.pop("ceiling", None)
+    if ceiling is not None:
+        fields |= {"scopes": ceiling.scopes, "permissions": ceiling.permissions}
+    return IdentityPatch(**fields)
 
 
 def change(admin: Visitor, target: Visitor, **fields: Any) -> Identity:
     """Change a member, as the admin."""
-    return memberships.change(admin.tables, admin.call(), target.principal.identity_id, fields)
+    patch = identity_patch(**fields)
+    return memberships.change(admin.tables, admin.call(), target.principal.identity_id, patch)
 
 
 def sweep(tables: Tables, now: Micros) -> int:
-    """Let the net do its round."""
+    """Run the sweep of memberships."""
     return memberships.sweep(tables, origin=SWEEPER, now=now)
 
 
 def boss(tables: Tables) -> Visitor:
-    """Open an account and call as its admin, with a key without a limit of its own."""
+    """Create an account and return its admin, whose key has no rate limit."""
     return visitor(tables).unlimited()
 
 
 def empty_operator(tables: Tables, now: Micros, *, uses: int = 1) -> Invite:
-    """Make the operator's account as `bootstrap --invite` does: nobody in it, and a way in.
+    """Create the operator's account as `bootstrap --invite` does: without an identity.
 
-    For more than one use, a second invite of the system's own.
+    Returns its invite. For more than one use, that is a second invite by the system.
     """
     origin = Origin(actor="system:bootstrap", request_id="bootstrap")
     invite = invites.open_operator(tables, name="operator", origin=origin, now=now)
@@ -138,13 +147,13 @@ def empty_operator(tables: Tables, now: Micros, *, uses: int = 1) -> Invite:
 
 
 def signed(now: Micros, address: str | None = None) -> Signed:
-    """Have a wallet's checked signature over a nonce made now."""
+    """Return a wallet's checked signature over a new nonce."""
     nonce = wallet_rules.write_nonce(NONCE_SECRET, secrets.token_bytes(8), now)
     return Signed(address or f"0x{secrets.token_hex(20)}", nonce)
 
 
 def vault() -> Vault:
-    """Make a KMS key like the template's and the vault around it."""
+    """Create a KMS key like the template's, and return a vault with it."""
     return Vault(clients.kms(), resources.make_settings_key())
 
 
@@ -161,7 +170,7 @@ def trusted(admin: Visitor, kept_in: Vault, **fields: Any) -> Trusted:
 
 
 def proof(secret: str, raw: bytes, now: Micros, **fields: Any) -> Proof:
-    """Prove a body as a peer does; `fields` replace parts before they are signed."""
+    """Return a peer's proof for a body; `fields` replace parts before the signature."""
     parts: dict[str, Any] = {
         "timestamp": now // 1_000,
         "nonce": secrets.token_hex(16),
@@ -181,7 +190,7 @@ def received(
     raw: bytes = b"{}",
     **fields: str,
 ) -> Received:
-    """Take in a peer's signal."""
+    """Receive a peer's signal."""
     said = {"signal_type": "task", "content": "do it", "from_identity": "agent-7", **fields}
     return federation.receive(
         tables, outside(now), kept_in, peer_id=peer_id, proof=shown, raw=raw, **said

@@ -1,4 +1,4 @@
-"""Accounts, their members and their keys, made the way callers make them."""
+"""Accounts, their members and their keys, created by HTTP requests."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 from gatehouse.core import clock, ids
 from gatehouse.core.grants import FULL, Grants
 from gatehouse.dynamo.table import Tables, transact
-from gatehouse.identities import actions as identities
+from gatehouse.identities import writes as identities
 from gatehouse.identities.model import ClawType, Identity, IdentityType, Membership
 from support.aws.api_gateway import Front
 
 
 @dataclass(frozen=True)
 class Holder:
-    """Somebody with a key: bare ids and the key's text."""
+    """A caller: the bare ids of account, identity and key, and the key's text."""
 
     account_id: str
     identity_id: str
@@ -24,14 +24,14 @@ class Holder:
 
 
 class People:
-    """`tenant()` opens an account; `member()` adds an identity; `key_for()` makes it a key."""
+    """`tenant()` creates an account, `member()` an identity in it, `key_for()` a key of that."""
 
     def __init__(self, front: Front, tables: Tables) -> None:
         self.front = front
         self.tables = tables
 
     def tenant(self, name: str = "Acme") -> Holder:
-        """Open an account: its admin, holding the key `default`."""
+        """Create an account and return its admin with the key `default`."""
         opened = self.front("POST", "/v1/accounts", body={"name": name})
         assert opened.status == 201, opened.text
         data = opened.json()["data"]
@@ -48,7 +48,7 @@ class People:
         membership: Membership = Membership.ACTIVE,
         ceiling: Grants = FULL,
     ) -> Identity:
-        """Write an identity; there is no route for it yet."""
+        """Write an identity straight into the table. The counter of admins does not change."""
         now = clock.now()
         identity = Identity(
             id=ids.new(now),
@@ -65,7 +65,7 @@ class People:
         return identity
 
     def key_for(self, admin: Holder, identity: Identity, **fields: Any) -> Holder:
-        """Make a key for a member, as the admin."""
+        """Create a key for a member, as the admin."""
         body = {"owner": f"identity:{identity.id}", **fields}
         made = self.front("POST", "/admin/api-keys", key=admin.key, body=body)
         assert made.status == 201, made.text
@@ -82,7 +82,7 @@ class People:
         return self.key_for(admin, self.member(admin), **fields)
 
     def key(self, holder: Holder, **fields: Any) -> Holder:
-        """Make another key for whoever holds one, on the account surface."""
+        """Create another key of the same identity, on the account surface."""
         body = {"name": "another", **fields}
         made = self.front("POST", "/v1/api-keys", key=holder.key, body=body)
         assert made.status == 201, made.text

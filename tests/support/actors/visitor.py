@@ -1,4 +1,4 @@
-"""Calls into the rooms, without HTTP: who calls, and when."""
+"""A caller of the rooms, without HTTP, at a time that a test can move."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from gatehouse.core.request import Call
 from gatehouse.credentials import actions as credentials
 from gatehouse.dynamo import idempotency
 from gatehouse.dynamo.table import Tables
-from gatehouse.keys.model import Minted, Wish
+from gatehouse.keys.model import KeyRequest, Minted
 
 _numbers = itertools.count(1)
 
 
 @dataclass
 class Visitor:
-    """An admin of an account of its own, with its first key, at a moment that can be moved."""
+    """An admin with their own account and first key. `now` is the time of their calls."""
 
     tables: Tables
     principal: Principal
@@ -30,11 +30,11 @@ class Visitor:
 
     @property
     def account_id(self) -> str:
-        """Name the account."""
+        """The id of the visitor's account."""
         return self.principal.account_id
 
     def call(self, *, token: str | None = None, body: bytes = b"") -> Call:
-        """Make a request's call; with `token`, under that Idempotency-Key."""
+        """Return the call of a request; `token` is its Idempotency-Key."""
         guard = idempotency.guard(
             token,
             account=self.account_id,
@@ -53,16 +53,16 @@ class Visitor:
         )
 
     def unlimited(self) -> Visitor:
-        """See the same admin as one whose key has no rate limit."""
+        """Return the same admin with a key that has no rate limit."""
         return replace(self, principal=replace(self.principal, rate_limit=None, limit_state=None))
 
     def admit(self, key: str, memory: credentials.Memory | None = None) -> Any:
-        """Judge a key now."""
+        """Return the verdict for a key at the visitor's time."""
         return credentials.admit(self.tables.keys, key, memory or credentials.Memory(), self.now)
 
 
 def visitor(tables: Tables, *, now: Micros | None = None) -> Visitor:
-    """Open an account and call as its admin."""
+    """Create an account and return its admin."""
     at = clock.now() if now is None else now
     opened = accounts.open_account(
         tables, Call(request_id="request-0", now=at), name="Acme", prefix="hk"
@@ -71,6 +71,6 @@ def visitor(tables: Tables, *, now: Micros | None = None) -> Visitor:
     return Visitor(tables, verdict.principal(), opened.minted, at)
 
 
-def wish(**fields: Any) -> Wish:
-    """Ask for a key, for everything unless said otherwise."""
-    return Wish(**{"name": "made", "prefix": "hk", "default_scopes": ("*",), **fields})
+def key_request(**fields: Any) -> KeyRequest:
+    """Return a request for a key; its default is full grants."""
+    return KeyRequest(**{"name": "made", "prefix": "hk", "default_scopes": ("*",), **fields})

@@ -1,4 +1,4 @@
-"""What must hold of the tables at any moment, whoever was killed doing what."""
+"""Invariants of the tables for keys and the audit trail: true at any time, after any crash."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gatehouse.credentials import store as credentials
 from gatehouse.dynamo.table import Table, Tables, unmarshal
 from gatehouse.keys import rules as keys
 from gatehouse.keys import store as keys_store
-from gatehouse.keys.model import Key, Listed
+from gatehouse.keys.model import Key, KeyFilter
 
 
 def items(table: Table) -> list[dict[str, Any]]:
@@ -27,7 +27,7 @@ def items(table: Table) -> list[dict[str, Any]]:
 
 
 class State:
-    """Both tables as they stand."""
+    """The contents of both tables."""
 
     def __init__(self, tables: Tables) -> None:
         self.main = items(tables.main)
@@ -43,7 +43,7 @@ class State:
         self.owned = {key.digest: key for key in keys}
 
     def events(self, account_id: str) -> list[dict[str, Any]]:
-        """Give an account's audit events, oldest first."""
+        """Return an account's audit events, oldest first."""
         found = [
             item
             for item in self.main
@@ -52,13 +52,13 @@ class State:
         return [item["event"] for item in sorted(found, key=lambda item: item["sk"])]
 
     def accounts(self) -> set[str]:
-        """Name every account of which anything stands in the tables."""
+        """Return the ids of all accounts that have an item."""
         kinds = ("KEYS#", "AUDIT#", "IDENTITY#")
         return {item["pk"].split("#")[1] for item in self.main if item["pk"].startswith(kinds)}
 
 
 def owned(tables: Tables) -> dict[str, Key]:
-    """Read the keys as owned, by digest."""
+    """Read the keys as their accounts manage them, by digest."""
     return State(tables).owned
 
 
@@ -68,7 +68,7 @@ def events(tables: Tables, account_id: str) -> list[dict[str, Any]]:
 
 
 def check_everything(tables: Tables, *, now: Micros) -> State:
-    """Demand that key items agree, that every change is on record, and that chains verify."""
+    """Assert that both items of each key agree, each change has its event, and chains verify."""
     state = State(tables)
     check_both_items_agree(state)
     for account_id in state.accounts():
@@ -78,20 +78,20 @@ def check_everything(tables: Tables, *, now: Micros) -> State:
 
 
 def check_both_items_agree(state: State) -> None:
-    """Compare what the authorizer reads with what the account owns, field by field."""
-    assert set(state.looked_up) == set(state.owned), "a key stands in one table only"
+    """Compare the looked-up item of each key with the account's item, field by field."""
+    assert set(state.looked_up) == set(state.owned), "a key is in one table only"
     for digest, key in state.owned.items():
-        known = state.looked_up[digest]
+        credential = state.looked_up[digest]
         assert (
-            known.key_id,
-            known.account_id,
-            known.owner.identity_id,
-            known.key_prefix,
-            known.grants,
-            known.enabled,
-            known.expires_at,
-            known.rate_limit,
-            known.revoked_at,
+            credential.key_id,
+            credential.account_id,
+            credential.owner.identity_id,
+            credential.key_prefix,
+            credential.grants,
+            credential.enabled,
+            credential.expires_at,
+            credential.rate_limit,
+            credential.revoked_at,
         ) == (
             key.id,
             key.account_id,
@@ -106,33 +106,33 @@ def check_both_items_agree(state: State) -> None:
 
 
 def check_audited(tables: Tables, state: State, account_id: str) -> None:
-    """Play the audit trail and compare what it ends in with what stands in the table."""
+    """Replay the audit trail and compare the result with the table."""
     trail = state.events(account_id)
     head = audit_store.read_head(tables.main, account_id)
     assert audit.verify(trail, head) == []
     assert head.seq == len(trail), "the head is ahead of the events"
-    played: dict[str, dict[str, Any]] = {}
+    replayed: dict[str, dict[str, Any]] = {}
     for event in trail:
         kind, _, bare = event["target"].partition(":")
         if kind != "api_key":
             continue
         after = dict(event["after"])
         if event["action"] == "api_key.rotate":
-            assert played[bare] == event["before"]
-            played[bare] = {**event["before"], "revoked_at": after.pop("old_revoked_at")}
-            played[after.pop("successor").removeprefix("api_key:")] = after
+            assert replayed[bare] == event["before"]
+            replayed[bare] = {**event["before"], "revoked_at": after.pop("old_revoked_at")}
+            replayed[after.pop("successor").removeprefix("api_key:")] = after
         else:
-            assert played.get(bare) == event["before"]
-            played[bare] = after
+            assert replayed.get(bare) == event["before"]
+            replayed[bare] = after
     mine = [key for key in state.owned.values() if key.account_id == account_id]
-    stands = {key.id: keys.audit_view(key) for key in mine}
-    assert played == stands, "a change without its record, or a record without its change"
+    stored = {key.id: keys.audit_view(key) for key in mine}
+    assert replayed == stored, "a change without its event, or an event without its change"
 
 
 def check_count(state: State, account_id: str, *, now: Micros) -> None:
-    """Demand that the count of live keys is not too low: then the bound could be passed."""
+    """Assert that the counter of live keys is not too low, or the bound could be exceeded."""
     live = sum(
-        keys.is_listed(key, Listed.ACTIVE, now)
+        keys.is_listed(key, KeyFilter.LIVE, now)
         for key in state.owned.values()
         if key.account_id == account_id
     )

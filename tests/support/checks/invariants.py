@@ -1,4 +1,4 @@
-"""What must hold at any moment of identities, invites, wallets and peers, whoever was killed."""
+"""Invariants of identities, invites, wallets, peers and webhooks, also after any crash."""
 
 from __future__ import annotations
 
@@ -10,53 +10,49 @@ from gatehouse.credentials.model import Owner
 from gatehouse.dynamo.table import Tables
 from gatehouse.federation import rules as peer_rules
 from gatehouse.federation import store as peer_store
-from gatehouse.identities import rules as identity_rules
 from gatehouse.identities import store as identity_store
 from gatehouse.identities.model import Identity
 from gatehouse.invites import rules as invite_rules
 from gatehouse.invites import store as invite_store
 from gatehouse.keys import rules as key_rules
-from gatehouse.keys.model import Listed
+from gatehouse.keys.model import KeyFilter
 from gatehouse.keys.writes import as_owner
 from gatehouse.webhooks import rules as webhook_rules
 from gatehouse.webhooks import store as webhook_store
 from support.checks.inspection import State, check_everything
 
 COUNT = "COUNT"
-# What an event of a webhook's change tells beyond how the webhook then stands.
+# Fields of a webhook's audit event that are about the change and not the webhook.
 _ABOUT_A_CHANGE = frozenset({"changed", "grace_seconds"})
 
 
 def kind(state: State, prefix: str) -> list[dict[str, Any]]:
-    """Give the items of a kind, without their tallies."""
+    """Return the items of a kind, without their counters."""
     return [item for item in state.main if item["pk"].startswith(prefix) and item["sk"] != COUNT]
 
 
 def tally(state: State, pk: str) -> int:
-    """Read a tally."""
+    """Return the value of a counter, zero if there is none."""
     found = [item["live"] for item in state.main if item["pk"] == f"{pk}#COUNT"]
     return found[0] if found else 0
 
 
 def identities(state: State, account_id: str | None = None) -> list[Identity]:
-    """Read the identities as they stand."""
-    return [
-        identity_store._from_item(item)  # noqa: SLF001 - as the store reads it
-        for item in kind(state, f"IDENTITY#{account_id or ''}")
-    ]
+    """Return the identities in the table."""
+    return [identity_store.from_item(item) for item in kind(state, f"IDENTITY#{account_id or ''}")]
 
 
 def live_keys(state: State, account_id: str, *, now: Micros) -> int:
     """Count an account's keys that are neither revoked nor expired."""
     return sum(
-        key_rules.is_listed(key, Listed.ACTIVE, now)
+        key_rules.is_listed(key, KeyFilter.LIVE, now)
         for key in state.owned.values()
         if key.account_id == account_id
     )
 
 
 def check_standing(tables: Tables, *, now: Micros, exact: bool = True) -> State:
-    """Demand everything. `exact`: no key and no invite ran out uncounted in this test."""
+    """Assert all invariants. `exact`: nothing expired in this test, so counters are exact."""
     state = check_everything(tables, now=now)
     for account_id in state.accounts():
         _check_account(state, account_id, now=now, exact=exact)
@@ -70,17 +66,17 @@ def check_standing(tables: Tables, *, now: Micros, exact: bool = True) -> State:
 def _check_account(state: State, account_id: str, *, now: Micros, exact: bool) -> None:
     trail = state.events(account_id)
     members = identities(state, account_id)
-    assert _played(trail, "identity", leaving_out={"identity.sign_in"}) == {
-        one.id: identity_rules.audit_view(one) for one in members
+    assert _replayed(trail, "identity", leaving_out={"identity.sign_in"}) == {
+        one.id: one.audit_view() for one in members
     }
     assert tally(state, f"IDENTITY#{account_id}") == sum(one.is_acting_admin for one in members)
     owners = {key.owner for key in state.owned.values() if key.account_id == account_id}
-    assert owners <= {one.id for one in members}, "a key of nobody"
+    assert owners <= {one.id for one in members}, "a key without an identity"
     invites = [
         invite_store._from_item(item)  # noqa: SLF001
         for item in kind(state, f"INVITES#{account_id}")
     ]
-    assert _played(trail, "invite") == {one.id: invite_rules.audit_view(one) for one in invites}
+    assert _replayed(trail, "invite") == {one.id: invite_rules.audit_view(one) for one in invites}
     still_open = sum(invite_rules.is_open(one, now) for one in invites)
     assert tally(state, f"INVITES#{account_id}") >= still_open
     if exact:
@@ -93,13 +89,13 @@ def _check_account(state: State, account_id: str, *, now: Micros, exact: bool) -
         peer_store._from_item(item)  # noqa: SLF001
         for item in kind(state, f"PEERS#{account_id}")
     ]
-    assert _played(trail, "peer") == {one.id: peer_rules.audit_view(one) for one in peers}
+    assert _replayed(trail, "peer") == {one.id: peer_rules.audit_view(one) for one in peers}
     assert tally(state, f"PEERS#{account_id}") == len(peers)
     webhooks = [
         webhook_store._from_item(item)  # noqa: SLF001
         for item in kind(state, f"WEBHOOK#{account_id}")
     ]
-    assert _played(trail, "webhook", besides=_ABOUT_A_CHANGE) == {
+    assert _replayed(trail, "webhook", besides=_ABOUT_A_CHANGE) == {
         one.id: webhook_rules.audit_view(one) for one in webhooks
     }
     assert tally(state, f"WEBHOOK#{account_id}") == len(webhooks)
@@ -114,27 +110,27 @@ def _check_account(state: State, account_id: str, *, now: Micros, exact: bool) -
     }
 
 
-def _played(
+def _replayed(
     trail: Iterable[dict[str, Any]],
     of: str,
     *,
     leaving_out: frozenset[str] | set[str] = frozenset(),
     besides: frozenset[str] = frozenset(),
 ) -> dict[str, Any]:
-    """Play an account's audit trail for one kind of thing: what should stand now."""
-    stands: dict[str, Any] = {}
+    """Replay an account's audit trail for one kind of thing: what should be stored now."""
+    stored: dict[str, Any] = {}
     for event in trail:
         what, _, bare = event["target"].partition(":")
         if what != of or event["action"] in leaving_out:
             continue
-        assert stands.get(bare) == event["before"], "a change without its record"
+        assert stored.get(bare) == event["before"], "a change without its event"
         if event["after"] is None:
-            del stands[bare]
+            del stored[bare]
         else:
-            stands[bare] = {
+            stored[bare] = {
                 name: value for name, value in event["after"].items() if name not in besides
             }
-    return stands
+    return stored
 
 
 def _check_invite_pointers(state: State) -> None:
@@ -173,7 +169,7 @@ def _check_webhooks(state: State) -> None:
 
 def _check_providers(state: State, account_id: str, trail: list[dict[str, Any]]) -> None:
     kept = kind(state, f"PROVIDER#{account_id}")
-    assert _played(trail, "secret", leaving_out={"secret.read", "secret.rewrap"}) == {
+    assert _replayed(trail, "secret", leaving_out={"secret.read", "secret.rewrap"}) == {
         item["sk"].replace("#", "/"): {"updated_at": rfc3339(item["updated_at"])} for item in kept
     }
     named = [item for item in kept if item["sk"].startswith("provider#")]
@@ -186,8 +182,8 @@ def _check_providers(state: State, account_id: str, trail: list[dict[str, Any]])
 
 
 def check_followed(state: State, *, now: Micros) -> None:
-    """Demand that every key that is not revoked carries its identity as that stands now."""
-    assert kind(state, "PROPAGATE#") == [], "a mark was left"
+    """Assert that every key that is not revoked has a copy of its identity as it is now."""
+    assert kind(state, "PROPAGATE#") == [], "a marker was left"
     owners = {one.id: one for one in identities(state)}
     for digest, key in state.owned.items():
         if key_rules.is_revoked(key, now):
@@ -199,5 +195,5 @@ def check_followed(state: State, *, now: Micros) -> None:
 
 
 def _without_version(owner: Owner) -> tuple[Any, ...]:
-    # A change of the name alone moves the version and concerns no key.
+    # A new name increments the version but is not copied into keys.
     return (owner.identity_id, owner.is_admin, owner.claw_type, owner.membership)

@@ -26,7 +26,7 @@ from gatehouse.core.clock import MINUTE, SECOND, Micros
 from gatehouse.core.errors import GatehouseError
 from gatehouse.core.grants import Grants
 from gatehouse.core.request import Call
-from gatehouse.credentials import actions as credentials
+from gatehouse.credentials import writes as credentials
 from gatehouse.credentials.model import Code, Credential, Owner, Verdict
 from gatehouse.dynamo.table import Tables, transact
 from gatehouse.logs import actions, history, relay, rules, store, sweep, watch_store
@@ -249,7 +249,7 @@ class Lookout:
             grants=Grants(scopes=("services:read",)),
             operator=False,
         )
-        transact(self.tables.keys.client, [credentials.issue(self.tables.keys, known)])
+        transact(self.tables.keys.client, [credentials.create(self.tables.keys, known)])
         return known
 
     def write(self, *messages: str, stream: str = "a", at: int | None = None) -> None:

@@ -1,13 +1,12 @@
-"""Open accounts: anybody's, the operator's, and a way back in for who lost the last key."""
+"""Open accounts: a tenant's, the operator's; and recover the operator's after all keys are lost."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from gatehouse.accounts import store
-from gatehouse.accounts.model import Account
+from gatehouse.accounts.model import Account, OpenedAccount
 from gatehouse.audit import actions as audit
 from gatehouse.audit.model import Change, Origin
 from gatehouse.core import ids, settings
@@ -16,40 +15,33 @@ from gatehouse.core.errors import Conflict, CreationClosed, NotFound
 from gatehouse.core.grants import FULL
 from gatehouse.core.request import Call
 from gatehouse.dynamo import idempotency
-from gatehouse.dynamo.table import Tables, Write
-from gatehouse.identities import actions as identities
+from gatehouse.dynamo.table import Table, Tables, Write
+from gatehouse.identities import writes as identity_writes
 from gatehouse.identities.model import ClawType, Identity, IdentityType, Membership
 from gatehouse.keys import actions as keys
 from gatehouse.keys import writes as key_writes
-from gatehouse.keys.model import Minted, NewKey
+from gatehouse.keys.model import NewKey
 
 PLAN = "free"
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """A new account, its admin, and the admin's key in its only showing."""
-
-    account: Account
-    identity: Identity
-    minted: Minted
-
-
-operator_id = store.operator_id
-
-
 def get(tables: Tables, account_id: str) -> Account:
-    """Read an account or raise NotFound."""
+    """Read an account consistently, or raise NotFound."""
     account = store.read(tables.main, account_id)
     if account is None:
         raise NotFound("Account not found", code="ACCOUNT_NOT_FOUND")
     return account
 
 
-def open_account(tables: Tables, call: Call, *, name: str, prefix: str) -> Opened:
-    """Make an account with an admin identity and the key `default`, in one transaction.
+def find_operator_id(table: Table) -> str | None:
+    """Return the id of the operator's account; None before bootstrap."""
+    return store.find_operator_id(table)
 
-    Raises CreationClosed where the stack does not let anybody open one.
+
+def open_account(tables: Tables, call: Call, *, name: str, prefix: str) -> OpenedAccount:
+    """Create an account with an admin identity and the key `default`, in one transaction.
+
+    Raises CreationClosed if the stack does not allow it.
     """
     if settings.ACCOUNT_CREATION.text() != "open":
         raise CreationClosed("Account creation is closed")
@@ -70,8 +62,13 @@ def open_account(tables: Tables, call: Call, *, name: str, prefix: str) -> Opene
     return opened
 
 
-def bootstrap(tables: Tables, *, name: str, prefix: str, origin: Origin, now: Micros) -> Opened:
-    """Make the operator's account, its admin and the first key. Conflict when there is one."""
+def bootstrap(
+    tables: Tables, *, name: str, prefix: str, origin: Origin, now: Micros
+) -> OpenedAccount:
+    """Create the operator's account, its admin and the first key.
+
+    Raises Conflict if there is an operator's account already.
+    """
     opened, writes = _prepare(tables, name=name, prefix=prefix, operator=True, now=now)
     commit_operator(
         tables, opened.account, writes, changes=_changes(opened), origin=origin, now=now
@@ -79,10 +76,10 @@ def bootstrap(tables: Tables, *, name: str, prefix: str, origin: Origin, now: Mi
     return opened
 
 
-def empty_operator(
+def prepare_operator(
     tables: Tables, *, name: str, now: Micros
 ) -> tuple[Account, dict[str, Write], Change]:
-    """Prepare the operator's account without anybody in it."""
+    """Return the operator's account without any identity, its write and its audit event."""
     account = Account(ids.new(now), name, PLAN, now, operator=True)
     return account, {"account": store.create(tables.main, account)}, _creation(account)
 
@@ -96,7 +93,10 @@ def commit_operator(
     origin: Origin,
     now: Micros,
 ) -> None:
-    """Write the operator's account with what comes along. Conflict when there is one already."""
+    """Write the operator's account together with `writes`, in one transaction.
+
+    Raises Conflict if there is an operator's account already.
+    """
     claimed = {**writes, "operator": store.claim_operator(tables.main, account.id)}
     try:
         audit.commit(
@@ -110,13 +110,13 @@ def commit_operator(
         raise
 
 
-def recover(tables: Tables, *, prefix: str, origin: Origin, now: Micros) -> Opened:
-    """Make a new admin with a key in the operator's account, for who holds IAM and no key.
+def recover(tables: Tables, *, prefix: str, origin: Origin, now: Micros) -> OpenedAccount:
+    """Create a new admin and key in the operator's account, for callers with IAM rights but no key.
 
-    A new identity rather than an old one's key: the old one may be suspended, and whoever reads
-    the audit trail sees at once which acts came after the recovery.
+    It is a new identity: an old one may be suspended, and the audit trail shows at once which
+    changes came after the recovery.
     """
-    account_id = store.operator_id(tables.main)
+    account_id = store.find_operator_id(tables.main)
     account = None if account_id is None else store.read(tables.main, account_id)
     if account is None:
         raise NotFound("There is no operator's account yet", code="NOT_BOOTSTRAPPED")
@@ -128,10 +128,10 @@ def recover(tables: Tables, *, prefix: str, origin: Origin, now: Micros) -> Open
         created_by=identity.id,
         operator=True,
         now=now,
-        most=sys.maxsize,  # the way back in is open in a full account too
+        most=sys.maxsize,  # recovery must work in an account that has as many keys as it may
     )
-    writes |= identities.join(tables.main, identity)
-    opened = Opened(account, identity, minted)
+    writes |= identity_writes.join(tables.main, identity)
+    opened = OpenedAccount(account, identity, minted)
     audit.commit(
         tables.main,
         account.id,
@@ -144,15 +144,15 @@ def recover(tables: Tables, *, prefix: str, origin: Origin, now: Micros) -> Open
 
 
 def _key(name: str, prefix: str, *, operator: bool) -> NewKey:
-    # Nobody mints above their own limit, so the operator's first key has none: else no key of
-    # the stack could ever have more than the default.
+    # No key can create one with a higher limit than its own. Without a limit here, keys of this
+    # stack can have more than the default.
     limit = None if operator else settings.DEFAULT_RATE_LIMIT.number()
     return NewKey(name, prefix, FULL, None, limit)
 
 
 def _prepare(
     tables: Tables, *, name: str, prefix: str, operator: bool, now: Micros
-) -> tuple[Opened, dict[str, Write]]:
+) -> tuple[OpenedAccount, dict[str, Write]]:
     account = Account(ids.new(now), name, PLAN, now, operator)
     identity = _admin(account, name=name, now=now)
     minted, writes = key_writes.prepare(
@@ -164,8 +164,8 @@ def _prepare(
         now=now,
     )
     writes["account"] = store.create(tables.main, account)
-    writes |= identities.join(tables.main, identity)
-    return Opened(account, identity, minted), writes
+    writes |= identity_writes.join(tables.main, identity)
+    return OpenedAccount(account, identity, minted), writes
 
 
 def _admin(account: Account, *, name: str, now: Micros) -> Identity:
@@ -181,11 +181,11 @@ def _admin(account: Account, *, name: str, now: Micros) -> Identity:
     )
 
 
-def _changes(opened: Opened) -> list[Change]:
+def _changes(opened: OpenedAccount) -> list[Change]:
     account, identity = opened.account, opened.identity
     return [
         _creation(account),
-        identities.creation(identity),
+        identity_writes.creation(identity),
         key_writes.creation(opened.minted.key),
     ]
 

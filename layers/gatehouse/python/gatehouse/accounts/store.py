@@ -1,4 +1,4 @@
-"""`ACCOUNT#<id>`, and the marker that there is an operator."""
+"""`ACCOUNT#<id>`, and the item that names the operator's account."""
 
 from gatehouse.accounts.model import Account
 from gatehouse.dynamo import keyspace
@@ -8,7 +8,7 @@ _OPERATOR = {"pk": keyspace.ACCOUNT.pk("operator"), "sk": "ACCOUNT"}
 
 
 def read(table: Table, account_id: str) -> Account | None:
-    """Read an account, consistently."""
+    """Read an account consistently; None if there is none."""
     item = table.get(_key(account_id))
     if item is None:
         return None
@@ -22,7 +22,7 @@ def read(table: Table, account_id: str) -> Account | None:
 
 
 def create(table: Table, account: Account) -> Write:
-    """Write a new account."""
+    """Write a new account, if there is none with this id."""
     return table.put_new(
         {
             **_key(account.id),
@@ -35,12 +35,12 @@ def create(table: Table, account: Account) -> Write:
 
 
 def claim_operator(table: Table, account_id: str) -> Write:
-    """Mark the operator's account; there is one marker, so there is one operator."""
+    """Make this the operator's account, if there is none yet."""
     return table.put_new({**_OPERATOR, "account_id": account_id})
 
 
-def operator_id(table: Table) -> str | None:
-    """Find the operator's account, None before bootstrap."""
+def find_operator_id(table: Table) -> str | None:
+    """Return the id of the operator's account; None before bootstrap."""
     item = table.get(_OPERATOR)
     return None if item is None else str(item["account_id"])
 

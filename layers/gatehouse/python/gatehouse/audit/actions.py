@@ -1,9 +1,7 @@
-"""No change without its record: the one way in which an account's things are written."""
+"""Write changes together with their audit events. Every change of an account goes this way."""
 
 from __future__ import annotations
 
-import random
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +10,7 @@ from gatehouse.audit.model import Change, Event, Head, Origin
 from gatehouse.core.clock import Micros
 from gatehouse.core.errors import Unavailable
 from gatehouse.core.request import Answered, Guard
+from gatehouse.core.retry import Backoff
 from gatehouse.dynamo import idempotency
 from gatehouse.dynamo.table import (
     Item,
@@ -22,27 +21,30 @@ from gatehouse.dynamo.table import (
     transact,
 )
 
-_TRIES = 8
-_FIRST_WAIT = 0.02  # seconds, doubled each time, full jitter
-_LONGEST_WAIT = 0.64
+# Other requests of the account move the head of its chain at the same time.
+_CONFLICTS = Backoff(attempts=8, first=0.02, longest=0.64)
 
-# How many events one filtered page looks through before it answers with a cursor.
-_LOOKED_THROUGH = 1_000
+# How many events one call to `page` reads.
+_MOST_READ = 1_000
 
 
 class Refused(Exception):
-    """Conditions failed and nothing was written. `failed`: name of the write → item that stood."""
+    """Conditions failed and nothing was written.
+
+    `failed` maps the name of each write whose condition failed to the item as it was, None if
+    there was no item.
+    """
 
     def __init__(self, failed: Mapping[str, Item | None]) -> None:
-        super().__init__(", ".join(failed))
+        super().__init__(f"conditions failed: {', '.join(failed)}")
         self.failed = dict(failed)
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """An Idempotency-Key's guard and the id to name on a repeat.
+    """A request's Idempotency-Key, and the id of what the request made.
 
-    `answer` is what the repeat gets instead, where that holds no secret.
+    `answer` is returned to a repeat; None if it contains a secret, so that a repeat gets 409.
     """
 
     guard: Guard
@@ -60,10 +62,10 @@ def commit(
     now: Micros,
     claim: Claim | None = None,
 ) -> list[Event]:
-    """Do the named writes together with their audit events and the moved head, or nothing.
+    """Do the named writes, append their audit events and move the chain's head, or do nothing.
 
-    Tried again with full jitter, eight times in all, while others move the head. Raises
-    Refused when a condition of `writes` fails, IdempotencyReused, Replay, or Unavailable.
+    Retries with full jitter while other requests move the head. Raises
+    Refused if a condition of `writes` fails, IdempotencyReused, Replay or Unavailable.
     """
     named = dict(writes)
     if claim is not None:
@@ -71,7 +73,7 @@ def commit(
             table, claim.guard, made=claim.made, answer=claim.answer
         )
     names = list(named)
-    for attempt in range(_TRIES):
+    for _ in _CONFLICTS.tries():
         seen = store.read_head(table, account_id)
         head, events = seen, []
         for change in changes:
@@ -96,13 +98,7 @@ def commit(
             pass
         else:
             return events
-        _wait(attempt)
     raise Unavailable
-
-
-def _wait(attempt: int) -> None:
-    ceiling = min(_LONGEST_WAIT, _FIRST_WAIT * 2**attempt)
-    time.sleep(random.uniform(0, ceiling))  # noqa: S311 - jitter
 
 
 def page(
@@ -114,30 +110,30 @@ def page(
     action: str | None = None,
     actor: str | None = None,
 ) -> tuple[list[Event], str | None]:
-    """Read events newest first, and where to go on (a bare id), None at the end.
+    """List events, newest first, and the position of the next page (a bare id), if any.
 
-    A filter looks through a bounded number of events per call, so a page may hold fewer than
-    `limit` and still have more behind it.
+    One call reads a bounded number of events, so a filtered page may have fewer than `limit`
+    entries, even none, although there are more.
     """
-    found: list[Event] = []
-    looked = 0
+    listed: list[Event] = []
+    read = 0
     more = True
-    while more and looked < _LOOKED_THROUGH:
+    while more and read < _MOST_READ:
         events, more = store.read_page(table, account_id, before=before, limit=limit + 1)
         for event in events:
-            looked += 1
+            read += 1
             if action in {None, event["action"]} and actor in {None, event["actor"]}:
-                if len(found) == limit:
-                    return found, _bare_id(found[-1])
-                found.append(event)
+                if len(listed) == limit:
+                    return listed, _bare_id(listed[-1])
+                listed.append(event)
             before = _bare_id(event)
-    return found, before if more else None
+    return listed, before if more else None
+
+
+def head(table: Table, account_id: str) -> Head:
+    """Read the head of the account's chain."""
+    return store.read_head(table, account_id)
 
 
 def _bare_id(event: Event) -> str:
     return str(event["id"]).removeprefix("audit:")
-
-
-def head(table: Table, account_id: str) -> Head:
-    """Read the end of the account's chain."""
-    return store.read_head(table, account_id)

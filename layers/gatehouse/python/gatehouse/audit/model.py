@@ -6,11 +6,11 @@ from typing import Any, Self
 
 from gatehouse.core.request import Call
 
-# What the first event of an account names as its predecessor's hash.
+# The `prev_hash` of an account's first event.
 GENESIS = "0" * 64
 
 Event = dict[str, Any]
-"""One audit event, exactly as it is hashed, stored and shown. Published; fields are only added.
+"""One audit event, exactly as it is hashed, stored and shown. Published: fields are only added.
 
 id ("audit:<uuid>"), seq (1, 2, ...), action, actor, via, target, source_address, request_id,
 created_at (RFC 3339), before, after, prev_hash, hash.
@@ -19,7 +19,7 @@ created_at (RFC 3339), before, after, prev_hash, hash.
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Who does it and from where. `via` is the key that was used, None for none."""
+    """Who makes a change and from where. `via` is the key that was used, None if none was."""
 
     actor: str
     request_id: str
@@ -28,19 +28,19 @@ class Origin:
 
     @classmethod
     def of(cls, call: Call) -> Self:
-        """Name a request's caller; a public route's is nobody we know."""
-        known = call.principal
+        """Return the origin of a request; on a public route the actor is `anonymous`."""
+        caller = call.principal
         return cls(
-            actor="anonymous" if known is None else f"identity:{known.identity_id}",
+            actor="anonymous" if caller is None else f"identity:{caller.identity_id}",
             request_id=call.request_id,
             source_address=call.source_address,
-            via=None if known is None else f"api_key:{known.key_id}",
+            via=None if caller is None else f"api_key:{caller.key_id}",
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What is done, before it has a place in the chain. No secret may stand in it."""
+    """An audit event before it has its place in the chain. It must not contain a secret."""
 
     action: str
     target: str
@@ -50,7 +50,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The end of an account's chain: the last event's number, hash and bare id."""
+    """The newest event of an account's chain: its number, hash and bare id."""
 
     seq: int = 0
     hash: str = GENESIS
@@ -59,7 +59,7 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A place where a chain does not hold. `seq` and `id` are the event's, where one is there."""
+    """A place where a chain is wrong. `seq` and `id` are those of the event found there, if any."""
 
     kind: str  # edited, broken, gap or truncated
     seq: int

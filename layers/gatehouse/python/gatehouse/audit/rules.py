@@ -1,7 +1,7 @@
-"""The chain: how an event is hashed, how it is linked, how a chain is judged. Pure.
+"""How an audit event is hashed and linked to the one before, and how a chain is verified. Pure.
 
-The canonical form is published, because exports are checked offline and by other people's
-code: JSON with sorted keys, no spaces, ASCII only, without the field `hash`; SHA-256, hex.
+The hashed form is published, so that anybody can verify an export: JSON with sorted keys, no
+spaces, ASCII only, without the field `hash`; SHA-256 in hex.
 """
 
 import hashlib
@@ -15,17 +15,17 @@ from gatehouse.core.clock import Micros, rfc3339
 
 
 def hash_of(event: Event) -> str:
-    """Hash an event over everything but its own hash."""
+    """Return the hash of an event: over all its fields except `hash`."""
     body = {name: value for name, value in event.items() if name != "hash"}
     text = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def link(head: Head, change: Change, *, origin: Origin, now: Micros) -> tuple[Event, Head]:
-    """Make the event that follows `head`, and the head it leaves.
+    """Return the event that follows `head`, and the new head.
 
-    The id is later than the last one even when this clock is behind the one before, so that
-    the order of ids is the order of the chain.
+    The id sorts after the last one even if this clock is behind the clock that made the last
+    one, so the order of ids is the order of the chain.
     """
     bare = ids.new(now)
     if bare <= head.last_id:
@@ -49,44 +49,44 @@ def link(head: Head, change: Change, *, origin: Origin, now: Micros) -> tuple[Ev
 
 
 def verify(events: Iterable[Event], head: Head | None = None) -> list[Problem]:
-    """Judge events, oldest first. `head` is a head kept elsewhere (or the table's own).
+    """Verify events, oldest first. `head` is one that was saved earlier, or the table's own.
 
-    Finds any edit, deletion, insertion or reordering, and, with a head, truncation and a
-    chain that was written anew.
+    Finds every edit, deletion, insertion and reordering; with a head also truncation and a chain
+    that was rewritten.
     """
     problems: list[Problem] = []
     expected = Head()
-    kept_hash = None
+    hash_at_head = None
     for event in events:
         seq, name = event.get("seq"), event.get("id")
         if not isinstance(seq, int):
-            seq = -1  # not a number any more: edited, and out of order
+            seq = -1  # not a number: the event was edited, and is in no order
         if hash_of(event) != event.get("hash"):
             problems.append(Problem("edited", seq, name, "the event does not match its hash"))
         if seq != expected.seq + 1:
-            message = f"event {expected.seq + 1} should stand here, found {seq}"
+            message = f"expected event {expected.seq + 1} here, found event {seq}"
             problems.append(Problem("gap", seq, name, message))
         elif event.get("prev_hash") != expected.hash:
-            message = "the event does not name the hash of the one before it"
+            message = "prev_hash is not the hash of the event before"
             problems.append(Problem("broken", seq, name, message))
         expected = Head(seq, str(event.get("hash")))
         if head is not None and seq == head.seq:
-            kept_hash = expected.hash
-    if head is not None and head.seq > 0 and kept_hash != head.hash:
+            hash_at_head = expected.hash
+    if head is not None and head.seq > 0 and hash_at_head != head.hash:
         message = (
-            f"the chain ends at {expected.seq}, before the kept head {head.seq}"
-            if kept_hash is None
-            else f"event {head.seq} is not the one that the kept head names"
+            f"the chain ends at event {expected.seq}, before the saved head {head.seq}"
+            if hash_at_head is None
+            else f"the hash of event {head.seq} is not that of the saved head"
         )
         problems.append(Problem("truncated", head.seq, None, message))
     return problems
 
 
 def head_after(events: Sequence[Event]) -> Head:
-    """Give the head that a chain which holds ends in."""
+    """Return the head of a valid chain, oldest event first."""
     return Head(events[-1]["seq"], events[-1]["hash"]) if events else Head()
 
 
 def _plain(value: Any) -> Any:
-    """Bring tuples and mappings to what JSON and the table give back, so that hashes hold."""
+    """Convert tuples and mappings to what the table returns, so that the hash stays the same."""
     return json.loads(json.dumps(value, default=dict))

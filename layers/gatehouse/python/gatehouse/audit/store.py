@@ -1,4 +1,4 @@
-"""Events under `AUDIT#<account>`, sorted by id; the chain's head beside them as `HEAD`."""
+"""Events under `AUDIT#<account>`, sorted by id, and the chain's head under `HEAD`."""
 
 from gatehouse.audit.model import Event, Head
 from gatehouse.dynamo import keyspace
@@ -9,19 +9,19 @@ HEAD = "HEAD"
 
 
 def read_head(table: Table, account_id: str) -> Head:
-    """Read the head; of an account without events it is the empty one."""
+    """Read the head; an empty one for an account without events."""
     item = table.get({"pk": _pk(account_id), "sk": HEAD})
     return Head() if item is None else Head(item["seq"], item["hash"], item["last_id"])
 
 
 def append(table: Table, account_id: str, event: Event) -> Write:
-    """Write an event where none stands."""
+    """Write an event, if there is none with this id."""
     bare = event["id"].removeprefix("audit:")
     return table.put_new({"pk": _pk(account_id), "sk": bare, "event": event})
 
 
 def move_head(table: Table, account_id: str, *, seen: Head, to: Head) -> Write:
-    """Move the head, if it is still where it was seen."""
+    """Move the head, if it is still the one that was read."""
     item: Item = {
         "pk": _pk(account_id),
         "sk": HEAD,
@@ -39,7 +39,7 @@ def move_head(table: Table, account_id: str, *, seen: Head, to: Head) -> Write:
 def read_page(
     table: Table, account_id: str, *, before: str | None, limit: int
 ) -> tuple[list[Event], bool]:
-    """Read events newest first, older than the bare id `before`; True: there may be more."""
+    """Read events older than the bare id `before`, newest first; True if there may be more."""
     items, more = table.query(_pk(account_id), below=before or HEAD, newest_first=True, limit=limit)
     return [item["event"] for item in items], more
 

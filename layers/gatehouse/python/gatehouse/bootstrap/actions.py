@@ -7,6 +7,7 @@ audit event and the note of what the entry became, so a run that died is simply 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from gatehouse.accounts import actions as accounts
@@ -21,7 +22,8 @@ from gatehouse.core.errors import BoundReached, NotFound
 from gatehouse.core.grants import audit_view
 from gatehouse.dynamo.table import Tables
 from gatehouse.identities import actions as identities
-from gatehouse.identities.model import Identity, Membership
+from gatehouse.identities import writes as identity_writes
+from gatehouse.identities.model import Identity, IdentityPatch, Membership
 from gatehouse.invites import actions as invites
 from gatehouse.memberships import actions as memberships
 from gatehouse.secrets.actions import Vault
@@ -44,7 +46,7 @@ def apply(
     Applied twice, the second time keeps everything.
     """
     seed = rules.parse(yaml_document.read(text))
-    account_id = accounts.operator_id(tables.main)
+    account_id = accounts.find_operator_id(tables.main)
     if account_id is None or not identities.has_had_admins(tables.main, account_id):
         # Before the first admin came in by their invite, nobody else may come in by a file's.
         raise NotFound("The operator's account has no admin yet", code="NOT_BOOTSTRAPPED")
@@ -88,25 +90,25 @@ def _identity(run: Run, wanted: SeedIdentity, made: str | None) -> Planned:
 
         def add() -> None:
             run.commit(
-                identities.join(main, new),
-                identities.creation(new),
+                identity_writes.join(main, new),
+                identity_writes.creation(new),
                 kind="identity",
                 name=wanted.name,
                 made=new.id,
             )
 
-        return Step("add", "identity", wanted.name, identities.audit_view(new)), add
+        return Step("add", "identity", wanted.name, new.audit_view()), add
     there = identities.get(main, run.account_id, made)
-    fields: dict[str, Any] = {}
+    patch = IdentityPatch()
     detail: dict[str, Any] = {}
     if there.is_admin != wanted.is_admin:
-        fields["is_admin"] = wanted.is_admin
+        patch = replace(patch, is_admin=wanted.is_admin)
         detail["is_admin"] = [there.is_admin, wanted.is_admin]
     if there.claw_type is not wanted.claw_type:
-        fields["claw_type"] = wanted.claw_type.value
+        patch = replace(patch, claw_type=wanted.claw_type.value)
         detail["claw_type"] = [there.claw_type.value, wanted.claw_type.value]
     if there.ceiling != wanted.ceiling:
-        fields["ceiling"] = wanted.ceiling
+        patch = replace(patch, scopes=wanted.ceiling.scopes, permissions=wanted.ceiling.permissions)
         detail["ceiling"] = [audit_view(there.ceiling), audit_view(wanted.ceiling)]
 
     def update() -> None:
@@ -114,12 +116,12 @@ def _identity(run: Run, wanted: SeedIdentity, made: str | None) -> Planned:
             run.tables,
             run.account_id,
             made,
-            fields=fields,
+            patch=patch,
             origin=run.origin,
             now=run.now,
         )
 
-    return Step("update" if fields else "keep", "identity", wanted.name, detail), update
+    return Step("update" if detail else "keep", "identity", wanted.name, detail), update
 
 
 def _name(run: Run, wanted: SeedName, made: str | None) -> Planned:

@@ -13,7 +13,7 @@ ADMIN_PREFIX = "chorus"
 
 
 class Code(StrEnum):
-    """What can be said of a credential, in the order in which it is said."""
+    """The result for one key. Where several apply, the first in this order is returned."""
 
     VALID = "VALID"
     NOT_FOUND = "NOT_FOUND"
@@ -25,9 +25,9 @@ class Code(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """What the looked-up item carries of the identity that owns the key.
+    """The copy of the owning identity in the looked-up item.
 
-    `version` is the identity's: what is older never overwrites what is newer.
+    `version` is the identity's: an older version never overwrites a newer one.
     """
 
     identity_id: str
@@ -39,10 +39,11 @@ class Owner:
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """The two numbers of GCRA, in microseconds: a request's interval and its refill.
+    """The two numbers of GCRA, in microseconds.
 
-    `refill` is twice the interval less the window. It is what the earliest next moment is
-    ahead of now when a drained key is used, negative for every limit above two.
+    `interval` is the time that one request uses up. `refill` is twice the interval minus the
+    window: a request with an unused key sets the earliest next moment to now + `refill`. It is
+    negative for every limit above two.
     """
 
     interval: Micros
@@ -51,11 +52,11 @@ class Pace:
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """A key as the authorizer reads it. No secret: the table knows its SHA-256 only.
+    """The looked-up item of a key. It holds the key's SHA-256 (`digest`), never the key.
 
-    `rate_limit` is requests per minute, None for none; `tat` is GCRA's theoretical arrival
-    time, None until the first limited request. `ended` is True once it was revoked without a
-    grace: then no clock is asked, since a judge's may be behind the revoker's.
+    `rate_limit` is requests per minute, None for no limit; `tat` is GCRA's theoretical arrival
+    time, None until the first limited request. `ended` is True after a revocation without grace,
+    so that an authorizer whose clock is slow refuses the key too.
     """
 
     digest: str
@@ -75,8 +76,8 @@ class Credential:
 
 
 @dataclass(frozen=True, slots=True)
-class Fresh:
-    """A key just made: `text` is shown once, the other two are kept."""
+class KeyText:
+    """A key that was just generated. `text` is shown once; the other two fields are stored."""
 
     text: str = field(repr=False)
     digest: str
@@ -85,28 +86,28 @@ class Fresh:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The answer for one credential. `credential` is there whenever the table knew it."""
+    """The result for one key. `credential` is None only if the table has no such key."""
 
     code: Code
     credential: Credential | None = None
     limit_state: RateLimitState | None = None
 
     def principal(self) -> Principal:
-        """Name the caller. Only of a verdict that is VALID or RATE_LIMITED."""
-        known = self.credential
-        if known is None or self.code not in {Code.VALID, Code.RATE_LIMITED}:
-            raise ValueError(f"no principal behind {self.code}")
+        """Return the caller. Raises ValueError unless the code is VALID or RATE_LIMITED."""
+        credential = self.credential
+        if credential is None or self.code not in {Code.VALID, Code.RATE_LIMITED}:
+            raise ValueError(f"a verdict {self.code} has no principal")
         return Principal(
-            key_id=known.key_id,
-            account_id=known.account_id,
-            identity_id=known.owner.identity_id,
-            key_prefix=known.key_prefix,
-            grants=known.grants,
-            is_admin=known.owner.is_admin,
-            claw_type=known.owner.claw_type,
-            membership=known.owner.membership,
-            operator=known.operator,
-            expires_at=known.expires_at,
-            rate_limit=known.rate_limit,
+            key_id=credential.key_id,
+            account_id=credential.account_id,
+            identity_id=credential.owner.identity_id,
+            key_prefix=credential.key_prefix,
+            grants=credential.grants,
+            is_admin=credential.owner.is_admin,
+            claw_type=credential.owner.claw_type,
+            membership=credential.owner.membership,
+            operator=credential.operator,
+            expires_at=credential.expires_at,
+            rate_limit=credential.rate_limit,
             limit_state=self.limit_state,
         )

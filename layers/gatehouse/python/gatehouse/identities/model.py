@@ -2,13 +2,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
-from gatehouse.core.clock import Micros
-from gatehouse.core.grants import FULL, Grants
+from gatehouse.core.clock import Micros, rfc3339
+from gatehouse.core.grants import FULL, Grants, Permissions
+from gatehouse.core.unset import UNSET, Unset
 
 
 class ClawType(StrEnum):
-    """What an identity's membership is for."""
+    """What an identity is a member for."""
 
     CENTRAL = "central"
     EMPLOYEE = "employee"
@@ -16,7 +18,7 @@ class ClawType(StrEnum):
 
 
 class Membership(StrEnum):
-    """Whether an identity may act. Only `active` may."""
+    """Whether an identity may act. Only an active one may."""
 
     INVITED = "invited"
     ACTIVE = "active"
@@ -25,7 +27,7 @@ class Membership(StrEnum):
 
 
 class IdentityType(StrEnum):
-    """Who stands behind an identity."""
+    """Whether an identity is a person or an agent."""
 
     HUMAN = "human"
     AGENT = "agent"
@@ -33,10 +35,10 @@ class IdentityType(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A member of an account. No key of it holds more than `ceiling`.
+    """A member of an account. None of its keys holds more than `ceiling`.
 
-    `version` goes up with every change; what relies on an identity checks that it still stands
-    as it was read. `wallet_address` is the checksummed one that it may sign in with, or None.
+    Every change increments `version`; a write that depends on an identity has a condition on it.
+    `wallet_address` is the address, with EIP-55 checksum, that may sign in; None if none may.
     """
 
     id: str
@@ -53,10 +55,40 @@ class Identity:
 
     @property
     def is_acting_admin(self) -> bool:
-        """Tell whether the account can be managed through this identity."""
+        """Whether the identity is an admin and active, so that it can manage the account."""
         return self.is_admin and self.membership is Membership.ACTIVE
 
     @property
-    def standing(self) -> tuple[object, ...]:
-        """Give what the identity's keys carry of it, to see whether a change concerns them."""
+    def rights(self) -> tuple[object, ...]:
+        """The fields on which its keys depend: a change of one is written into every key."""
         return (self.is_admin, self.claw_type, self.membership, self.ceiling)
+
+    def audit_view(self) -> dict[str, Any]:
+        """Return the identity as audit events show it."""
+        return {
+            "name": self.name,
+            "type": self.type.value,
+            "is_admin": self.is_admin,
+            "claw_type": self.claw_type.value,
+            "status": self.membership.value,
+            "scopes": list(self.ceiling.scopes),
+            "permissions": self.ceiling.permissions.to_dict(),
+            "wallet_address": self.wallet_address,
+            "created_at": rfc3339(self.created_at),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityPatch:
+    """A change of an identity; UNSET fields stay as they are.
+
+    `claw_type` and `status` are texts from a request and not checked yet. `scopes` and
+    `permissions` are the two halves of the ceiling.
+    """
+
+    name: str | Unset = UNSET
+    is_admin: bool | Unset = UNSET
+    claw_type: str | Unset = UNSET
+    status: str | Unset = UNSET
+    scopes: tuple[str, ...] | Unset = UNSET
+    permissions: Permissions | Unset = UNSET

@@ -29,6 +29,7 @@ from gatehouse.credentials.model import ADMIN_PREFIX
 from gatehouse.dynamo import idempotency
 from gatehouse.dynamo.table import ConditionFailed, Item, Table, Tables, Write
 from gatehouse.identities import actions as identities
+from gatehouse.identities import writes as identity_writes
 from gatehouse.identities.model import ClawType, Identity, IdentityType, Membership
 from gatehouse.invites import rules, store
 from gatehouse.invites.model import MOST_OPEN, Invite, Redeemed
@@ -123,7 +124,7 @@ def open_operator(tables: Tables, *, name: str, origin: Origin, now: Micros) -> 
 
     Raises Conflict ALREADY_BOOTSTRAPPED where there is one.
     """
-    account, writes, change = accounts.empty_operator(tables, name=name, now=now)
+    account, writes, change = accounts.prepare_operator(tables, name=name, now=now)
     wish = Wish("first admin", IdentityType.HUMAN.value, long=True)
     invite = by_system(account.id, wish, grants=FULL, now=now)
     # As with the key of bootstrap: nobody mints above their own limit.
@@ -192,7 +193,7 @@ def redeem(tables: Tables, call: Call, arrival: Arrival) -> Redeemed:
                 raise
             full = refused.failed.get("key_count")
             if full is not None:
-                keys.make_room(tables, invite.account_id, seen=full, now=call.now)
+                keys.recount_live(tables, invite.account_id, seen=full, now=call.now)
             # Else somebody took a use, or was first: look again.
     raise Unavailable
 
@@ -217,7 +218,7 @@ def _let_in(
     minting["key_count"] = minting.pop("count")
     writes = {
         **store.redeem(tables.main, used, seen=invite),
-        **identities.join(tables.main, member, first=member.is_admin),
+        **identity_writes.join(tables.main, member, first=member.is_admin),
         **minting,
         **_bound(arrival, invite, member),
         **_standing(tables.main, invite),
@@ -233,7 +234,7 @@ def _let_in(
                 before=rules.audit_view(invite),
                 after=rules.audit_view(used),
             ),
-            identities.creation(member),
+            identity_writes.creation(member),
             key_writes.creation(minted.key),
         ],
         origin=Origin(
@@ -266,7 +267,7 @@ def _standing(table: Table, invite: Invite) -> dict[str, Write]:
     inviter = identities.get(table, invite.account_id, maker)
     if not inviter.is_acting_admin:
         raise Gone("The invite has expired", code="INVITE_EXPIRED")
-    return {"inviter": identities.unchanged(table, inviter)}
+    return {"inviter": identity_writes.unchanged(table, inviter)}
 
 
 def may_use(invite: Invite, caller: Principal, now: Micros) -> bool:

@@ -1,50 +1,62 @@
-"""Make, list, change and end keys.
+"""Create, list, change, rotate and revoke keys.
 
-Every write is one transaction of both items of the key, its audit event, the moved head of the
-chain and, where there is one, the Idempotency-Key. A key that changed while it was looked at is
-looked at again.
+Every change is one transaction: both items of the key, its audit event, the head of the audit
+chain and, if the request has one, the Idempotency-Key. If another request changed the key since
+it was read, the change starts again from a new read.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from gatehouse.audit import actions as audit
 from gatehouse.audit.model import Change, Origin
 from gatehouse.core import settings
 from gatehouse.core.clock import Micros, rfc3339
 from gatehouse.core.errors import BoundReached, Conflict, NotFound, Unavailable
+from gatehouse.core.grants import Grants
+from gatehouse.core.principal import Principal
 from gatehouse.core.request import Call
+from gatehouse.core.retry import Backoff
 from gatehouse.credentials import actions as credentials
+from gatehouse.credentials import writes as credential_writes
 from gatehouse.dynamo import idempotency
 from gatehouse.dynamo.table import ConditionFailed, Item, Tables, Write
 from gatehouse.identities import actions as identities
+from gatehouse.identities import writes as identity_writes
 from gatehouse.keys import rules, store
-from gatehouse.keys.model import MOST_LIVE, Key, Listed, Minted, NewKey, Wish
-from gatehouse.keys.writes import creation, ending, prepare, target
+from gatehouse.keys.model import (
+    MOST_LIVE,
+    Key,
+    KeyFilter,
+    KeyPatch,
+    KeyRequest,
+    KeyStatus,
+    Minted,
+    NewKey,
+)
+from gatehouse.keys.writes import creation, prepare, revocation, target
 
-# What other rooms and the handlers ask.
-status = rules.status
-default_rate_limit = rules.default_rate_limit
-check_minting = rules.check_minting
-checked_grants = rules.grants_of
-checked_name = rules.name_of
+Result = TypeVar("Result")
 
-Done = TypeVar("Done")
-
-_TRIES = 4
-_LOOKED_THROUGH = 1_000
+# Each try reads anew, and `audit.commit` has waited already.
+_ON_CHANGE = Backoff(attempts=4)
+# How many keys one call to `page` reads.
+_MOST_READ = 1_000
 
 
-def create(tables: Tables, call: Call, wish: Wish) -> Minted:
-    """Make a key for the caller's identity, or for the owner named, and show it once."""
+def create(tables: Tables, call: Call, request: KeyRequest) -> Minted:
+    """Create a key for the caller's identity or for the named owner.
+
+    Raises BadInput, GrantsExceeded, NotFound or Conflict for the owner, or BoundReached.
+    """
     idempotency.check(tables.main, call.guard)
     caller = call.caller
     new = rules.new_key(
-        wish, caller=caller, default_limit=settings.DEFAULT_RATE_LIMIT.number(), now=call.now
+        request, caller=caller, default_limit=settings.DEFAULT_RATE_LIMIT.number(), now=call.now
     )
     rules.check_minting(
         new.grants, expires_at=new.expires_at, rate_limit=new.rate_limit, caller=caller
@@ -63,32 +75,32 @@ def create(tables: Tables, call: Call, wish: Wish) -> Minted:
             operator=caller.operator,
             now=call.now,
         )
-        writes["owner"] = identities.unchanged(tables.main, owner)
+        writes["owner"] = identity_writes.unchanged(tables.main, owner)
         _commit(tables, call, writes, creation(minted.key), made=minted.key.id)
         return minted
 
-    return _persist(tables, call, attempt)
+    return _retry(tables, call, attempt)
 
 
 def page(
     tables: Tables,
     call: Call,
-    which: Listed,
+    which: KeyFilter,
     *,
     limit: int,
     after: str | None = None,
     newest_first: bool = True,
 ) -> tuple[list[Key], str | None]:
-    """List what the caller may see, and where to go on, None at the end.
+    """List the keys that the caller may see, and the position of the next page, if any.
 
-    A bounded number of keys is looked through per call, so a page may hold fewer than `limit`
-    and still have more behind it.
+    One call reads a bounded number of keys, so a page may have fewer than `limit` entries, even
+    none, although there are more.
     """
     caller = call.caller
     owner = None if caller.is_admin else caller.identity_id
-    found: list[Key] = []
-    looked, more = 0, True
-    while more and looked < _LOOKED_THROUGH:
+    listed: list[Key] = []
+    read, more = 0, True
+    while more and read < _MOST_READ:
         keys, more = store.page(
             tables.main,
             caller.account_id,
@@ -98,53 +110,82 @@ def page(
             limit=limit + 1,
         )
         for key in keys:
-            looked += 1
+            read += 1
             if rules.is_listed(key, which, call.now):
-                if len(found) == limit:
-                    return _with_uses(tables, found), found[-1].id
-                found.append(key)
+                if len(listed) == limit:
+                    return _with_last_uses(tables, listed), listed[-1].id
+                listed.append(key)
             after = key.id
-    return _with_uses(tables, found), after if more else None
+    return _with_last_uses(tables, listed), after if more else None
 
 
 def get(tables: Tables, call: Call, key_id: str) -> Key:
-    """Read a key that the caller may see and that is not over, or raise NotFound."""
+    """Read a key that is not revoked and that the caller may see, or raise NotFound."""
     key = store.read(tables.main, call.caller.account_id, key_id)
     if key is None or not rules.may_see(key, call.caller) or rules.is_revoked(key, call.now):
         raise NotFound("API key not found", code="API_KEY_NOT_FOUND")
     return key
 
 
-def recorded(tables: Tables, account_id: str, key_id: str) -> Key | None:
-    """Read a key whatever its state and whoever asks, for rooms that judge that themselves."""
-    return store.read(tables.main, account_id, key_id)
-
-
-def own(tables: Tables, call: Call) -> Key:
-    """Read the key that the caller is calling with."""
+def get_own(tables: Tables, call: Call) -> Key:
+    """Read the caller's own key."""
     return get(tables, call, call.caller.key_id)
 
 
+def find(tables: Tables, account_id: str, key_id: str) -> Key | None:
+    """Read a key without any check of its state or of the caller; None if there is none."""
+    return store.read(tables.main, account_id, key_id)
+
+
+def status(key: Key, now: Micros) -> KeyStatus:
+    """Return the status that lists show."""
+    return rules.status(key, now)
+
+
+def default_rate_limit(configured: int, caller: Principal) -> int:
+    """Return the limit of a key requested without one: the stack's, or the caller's if lower."""
+    return rules.default_rate_limit(configured, caller)
+
+
+def check_minting(
+    grants: Grants, *, expires_at: Micros | None, rate_limit: int | None, caller: Principal
+) -> None:
+    """Raise GrantsExceeded if a key with these values has more than the caller's own key."""
+    rules.check_minting(grants, expires_at=expires_at, rate_limit=rate_limit, caller=caller)
+
+
+def checked_grants(
+    scopes: Iterable[str] | None, permissions: Mapping[str, Iterable[str]]
+) -> Grants:
+    """Return grants from a request; `scopes` None means all. Raises BadInput."""
+    return rules.checked_grants(scopes, permissions)
+
+
+def checked_name(value: str, *, field: str = "name") -> str:
+    """Return a name without surrounding space. Raises FieldRequired or BadInput."""
+    return rules.checked_name(value, field=field)
+
+
 def revoke(tables: Tables, call: Call, key_id: str) -> Key:
-    """End a key: the very next request with it is refused."""
+    """Revoke a key: the very next request with it is refused."""
 
     def attempt() -> Key:
         key = get(tables, call, key_id)
         _check_reach(key, call)
-        change, writes = ending(tables, key, now=call.now)
+        change, writes = revocation(tables, key, now=call.now)
         _commit(tables, call, writes, change)
         return replace(key, revoked_at=call.now)
 
-    return _persist(tables, call, attempt)
+    return _retry(tables, call, attempt)
 
 
 def rotate(tables: Tables, call: Call, key_id: str, *, grace_seconds: int, prefix: str) -> Minted:
-    """Make a successor with the same owner and grants; the old key lives on for the grace.
+    """Create a successor with the same owner and grants; the old key works for the grace.
 
-    Raises Conflict for an expired key: it may be extended first.
+    Raises Conflict if the key has expired; a PATCH of its expiry comes first.
     """
     idempotency.check(tables.main, call.guard)
-    grace = rules.grace_of(grace_seconds)
+    grace = rules.checked_grace(grace_seconds)
 
     def attempt() -> Minted:
         old = get(tables, call, key_id)
@@ -154,7 +195,6 @@ def rotate(tables: Tables, call: Call, key_id: str, *, grace_seconds: int, prefi
         owner = identities.get_active(tables.main, old.account_id, old.owner)
         rules.check_ceiling(old.grants, owner.ceiling)
         revoked_at = rules.end_of_grace(old, grace, call.now)
-        ended = replace(old, revoked_at=revoked_at, version=old.version + 1)
         new = NewKey(
             old.name, prefix, old.grants, old.expires_at, old.rate_limit, metadata=old.metadata
         )
@@ -168,12 +208,14 @@ def rotate(tables: Tables, call: Call, key_id: str, *, grace_seconds: int, prefi
             enabled=old.enabled,
         )
         if grace == 0:
-            del writes["count"]  # one ends as the other begins
-        writes["old_credential"] = credentials.revoke(
+            del writes["count"]  # one live key more and one less
+        writes["old_credential"] = credential_writes.revoke(
             tables.keys, old.digest, revoked_at, now=call.now
         )
-        writes["old_key"] = store.replace(tables.main, ended, seen=old)
-        writes["owner"] = identities.unchanged(tables.main, owner)
+        writes["old_key"] = store.replace(
+            tables.main, replace(old, revoked_at=revoked_at, version=old.version + 1), seen=old
+        )
+        writes["owner"] = identity_writes.unchanged(tables.main, owner)
         change = Change(
             "api_key.rotate",
             target(old),
@@ -184,49 +226,60 @@ def rotate(tables: Tables, call: Call, key_id: str, *, grace_seconds: int, prefi
         _commit(tables, call, writes, change, made=minted.key.id)
         return minted
 
-    return _persist(tables, call, attempt)
+    return _retry(tables, call, attempt)
 
 
-def patch(tables: Tables, call: Call, key_id: str, fields: Mapping[str, Any]) -> Key:
-    """Change a key. What it was and what it becomes must both lie within the caller's reach.
-
-    `fields` holds what the request brought: name, enabled, expires_at (a moment or None),
-    rate_limit (or None), metadata.
-    """
-    changes = rules.changes_of(fields, now=call.now)
+def patch(tables: Tables, call: Call, key_id: str, patch: KeyPatch) -> Key:
+    """Change a key. Before and after the change it must be within the caller's reach."""
+    checked = rules.checked_patch(patch, now=call.now)
 
     def attempt() -> Key:
-        key = get(tables, call, key_id)
-        _check_reach(key, call)
-        changed = replace(key, **changes, version=key.version + 1)
-        _check_reach(changed, call)
+        before = get(tables, call, key_id)
+        _check_reach(before, call)
+        after = rules.patched(before, checked)
+        _check_reach(after, call)
         writes = {
-            "credential": credentials.amend(
+            "credential": credential_writes.update(
                 tables.keys,
-                key.digest,
-                enabled=changed.enabled,
-                expires_at=changed.expires_at,
-                rate_limit=changed.rate_limit,
+                before.digest,
+                enabled=after.enabled,
+                expires_at=after.expires_at,
+                rate_limit=after.rate_limit,
             ),
-            "key": store.replace(tables.main, changed, seen=key),
+            "key": store.replace(tables.main, after, seen=before),
         }
-        if changed.enabled and not key.enabled:
-            # It may have been switched off because the owner's ceiling left nothing of it.
-            owner = identities.get(tables.main, key.account_id, key.owner)
-            rules.check_ceiling(changed.grants, owner.ceiling)
-            writes["owner"] = identities.unchanged(tables.main, owner)
-        if rules.is_expired(key, call.now) and not rules.is_expired(changed, call.now):
-            writes["count"] = store.count(tables.main, key.account_id, 1)
+        if after.enabled and not before.enabled:
+            # It may have been disabled because the owner's ceiling allows none of its grants.
+            owner = identities.get(tables.main, before.account_id, before.owner)
+            rules.check_ceiling(after.grants, owner.ceiling)
+            writes["owner"] = identity_writes.unchanged(tables.main, owner)
+        if rules.is_expired(before, call.now) and not rules.is_expired(after, call.now):
+            writes["count"] = store.count(tables.main, before.account_id, 1)
         change = Change(
             "api_key.update",
-            target(key),
-            before=rules.audit_view(key),
-            after=rules.audit_view(changed),
+            target(before),
+            before=rules.audit_view(before),
+            after=rules.audit_view(after),
         )
         _commit(tables, call, writes, change)
-        return changed
+        return after
 
-    return _persist(tables, call, attempt)
+    return _retry(tables, call, attempt)
+
+
+def recount_live(tables: Tables, account_id: str, *, seen: Item, now: Micros) -> None:
+    """Count live keys again after the counter reached its bound, since expiry is not counted.
+
+    `seen` is the counter's item as the failed condition found it. Raises BoundReached if the
+    account really has that many live keys; otherwise the caller tries its change again.
+    """
+    keys = store.read_all(tables.main, account_id)
+    live = sum(rules.is_listed(key, KeyFilter.LIVE, now) for key in keys)
+    if live >= MOST_LIVE:
+        raise BoundReached(f"An account has at most {MOST_LIVE} live API keys")
+    # If another request moved the counter meanwhile, the next try finds out.
+    with contextlib.suppress(ConditionFailed):
+        store.correct_count(tables.main, account_id, seen=seen, to=live)
 
 
 def _check_reach(key: Key, call: Call) -> None:
@@ -255,30 +308,19 @@ def _commit(
     )
 
 
-def _persist(tables: Tables, call: Call, attempt: Callable[[], Done]) -> Done:
-    """Try again what was refused because something changed between reading and writing."""
-    for _ in range(_TRIES):
+def _retry(tables: Tables, call: Call, attempt: Callable[[], Result]) -> Result:
+    """Repeat a change that was refused because something changed between read and write."""
+    for _ in _ON_CHANGE.tries():
         try:
             return attempt()
         except audit.Refused as refused:
-            full = refused.failed.get("count")
-            if full is not None:
-                make_room(tables, call.caller.account_id, seen=full, now=call.now)
+            counter = refused.failed.get("count")
+            if counter is not None:
+                recount_live(tables, call.caller.account_id, seen=counter, now=call.now)
     raise Unavailable
 
 
-def make_room(tables: Tables, account_id: str, *, seen: Item, now: Micros) -> None:
-    """Count again at the bound, since keys expire uncounted; BoundReached when all are live."""
-    keys = store.all_of(tables.main, account_id)
-    live = sum(rules.is_listed(key, Listed.ACTIVE, now) for key in keys)
-    if live >= MOST_LIVE:
-        raise BoundReached(f"An account has at most {MOST_LIVE} live API keys")
-    # Who was faster corrected it too, or made a key: the next attempt tells.
-    with contextlib.suppress(ConditionFailed):
-        store.correct_count(tables.main, account_id, seen=seen, to=live)
-
-
-def _with_uses(tables: Tables, keys: list[Key]) -> list[Key]:
-    """Add the times of last use, which only the looked-up items know."""
+def _with_last_uses(tables: Tables, keys: list[Key]) -> list[Key]:
+    """Add the times of last use, which only the looked-up items have."""
     uses = credentials.last_uses(tables, [key.digest for key in keys]) if keys else {}
     return [replace(key, last_used_at=uses.get(key.digest)) for key in keys]

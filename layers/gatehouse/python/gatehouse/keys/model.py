@@ -10,11 +10,14 @@ from gatehouse.core.grants import Grants
 from gatehouse.core.unset import UNSET, Unset
 
 MOST_LIVE = 1_000
-"""Keys of an account that are neither revoked nor expired."""
+"""The most live keys of an account. Live: neither revoked nor expired."""
+
+LONGEST_GRACE = 30 * 86_400
+"""The longest grace of a rotation, in seconds."""
 
 
-class Status(StrEnum):
-    """What a list shows of a key."""
+class KeyStatus(StrEnum):
+    """The status of a key as lists show it."""
 
     ACTIVE = "active"
     DISABLED = "disabled"
@@ -22,20 +25,20 @@ class Status(StrEnum):
     REVOKED = "revoked"
 
 
-class Listed(StrEnum):
-    """Which keys a list is about."""
+class KeyFilter(StrEnum):
+    """Which keys a list shows."""
 
-    ACTIVE = "active"  # neither revoked nor expired
+    LIVE = "live"  # neither revoked nor expired
     UNREVOKED = "unrevoked"
     ALL = "all"
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A key as its account owns it. The key itself is not in it, nor anywhere.
+    """A key as its account manages it. The text of the key is not stored anywhere.
 
-    `owner` and `created_by` are identity ids; `rate_limit` is requests per minute or None for
-    none; `revoked_at` may lie ahead while a rotated key lives on for its grace.
+    `owner` and `created_by` are identity ids; `rate_limit` is requests per minute, None for no
+    limit; `revoked_at` lies in the future during the grace of a rotation.
     """
 
     id: str
@@ -53,12 +56,12 @@ class Key:
     revoked_at: Micros | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
     version: int = 1
-    last_used_at: Micros | None = None  # read from the looked-up item, stored only there
+    last_used_at: Micros | None = None  # stored only in the looked-up item
 
 
 @dataclass(frozen=True, slots=True)
 class NewKey:
-    """What a caller asks for. `prefix` is the surface's; `owner` None is the caller itself."""
+    """A checked request for a key. `owner` None means the caller's own identity."""
 
     name: str
     prefix: str
@@ -70,11 +73,11 @@ class NewKey:
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """A request for a key as it came, unchecked. Timestamps are moments already.
+class KeyRequest:
+    """An unchecked request for a key. Timestamps are parsed already.
 
-    `scopes` None takes `default_scopes`; `rate_limit` UNSET takes the stack's default and None
-    means no limit. `spelled` maps our field names to the surface's, for errors.
+    `scopes` None means `default_scopes`; `rate_limit` UNSET means the stack's default, None no
+    limit. `field_names` maps our names to the surface's where they differ, for errors.
     """
 
     name: str
@@ -86,12 +89,23 @@ class Wish:
     rate_limit: int | Unset | None = UNSET
     owner: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    spelled: Mapping[str, str] = field(default_factory=dict)
+    field_names: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPatch:
+    """A change of a key; UNSET fields stay as they are. None clears an expiry or a rate limit."""
+
+    name: str | Unset = UNSET
+    enabled: bool | Unset = UNSET
+    expires_at: Micros | Unset | None = UNSET
+    rate_limit: int | Unset | None = UNSET
+    metadata: Mapping[str, Any] | Unset = UNSET
 
 
 @dataclass(frozen=True, slots=True)
 class Minted:
-    """A new key and its only showing."""
+    """A new key and its text, which is shown once."""
 
     key: Key
     secret: str = field(repr=False)

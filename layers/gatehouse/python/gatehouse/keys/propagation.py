@@ -1,4 +1,4 @@
-"""Carry what changed in an identity into its keys."""
+"""Copy a changed identity into its keys."""
 
 from __future__ import annotations
 
@@ -10,60 +10,62 @@ from gatehouse.core.clock import Micros
 from gatehouse.core.errors import Unavailable
 from gatehouse.core.grants import Grants
 from gatehouse.credentials import actions as credentials
+from gatehouse.credentials import writes as credential_writes
 from gatehouse.dynamo.table import Tables
 from gatehouse.identities.model import Identity
 from gatehouse.keys import rules, store
 from gatehouse.keys.model import Key
-from gatehouse.keys.writes import as_owner
+from gatehouse.keys.writes import as_owner, target
 
 
-def follow(tables: Tables, owner: Identity, *, origin: Origin, now: Micros) -> None:
-    """Carry an identity's state into each of its keys, cutting their grants to its ceiling.
+def propagate(tables: Tables, owner: Identity, *, origin: Origin, now: Micros) -> None:
+    """Copy an identity into each of its keys, and narrow their grants to its ceiling.
 
-    Conditional on the identity's version, so that it may be done again, or late, or by two at
-    once. A key that would have nothing left of a permission list is switched off instead.
+    Every write has a condition on the identity's version, so this may run again, late, or twice
+    at once. A key of which a permission list would become empty is disabled instead, because an
+    empty list means everything.
     """
-    for key in store.of_owner(tables.main, owner.account_id, owner.id):
+    for key in store.read_all_of_owner(tables.main, owner.account_id, owner.id):
         if rules.is_revoked(key, now):
             continue
-        cut = key.grants.cut_to(owner.ceiling)
-        if cut == key.grants:
-            # A plain update: a transaction would be in the way of the key's own requests.
-            credentials.follow(tables.keys, key.digest, owner=as_owner(owner))
+        narrowed = key.grants.cut_to(owner.ceiling)
+        if narrowed == key.grants:
+            # A plain update: a transaction would make the key's own requests fail with conflicts.
+            credentials.update_owner(tables.keys, key.digest, owner=as_owner(owner))
         else:
-            _cut(tables, owner, key, cut, origin=origin, now=now)
+            _narrow(tables, owner, key, narrowed, origin=origin, now=now)
 
 
-def _cut(
+def _narrow(
     tables: Tables,
     owner: Identity,
     key: Key,
-    cut: Grants | None,
+    grants: Grants | None,
     *,
     origin: Origin,
     now: Micros,
 ) -> None:
-    kept = replace(
+    after = replace(
         key,
-        grants=cut or key.grants,
-        enabled=key.enabled and cut is not None,
+        grants=grants or key.grants,
+        enabled=key.enabled and grants is not None,
         version=key.version + 1,
     )
     writes = {
-        "credential": credentials.cut(
+        "credential": credential_writes.narrow(
             tables.keys,
             key.digest,
             owner=as_owner(owner),
-            grants=kept.grants,
-            enabled=kept.enabled,
+            grants=after.grants,
+            enabled=after.enabled,
         ),
-        "key": store.replace(tables.main, kept, seen=key),
+        "key": store.replace(tables.main, after, seen=key),
     }
     change = Change(
         "api_key.update",
-        f"api_key:{key.id}",
+        target(key),
         before=rules.audit_view(key),
-        after=rules.audit_view(kept),
+        after=rules.audit_view(after),
     )
     try:
         audit.commit(
@@ -71,5 +73,5 @@ def _cut(
         )
     except audit.Refused as refused:
         if "credential" not in refused.failed:
-            # The key was changed meanwhile: the next sweep looks at it again.
+            # Another request changed the key since it was read: the sweeper tries again.
             raise Unavailable from refused

@@ -1,9 +1,10 @@
-"""Bounds, and who may make or change which key. Pure: `now` is an argument."""
+"""Bounds of a key's fields, and who may create or change which key. Pure: `now` is an argument."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from gatehouse.core.clock import SECOND, Micros, rfc3339
@@ -18,50 +19,69 @@ from gatehouse.core.grants import (
 )
 from gatehouse.core.principal import Principal
 from gatehouse.core.unset import UNSET
-from gatehouse.keys.model import Key, Listed, NewKey, Status, Wish
+from gatehouse.keys.model import (
+    LONGEST_GRACE,
+    Key,
+    KeyFilter,
+    KeyPatch,
+    KeyRequest,
+    KeyStatus,
+    NewKey,
+)
 
 LONGEST_NAME = 200
 LONGEST_ENTRY = 64
 MOST_PER_MINUTE = 60_000
-LONGEST_GRACE = 30 * 86_400  # seconds
 LARGEST_METADATA = 4_096  # bytes of compact JSON
 
 
-def new_key(wish: Wish, *, caller: Principal, default_limit: int, now: Micros) -> NewKey:
-    """Check a wish and write its defaults out, so that no reader guesses them later."""
-    expires_at_field = wish.spelled.get("expires_at", "expires_at")
-    rate_limit_field = wish.spelled.get("rate_limit", "rate_limit")
-    scopes = wish.default_scopes if wish.scopes is None else scopes_of(wish.scopes)
+def new_key(request: KeyRequest, *, caller: Principal, default_limit: int, now: Micros) -> NewKey:
+    """Check a request and fill in its defaults, so that the stored key is complete."""
+    expires_at_field = request.field_names.get("expires_at", "expires_at")
+    rate_limit_field = request.field_names.get("rate_limit", "rate_limit")
+    scopes = request.default_scopes if request.scopes is None else checked_scopes(request.scopes)
     rate_limit = (
         default_rate_limit(default_limit, caller)
-        if wish.rate_limit is UNSET
-        else rate_limit_of(wish.rate_limit, field=rate_limit_field)
+        if request.rate_limit is UNSET
+        else checked_rate_limit(request.rate_limit, field=rate_limit_field)
     )
     return NewKey(
-        name=name_of(wish.name),
-        prefix=wish.prefix,
-        grants=Grants(scopes, permissions_of(wish.permissions)),
-        expires_at=expiry_of(wish.expires_at, field=expires_at_field, now=now),
+        name=checked_name(request.name),
+        prefix=request.prefix,
+        grants=Grants(scopes, checked_permissions(request.permissions)),
+        expires_at=checked_expiry(request.expires_at, field=expires_at_field, now=now),
         rate_limit=rate_limit,
-        owner=wish.owner,
-        metadata=metadata_of(wish.metadata),
+        owner=request.owner,
+        metadata=checked_metadata(request.metadata),
     )
 
 
-def changes_of(fields: Mapping[str, Any], *, now: Micros) -> dict[str, Any]:
-    """Check what a PATCH brought; a field that is not there stays as it is."""
-    checks: dict[str, Callable[[Any], Any]] = {
-        "name": name_of,
-        "enabled": bool,
-        "expires_at": lambda value: expiry_of(value, field="expires_at", now=now),
-        "rate_limit": lambda value: rate_limit_of(value, field="rate_limit"),
-        "metadata": metadata_of,
-    }
-    return {name: checks[name](value) for name, value in fields.items()}
+def checked_patch(patch: KeyPatch, *, now: Micros) -> KeyPatch:
+    """Return the patch with its name trimmed. Raises BadInput or FieldRequired."""
+    if patch.expires_at is not UNSET:
+        checked_expiry(patch.expires_at, field="expires_at", now=now)
+    if patch.rate_limit is not UNSET:
+        checked_rate_limit(patch.rate_limit, field="rate_limit")
+    if patch.metadata is not UNSET:
+        checked_metadata(patch.metadata)
+    return patch if patch.name is UNSET else replace(patch, name=checked_name(patch.name))
 
 
-def name_of(value: str, *, field: str = "name") -> str:
-    """Check a name and trim it."""
+def patched(key: Key, patch: KeyPatch) -> Key:
+    """Return the key after a checked patch."""
+    return replace(
+        key,
+        name=key.name if patch.name is UNSET else patch.name,
+        enabled=key.enabled if patch.enabled is UNSET else patch.enabled,
+        expires_at=key.expires_at if patch.expires_at is UNSET else patch.expires_at,
+        rate_limit=key.rate_limit if patch.rate_limit is UNSET else patch.rate_limit,
+        metadata=key.metadata if patch.metadata is UNSET else patch.metadata,
+        version=key.version + 1,
+    )
+
+
+def checked_name(value: str, *, field: str = "name") -> str:
+    """Return a name without surrounding space. Raises FieldRequired or BadInput."""
     trimmed = value.strip()
     if not trimmed:
         raise FieldRequired(field)
@@ -72,9 +92,9 @@ def name_of(value: str, *, field: str = "name") -> str:
     return trimmed
 
 
-def scopes_of(values: Iterable[str], *, field: str = "scopes") -> tuple[str, ...]:
-    """Check scopes against those there are, and drop repeats."""
-    scopes = _entries(values, field)
+def checked_scopes(values: Iterable[str], *, field: str = "scopes") -> tuple[str, ...]:
+    """Return scopes without repeats. Raises BadInput for an unknown one."""
+    scopes = _checked_entries(values, field)
     unknown = [scope for scope in scopes if scope not in KNOWN_SCOPES]
     if unknown:
         raise BadInput(
@@ -84,9 +104,11 @@ def scopes_of(values: Iterable[str], *, field: str = "scopes") -> tuple[str, ...
     return scopes
 
 
-def permissions_of(lists: Mapping[str, Iterable[str]]) -> Permissions:
-    """Check the four lists; signal types and memory operations are closed sets."""
-    checked = {name: _entries(values, f"permissions.{name}") for name, values in lists.items()}
+def checked_permissions(lists: Mapping[str, Iterable[str]]) -> Permissions:
+    """Return the four lists. Raises BadInput for an unknown signal type or memory operation."""
+    checked = {
+        name: _checked_entries(values, f"permissions.{name}") for name, values in lists.items()
+    }
     for name, allowed in (("signal_types", SIGNAL_TYPES), ("memory_scopes", MEMORY_OPERATIONS)):
         unknown = [entry for entry in checked.get(name, ()) if entry not in allowed]
         if unknown:
@@ -98,34 +120,38 @@ def permissions_of(lists: Mapping[str, Iterable[str]]) -> Permissions:
     return Permissions.from_dict(checked)
 
 
-def grants_of(scopes: Iterable[str] | None, permissions: Mapping[str, Iterable[str]]) -> Grants:
-    """Check grants as they came; no scopes named means all."""
-    return Grants(("*",) if scopes is None else scopes_of(scopes), permissions_of(permissions))
+def checked_grants(
+    scopes: Iterable[str] | None, permissions: Mapping[str, Iterable[str]]
+) -> Grants:
+    """Return grants from a request; `scopes` None means all. Raises BadInput."""
+    return Grants(
+        ("*",) if scopes is None else checked_scopes(scopes), checked_permissions(permissions)
+    )
 
 
-def rate_limit_of(value: int | None, *, field: str) -> int | None:
-    """Check requests per minute; None is no limit."""
+def checked_rate_limit(value: int | None, *, field: str) -> int | None:
+    """Return requests per minute, None for no limit. Raises BadInput."""
     if value is not None and not 1 <= value <= MOST_PER_MINUTE:
         raise BadInput(f"{field} must be from 1 to {MOST_PER_MINUTE}", details=_at(field))
     return value
 
 
-def expiry_of(value: Micros | None, *, field: str, now: Micros) -> Micros | None:
-    """Check that an expiry lies ahead; None is no expiry."""
+def checked_expiry(value: Micros | None, *, field: str, now: Micros) -> Micros | None:
+    """Return an expiry, None for none. Raises BadInput if it is not in the future."""
     if value is not None and value <= now:
         raise BadInput(f"{field} must be in the future", details=_at(field))
     return value
 
 
-def grace_of(seconds: int, *, field: str = "grace_seconds") -> Micros:
-    """Check a rotation's grace, given in seconds."""
+def checked_grace(seconds: int, *, field: str = "grace_seconds") -> Micros:
+    """Convert a rotation's grace from seconds. Raises BadInput."""
     if not 0 <= seconds <= LONGEST_GRACE:
         raise BadInput(f"{field} must be from 0 to {LONGEST_GRACE}", details=_at(field))
     return seconds * SECOND
 
 
-def metadata_of(value: Mapping[str, Any], *, field: str = "metadata") -> dict[str, Any]:
-    """Check that metadata is a JSON object of bounded size."""
+def checked_metadata(value: Mapping[str, Any], *, field: str = "metadata") -> dict[str, Any]:
+    """Return metadata. Raises BadInput if its JSON is too large."""
     size = len(json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode())
     if size > LARGEST_METADATA:
         raise BadInput(f"{field} must be at most {LARGEST_METADATA} bytes", details=_at(field))
@@ -133,9 +159,10 @@ def metadata_of(value: Mapping[str, Any], *, field: str = "metadata") -> dict[st
 
 
 def default_rate_limit(configured: int, caller: Principal) -> int:
-    """Choose a limit where none was asked for: the stack's, but not above the caller's own.
+    """Return the limit of a key that was requested without one.
 
-    A default is nobody's wish, so this narrows nothing that was asked.
+    It is the stack's default, or the caller's own limit if that is lower. The request named no
+    limit, so this does not narrow anything that was requested.
     """
     return configured if caller.rate_limit is None else min(configured, caller.rate_limit)
 
@@ -143,7 +170,11 @@ def default_rate_limit(configured: int, caller: Principal) -> int:
 def check_minting(
     grants: Grants, *, expires_at: Micros | None, rate_limit: int | None, caller: Principal
 ) -> None:
-    """Hold the minting rule: nobody makes, changes or ends what reaches beyond their own key."""
+    """Raise GrantsExceeded if a key has more than the caller's own key.
+
+    More means more grants, a later expiry or a higher rate limit. It applies to every key that a
+    caller creates, changes, rotates or revokes.
+    """
     excess: dict[str, Any] = dict(grants.excess_over(caller.grants))
     later = expires_at is None or (caller.expires_at is not None and expires_at > caller.expires_at)
     if caller.expires_at is not None and later:
@@ -154,58 +185,58 @@ def check_minting(
     if caller.rate_limit is not None and higher:
         excess["rate_limit"] = rate_limit
     if excess:
-        raise GrantsExceeded(f"Beyond this key's own grants: {_said(excess)}", details=excess)
+        raise GrantsExceeded(f"Beyond this key's own grants: {_listed(excess)}", details=excess)
 
 
 def check_ceiling(grants: Grants, ceiling: Grants) -> None:
-    """Hold the owner's ceiling."""
+    """Raise GrantsExceeded if the grants exceed the owner's ceiling."""
     excess = grants.excess_over(ceiling)
     if excess:
-        raise GrantsExceeded(f"Beyond the owner's ceiling: {_said(excess)}", details=excess)
+        raise GrantsExceeded(f"Beyond the owner's ceiling: {_listed(excess)}", details=excess)
 
 
 def may_see(key: Key, caller: Principal) -> bool:
-    """Tell whether a caller may know of a key of its account: an admin of all, others of own."""
+    """Check whether a caller may see a key: an admin every one, others those of their identity."""
     return caller.is_admin or key.owner == caller.identity_id
 
 
 def is_revoked(key: Key, now: Micros) -> bool:
-    """Tell whether the key is over; during a grace it is not yet."""
+    """Check whether the key is revoked; during the grace of a rotation it is not."""
     return key.revoked_at is not None and key.revoked_at <= now
 
 
 def is_expired(key: Key, now: Micros) -> bool:
-    """Tell whether the key's own expiry has passed."""
+    """Check whether the key's expiry has passed."""
     return key.expires_at is not None and key.expires_at <= now
 
 
-def status(key: Key, now: Micros) -> Status:
-    """Say what a list shows."""
+def status(key: Key, now: Micros) -> KeyStatus:
+    """Return the status that lists show."""
     if is_revoked(key, now):
-        return Status.REVOKED
+        return KeyStatus.REVOKED
     if is_expired(key, now):
-        return Status.EXPIRED
-    return Status.ACTIVE if key.enabled else Status.DISABLED
+        return KeyStatus.EXPIRED
+    return KeyStatus.ACTIVE if key.enabled else KeyStatus.DISABLED
 
 
-def is_listed(key: Key, which: Listed, now: Micros) -> bool:
-    """Tell whether a list of this sort shows the key."""
-    if which is Listed.ALL:
+def is_listed(key: Key, which: KeyFilter, now: Micros) -> bool:
+    """Check whether a list with this filter shows the key."""
+    if which is KeyFilter.ALL:
         return True
     if is_revoked(key, now):
         return False
-    return which is Listed.UNREVOKED or not is_expired(key, now)
+    return which is KeyFilter.UNREVOKED or not is_expired(key, now)
 
 
 def end_of_grace(key: Key, grace: Micros, now: Micros) -> Micros:
-    """Say when a rotated key ends: never later than it would have anyway."""
+    """Return when a rotated key ends: after the grace, or earlier if it ends earlier anyway."""
     ends = [now + grace]
     ends += [end for end in (key.expires_at, key.revoked_at) if end is not None]
     return min(ends)
 
 
 def audit_view(key: Key) -> dict[str, Any]:
-    """Show a key in an audit event: what it may do, never what it is."""
+    """Return the key as audit events show it, without its text or digest."""
     return {
         "name": key.name,
         "owner": f"identity:{key.owner}",
@@ -215,13 +246,13 @@ def audit_view(key: Key) -> dict[str, Any]:
         "enabled": key.enabled,
         "expires_at": None if key.expires_at is None else rfc3339(key.expires_at),
         "rate_limit": key.rate_limit,
-        # As text: it may hold fractions, and an event is hashed as it comes back from the table.
+        # As text: it may contain fractions, and an event is hashed as the table returns it.
         "metadata": json.dumps(key.metadata, sort_keys=True),
         "revoked_at": None if key.revoked_at is None else rfc3339(key.revoked_at),
     }
 
 
-def _entries(values: Iterable[str], field: str) -> tuple[str, ...]:
+def _checked_entries(values: Iterable[str], field: str) -> tuple[str, ...]:
     entries = tuple(dict.fromkeys(values))
     if len(entries) > MOST_ENTRIES:
         raise BadInput(f"{field} must have at most {MOST_ENTRIES} entries", details=_at(field))
@@ -234,7 +265,7 @@ def _entries(values: Iterable[str], field: str) -> tuple[str, ...]:
     return entries
 
 
-def _said(excess: Mapping[str, Any]) -> str:
+def _listed(excess: Mapping[str, Any]) -> str:
     return "; ".join(f"{name}: {json.dumps(value)}" for name, value in excess.items())
 
 

@@ -1,4 +1,4 @@
-"""`KEYS#<account>` by id: a key as its account owns it; index `by_owner` by identity."""
+"""`KEYS#<account>` by id: a key as its account manages it; index `by_owner` by identity."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gatehouse.keys.model import MOST_LIVE, Key
 
 
 def read(table: Table, account_id: str, key_id: str) -> Key | None:
-    """Read a key, consistently; None where the account has none of that id."""
+    """Read a key consistently; None if the account has none with this id."""
     item = table.get(_key(account_id, key_id))
     return None if item is None else from_item(item)
 
@@ -26,7 +26,10 @@ def page(
     newest_first: bool,
     limit: int,
 ) -> tuple[list[Key], bool]:
-    """Read keys in the order they were made. With `owner` an index is read, a moment behind."""
+    """Read keys in the order of creation; True if there may be more.
+
+    With `owner` an index is read, which is eventually consistent.
+    """
     position: Item | None = None
     if owner is None:
         if after is not None:
@@ -48,18 +51,18 @@ def page(
     return [from_item(item) for item in items], more
 
 
-def all_of(table: Table, account_id: str) -> list[Key]:
-    """Read every key of an account, revoked ones too, consistently."""
+def read_all(table: Table, account_id: str) -> list[Key]:
+    """Read every key of an account consistently, revoked ones included."""
     return [from_item(item) for item in table.query_all(keyspace.KEYS.pk(account_id))]
 
 
 def create(table: Table, key: Key) -> Write:
-    """Write a new key."""
+    """Write a new key, if there is none with this id."""
     return table.put_new(to_item(key))
 
 
 def replace(table: Table, key: Key, *, seen: Key) -> Write:
-    """Write a changed key, if it still stands as it was read."""
+    """Write a changed key, if its version is still the one that was read."""
     return table.put(
         to_item(key),
         condition="#version = :seen",
@@ -69,19 +72,19 @@ def replace(table: Table, key: Key, *, seen: Key) -> Write:
 
 
 def count(table: Table, account_id: str, by: int, *, most: int = MOST_LIVE) -> Write:
-    """Move the tally of live keys; upwards only below the bound."""
+    """Add `by` to the counter of live keys. Adding fails at `most`."""
     return counters.move(table, keyspace.KEYS.pk(account_id), by=by, most=most)
 
 
 def correct_count(table: Table, account_id: str, *, seen: Item, to: int) -> None:
-    """Set the count right, if it is still what was seen. Raises ConditionFailed otherwise."""
+    """Set the counter of live keys. Raises ConditionFailed if it changed since it was read."""
     counters.correct(table, keyspace.KEYS.pk(account_id), seen=seen, to=to)
 
 
-def of_owner(table: Table, account_id: str, owner: str) -> list[Key]:
-    """Read every key of an identity, consistently.
+def read_all_of_owner(table: Table, account_id: str, owner: str) -> list[Key]:
+    """Read every key of an identity consistently.
 
-    From the base table, since an index may not know yet of a key made a moment ago.
+    From the base table: the index may not have a new key yet.
     """
     return [
         from_item(item)
@@ -91,7 +94,7 @@ def of_owner(table: Table, account_id: str, owner: str) -> list[Key]:
 
 
 def to_item(key: Key) -> Item:
-    """Write the whole item. Metadata is kept as JSON text: it is any JSON, numbers included."""
+    """Return the item of a key. Metadata is stored as JSON text, since it may contain fractions."""
     item: dict[str, Any] = {
         **_key(key.account_id, key.id),
         "owner_pk": _owner(key.account_id, key.owner),
@@ -115,7 +118,7 @@ def to_item(key: Key) -> Item:
 
 
 def from_item(item: Item) -> Key:
-    """Read the item back."""
+    """Return the key that an item holds."""
     return Key(
         id=item["sk"],
         account_id=keyspace.KEYS.rest_of(item["pk"]),

@@ -1,4 +1,4 @@
-"""The parts of a transaction that make or end a key, for this room's actions and for others'."""
+"""The writes that create or revoke a key, for this room's transactions and for other rooms'."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 from gatehouse.audit.model import Change
 from gatehouse.core import ids
 from gatehouse.core.clock import Micros
-from gatehouse.credentials import actions as credentials
+from gatehouse.credentials import writes as credentials
 from gatehouse.credentials.model import Credential, Owner
 from gatehouse.dynamo.table import Tables, Write
 from gatehouse.identities.model import Identity
@@ -26,15 +26,18 @@ def prepare(
     enabled: bool = True,
     most: int = MOST_LIVE,
 ) -> tuple[Minted, dict[str, Write]]:
-    """Make a key and the writes that keep it, for a transaction of the caller's."""
-    fresh = credentials.mint(new.prefix)
+    """Make a key and return it with the writes `credential`, `key` and `count` that create it.
+
+    `most` is the number of live keys at which the condition of `count` fails.
+    """
+    minted = credentials.mint(new.prefix)
     key = Key(
         id=ids.new(now),
         account_id=owner.account_id,
         owner=owner.id,
         name=new.name,
-        prefix=fresh.shown_prefix,
-        digest=fresh.digest,
+        prefix=minted.shown_prefix,
+        digest=minted.digest,
         grants=new.grants,
         created_by=created_by,
         created_at=now,
@@ -43,8 +46,8 @@ def prepare(
         rate_limit=new.rate_limit,
         metadata=new.metadata,
     )
-    looked_up = Credential(
-        digest=fresh.digest,
+    credential = Credential(
+        digest=minted.digest,
         key_id=key.id,
         account_id=key.account_id,
         key_prefix=key.prefix,
@@ -56,15 +59,15 @@ def prepare(
         expires_at=key.expires_at,
     )
     writes = {
-        "credential": credentials.issue(tables.keys, looked_up),
+        "credential": credentials.create(tables.keys, credential),
         "key": store.create(tables.main, key),
         "count": store.count(tables.main, key.account_id, 1, most=most),
     }
-    return Minted(key, fresh.text), writes
+    return Minted(key, minted.text), writes
 
 
 def as_owner(identity: Identity) -> Owner:
-    """See an identity as the looked-up items of its keys carry it."""
+    """Return an identity as the looked-up items of its keys hold it."""
     return Owner(
         identity.id,
         identity.is_admin,
@@ -75,16 +78,19 @@ def as_owner(identity: Identity) -> Owner:
 
 
 def creation(key: Key) -> Change:
-    """Name the creation of a key for the audit trail."""
+    """Return the audit event of a new key."""
     return Change("api_key.create", target(key), after=rules.audit_view(key))
 
 
-def ending(tables: Tables, key: Key, *, now: Micros) -> tuple[Change, dict[str, Write]]:
-    """Give the writes that end a key now, and their audit event."""
-    ended = replace(key, revoked_at=now, version=key.version + 1)
+def revocation(tables: Tables, key: Key, *, now: Micros) -> tuple[Change, dict[str, Write]]:
+    """Return the audit event of revoking a key now, and the writes that do it.
+
+    They are `revoked_credential`, `revoked_key` and, unless the key has expired, `count`.
+    """
+    revoked = replace(key, revoked_at=now, version=key.version + 1)
     writes = {
-        "ended_credential": credentials.revoke(tables.keys, key.digest, now, now=now),
-        "ended_key": store.replace(tables.main, ended, seen=key),
+        "revoked_credential": credentials.revoke(tables.keys, key.digest, now, now=now),
+        "revoked_key": store.replace(tables.main, revoked, seen=key),
     }
     if not rules.is_expired(key, now):
         writes["count"] = store.count(tables.main, key.account_id, -1)
@@ -92,11 +98,11 @@ def ending(tables: Tables, key: Key, *, now: Micros) -> tuple[Change, dict[str, 
         "api_key.revoke",
         target(key),
         before=rules.audit_view(key),
-        after=rules.audit_view(ended),
+        after=rules.audit_view(revoked),
     )
     return change, writes
 
 
 def target(key: Key) -> str:
-    """Name a key in an audit event."""
+    """Return the key's name in audit events."""
     return f"api_key:{key.id}"

@@ -51,7 +51,7 @@ def sweep(tables: Tables, relay: Relay) -> Swept:
 def _group(tables: Tables, relay: Relay, watch: Watch) -> Swept:
     now = relay.now()
     viewers = store.viewers(tables.main, watch.group)
-    known = credentials.known(tables, [viewer.digest for viewer in viewers])
+    known = credentials.find_many(tables, [viewer.digest for viewer in viewers])
     with ThreadPoolExecutor(_SIDE_BY_SIDE) as pool:
         done = list(pool.map(lambda one: _viewer(relay, one, known, now), viewers))
     if rules.is_chain_due(watch, now):
@@ -91,7 +91,7 @@ def _viewer(
 
 def may_look(known: Credential | None, now: Micros) -> bool:
     """Tell whether a socket's key would be let in now, its rate limit left aside."""
-    if known is None or credentials.standing(known, now) is not Code.VALID:
+    if known is None or credentials.code_of(known, now) is not Code.VALID:
         return False
     try:
         LOOKING(Verdict(Code.VALID, known).principal())

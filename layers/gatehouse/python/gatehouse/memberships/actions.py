@@ -1,14 +1,12 @@
-"""Change who may act: the identity first, with its audit event, then every key of it.
+"""Change an identity, with its audit event, and then copy the change into each of its keys.
 
-The identity's change leaves a mark in its own transaction. Whoever changes it answers when all
-keys have followed; if that crashes, the sweeper finds the mark and finishes.
+The transaction that changes an identity also writes a marker. The request is answered when all
+keys are updated; if the function dies before that, the sweeper finds the marker and completes it.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
-from typing import Any
 
 from gatehouse.audit import actions as audit
 from gatehouse.audit.model import Change, Origin
@@ -16,27 +14,31 @@ from gatehouse.core.clock import Micros
 from gatehouse.core.errors import Conflict, GatehouseError, GrantsExceeded, Unavailable
 from gatehouse.core.grants import Grants
 from gatehouse.core.request import Call
+from gatehouse.core.retry import Backoff
 from gatehouse.dynamo.table import Tables, TransactionCanceled, TransactionConflict, transact
 from gatehouse.identities import actions as identities
-from gatehouse.identities.model import Identity
-from gatehouse.keys.propagation import follow
+from gatehouse.identities import writes as identity_writes
+from gatehouse.identities.model import Identity, IdentityPatch
+from gatehouse.keys.propagation import propagate
 
-_TRIES = 4
-_AT_ONCE = 25
+# Each try reads anew, and `audit.commit` has waited already.
+_ON_CHANGE = Backoff(attempts=4)
+# How many marked identities one sweep completes.
+_MOST_PER_SWEEP = 25
 
 
-def change(tables: Tables, call: Call, identity_id: str, fields: Mapping[str, Any]) -> Identity:
-    """Change an identity. `fields`: name, is_admin, claw_type, status, ceiling or half of it.
+def change(tables: Tables, call: Call, identity_id: str, patch: IdentityPatch) -> Identity:
+    """Change an identity on behalf of the caller.
 
     Raises Conflict IDENTITY_LAST_ADMIN rather than leave an account without an admin, and
-    GrantsExceeded when the identity's ceiling, or the new one, lies beyond the caller's own grants
-    and the change concerns what the identity may do.
+    GrantsExceeded if the change concerns what the identity may do and its ceiling, before or
+    after, exceeds the caller's own grants.
     """
     return apply(
         tables,
         call.caller.account_id,
         identity_id,
-        fields=fields,
+        patch=patch,
         origin=Origin.of(call),
         now=call.now,
         within=call.caller.grants,
@@ -48,57 +50,53 @@ def apply(
     account_id: str,
     identity_id: str,
     *,
-    fields: Mapping[str, Any],
+    patch: IdentityPatch,
     origin: Origin,
     now: Micros,
     within: Grants | None = None,
 ) -> Identity:
-    """Change an identity on nobody's behalf but the stack's; otherwise as `change`.
-
-    Where it changes who may act, the ceiling must lie `within` before and after; None: anything
-    goes.
-    """
-    for _ in range(_TRIES):
+    """Change an identity. Like `change`, but the caller's grants are `within`; None: unbounded."""
+    for _ in _ON_CHANGE.tries():
         before = identities.get(tables.main, account_id, identity_id)
-        after = identities.changed(before, fields)
-        if within is not None and after.standing != before.standing:
-            # Who may act is changed only by who could have made it so: both what was and what
-            # becomes lie within, as with keys.
+        after = identities.patched(before, patch)
+        concerns_keys = after.rights != before.rights
+        if within is not None and concerns_keys:
+            # As with keys: both the old and the new state must be within the caller's grants.
             for ceiling in (before.ceiling, after.ceiling):
                 excess = ceiling.excess_over(within)
                 if excess:
                     raise GrantsExceeded("Beyond this key's own grants", details=excess)
-        # A repeat of a change that died half-way changes nothing, and still has to finish it.
-        to_follow = after.standing != before.standing or identities.is_marked(tables.main, before)
+        # If an earlier request died half-way, its repeat changes nothing but must complete it.
+        must_propagate = concerns_keys or identities.has_marker(tables.main, before)
         try:
             _commit(tables, before, after, origin=origin, now=now)
         except audit.Refused as refused:
-            # Of an identity that changed meanwhile the tally may have counted that very change.
+            # If the identity changed too, that change may be what the counter already includes.
             if "admins" in refused.failed and "identity" not in refused.failed:
                 raise Conflict(
                     "The last admin stays an active admin", code="IDENTITY_LAST_ADMIN"
                 ) from refused
             continue
-        if to_follow:
+        if must_propagate:
             finish(tables, after, origin=origin, now=now)
         return after
     raise Unavailable
 
 
 def finish(tables: Tables, identity: Identity, *, origin: Origin, now: Micros) -> None:
-    """Let every key follow the identity, then take the mark away. May be done again."""
-    follow(tables, identity, origin=origin, now=now)
-    # A newer change left a mark of its own, or is about to: then that one takes it away.
+    """Copy the identity into all of its keys, then delete the marker. May run again."""
+    propagate(tables, identity, origin=origin, now=now)
+    # A newer change has its own marker, and whoever completes that change deletes it.
     with contextlib.suppress(TransactionCanceled, TransactionConflict):
-        transact(tables.main.client, [identities.unmark(tables.main, identity)])
+        transact(tables.main.client, [identity_writes.delete_marker(tables.main, identity)])
 
 
 def sweep(tables: Tables, *, origin: Origin, now: Micros) -> int:
-    """Finish what crashes left behind; gives how many identities that were.
+    """Complete changes whose function died. Returns the number of marked identities.
 
-    One that cannot be finished holds up no other; its error is raised when all had their turn.
+    An identity that fails does not stop the others; its error is raised after all were tried.
     """
-    marked = identities.marked(tables.main, limit=_AT_ONCE)
+    marked = identities.list_marked(tables.main, limit=_MOST_PER_SWEEP)
     failed: GatehouseError | None = None
     for account_id, identity_id in marked:
         try:
@@ -115,11 +113,11 @@ def _commit(
     tables: Tables, before: Identity, after: Identity, *, origin: Origin, now: Micros
 ) -> None:
     writes = {
-        "identity": identities.replace(tables.main, after, seen=before),
-        **identities.recount(tables.main, before, after),
+        "identity": identity_writes.replace(tables.main, after, seen=before),
+        **identity_writes.recount(tables.main, before, after),
     }
-    if after.standing != before.standing:
-        writes["mark"] = identities.mark(tables.main, after)
+    if after.rights != before.rights:
+        writes["marker"] = identity_writes.put_marker(tables.main, after)
     audit.commit(
         tables.main,
         after.account_id,
@@ -127,9 +125,9 @@ def _commit(
         changes=[
             Change(
                 "identity.update",
-                f"identity:{after.id}",
-                before=identities.audit_view(before),
-                after=identities.audit_view(after),
+                identity_writes.target(after),
+                before=before.audit_view(),
+                after=after.audit_view(),
             )
         ],
         origin=origin,

@@ -1,4 +1,4 @@
-"""What other rooms and the handlers ask of the policy."""
+"""Ask the policy, and requirements of routes that are made from it."""
 
 from __future__ import annotations
 
@@ -6,31 +6,39 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from gatehouse.core.errors import PolicyDenied, ScopeMissing
+from gatehouse.core.grants import Grants
 from gatehouse.core.principal import Principal
 from gatehouse.policy import rules
-from gatehouse.policy.model import MANAGE, Decision, Described, Resource, Subject
+from gatehouse.policy.model import MANAGE, Decision, Resource, RuleDescription, Subject
 
-evaluate = rules.evaluate
-outside = rules.outside
+
+def evaluate(action: str, subject: Subject, resource: Resource) -> Decision:
+    """Decide whether the subject may do the action, and what would change a denial."""
+    return rules.evaluate(action, subject, resource)
+
+
+def missing_permissions(grants: Grants, resource: Resource) -> dict[str, list[str]]:
+    """Return the parts of a resource that the permission lists do not contain, by list."""
+    return rules.missing_permissions(grants, resource)
 
 
 def memory_action(operation: str | None) -> str | None:
-    """Name the action that a memory operation is."""
+    """Return the action to which a memory operation belongs."""
     return None if operation is None else rules.MEMORY_ACTIONS[operation]
 
 
-def described() -> tuple[Described, ...]:
+def list_rules() -> tuple[RuleDescription, ...]:
     """List the rules in the order of evaluation."""
     return rules.RULES
 
 
 def subject_of(caller: Principal) -> Subject:
-    """See a caller as the rules do."""
+    """Return a caller as the rules take it."""
     return Subject(caller.grants, caller.is_admin, caller.claw_type, caller.membership)
 
 
 def scope(name: str) -> Callable[[Principal], None]:
-    """Make a route's requirement: the key holds this scope, or ScopeMissing."""
+    """Return a route's requirement: the key has this scope. It raises ScopeMissing."""
 
     def check(caller: Principal) -> None:
         if not caller.grants.opens(name):
@@ -41,7 +49,7 @@ def scope(name: str) -> Callable[[Principal], None]:
 
 
 def require(action: str) -> Callable[[Principal], None]:
-    """Make a route's requirement: the caller may do `action`, or PolicyDenied with the why."""
+    """Return a route's requirement: the caller may do `action`. It raises PolicyDenied."""
 
     def check(caller: Principal) -> None:
         decision = rules.evaluate(action, subject_of(caller), Resource())
@@ -53,14 +61,15 @@ def require(action: str) -> Callable[[Principal], None]:
 
 
 def managing(name: str) -> Callable[[Principal], None]:
-    """Make a route's requirement: the key holds this scope, and its identity may manage.
+    """Return a route's requirement: the key has this scope, and its identity may manage.
 
-    The scope stays the route's own: what the rules are asked of is the identity, without its key.
+    The rules are asked about the identity without its key, so the key needs only this one scope
+    and not `admin:manage`.
     """
-    holds = scope(name)
+    check_scope = scope(name)
 
     def check(caller: Principal) -> None:
-        holds(caller)
+        check_scope(caller)
         identity = replace(subject_of(caller), grants=None)
         decision = rules.evaluate(MANAGE, identity, Resource())
         if not decision.allowed:
@@ -71,7 +80,7 @@ def managing(name: str) -> Callable[[Principal], None]:
 
 
 def denial(decision: Decision) -> PolicyDenied:
-    """Turn a decision against somebody into the error that explains it."""
+    """Return the error that explains a denial."""
     return PolicyDenied(
         f"Denied by {decision.rule.value}: {'; '.join(decision.reasons)}",
         details={

@@ -9,8 +9,8 @@ from gatehouse.core.grants import Grants
 
 MANAGE = "admin:manage"
 
-# In a resource: it names none of this kind. No entry of a list is empty, so a restricted list
-# leaves it out.
+# The value of a resource's field that has no name, for example a signal to no ring. No entry of a
+# permission list is empty, so a restricted list never contains it.
 UNNAMED = ""
 
 ACTIONS = (
@@ -35,7 +35,7 @@ ACTIONS = (
 
 
 class Rule(StrEnum):
-    """What can decide, in the order in which it is asked."""
+    """The rules, in the order of evaluation."""
 
     KEY_SCOPE = "key_scope"
     ADMIN_BYPASS = "admin_bypass"
@@ -46,8 +46,8 @@ class Rule(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Described:
-    """A rule as GET /admin/policy tells it. `effect` is allow or deny."""
+class RuleDescription:
+    """A rule as GET /admin/policy shows it. `effect` is allow or deny."""
 
     name: str
     order: int
@@ -57,7 +57,7 @@ class Described:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Who wants to act. `grants` None: asked of an identity, without any key."""
+    """Who wants to act. `grants` None: the question is about an identity, without a key."""
 
     grants: Grants | None
     is_admin: bool
@@ -67,9 +67,9 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """What is acted on, as far as permissions speak of it.
+    """The object of an action, as far as permission lists concern it.
 
-    None: not asked, so not judged. UNNAMED: it has none, which only an unrestricted key may.
+    None: not asked, so every key may. UNNAMED: it has no name, so only an unrestricted key may.
     """
 
     signal_type: str | None = None
@@ -80,10 +80,10 @@ class Resource:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The outcome, the rule that decided, why, and the least change that would allow.
+    """The outcome, the rule that decided, the reasons, and the smallest change that would allow it.
 
-    `would_allow` is empty when allowed. Else it may hold: `scopes` and `permissions` (entries to
-    add to the key), `status`, `claw_type`, `is_admin` (values to give the identity).
+    `would_allow` is empty if allowed. Otherwise it may have `scopes` and `permissions` (entries to
+    add to the key), and `status`, `claw_type` and `is_admin` (new values for the identity).
     """
 
     allowed: bool

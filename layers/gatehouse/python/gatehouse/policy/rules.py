@@ -1,7 +1,7 @@
-"""The evaluator. Pure: what it needs to know of the subject is in its arguments.
+"""The evaluation of the policy. Pure: everything about the subject is in the arguments.
 
-The key's grants come first, since they bind an admin's key too. Then the five rules, of which
-the first that decides, decides.
+The key's grants come first, since they restrict an admin's key too. Then come the five rules; the
+first one that applies decides.
 """
 
 from __future__ import annotations
@@ -14,26 +14,31 @@ from gatehouse.policy.model import (
     MANAGE,
     UNNAMED,
     Decision,
-    Described,
     Resource,
     Rule,
+    RuleDescription,
     Subject,
 )
 
 RULES = (
-    Described(Rule.ADMIN_BYPASS.value, 1, "allow", "An admin of the account may do everything."),
-    Described(
-        Rule.MEMBERSHIP_REQUIRED.value, 2, "deny", "Without an active membership nobody acts."
+    RuleDescription(
+        Rule.ADMIN_BYPASS.value, 1, "allow", "An admin of the account may do everything."
     ),
-    Described(
+    RuleDescription(
+        Rule.MEMBERSHIP_REQUIRED.value, 2, "deny", "An identity that is not active may do nothing."
+    ),
+    RuleDescription(
         Rule.SERVICE_CLAW_RESTRICTION.value,
         3,
         "deny",
         "A service may not manage, delete or export memory, or take part in federation.",
     ),
-    Described(Rule.ADMIN_ACTION_RESTRICTION.value, 4, "deny", "Only an admin manages."),
-    Described(
-        Rule.DEFAULT_ALLOW.value, 5, "allow", "What no rule denies, an active member may do."
+    RuleDescription(Rule.ADMIN_ACTION_RESTRICTION.value, 4, "deny", "Only an admin may manage."),
+    RuleDescription(
+        Rule.DEFAULT_ALLOW.value,
+        5,
+        "allow",
+        "An active identity may do everything that no rule denies.",
     ),
 )
 
@@ -51,14 +56,17 @@ MEMORY_ACTIONS = {
 
 
 def scope_for(action: str) -> str:
-    """Name the scope that opens an action."""
+    """Return the scope that an action needs."""
     if action == MANAGE or action.startswith("federation:"):
         return MANAGE
     return "agents:read" if action in _READS else "agents:write"
 
 
-def outside(grants: Grants, resource: Resource) -> dict[str, list[str]]:
-    """Name what of the resource the permissions leave out; empty lists restrict nothing."""
+def missing_permissions(grants: Grants, resource: Resource) -> dict[str, list[str]]:
+    """Return the parts of a resource that the permission lists do not contain, by list.
+
+    An empty list restricts nothing. `["*"]`: the list would have to be unrestricted.
+    """
     asked = {
         "signal_types": resource.signal_type,
         "task_types": resource.task_type,
@@ -74,14 +82,14 @@ def outside(grants: Grants, resource: Resource) -> dict[str, list[str]]:
 
 
 def evaluate(action: str, subject: Subject, resource: Resource) -> Decision:
-    """Decide, with the rule that decided and what would turn a denial round."""
-    decision = _first_that_decides(action, subject, resource)
+    """Decide, and for a denial add the smallest change that would allow the action."""
+    decision = _decide(action, subject, resource)
     if decision.allowed:
         return decision
     return replace(decision, would_allow=_least_change(action, subject, resource))
 
 
-def _first_that_decides(action: str, subject: Subject, resource: Resource) -> Decision:
+def _decide(action: str, subject: Subject, resource: Resource) -> Decision:
     reasons = _key_reasons(action, subject.grants, resource)
     if reasons:
         return Decision(allowed=False, rule=Rule.KEY_SCOPE, reasons=reasons)
@@ -104,28 +112,28 @@ def _key_reasons(action: str, grants: Grants | None, resource: Resource) -> tupl
     if not grants.opens(scope):
         reasons.append(f"the key lacks the scope {scope}")
     reasons += [
-        _left_out(name, values) for name, values in _missing(action, grants, resource).items()
+        _missing_reason(name, values) for name, values in _missing(action, grants, resource).items()
     ]
     return tuple(reasons)
 
 
-def _left_out(name: str, values: list[str]) -> str:
+def _missing_reason(name: str, values: list[str]) -> str:
     if values == ["*"]:
-        return f"the key's {name} are restricted, and this names none of them"
-    return f"the key's {name} leave out {', '.join(values)}"
+        return f"the key's {name} are restricted, and the request names none of them"
+    return f"the key's {name} do not include {', '.join(values)}"
 
 
 def _missing(action: str, grants: Grants, resource: Resource) -> dict[str, list[str]]:
-    """Name what the permissions leave out of an action on a resource.
+    """Return what the permission lists lack for an action on a resource.
 
-    A memory action without a named operation needs one of its operations to be there.
+    A memory action without a named operation needs at least one of its operations.
     """
-    missing = outside(grants, resource)
+    missing = missing_permissions(grants, resource)
     allowed = grants.permissions.memory_scopes
     if action.startswith("memory:") and resource.memory_op is None and allowed:
         operations = [op for op, opened in MEMORY_ACTIONS.items() if opened == action]
         if not any(op in allowed for op in operations):
-            # Export is no operation of its own: it takes everything, so it needs an
+            # Export has no operation of its own: it reads everything, so it needs an
             # unrestricted list.
             missing["memory_scopes"] = operations[:1] or ["*"]
     return missing
@@ -156,7 +164,7 @@ def _least_change(action: str, subject: Subject, resource: Resource) -> dict[str
 
 
 def apply(subject: Subject, change: dict[str, Any]) -> Subject:
-    """Give the subject that a `would_allow` describes."""
+    """Return the subject after the change that a `would_allow` describes."""
     grants = subject.grants
     if grants is not None:
         lists = grants.permissions.to_dict()

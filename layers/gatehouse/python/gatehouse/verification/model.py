@@ -10,8 +10,8 @@ from gatehouse.keys.model import Key
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """What is asked about a key, beside whether it lives; None: not asked."""
+class KeyQuestion:
+    """What a key must allow beside being valid; None: not asked."""
 
     scope: str | None = None
     action: str | None = None
@@ -22,7 +22,7 @@ class Question:
 
 
 class Denial(StrEnum):
-    """What is answered of a live key that may not do what was asked."""
+    """Why a valid key may not do what was asked."""
 
     INSUFFICIENT_SCOPE = "INSUFFICIENT_SCOPE"
     FORBIDDEN = "FORBIDDEN"
@@ -30,7 +30,7 @@ class Denial(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """The answer. `key` is None where nothing of it may be told."""
+    """The answer about a key. `key` is None if the caller may not learn anything about it."""
 
     code: Code | Denial
     key: Key | None = None
@@ -38,8 +38,11 @@ class Verified:
 
 
 @dataclass(frozen=True, slots=True)
-class Inquiry:
-    """Who and what, as it came: one of `identity` and `key_id`, ids with or without their kind."""
+class PolicyQuestion:
+    """An unchecked question to the policy. Exactly one of `identity` and `key_id` must be set.
+
+    Both are ids with or without their kind. `resource` has the fields of policy's Resource.
+    """
 
     action: str
     identity: str | None = None

@@ -20,10 +20,11 @@ from gatehouse.credentials.model import ADMIN_PREFIX
 from gatehouse.dynamo import idempotency
 from gatehouse.dynamo.table import Table, Tables, Write
 from gatehouse.identities import actions as identities
+from gatehouse.identities import writes as identity_writes
 from gatehouse.identities.model import Identity, Membership
 from gatehouse.keys import actions as keys
 from gatehouse.keys import writes as key_writes
-from gatehouse.keys.model import NewKey, Status
+from gatehouse.keys.model import KeyStatus, NewKey
 from gatehouse.secrets import actions as vaults
 from gatehouse.secrets.actions import Vault
 from gatehouse.secrets.model import Purpose
@@ -100,7 +101,7 @@ def attach(tables: Tables, call: Call, signed: Signed, *, secret: str) -> Identi
                 tables.main,
                 caller.account_id,
                 writes={
-                    "identity": identities.replace(tables.main, after, seen=before),
+                    "identity": identity_writes.replace(tables.main, after, seen=before),
                     **binding(
                         tables.main,
                         signed,
@@ -115,8 +116,8 @@ def attach(tables: Tables, call: Call, signed: Signed, *, secret: str) -> Identi
                     Change(
                         "identity.attach_wallet",
                         f"identity:{after.id}",
-                        before=identities.audit_view(before),
-                        after=identities.audit_view(after),
+                        before=before.audit_view(),
+                        after=after.audit_view(),
                     )
                 ],
                 origin=Origin.of(call),
@@ -147,7 +148,7 @@ def sign_in(tables: Tables, call: Call, signed: Signed, *, secret: str) -> Signe
                 raise _invalid() from refused
             full = refused.failed.get("count")
             if full is not None:
-                keys.make_room(tables, wallet.account_id, seen=full, now=call.now)
+                keys.recount_live(tables, wallet.account_id, seen=full, now=call.now)
     raise Unavailable
 
 
@@ -179,14 +180,17 @@ def _sign_in(
     )
     changes = [key_writes.creation(minted.key)]
     previous = (
-        keys.recorded(tables, wallet.account_id, wallet.sign_in_key) if wallet.sign_in_key else None
+        keys.find(tables, wallet.account_id, wallet.sign_in_key) if wallet.sign_in_key else None
     )
-    if previous is not None and keys.status(previous, call.now) in {Status.ACTIVE, Status.DISABLED}:
-        ended, ending = key_writes.ending(tables, previous, now=call.now)
+    if previous is not None and keys.status(previous, call.now) in {
+        KeyStatus.ACTIVE,
+        KeyStatus.DISABLED,
+    }:
+        ended, ending = key_writes.revocation(tables, previous, now=call.now)
         writes |= ending
         del writes["count"]  # one ends as the other begins
         changes.append(ended)
-    writes["owner"] = identities.unchanged(tables.main, identity)
+    writes["owner"] = identity_writes.unchanged(tables.main, identity)
     writes["wallet"] = store.note_sign_in(
         tables.main, replace(wallet, sign_in_key=minted.key.id), seen=wallet
     )
