@@ -1,4 +1,4 @@
-"""Other instances: whom this one trusts, and what they send."""
+"""Federation: the peers that this instance trusts, and the signals that they send."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class NewPeer(Body):
 
 
 class TrustedPeer(BaseModel):
-    """The secret shared with the peer, shown here and never again."""
+    """A new peer. `shared_secret` is shown here and never again."""
 
     peer_id: str
     shared_secret: str
@@ -61,14 +61,14 @@ class PeerView(BaseModel):
 
 
 class RemovedPeer(BaseModel):
-    """A peer that is trusted no longer."""
+    """A removed peer."""
 
     id: str
     deleted: bool
 
 
 class InboundSignal(Body):
-    """What a peer sends."""
+    """A signal that a peer sends."""
 
     signal_type: str
     content: str
@@ -76,7 +76,7 @@ class InboundSignal(Body):
 
 
 class Receipt(BaseModel):
-    """Where the signal is kept, and an HMAC of it under the shared secret."""
+    """The stored signal's id, and an HMAC of it under the shared secret."""
 
     signal_id: str
     receipt: str
@@ -108,15 +108,15 @@ async def trust(call: Caller, body: NewPeer) -> Answer[TrustedPeer]:
 
 
 @door.route("GET", "/admin/peers", needs=manage, response_model_exclude_unset=True)
-async def listing(call: Caller) -> Answer[list[PeerView]]:
-    """List the peers, oldest first; never a secret."""
-    found = federation.all_of(TABLES.main, call.caller.account_id)
-    return answer(call, [_view(peer, call.now) for peer in found])
+async def list_peers(call: Caller) -> Answer[list[PeerView]]:
+    """List the peers, oldest first, without their secrets."""
+    peers = federation.list_peers(TABLES.main, call.caller.account_id)
+    return answer(call, [_view(peer, call.now) for peer in peers])
 
 
 @door.route("DELETE", "/admin/peers/{id}", needs=manage, response_model_exclude_unset=True)
 async def remove(call: Caller, id: str) -> Answer[RemovedPeer]:
-    """End a trust. The very next request of the peer is refused."""
+    """Remove a peer. Its next request is refused."""
     peer_id = ids.read(id, kind="peer")
     if peer_id is None:
         raise BadInput("Invalid peer id", code="VALIDATION_INVALID_ID", details={"field": "id"})
@@ -128,13 +128,13 @@ async def remove(call: Caller, id: str) -> Answer[RemovedPeer]:
     "POST", "/federation/inbound", needs=public, status=201, response_model_exclude_unset=True
 )
 async def inbound(call: Caller, request: Request, body: InboundSignal) -> Answer[Receipt]:
-    """Take in a peer's signal, with its proof in X-Federation-Peer and X-Federation-Proof."""
+    """Accept a peer's signal. X-Federation-Peer and X-Federation-Proof prove who sent it."""
     received = federation.receive(
         TABLES,
         call,
         _vault(),
         peer_id=ids.read(request.headers.get("x-federation-peer", ""), kind="peer"),
-        proof=federation.read_proof(request.headers.get("x-federation-proof", "")),
+        proof_header=request.headers.get("x-federation-proof", ""),
         raw=request.state.raw_body,
         signal_type=body.signal_type,
         content=body.content,

@@ -1,7 +1,7 @@
-"""Wrap all secrets anew after a change of the settings key. Invoked by IAM only.
+"""Rewrap all secrets after the settings key was changed. Invoked by IAM only.
 
-A function of its own, since it may use the KMS key for every purpose: none that answers requests
-may do that.
+This is a separate function because it may use the KMS key for every purpose. No function that
+answers requests may do that.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ TABLES = connection.tables()
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Answer `{"do": "rewrap", "cursor"?}` with `{rewrapped, left, cursor, done}`, one step.
+    """Run one step: `{"do": "rewrap", "cursor"?}` returns `{rewrapped, left, cursor, done}`.
 
-    Go on with the cursor until it is null, then begin again until `done`. What is refused answers
-    `{"error": {code, message}}`.
+    The caller passes `cursor` on until it is null, then starts again, until `done`. An error
+    returns `{"error": {code, message}}`.
     """
     origin = Origin(actor="system:rewrap", request_id=str(context.aws_request_id))
     try:
@@ -40,13 +40,13 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 def _act(event: dict[str, Any], origin: Origin) -> dict[str, Any]:
     cursor = event.get("cursor")
     if event.get("do") != "rewrap" or not isinstance(cursor, str | None):
-        raise BadInput("do must be rewrap, and cursor a text or null")
-    step = rewrap.step(
+        raise BadInput('do must be "rewrap", and cursor must be a string or null')
+    step = rewrap.run_step(
         TABLES.main,
-        # Made anew each time: the settings are what may just have changed.
+        # Not cached: the settings may have changed since the last invocation.
         vaults.vault(TABLES.main),
         cursor=cursor,
-        home=accounts.find_operator_id(TABLES.main),
+        operator_id=accounts.find_operator_id(TABLES.main),
         origin=origin,
         now=clock.now(),
     )

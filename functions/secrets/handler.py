@@ -1,4 +1,4 @@
-"""Keys of providers: in over HTTP, in the services dialect, and out by IAM only."""
+"""Provider keys: written over HTTP, in the services dialect, and read by IAM callers only."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from gatehouse.core.observe import logger
 from gatehouse.dynamo import connection
 from gatehouse.policy.actions import managing
 from gatehouse.providers import actions as providers
+from gatehouse.providers.model import parse_place, provider_place, transcription_place
 from gatehouse.secrets import actions as vaults
 from gatehouse.secrets.actions import Vault
 from gatehouse.secrets.model import Place
@@ -29,33 +30,34 @@ read, write = managing("services:read"), managing("services:write")
 
 
 class ProviderKey(Body):
-    """A provider's key to keep."""
+    """A provider's key to store."""
 
     apiKey: str | None = Field(None, description="1 to 4,096 characters; never shown again.")
 
 
-class Kept(BaseModel):
-    """Whether a key is kept, and since when; null where there is none."""
+class KeyStatus(BaseModel):
+    """Whether a key is stored, and since when; null where there is none."""
 
     configured: bool
     updatedAt: str | None
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Answer API Gateway, or whoever may invoke this function by IAM.
+    """Answer API Gateway, or an IAM caller that invokes this function.
 
-    By IAM: `{"do": "get", "account", "secret"}`, the secret as `provider/<name>` or
-    `transcription/openai`, answers `{"value"}`, on the account's record before it is told. What
-    is refused answers `{"error": {code, message}}`. What comes through the API always carries
-    `requestContext`, which its caller does not write, so none of it gets there.
+    An IAM caller sends `{"do": "get", "account", "secret"}`, with the secret as
+    `provider/<name>` or `transcription/openai`, and gets `{"value"}`. The read is written to the
+    account's audit trail first. An error returns `{"error": {code, message}}`. Events from API
+    Gateway always have `requestContext`, which HTTP callers cannot remove, so HTTP callers cannot
+    reach this branch.
     """
     if "requestContext" in event:
         return door.handler(event, context)
     origin = Origin(actor="system:iam", request_id=str(context.aws_request_id))
     try:
         if event.get("do") != "get":
-            raise BadInput("do must be get")
-        place = providers.place_of(str(event.get("account")), str(event.get("secret")))
+            raise BadInput('do must be "get"')
+        place = parse_place(str(event.get("account")), str(event.get("secret")))
         value = providers.reveal(TABLES.main, _vault(), place, origin=origin, now=clock.now())
     except GatehouseError as error:
         logger.warning("secret refused", code=error.code)
@@ -65,39 +67,39 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 
 @door.route("GET", "/api/auth/transcription/openai", needs=read)
-async def transcription(call: Caller) -> Kept:
-    """Tell whether a key for transcription is kept."""
-    return _kept(providers.transcription(call.caller.account_id))
+async def transcription(call: Caller) -> KeyStatus:
+    """Show whether a key for transcription is stored."""
+    return _status(transcription_place(call.caller.account_id))
 
 
 @door.route("PUT", "/api/auth/transcription/openai", needs=write, status=204)
 async def put_transcription(call: Caller, body: ProviderKey) -> None:
-    """Keep a key for transcription, encrypted. No route gives it back."""
-    _put(call, providers.transcription(call.caller.account_id), body)
+    """Store a key for transcription, encrypted. No route returns it."""
+    _put(call, transcription_place(call.caller.account_id), body)
 
 
 @door.route("DELETE", "/api/auth/transcription/openai", needs=write, status=204)
 async def remove_transcription(call: Caller) -> None:
-    """Forget the key for transcription, if there is one."""
-    providers.remove(TABLES.main, call, providers.transcription(call.caller.account_id))
+    """Delete the key for transcription, if there is one."""
+    providers.remove(TABLES.main, call, transcription_place(call.caller.account_id))
 
 
 @door.route("GET", "/api/auth/providers/{name}", needs=read)
-async def provider(call: Caller, name: str) -> Kept:
-    """Tell whether a key of a provider is kept."""
-    return _kept(providers.named(call.caller.account_id, name))
+async def provider(call: Caller, name: str) -> KeyStatus:
+    """Show whether a key of a provider is stored."""
+    return _status(provider_place(call.caller.account_id, name))
 
 
 @door.route("PUT", "/api/auth/providers/{name}", needs=write, status=204)
 async def put_provider(call: Caller, name: str, body: ProviderKey) -> None:
-    """Keep a provider's key, encrypted. No route gives it back."""
-    _put(call, providers.named(call.caller.account_id, name), body)
+    """Store a provider's key, encrypted. No route returns it."""
+    _put(call, provider_place(call.caller.account_id, name), body)
 
 
 @door.route("DELETE", "/api/auth/providers/{name}", needs=write, status=204)
 async def remove_provider(call: Caller, name: str) -> None:
-    """Forget a provider's key, if there is one."""
-    providers.remove(TABLES.main, call, providers.named(call.caller.account_id, name))
+    """Delete a provider's key, if there is one."""
+    providers.remove(TABLES.main, call, provider_place(call.caller.account_id, name))
 
 
 @cache
@@ -105,14 +107,13 @@ def _vault() -> Vault:
     return vaults.vault(TABLES.main)
 
 
-def _kept(place: Place) -> Kept:
+def _status(place: Place) -> KeyStatus:
     found = providers.find(TABLES.main, place)
-    return Kept(
+    return KeyStatus(
         configured=found is not None,
         updatedAt=None if found is None else rfc3339(found.updated_at),
     )
 
 
 def _put(call: Caller, place: Place, body: ProviderKey) -> None:
-    text = providers.checked_key(body.apiKey, field="apiKey")
-    providers.put(TABLES.main, call, _vault(), place=place, text=text)
+    providers.put(TABLES.main, call, _vault(), place=place, text=body.apiKey, field="apiKey")

@@ -1,6 +1,6 @@
-"""The ways in: redeeming an invite, and Sign-In with Ethereum.
+"""Redeeming invites, and Sign-In with Ethereum.
 
-A function of its own, since what reads a signed message loads much.
+This is a separate function because the library that checks signatures loads many modules.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ handler = door.handler
 
 
 class Redemption(Body):
-    """Who comes in, and by which code. `message` and `signature` bring a wallet along."""
+    """A new member and the code of the invite. `message` and `signature` attach a wallet."""
 
     code: str
     name: str
@@ -49,7 +49,7 @@ class SignedMessage(Body):
 
 
 class Nonce(BaseModel):
-    """Good once, for ten minutes."""
+    """Valid once, for ten minutes."""
 
     nonce: str
 
@@ -69,8 +69,8 @@ class IdentityView(BaseModel):
     created_at: str
 
 
-class CameIn(BaseModel):
-    """An identity and a key of it, shown here and never again."""
+class IdentityWithKey(BaseModel):
+    """An identity and a new key of it. The key is shown here and never again."""
 
     identity: IdentityView
     api_key: str
@@ -85,10 +85,10 @@ class Attached(BaseModel):
 
 
 @door.route("POST", "/invite", needs=public, status=201, response_model_exclude_unset=True)
-async def redeem(call: Caller, body: Redemption) -> Answer[CameIn]:
+async def redeem(call: Caller, body: Redemption) -> Answer[IdentityWithKey]:
     """Redeem an invite: a new identity and its key. The first one becomes the admin."""
-    wanted = settings.REQUIRE_WALLET.text() == "true" or body.message or body.signature
-    signed = _signed(call, body.message, body.signature) if wanted else None
+    needs_wallet = settings.REQUIRE_WALLET.text() == "true" or body.message or body.signature
+    signed = _signed(call, body.message, body.signature) if needs_wallet else None
     bind = None
     if signed is not None:
         bind = partial(wallets.binding, TABLES.main, signed, secret=_secret(), now=call.now)
@@ -103,29 +103,29 @@ async def redeem(call: Caller, body: Redemption) -> Answer[CameIn]:
         redeemed = invites.redeem(TABLES, call, arrival)
     except Refused as refused:
         raise wallets.refusal(refused) from refused
-    return answer(call, _came_in(redeemed.identity, redeemed.minted))
+    return answer(call, _with_key(redeemed.identity, redeemed.minted))
 
 
 @door.route("GET", "/auth/nonce", needs=public, response_model_exclude_unset=True)
 async def nonce(call: Caller) -> Answer[Nonce]:
-    """Give a nonce for a message to sign. Nothing is stored until it is used."""
+    """Return a nonce for a message to sign. Nothing is stored until it is used."""
     return answer(call, Nonce(nonce=wallets.nonce(_secret(), clock.now())))
 
 
 @door.route("POST", "/auth/attach-wallet", needs=authenticated, response_model_exclude_unset=True)
 async def attach(call: Caller, body: SignedMessage) -> Answer[Attached]:
-    """Attach a wallet to the caller's identity. Needs a key that holds its whole ceiling."""
+    """Attach a wallet to the caller's identity. The key must have its whole ceiling."""
     signed = _signed(call, body.message, body.signature)
     identity = wallets.attach(TABLES, call, signed, secret=_secret())
     return answer(call, Attached(identity=_identity(identity)))
 
 
 @door.route("POST", "/auth/siwe-login", needs=public, response_model_exclude_unset=True)
-async def sign_in(call: Caller, body: SignedMessage) -> Answer[CameIn]:
-    """Sign in with a wallet: a key for a day; the key of the previous sign-in ends."""
+async def sign_in(call: Caller, body: SignedMessage) -> Answer[IdentityWithKey]:
+    """Sign in with a wallet: returns a key for a day, and revokes the previous sign-in key."""
     signed = _signed(call, body.message, body.signature)
-    came = wallets.sign_in(TABLES, call, signed, secret=_secret())
-    return answer(call, _came_in(came.identity, came.minted))
+    result = wallets.sign_in(TABLES, call, signed, secret=_secret())
+    return answer(call, _with_key(result.identity, result.minted))
 
 
 def _signed(call: Call, message: str | None, text: str | None) -> Signed:
@@ -133,7 +133,7 @@ def _signed(call: Call, message: str | None, text: str | None) -> Signed:
         raise FieldRequired("message")
     if not text:
         raise FieldRequired("signature")
-    return wallets.check(
+    return wallets.check_message(
         message,
         text,
         domains=settings.WALLET_DOMAINS.entries(),
@@ -144,13 +144,13 @@ def _signed(call: Call, message: str | None, text: str | None) -> Signed:
 
 @cache
 def _secret() -> str:
-    """Read the secret behind nonces once: it never changes."""
+    """Read the secret that signs nonces. Cached, because it never changes."""
     return wallets.nonce_secret(TABLES.main, vaults.vault(TABLES.main))
 
 
-def _came_in(identity: Identity, minted: Minted) -> CameIn:
+def _with_key(identity: Identity, minted: Minted) -> IdentityWithKey:
     expires_at = minted.key.expires_at
-    return CameIn(
+    return IdentityWithKey(
         identity=_identity(identity),
         api_key=minted.secret,
         api_key_id=f"api_key:{minted.key.id}",

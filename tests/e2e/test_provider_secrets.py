@@ -96,7 +96,7 @@ def test_a_key_goes_in_over_http_and_comes_out_by_iam(tenant: Tenant) -> None:
             assert (gone.status_code, gone.text) == (204, "")
         refused = command(tenant.stack, "get", tenant.account_id, name)
         assert (refused.returncode, refused.stdout) == (1, "")
-        assert refused.stderr == "Error: The account keeps no such secret\n"
+        assert refused.stderr == "Error: The account has no such secret\n"
     done = [(one["action"], one["actor"]) for one in tenant.events() if "secret." in one["action"]]
     me = f"identity:{tenant.identity_id}"
     assert done == 2 * [

@@ -1,4 +1,4 @@
-"""Peers through the front door: trusted, heard, removed; every bad proof is the same 401."""
+"""Peers through the front door: trust, send, remove; every bad proof is the same 401."""
 
 from __future__ import annotations
 
@@ -54,21 +54,21 @@ def send(front: Front, body: Any, headers: dict[str, str]) -> Answer:
 
 def check_refused(answer: Answer, why: str = "") -> None:
     assert answer.status == 401, why
-    said = answer.json()["error"]
-    assert (said["code"], said["details"]) == ("FEDERATION_INVALID_PROOF", {}), why
+    refusal = answer.json()["error"]
+    assert (refusal["code"], refusal["details"]) == ("FEDERATION_INVALID_PROOF", {}), why
 
 
 @pytest.mark.parametrize("shape", ["aws", "engine"])
-def test_a_peer_is_trusted_heard_and_removed(
+def test_a_peer_is_trusted_sends_and_is_removed(
     front: Front, admin: Holder, held: HeldClock, shape: str
 ) -> None:
     front.shape = shape
     peer = trusted(front, admin, expires_at=held.text(seconds=3600))
     assert set(peer) == {"peer_id", "shared_secret", "expires_at"}
     body, headers = proven(peer)
-    heard = send(front, body, headers)
-    assert heard.status == 201, heard.text
-    data = heard.json()["data"]
+    sent = send(front, body, headers)
+    assert sent.status == 201, sent.text
+    data = sent.json()["data"]
     digest = hashlib.sha256(body.encode()).hexdigest()
     text = "\n".join(("receipt", data["signal_id"].removeprefix("signal:"), digest))
     receipt = hmac.new(peer["shared_secret"].encode(), text.encode(), hashlib.sha256).hexdigest()
@@ -95,7 +95,7 @@ def test_a_peer_is_trusted_heard_and_removed(
     assert (event["action"], event["actor"]) == ("signal.receive", peer["peer_id"])
 
 
-def test_a_body_sent_as_bytes_is_proven_as_it_was_sent(front: Front, admin: Holder) -> None:
+def test_the_proof_covers_the_bytes_of_the_body_as_sent(front: Front, admin: Holder) -> None:
     peer = trusted(front, admin)
     body, headers = proven(peer, content="grüße")
     assert send(front, body.encode(), headers).status == 201
@@ -103,7 +103,7 @@ def test_a_body_sent_as_bytes_is_proven_as_it_was_sent(front: Front, admin: Hold
     check_refused(send(front, body.replace(": ", ":"), headers), "the same JSON, other bytes")
 
 
-def test_every_bad_proof_is_the_same_refusal(front: Front, admin: Holder, held: HeldClock) -> None:
+def test_every_bad_proof_returns_the_same_401(front: Front, admin: Holder, held: HeldClock) -> None:
     peer, other = trusted(front, admin), trusted(front, admin)
     body, headers = proven(peer)
     assert send(front, body, headers).status == 201
@@ -119,20 +119,22 @@ def test_every_bad_proof_is_the_same_refusal(front: Front, admin: Holder, held: 
         "another peer": headers | {"X-Federation-Peer": other["peer_id"]},
         "no such peer": headers | {"X-Federation-Peer": f"peer:{admin.account_id}"},
         "no peer": {"X-Federation-Proof": headers["X-Federation-Proof"]},
-        "odd peer": headers | {"X-Federation-Peer": "peer:x"},
+        "malformed peer": headers | {"X-Federation-Peer": "peer:x"},
         "no proof": {"X-Federation-Peer": peer["peer_id"]},
-        "odd proof": headers | {"X-Federation-Proof": "[1, 2]"},
+        "malformed proof": headers | {"X-Federation-Proof": "[1, 2]"},
         "altered time": with_proof(timestamp=later),
         "altered nonce": with_proof(nonce="another-nonce"),
         "altered hash": with_proof(body_hash=digest),
         "altered signature": with_proof(signature="0" * 64),
         "signature in capitals": with_proof(signature=proof["signature"].upper()),
-        "a time in text": with_proof(timestamp=str(proof["timestamp"])),
+        "a timestamp as a string": with_proof(timestamp=str(proof["timestamp"])),
         "forged": proven(peer | {"shared_secret": other["shared_secret"]})[1],
     }.items():
         check_refused(send(front, body, changed), why)
     held.advance(seconds=300)
-    assert send(front, body, headers).status == 201, "at the very edge, and no refusal spent it"
+    assert send(front, body, headers).status == 201, (
+        "valid to the last moment, and no refusal used the nonce"
+    )
     late, headers = proven(peer)
     held.advance(seconds=300, micros=1_000)
     check_refused(send(front, late, headers), "late")
@@ -140,7 +142,7 @@ def test_every_bad_proof_is_the_same_refusal(front: Front, admin: Holder, held: 
     check_refused(send(front, late, headers), "early")
 
 
-def test_a_trust_that_ran_out_is_listed_as_expired_and_refused(
+def test_an_expired_peer_is_listed_as_expired_and_refused(
     front: Front, admin: Holder, held: HeldClock
 ) -> None:
     peer = trusted(front, admin, expires_at=held.text(seconds=60))
@@ -150,13 +152,12 @@ def test_a_trust_that_ran_out_is_listed_as_expired_and_refused(
     assert view["status"] == "expired"
 
 
-def test_a_peer_sends_only_what_it_may_and_only_what_there_is(front: Front, admin: Holder) -> None:
+def test_a_peer_can_send_only_its_scopes_and_valid_signals(front: Front, admin: Holder) -> None:
     peer = trusted(front, admin, allowed_scopes=["signal:pulse"])
     assert send(front, *proven(peer, signal_type="pulse")).status == 201
     for other in ("task", "*", "noise"):
         refused = send(front, *proven(peer, signal_type=other))
-        said = refused.json()["error"]
-        assert (refused.status, said["code"]) == (403, "FEDERATION_SCOPE_DENIED")
+        assert (refused.status, refused.json()["error"]["code"]) == (403, "FEDERATION_SCOPE_DENIED")
     for fields, code in (
         ({"signal_type": "noise"}, "SIGNAL_EMIT_INVALID_TYPE"),
         ({"content": ""}, "VALIDATION_FIELD_REQUIRED"),
@@ -181,14 +182,14 @@ def test_a_peer_sends_only_what_it_may_and_only_what_there_is(front: Front, admi
         ({"expires_at": "soon"}, "expires_at"),
     ],
 )
-def test_a_bad_peer_names_its_field(
+def test_the_error_for_a_bad_peer_names_its_field(
     front: Front, admin: Holder, fields: dict[str, Any], field: str
 ) -> None:
     refused = trust(front, admin, **fields)
     assert (refused.status, refused.json()["error"]["details"]["field"]) == (400, field)
 
 
-def test_peers_need_a_manager_and_belong_to_their_account(
+def test_only_managers_of_the_account_can_manage_its_peers(
     front: Front, people: People, admin: Holder
 ) -> None:
     peer, stranger = trusted(front, admin), people.tenant()
@@ -203,7 +204,7 @@ def test_peers_need_a_manager_and_belong_to_their_account(
     assert send(front, *proven(peer)).status == 201
 
 
-def test_a_repeated_trust_names_the_peer_and_shows_no_secret(front: Front, admin: Holder) -> None:
+def test_a_repeated_trust_names_the_peer_without_its_secret(front: Front, admin: Holder) -> None:
     once = {"Idempotency-Key": "once"}
     peer = trusted(front, admin, headers=once)
     again = trust(front, admin, headers=once)
@@ -212,13 +213,13 @@ def test_a_repeated_trust_names_the_peer_and_shows_no_secret(front: Front, admin
     assert peer["shared_secret"] not in again.text
 
 
-@pytest.mark.parametrize("away", [unreachable, lambda: error("KMSInternalException", 500)])
-def test_while_kms_is_away_it_is_503_and_nothing_is_stored(
-    front: Front, admin: Holder, stack: Tables, kms: Wire, away: Any
+@pytest.mark.parametrize("failure", [unreachable, lambda: error("KMSInternalException", 500)])
+def test_while_kms_is_unavailable_peers_get_503_and_nothing_is_stored(
+    front: Front, admin: Holder, stack: Tables, kms: Wire, failure: Any
 ) -> None:
     peer = trusted(front, admin)
     before = State(stack).main
-    kms.before = lambda *_: away()
+    kms.before = lambda *_: failure()
     assert trust(front, admin).status == 503
     body, headers = proven(peer)
     assert send(front, body, headers).status == 503
@@ -227,7 +228,7 @@ def test_while_kms_is_away_it_is_503_and_nothing_is_stored(
     assert send(front, body, headers).status == 201
 
 
-def test_a_shared_secret_is_in_the_answer_that_makes_it_and_nowhere_else(
+def test_a_shared_secret_is_only_in_the_answer_that_creates_it(
     front: Front, admin: Holder, stack: Tables, logs: io.StringIO
 ) -> None:
     peer = trusted(front, admin)

@@ -1,4 +1,4 @@
-"""Keys of providers through the front door: in by the API, out by IAM, and found nowhere else."""
+"""Provider keys through the front door: written by the API, read by IAM, leaked nowhere."""
 
 from __future__ import annotations
 
@@ -56,19 +56,19 @@ def get(front: Front, who: Holder, path: str = ANTHROPIC) -> dict[str, Any]:
 
 
 def trail(front: Front, who: Holder) -> list[dict[str, Any]]:
-    """Read what is on record of secrets, oldest first."""
+    """Read the audit events about secrets, oldest first."""
     events = front("GET", "/admin/audit", key=who.key).json()["data"]["events"]
     return [event for event in events[::-1] if event["action"].startswith("secret.")]
 
 
 @pytest.mark.parametrize("path", PLACES)
 @pytest.mark.parametrize("shape", ["aws", "engine"])
-def test_a_key_is_kept_told_of_replaced_and_forgotten(
+def test_a_key_is_stored_shown_as_configured_replaced_and_deleted(
     front: Front, admin: Holder, held: HeldClock, path: str, shape: str
 ) -> None:
     front.shape = shape
-    asked = front("GET", path, key=admin.key)
-    assert asked.json() == {"configured": False, "updatedAt": None}
+    before = front("GET", path, key=admin.key)
+    assert before.json() == {"configured": False, "updatedAt": None}
     assert put(front, admin, path).status == 204
     first = held.text()
     assert front("GET", path, key=admin.key).json() == {"configured": True, "updatedAt": first}
@@ -93,7 +93,7 @@ def test_a_key_is_kept_told_of_replaced_and_forgotten(
     ]
 
 
-def test_who_read_and_who_wrote_is_on_record(front: Front, admin: Holder) -> None:
+def test_the_audit_trail_has_who_read_and_who_wrote_a_key(front: Front, admin: Holder) -> None:
     put(front, admin)
     get(front, admin)
     written, read = trail(front, admin)
@@ -103,24 +103,28 @@ def test_who_read_and_who_wrote_is_on_record(front: Front, admin: Holder) -> Non
     assert (read["actor"], read["via"], read["source_address"]) == ("system:iam", None, None)
 
 
-def test_places_do_not_touch_each_other(front: Front, people: People, admin: Holder) -> None:
+def test_keys_of_other_names_and_accounts_are_separate(
+    front: Front, people: People, admin: Holder
+) -> None:
     stranger = people.tenant()
     put(front, admin, OPENAI, "for transcription")
     put(front, admin, "/api/auth/providers/openai", "for the rest")
     put(front, stranger, OPENAI, "a stranger's")
     assert front("DELETE", "/api/auth/providers/openai", key=stranger.key).status == 204
-    told = by_iam(front, do="get", account=admin.account_id, secret="provider/openai")
-    assert told == {"value": "for the rest"}
+    answer = by_iam(front, do="get", account=admin.account_id, secret="provider/openai")
+    assert answer == {"value": "for the rest"}
     assert get(front, admin, OPENAI) == {"value": "for transcription"}
     assert get(front, stranger, OPENAI) == {"value": "a stranger's"}
     assert front("GET", ANTHROPIC, key=stranger.key).json()["configured"] is False
 
 
-# ---- Who may -----------------------------------------------------------------------------------
+# ---- Permissions ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", PLACES)
-def test_both_checks_are_made(front: Front, people: People, admin: Holder, path: str) -> None:
+def test_scope_and_policy_are_both_required(
+    front: Front, people: People, admin: Holder, path: str
+) -> None:
     reader = people.key(admin, scopes=["services:read"])
     writer = people.key(admin, scopes=["services:write"])
     assert front("GET", path, key=reader.key).status == 200
@@ -135,7 +139,7 @@ def test_both_checks_are_made(front: Front, people: People, admin: Holder, path:
 
 
 @pytest.mark.parametrize("claw_type", ClawType)
-def test_the_rules_let_only_a_manager_near(
+def test_only_an_identity_that_may_manage_is_let_through(
     front: Front, people: People, admin: Holder, claw_type: ClawType
 ) -> None:
     member = people.key_for(admin, people.member(admin, claw_type=claw_type))
@@ -152,42 +156,44 @@ def test_the_rules_let_only_a_manager_near(
     assert put(front, people.key_for(admin, acting)).status == 204
 
 
-def test_without_a_key_there_is_nothing(front: Front) -> None:
+def test_without_a_credential_every_route_is_401(front: Front) -> None:
     for path in PLACES:
         assert front("GET", path).status == 401
 
 
-# ---- What is refused ---------------------------------------------------------------------------
+# ---- Invalid requests ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", PLACES)
-def test_a_missing_key_is_the_documented_error(front: Front, admin: Holder, path: str) -> None:
+def test_a_missing_key_returns_the_documented_error(front: Front, admin: Holder, path: str) -> None:
     for body in ({}, {"apiKey": None}, {"apiKey": ""}, {"apiKey": "  "}, b""):
         refused = front("PUT", path, key=admin.key, body=body)
         assert refused.json() == {"error": "apiKey is required", "status": 400}
 
 
-def test_a_bad_key_names_its_field_and_is_not_repeated(front: Front, admin: Holder) -> None:
-    for value, said in (
+def test_the_error_of_a_bad_key_names_its_field_and_not_its_value(
+    front: Front, admin: Holder
+) -> None:
+    for value, message in (
         (5, "apiKey must be a string"),
         (["x"], "apiKey must be a string"),
         ("k" * 4_097, "apiKey must have at most 4096 characters"),
-        ("line\nfeed", "apiKey must not hold control characters"),
-        ("nul\0", "apiKey must not hold control characters"),
-        ("\x7f", "apiKey must not hold control characters"),
+        ("line\nfeed", "apiKey must not contain control characters"),
+        ("nul\0", "apiKey must not contain control characters"),
+        ("\x7f", "apiKey must not contain control characters"),
     ):
         refused = put(front, admin, value=value)
-        assert refused.json() == {"error": said, "status": 400}
+        assert refused.json() == {"error": message, "status": 400}
     assert front("GET", ANTHROPIC, key=admin.key).json()["configured"] is False
 
 
-def test_any_other_key_is_kept_as_it_is(front: Front, admin: Holder) -> None:
+def test_any_other_key_is_stored_unchanged(front: Front, admin: Holder) -> None:
     for value in ("k", "k" * 4_096, "gr\u00fc\u00dfe \u20ac", "with spaces inside"):
         assert put(front, admin, value=value).status == 204
         assert get(front, admin) == {"value": value}
 
 
-def test_a_bad_name_is_refused(front: Front, admin: Holder) -> None:
+def test_a_bad_provider_name_is_refused(front: Front, admin: Holder) -> None:
     for name in ("Anthropic", "a_b", "a" * 65, "a.b", "a b", "\u00e4", "%23", "%00"):
         path = f"/api/auth/providers/{name}"
         for refused in (
@@ -199,12 +205,12 @@ def test_a_bad_name_is_refused(front: Front, admin: Holder) -> None:
     assert put(front, admin, "/api/auth/providers/a%2Fb").status == 404
 
 
-def test_any_other_name_is_one(front: Front, admin: Holder) -> None:
+def test_any_other_provider_name_is_accepted(front: Front, admin: Holder) -> None:
     for name in ("a", "a" * 64, "0-9", "-"):
         assert put(front, admin, f"/api/auth/providers/{name}").status == 204
 
 
-def test_an_account_has_at_most_fifty_and_one_for_transcription(
+def test_an_account_has_at_most_50_keys_and_one_for_transcription(
     front: Front, admin: Holder, stack: Tables
 ) -> None:
     for number in range(50):
@@ -221,10 +227,10 @@ def test_an_account_has_at_most_fifty_and_one_for_transcription(
     assert put(front, admin, "/api/auth/providers/p7").status == 409
 
 
-# ---- Out by IAM, and only by IAM ---------------------------------------------------------------
+# ---- Reading by IAM ----------------------------------------------------------------------------
 
 
-def test_iam_reads_providers_keys_only_and_a_refusal_writes_nothing(
+def test_iam_reads_only_provider_keys_and_errors_write_nothing(
     front: Front, admin: Holder, stack: Tables
 ) -> None:
     put(front, admin)
@@ -247,25 +253,27 @@ def test_iam_reads_providers_keys_only_and_a_refusal_writes_nothing(
     assert State(stack).main == before
 
 
-def test_nothing_that_comes_through_the_api_gets_at_a_secret(front: Front, admin: Holder) -> None:
-    """API Gateway writes the event; its caller fills in values of it, never the outermost names."""
+def test_no_request_through_the_api_can_read_a_secret(front: Front, admin: Holder) -> None:
+    """API Gateway writes the event. A caller sets values inside it, but no top-level names."""
     put(front, admin)
-    asked = {"do": "get", "account": admin.account_id, "secret": "provider/anthropic"}
+    event_fields = {"do": "get", "account": admin.account_id, "secret": "provider/anthropic"}
     answers = [
-        front("PUT", ANTHROPIC, key=admin.key, body=asked),
-        front("GET", ANTHROPIC, key=admin.key, query=asked),
-        front("GET", ANTHROPIC, key=admin.key, headers=asked),
-        front("PUT", ANTHROPIC, key=admin.key, body=json.dumps(asked).encode()),
+        front("PUT", ANTHROPIC, key=admin.key, body=event_fields),
+        front("GET", ANTHROPIC, key=admin.key, query=event_fields),
+        front("GET", ANTHROPIC, key=admin.key, headers=event_fields),
+        front("PUT", ANTHROPIC, key=admin.key, body=json.dumps(event_fields).encode()),
     ]
     assert [answer.status for answer in answers] == [400, 200, 200, 400]
-    event = {**invocation.event("secrets"), **asked}
+    event = {**invocation.event("secrets"), **event_fields}
     forged = front.function("secrets").handler(event, invocation.Context())
     assert (forged["statusCode"], "value" in forged) == (204, False)
     assert KEY not in json.dumps(forged) + "".join(answer.text for answer in answers)
     assert [one["action"] for one in trail(front, admin)] == ["secret.set"]
 
 
-def test_a_key_is_told_only_once_that_is_on_record(front: Front, admin: Holder, line: Wire) -> None:
+def test_a_key_is_returned_only_after_its_audit_event_is_written(
+    front: Front, admin: Holder, line: Wire
+) -> None:
     put(front, admin)
     line.before = lambda _, called: (
         error("ThrottlingException") if called == "TransactWriteItems" else None
@@ -276,11 +284,11 @@ def test_a_key_is_told_only_once_that_is_on_record(front: Front, admin: Holder, 
     assert answer["error"]["code"] == "SERVICE_UNAVAILABLE"
 
 
-# ---- Where things fail -------------------------------------------------------------------------
+# ---- Failures ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("away", [unreachable, lambda: error("KMSInternalException", 500)])
-def test_while_kms_is_away_it_is_503_and_nothing_is_stored(
+def test_while_kms_is_unavailable_put_is_503_and_stores_nothing(
     front: Front, admin: Holder, stack: Tables, kms: Wire, away: Any
 ) -> None:
     put(front, admin)
@@ -296,8 +304,8 @@ def test_while_kms_is_away_it_is_503_and_nothing_is_stored(
 
 
 @pytest.fixture
-def key_of_ones_own(aws: pytest.MonkeyPatch, front: Front, stack: Tables) -> Iterator[Any]:
-    """Set both variables, as a deployment does; afterwards all is KMS's again."""
+def set_settings_key(aws: pytest.MonkeyPatch, front: Front, stack: Tables) -> Iterator[Any]:
+    """Set both variables, as a deployment does. Afterwards KMS wraps all secrets again."""
 
     def set_to(current: str, previous: str = "") -> None:
         for name, value in ((VARIABLE, current), (f"{VARIABLE}_PREVIOUS", previous)):
@@ -321,11 +329,11 @@ def rewrap(front: Front, **event: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("bad", ["short", "x" * 300])
-def test_a_malformed_key_of_ones_own_is_a_clear_error_and_nothing_is_stored(
-    front: Front, admin: Holder, stack: Tables, key_of_ones_own: Any, bad: str
+def test_with_a_malformed_settings_key_nothing_is_stored(
+    front: Front, admin: Holder, stack: Tables, set_settings_key: Any, bad: str
 ) -> None:
     before = State(stack).main
-    key_of_ones_own(bad)
+    set_settings_key(bad)
     refused = put(front, admin)
     assert refused.status == 500
     assert refused.json()["error"].startswith(f"{VARIABLE} must be 64 hex characters")
@@ -334,39 +342,39 @@ def test_a_malformed_key_of_ones_own_is_a_clear_error_and_nothing_is_stored(
     assert State(stack).main == before
 
 
-def test_a_missing_or_wrong_key_of_ones_own_is_a_clear_error_and_nothing_is_stored(
-    front: Front, admin: Holder, stack: Tables, kms: Wire, key_of_ones_own: Any
+def test_with_a_missing_or_wrong_settings_key_nothing_is_stored(
+    front: Front, admin: Holder, stack: Tables, kms: Wire, set_settings_key: Any
 ) -> None:
-    key_of_ones_own("ab" * 32)
+    set_settings_key("ab" * 32)
     assert put(front, admin).status == 204
     assert get(front, admin) == {"value": KEY}
     assert kms.calls == []
     before = State(stack).main
     for other in ("", "cd" * 32):
-        key_of_ones_own(other)
+        set_settings_key(other)
         for refused in (put(front, admin, OPENAI), put(front, admin, value="another")):
             assert refused.status == 500
             assert VARIABLE in refused.json()["error"]
         assert get(front, admin)["error"]["code"] == "SETTINGS_KEY_UNUSABLE"
         assert front("GET", ANTHROPIC, key=admin.key).json()["configured"] is True
     assert State(stack).main == before
-    key_of_ones_own("ab" * 32)
+    set_settings_key("ab" * 32)
     assert get(front, admin) == {"value": KEY}
 
 
-def test_a_key_of_ones_own_changes_and_secrets_come_along(
-    front: Front, admin: Holder, stack: Tables, kms: Wire, key_of_ones_own: Any
+def test_after_the_settings_key_changes_secrets_can_be_rewrapped(
+    front: Front, admin: Holder, stack: Tables, kms: Wire, set_settings_key: Any
 ) -> None:
     assert put(front, admin).status == 204
-    key_of_ones_own("cd" * 32)
+    set_settings_key("cd" * 32)
     assert put(front, admin, OPENAI).status == 204
     for current, previous in (("cd" * 32, ""), ("ab" * 32, "cd" * 32)):
-        key_of_ones_own(current, previous)
+        set_settings_key(current, previous)
         first, second = rewrap(front), rewrap(front)
         assert (first["rewrapped"] > 0, first["left"], first["done"]) == (True, 0, False)
         assert (second["rewrapped"], second["left"], second["done"]) == (0, 0, True)
         kms.clear()
-        key_of_ones_own(current)
+        set_settings_key(current)
         assert [get(front, admin, path) for path in PLACES] == [{"value": KEY}] * 2
         assert kms.calls == []
     wrapped = [one for one in trail(front, admin) if one["action"] == "secret.rewrap"]
@@ -375,27 +383,27 @@ def test_a_key_of_ones_own_changes_and_secrets_come_along(
     check_everything(stack, now=clock.now())
 
 
-def test_what_is_none_of_the_rewraps_cursors_is_refused(front: Front) -> None:
+def test_a_rewrap_refuses_a_malformed_cursor(front: Front) -> None:
     for event in ({"cursor": "x"}, {"cursor": 5}, {"cursor": "e30="}, {"do": "dance"}):
         assert rewrap(front, **event)["error"]["code"] == "VALIDATION_INVALID_VALUE"
 
 
-# ---- Found nowhere -----------------------------------------------------------------------------
+# ---- Leaks -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("own", ["", "ab" * 32], ids=["kms", "settings key"])
-def test_a_providers_key_is_found_nowhere(  # noqa: PLR0917 - everything that writes
+def test_a_provider_key_is_in_no_log_answer_item_or_output(  # noqa: PLR0917 - everything that writes
     front: Front,
     admin: Holder,
     stack: Tables,
     logs: io.StringIO,
     kms: Wire,
     line: Wire,
-    key_of_ones_own: Any,
+    set_settings_key: Any,
     capfd: pytest.CaptureFixture[str],
     own: str,
 ) -> None:
-    key_of_ones_own(own)
+    set_settings_key(own)
     answers = [put(front, admin), put(front, admin, OPENAI), put(front, admin)]
     answers += [
         put(front, admin, f"/api/auth/providers/{KEY}X"),
@@ -413,11 +421,11 @@ def test_a_providers_key_is_found_nowhere(  # noqa: PLR0917 - everything that wr
         watching.before = lambda *_: error("ThrottlingException")
         answers.append(put(front, admin))
         watching.clear()
-    told = get(front, admin)
+    answer = get(front, admin)
     rewrap(front)
     answers += [front("GET", path, key=admin.key) for path in (ANTHROPIC, OPENAI, "/admin/audit")]
     answers.append(front("DELETE", OPENAI, key=admin.key))
-    assert told == {"value": KEY}
+    assert answer == {"value": KEY}
     written = repr(State(stack).main) + repr(State(stack).looked_up) + logs.getvalue()
     everything = written + "".join(answer.text + str(answer.headers) for answer in answers)
     out, err = capfd.readouterr()

@@ -38,8 +38,10 @@ def at(seconds: float = 0) -> ISO8601Datetime:
 def come_in(front: Front, admin: Holder, wallet: Any = None, **fields: Any) -> Answer:
     body = {"name": "new", "type": "human", "long": True, **fields}
     code = front("POST", "/invite/create", key=admin.key, body=body).json()["data"]["code"]
-    brought = signed(front, wallet) if wallet else {}
-    return front("POST", "/invite", body={"code": code, "name": "bo", "type": "human", **brought})
+    wallet_fields = signed(front, wallet) if wallet else {}
+    return front(
+        "POST", "/invite", body={"code": code, "name": "bo", "type": "human", **wallet_fields}
+    )
 
 
 def sign_in(front: Front, body: Any) -> Answer:
@@ -54,11 +56,14 @@ def check_refused(answer: Answer, why: str = "") -> None:
     assert answer.status == 401, why
     error = answer.json()["error"]
     assert error["code"] == "AUTH_INVALID_SIGNATURE", why
-    assert (error["message"], error["details"]) == ("The signature does not hold", {}), why
+    assert (error["message"], error["details"]) == (
+        "The message, its signature or its nonce is not valid",
+        {},
+    ), why
 
 
 @pytest.mark.parametrize("shape", ["aws", "engine"])
-def test_a_wallet_comes_in_with_an_invite_and_signs_in_for_a_day(
+def test_a_wallet_redeems_an_invite_and_signs_in_for_a_day(
     front: Front, admin: Holder, held: HeldClock, shape: str
 ) -> None:
     front.shape = shape
@@ -80,7 +85,7 @@ def test_a_wallet_comes_in_with_an_invite_and_signs_in_for_a_day(
     assert front("GET", "/v1/whoami", key=came["api_key"]).status == 200
 
 
-def test_a_nonce_is_good_once_and_for_ten_minutes(
+def test_a_nonce_is_valid_once_and_for_ten_minutes(
     front: Front, admin: Holder, held: HeldClock
 ) -> None:
     wallet = Account.create()
@@ -93,11 +98,11 @@ def test_a_nonce_is_good_once_and_for_ten_minutes(
     held.advance(micros=1)
     check_refused(sign_in(front, late))
     front.renew("wallets")
-    check_refused(sign_in(front, used), "another environment knows it too")
+    check_refused(sign_in(front, used), "another environment refuses it too")
     assert sign_in(front, signed(front, wallet)).status == 200
 
 
-def test_every_bad_sign_in_is_the_same_refusal(front: Front, admin: Holder) -> None:
+def test_every_bad_sign_in_returns_the_same_error(front: Front, admin: Holder) -> None:
     wallet, thief = Account.create(), Account.create()
     come_in(front, admin, wallet)
     good = signed(front, wallet)
@@ -110,13 +115,13 @@ def test_every_bad_sign_in_is_the_same_refusal(front: Front, admin: Holder) -> N
         "altered domain": good | {"message": message.replace("app.example", "app.exampl3")},
         "altered address": good | {"message": message.replace(wallet.address, thief.address)},
         "another domain": signed(front, wallet, domain="evil.example"),
-        "a domain that begins alike": signed(front, wallet, domain="app.example.evil"),
+        "a domain with the same start": signed(front, wallet, domain="app.example.evil"),
         "a domain with a port": signed(front, wallet, domain="app.example:444"),
         "another chain": signed(front, wallet, chain_id=5),
         "expired": signed(front, wallet, expiration_time=at(-1)),
         "expires now": signed(front, wallet, expiration_time=at()),
         "not yet valid": signed(front, wallet, not_before=at(1)),
-        "issued ahead": signed(front, wallet, issued_at=at(61)),
+        "issued in the future": signed(front, wallet, issued_at=at(61)),
         "made-up nonce": signed(front, wallet, nonce="f" * 40),
         "foreign nonce": signed(front, wallet, nonce="abcdefgh12345678"),
         "no message": {"message": "hello", "signature": signature},
@@ -134,14 +139,14 @@ def test_every_bad_sign_in_is_the_same_refusal(front: Front, admin: Holder) -> N
         check_refused(sign_in(front, body), why)
     edges = {"expiration_time": at(1), "not_before": at(), "issued_at": at(60)}
     assert sign_in(front, signed(front, wallet, **edges)).status == 200
-    assert sign_in(front, good).status == 200, "no refusal spent its nonce"
+    assert sign_in(front, good).status == 200, "no refusal used the nonce"
 
 
 @settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(data=st.data())
-def test_whatever_is_altered_or_made_up_is_refused_and_never_an_error_of_ours(
+def test_any_altered_message_or_signature_is_401_and_never_500(
     front: Front, data: st.DataObject
 ) -> None:
     good = signed(front, Account.from_key("0x" + "11" * 32))
@@ -164,7 +169,9 @@ def test_whatever_is_altered_or_made_up_is_refused_and_never_an_error_of_ours(
         ({"message": None, "signature": "x"}, "message"),
     ],
 )
-def test_a_missing_part_is_named(front: Front, body: Any, field: str) -> None:
+def test_a_missing_message_or_signature_is_named_in_the_error(
+    front: Front, body: Any, field: str
+) -> None:
     refused = sign_in(front, body)
     assert (refused.status, refused.json()["error"]["details"]["field"]) == (400, field)
 
@@ -186,7 +193,7 @@ def test_a_wallet_belongs_to_one_identity(front: Front, admin: Holder) -> None:
     assert attach(front, "", signed(front, wallet)).status == 401
 
 
-def test_a_narrow_or_expiring_key_attaches_nothing_and_no_wallet_gains_by_signing_in(
+def test_a_narrow_key_cannot_attach_and_signing_in_adds_no_grants(
     front: Front, admin: Holder, held: HeldClock
 ) -> None:
     came = come_in(front, admin).json()["data"]
@@ -210,7 +217,7 @@ def test_a_narrow_or_expiring_key_attaches_nothing_and_no_wallet_gains_by_signin
     assert front("GET", "/v1/whoami", key=key).status == 401
 
 
-def test_where_a_wallet_is_required_nobody_comes_in_without_one(
+def test_with_require_wallet_an_invite_needs_a_wallet(
     front: Front, admin: Holder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GATEHOUSE_REQUIRE_WALLET", "true")
@@ -221,7 +228,7 @@ def test_where_a_wallet_is_required_nobody_comes_in_without_one(
     assert come_in(front, admin, Account.create()).status == 201
 
 
-def test_where_no_domain_is_named_nobody_signs_in_with_a_wallet(
+def test_without_wallet_domains_no_wallet_can_sign_in(
     front: Front, admin: Holder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wallet = Account.create()
@@ -230,7 +237,7 @@ def test_where_no_domain_is_named_nobody_signs_in_with_a_wallet(
     check_refused(sign_in(front, signed(front, wallet)))
 
 
-def test_an_invite_with_a_bad_signature_is_not_used_up(front: Front, admin: Holder) -> None:
+def test_a_bad_signature_does_not_use_the_invite(front: Front, admin: Holder) -> None:
     body = {"name": "new", "type": "human", "long": True}
     code = front("POST", "/invite/create", key=admin.key, body=body).json()["data"]["code"]
     wallet = Account.create()
@@ -238,20 +245,22 @@ def test_an_invite_with_a_bad_signature_is_not_used_up(front: Front, admin: Hold
     mine = {"code": code, "name": "bo", "type": "human"}
     check_refused(front("POST", "/invite", body=mine | wrong))
     half = front("POST", "/invite", body=mine | {"message": wrong["message"]})
-    assert half.status == 400, "one half alone is an oversight, not a wish to come without"
+    assert half.status == 400, (
+        "a message without signature is an error, not a request without wallet"
+    )
     assert front("POST", "/invite", body=mine | signed(front, wallet)).status == 201
 
 
-def test_nothing_secret_of_a_sign_in_is_written_or_logged(
+def test_a_sign_in_writes_and_logs_neither_key_nor_signature(
     front: Front, admin: Holder, stack: Tables, logs: io.StringIO
 ) -> None:
     wallet = Account.create()
     come_in(front, admin, wallet)
     body = signed(front, wallet)
     key = sign_in(front, body).json()["data"]["api_key"]
-    spent = sign_in(front, body)
+    repeated = sign_in(front, body)
     state = State(stack)
-    written = json.dumps(state.main, default=repr) + logs.getvalue() + spent.text
+    written = json.dumps(state.main, default=repr) + logs.getvalue() + repeated.text
     assert wallet.address in written, "the search reads what is stored"
     hexes = key.partition("_")[2]
     marks = [hexes[start : start + 12] for start in range(0, 60, 3)]

@@ -39,8 +39,8 @@ def test_the_proof_that_the_page_shows_holds() -> None:
     proof = proofs.read_proof(namespace["proof"]("the secret", body))
     assert proof is not None
     now = proof.timestamp * 1_000
-    assert proofs.holds(proof, "the secret", method="POST", body=body, now=now)
-    assert not proofs.holds(proof, "another", method="POST", body=body, now=now)
+    assert proofs.is_valid(proof, "the secret", method="POST", body=body, now=now)
+    assert not proofs.is_valid(proof, "another", method="POST", body=body, now=now)
 
 
 def test_a_hook_that_verifies_as_the_page_does_believes_ours_and_nobody_else_s() -> None:

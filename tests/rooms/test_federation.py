@@ -1,4 +1,4 @@
-"""Peers: what a proof must be, and what is kept of it. By table, by property, and on moto."""
+"""Peers: proofs, bounds of a peer, and the signals that a peer sends."""
 
 from __future__ import annotations
 
@@ -40,32 +40,32 @@ BODY = b'{"signal_type":"task"}'
 WINDOW_MS = 5 * 60 * 1_000
 
 
-def shown(**fields: Any) -> Proof:
+def make_proof(**fields: Any) -> Proof:
     return proof(SECRET, BODY, NOW, **fields)
 
 
-def holds(one: Proof, *, secret: str = SECRET, body: bytes = BODY, method: str = "POST") -> bool:
-    return rules.holds(one, secret, method=method, body=body, now=NOW)
+def is_valid(one: Proof, *, secret: str = SECRET, body: bytes = BODY, method: str = "POST") -> bool:
+    return rules.is_valid(one, secret, method=method, body=body, now=NOW)
 
 
-# ---- The proof, pure -------------------------------------------------------------------------
+# ---- Proofs ----------------------------------------------------------------------------------
 
 
-def test_the_proof_is_pinned() -> None:
-    """It is published: peers of other makes write it."""
+def test_the_format_of_a_proof_is_pinned() -> None:
+    """The format is published: other programs write it."""
     body_hash = hashlib.sha256(BODY).hexdigest()
     text = f"POST\n{body_hash}\n1800000000123\nnonce-12345"
-    written = rules.sign(
+    signature = rules.sign(
         SECRET, method="POST", body_hash=body_hash, timestamp=1_800_000_000_123, nonce="nonce-12345"
     )
-    assert written == hmac.new(SECRET.encode(), text.encode(), hashlib.sha256).hexdigest()
+    assert signature == hmac.new(SECRET.encode(), text.encode(), hashlib.sha256).hexdigest()
     receipt = rules.receipt(SECRET, signal_id="s1", body_hash=body_hash)
     text = f"receipt\ns1\n{body_hash}"
     assert receipt == hmac.new(SECRET.encode(), text.encode(), hashlib.sha256).hexdigest()
 
 
 @pytest.mark.parametrize(
-    ("milliseconds", "good"),
+    ("milliseconds", "valid"),
     [
         (0, True),
         (WINDOW_MS, True),
@@ -76,53 +76,53 @@ def test_the_proof_is_pinned() -> None:
         (10**15, False),
     ],
 )
-def test_a_proof_is_of_these_five_minutes_to_the_millisecond(
-    milliseconds: int, *, good: bool
+def test_a_proof_is_valid_within_five_minutes_to_the_millisecond(
+    milliseconds: int, *, valid: bool
 ) -> None:
-    assert holds(shown(timestamp=NOW // 1_000 + milliseconds)) == good
+    assert is_valid(make_proof(timestamp=NOW // 1_000 + milliseconds)) == valid
 
 
-def test_a_used_nonce_is_remembered_as_long_as_its_proof_could_hold() -> None:
-    late = shown(timestamp=NOW // 1_000 + WINDOW_MS)
+def test_a_used_nonce_is_stored_as_long_as_its_proof_could_be_valid() -> None:
+    late = make_proof(timestamp=NOW // 1_000 + WINDOW_MS)
     assert rules.nonce_ends_at(late) > NOW + 2 * 5 * MINUTE
 
 
 @given(st.integers(0, len(BODY) * 8 - 1))
-def test_any_altered_bit_of_the_body_is_refused(bit: int) -> None:
+def test_a_body_with_any_altered_bit_is_refused(bit: int) -> None:
     altered = bytearray(BODY)
     altered[bit // 8] ^= 1 << bit % 8
-    assert not holds(shown(), body=bytes(altered))
+    assert not is_valid(make_proof(), body=bytes(altered))
 
 
 @given(st.sampled_from(["signature", "body_hash", "nonce"]), st.data())
-def test_any_altered_character_of_the_proof_is_refused(part: str, data: st.DataObject) -> None:
-    whole = shown()
+def test_a_proof_with_any_altered_character_is_refused(part: str, data: st.DataObject) -> None:
+    whole = make_proof()
     text = getattr(whole, part)
     at = data.draw(st.integers(0, len(text) - 1))
     other = data.draw(st.sampled_from([c for c in "0123456789abcdef" if c != text[at]]))
-    assert not holds(replace(whole, **{part: text[:at] + other + text[at + 1 :]}))
+    assert not is_valid(replace(whole, **{part: text[:at] + other + text[at + 1 :]}))
 
 
 @given(st.integers(-WINDOW_MS, WINDOW_MS).filter(bool))
-def test_a_proof_with_another_time_is_refused(by: int) -> None:
-    whole = shown()
-    assert not holds(replace(whole, timestamp=whole.timestamp + by))
+def test_a_proof_with_an_altered_timestamp_is_refused(by: int) -> None:
+    whole = make_proof()
+    assert not is_valid(replace(whole, timestamp=whole.timestamp + by))
 
 
 @given(st.text(max_size=80))
-def test_another_secret_is_refused(secret: str) -> None:
-    assert holds(shown(), secret=secret) == (secret == SECRET)
+def test_a_proof_of_another_secret_is_refused(secret: str) -> None:
+    assert is_valid(make_proof(), secret=secret) == (secret == SECRET)
 
 
-def test_another_method_is_refused_and_a_body_with_its_own_hash_still_needs_the_signature() -> None:
-    assert not holds(shown(), method="PUT")
+def test_method_and_body_hash_are_signed() -> None:
+    assert not is_valid(make_proof(), method="PUT")
     other = b"other"
-    swapped = replace(shown(), body_hash=hashlib.sha256(other).hexdigest())
-    assert not holds(swapped, body=other)
+    swapped = replace(make_proof(), body_hash=hashlib.sha256(other).hexdigest())
+    assert not is_valid(swapped, body=other)
 
 
-def _written(**fields: Any) -> str:
-    whole = shown()
+def _header(**fields: Any) -> str:
+    whole = make_proof()
     parts = {
         "signature": whole.signature,
         "timestamp": whole.timestamp,
@@ -136,29 +136,29 @@ def _written(**fields: Any) -> str:
     "text",
     [
         *("", "x", "[]", "[1, 2]", "null", "5", '"text"', "{}", "NaN", "[" * 1_000, "x" * 1_025),
-        *(_written(**{part: "-"}) for part in ("signature", "timestamp", "nonce", "body_hash")),
-        *(_written(timestamp=value) for value in ("1", 1.5, True, None, [1], 1e300)),
-        *(_written(nonce=value) for value in ("short", "n" * 129, "with space", "é" * 8, 12345678)),
-        *(_written(nonce=value) for value in ("line\nbreak", "null\x00null", "")),
-        *(_written(signature=value) for value in ("", "F" * 64, "f" * 63, "f" * 65, "٣" * 64, 5)),
-        *(_written(body_hash=value) for value in ("", "F" * 64, "f" * 63, "f" * 65, None, {})),
+        *(_header(**{part: "-"}) for part in ("signature", "timestamp", "nonce", "body_hash")),
+        *(_header(timestamp=value) for value in ("1", 1.5, True, None, [1], 1e300)),
+        *(_header(nonce=value) for value in ("short", "n" * 129, "with space", "é" * 8, 12345678)),
+        *(_header(nonce=value) for value in ("line\nbreak", "null\x00null", "")),
+        *(_header(signature=value) for value in ("", "F" * 64, "f" * 63, "f" * 65, "٣" * 64, 5)),
+        *(_header(body_hash=value) for value in ("", "F" * 64, "f" * 63, "f" * 65, None, {})),
     ],
 )
-def test_what_is_no_proof_is_read_as_none(text: str) -> None:
+def test_a_malformed_header_is_read_as_none(text: str) -> None:
     assert rules.read_proof(text) is None
 
 
 @given(st.text(max_size=200))
-def test_any_text_at_all_is_read_without_an_error(text: str) -> None:
+def test_reading_a_header_of_any_text_raises_nothing(text: str) -> None:
     rules.read_proof(text)
-    rules.read_proof(_written(nonce=text))
+    rules.read_proof(_header(nonce=text))
 
 
 @pytest.mark.parametrize("nonce", ["12345678", "n" * 128, "!~#$%&'()*+"])
-def test_a_proof_is_read_as_it_was_written(nonce: str) -> None:
-    read = rules.read_proof(_written(nonce=nonce, more="ignored"))
-    assert read is not None
-    assert read.nonce == nonce
+def test_a_well_formed_header_is_read(nonce: str) -> None:
+    found = rules.read_proof(_header(nonce=nonce, more="ignored"))
+    assert found is not None
+    assert found.nonce == nonce
 
 
 # ---- Bounds of a peer ------------------------------------------------------------------------
@@ -175,30 +175,30 @@ def test_a_proof_is_read_as_it_was_written(nonce: str) -> None:
         *("https://a.example/\x00", "https://a.example/\x7f"),
     ],
 )
-def test_an_endpoint_that_is_no_plain_https_address_is_refused(endpoint: str) -> None:
+def test_an_endpoint_other_than_a_plain_https_url_is_refused(endpoint: str) -> None:
     with pytest.raises(BadInput) as refused:
-        rules.endpoint_of(endpoint)
+        rules.check_endpoint(endpoint)
     assert refused.value.details == {"field": "endpoint"}
 
 
 @pytest.mark.parametrize(
     "endpoint", ["https://a.example", "https://a.example:8443/x?y=1", "HTTPS://a.example/in"]
 )
-def test_an_https_address_is_kept_as_it_is(endpoint: str) -> None:
-    assert rules.endpoint_of(endpoint) == endpoint
+def test_an_https_endpoint_is_returned_unchanged(endpoint: str) -> None:
+    assert rules.check_endpoint(endpoint) == endpoint
 
 
-def test_scopes_are_every_signal_or_some_of_them() -> None:
-    assert rules.scopes_of(None) == ("signal:*",)
-    assert rules.scopes_of(SCOPES) == SCOPES
-    assert rules.scopes_of(["signal:task", "signal:task"]) == ("signal:task",)
-    assert rules.scopes_of([]) == ()
+def test_scopes_name_all_signals_or_some_types() -> None:
+    assert rules.check_scopes(None) == ("signal:*",)
+    assert rules.check_scopes(SCOPES) == SCOPES
+    assert rules.check_scopes(["signal:task", "signal:task"]) == ("signal:task",)
+    assert rules.check_scopes([]) == ()
     for unknown in ("signal:noise", "task", "*", "signal:", "admin:manage"):
         with pytest.raises(BadInput, match="Unknown scope"):
-            rules.scopes_of(["signal:task", unknown])
+            rules.check_scopes(["signal:task", unknown])
 
 
-# ---- On moto ---------------------------------------------------------------------------------
+# ---- Stored peers and signals ----------------------------------------------------------------
 
 
 @pytest.fixture
@@ -212,15 +212,15 @@ def kept_in(settings_key: str, tables: Tables) -> Vault:
     return vault()
 
 
-def send(who: Visitor, kept_in: Vault, made: Trusted, **given: Any) -> federation.Received:
-    one = given.pop("shown", None) or proof(
-        given.pop("secret", made.secret), b"{}", who.now, **given.pop("proof", {})
+def send(who: Visitor, kept_in: Vault, made: Trusted, **options: Any) -> federation.Received:
+    one = options.pop("shown", None) or proof(
+        options.pop("secret", made.secret), b"{}", who.now, **options.pop("proof", {})
     )
-    peer_id = given.pop("peer_id", made.peer.id)
-    return received(who.tables, kept_in, peer_id, one, now=who.now, **given)
+    peer_id = options.pop("peer_id", made.peer.id)
+    return received(who.tables, kept_in, peer_id, one, now=who.now, **options)
 
 
-def test_a_trusted_peer_is_heard_and_gets_a_receipt(who: Visitor, kept_in: Vault) -> None:
+def test_a_trusted_peers_signal_is_stored_and_gets_a_receipt(who: Visitor, kept_in: Vault) -> None:
     made = trusted(who, kept_in)
     assert len(made.secret) == 64
     assert made.secret not in repr(made)
@@ -232,14 +232,14 @@ def test_a_trusted_peer_is_heard_and_gets_a_receipt(who: Visitor, kept_in: Vault
     assert (signal["fanout"], signal["from_identity"]) == ("pending", "agent-7")
 
 
-def test_the_stored_item_of_a_peers_secret_holds_no_plaintext(who: Visitor, kept_in: Vault) -> None:
+def test_no_stored_item_contains_a_peers_secret_in_plain(who: Visitor, kept_in: Vault) -> None:
     made = trusted(who, kept_in)
     everything = repr(State(who.tables).main).encode()
     assert made.secret.encode() not in everything
     assert repr(bytes.fromhex(made.secret)).encode()[2:-1] not in everything
 
 
-def test_a_nonce_holds_once_for_each_peer(who: Visitor, kept_in: Vault) -> None:
+def test_each_peer_can_use_a_nonce_once(who: Visitor, kept_in: Vault) -> None:
     one, two = trusted(who, kept_in), trusted(who, kept_in)
     again = {"nonce": "once-only"}
     assert send(who, kept_in, one, proof=again)
@@ -250,25 +250,25 @@ def test_a_nonce_holds_once_for_each_peer(who: Visitor, kept_in: Vault) -> None:
         assert item["ttl"] * SECOND >= who.now + 5 * MINUTE
 
 
-def test_of_the_same_request_twice_at_once_one_is_kept(
+def test_of_two_concurrent_equal_requests_one_is_stored(
     who: Visitor, kept_in: Vault, room_line: Wire
 ) -> None:
     made = trusted(who, kept_in)
     one = proof(made.secret, b"{}", who.now)
-    met = []
+    others = []
 
     def between(_: int, operation: str) -> None:
         if operation == "TransactWriteItems":
             room_line.before = None
-            met.append(send(who, kept_in, made, shown=one))
+            others.append(send(who, kept_in, made, shown=one))
 
     room_line.before = between
     with pytest.raises(Unauthorized):
         send(who, kept_in, made, shown=one)
-    assert len(met) == len(kind(check_standing(who.tables, now=who.now), "SIGNAL#")) == 1
+    assert len(others) == len(kind(check_standing(who.tables, now=who.now), "SIGNAL#")) == 1
 
 
-def test_a_peer_that_is_removed_while_it_is_heard_leaves_nothing(
+def test_a_peer_removed_while_it_sends_stores_nothing(
     who: Visitor, kept_in: Vault, room_line: Wire
 ) -> None:
     made = trusted(who, kept_in)
@@ -284,7 +284,7 @@ def test_a_peer_that_is_removed_while_it_is_heard_leaves_nothing(
     assert kind(check_standing(who.tables, now=who.now), "SIGNAL#") == []
 
 
-def test_every_wrong_proof_is_the_same_refusal_and_leaves_nothing(
+def test_every_wrong_proof_is_the_same_error_and_stores_nothing(
     who: Visitor, kept_in: Vault
 ) -> None:
     made, other = trusted(who, kept_in), trusted(who, kept_in)
@@ -305,19 +305,19 @@ def test_every_wrong_proof_is_the_same_refusal_and_leaves_nothing(
         (passing, {}),
         (gone, {}),
     ]
-    said = set()
+    errors = set()
     for peer, changes in wrong:
         with pytest.raises(Unauthorized) as refused:
             send(who, kept_in, peer, **changes)
-        said.add((refused.value.code, refused.value.message))
+        errors.add((refused.value.code, refused.value.message))
     with pytest.raises(Unauthorized) as refused:
         received(who.tables, kept_in, made.peer.id, None, now=who.now)
-    said.add((refused.value.code, refused.value.message))
-    assert said == {("FEDERATION_INVALID_PROOF", "The proof does not hold")}
+    errors.add((refused.value.code, refused.value.message))
+    assert errors == {("FEDERATION_INVALID_PROOF", "The peer or its proof is not valid")}
     assert State(who.tables).main == before
 
 
-def test_a_trust_ends_to_the_microsecond(who: Visitor, kept_in: Vault) -> None:
+def test_a_peer_expires_to_the_microsecond(who: Visitor, kept_in: Vault) -> None:
     made = trusted(who, kept_in, expires_at=who.now + MINUTE)
     who.now += MINUTE - 1
     assert send(who, kept_in, made)
@@ -329,7 +329,9 @@ def test_a_trust_ends_to_the_microsecond(who: Visitor, kept_in: Vault) -> None:
 
 
 @pytest.mark.parametrize("signal_type", SIGNAL_TYPES)
-def test_a_peer_sends_what_its_scopes_name(who: Visitor, kept_in: Vault, signal_type: str) -> None:
+def test_a_peer_can_send_only_types_that_its_scopes_name(
+    who: Visitor, kept_in: Vault, signal_type: str
+) -> None:
     one = trusted(who, kept_in, allowed_scopes=[f"signal:{signal_type}"])
     everything, nothing = trusted(who, kept_in), trusted(who, kept_in, allowed_scopes=[])
     assert send(who, kept_in, one, signal_type=signal_type)
@@ -354,7 +356,7 @@ def test_a_peer_sends_what_its_scopes_name(who: Visitor, kept_in: Vault, signal_
         ({"from_identity": "a\nb"}, BadInput),
     ],
 )
-def test_a_signal_out_of_bounds_is_refused_and_its_nonce_stays_good(
+def test_a_signal_out_of_bounds_is_refused_without_using_the_nonce(
     who: Visitor, kept_in: Vault, fields: dict[str, str], error: type[Exception]
 ) -> None:
     made = trusted(who, kept_in)
@@ -374,7 +376,7 @@ def test_an_account_has_at_most_100_peers_and_removing_one_makes_room(
     assert tally(state, f"PEERS#{who.account_id}") == MOST_PEERS
     federation.remove(who.tables, who.call(), made[7].peer.id)
     trusted(who, kept_in)
-    assert len(federation.all_of(who.tables.main, who.account_id)) == MOST_PEERS
+    assert len(federation.list_peers(who.tables.main, who.account_id)) == MOST_PEERS
 
 
 def test_another_accounts_peer_cannot_be_removed(who: Visitor, kept_in: Vault) -> None:
@@ -382,11 +384,11 @@ def test_another_accounts_peer_cannot_be_removed(who: Visitor, kept_in: Vault) -
     stranger = boss(who.tables)
     with pytest.raises(NotFound):
         federation.remove(who.tables, stranger.call(), made.peer.id)
-    assert federation.all_of(who.tables.main, stranger.account_id) == []
+    assert federation.list_peers(who.tables.main, stranger.account_id) == []
     assert send(who, kept_in, made)
 
 
-def test_of_two_who_remove_a_peer_at_once_one_did_it(
+def test_of_two_concurrent_removals_of_a_peer_one_succeeds(
     who: Visitor, kept_in: Vault, room_line: Wire
 ) -> None:
     made = trusted(who, kept_in)
@@ -402,7 +404,7 @@ def test_of_two_who_remove_a_peer_at_once_one_did_it(
     check_standing(who.tables, now=who.now)
 
 
-def test_a_repeated_trust_under_an_idempotency_key_names_the_peer(
+def test_a_trust_repeated_with_its_idempotency_key_names_the_peer(
     who: Visitor, kept_in: Vault
 ) -> None:
     call = who.call(token="once")

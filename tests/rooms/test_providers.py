@@ -1,4 +1,4 @@
-"""Providers' keys in the rooms: exact bounds, all or nothing, and races that end in one truth."""
+"""Provider keys in their room: exact bounds, transactions, and races."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from gatehouse.core.errors import BadInput, BoundReached, FieldRequired, NotFoun
 from gatehouse.dynamo.table import Tables
 from gatehouse.providers import actions as providers
 from gatehouse.providers import rules
+from gatehouse.providers.model import parse_place, provider_place, transcription_place
 from gatehouse.secrets.actions import Vault
 from gatehouse.secrets.model import Place, Purpose
 from support.actors.members import boss, vault
@@ -41,12 +42,12 @@ def who(tables: Tables) -> Visitor:
 
 
 def place(who: Visitor, name: str = "anthropic") -> Place:
-    return rules.named(who.account_id, name)
+    return provider_place(who.account_id, name)
 
 
 def put(who: Visitor, kept_in: Vault, text: str = "key", at: Place | None = None) -> None:
     table = who.tables.main
-    providers.put(table, who.call(), kept_in, place=at or place(who), text=text)
+    providers.put(table, who.call(), kept_in, place=at or place(who), text=text, field="apiKey")
 
 
 def remove(who: Visitor, at: Place | None = None) -> None:
@@ -62,39 +63,39 @@ def reveal(who: Visitor, kept_in: Vault, at: Place | None = None) -> str:
 
 
 @given(st.from_regex(r"[a-z0-9-]{1,64}", fullmatch=True))
-def test_a_name_is_a_place_of_its_own(name: str) -> None:
-    assert rules.named("a", name) == rules.place_of("a", f"provider/{name}")
-    assert rules.named("a", name) != rules.transcription("a")
-    assert rules.target(rules.named("a", name)) == f"secret:provider/{name}"
+def test_each_provider_name_has_its_own_place(name: str) -> None:
+    assert provider_place("a", name) == parse_place("a", f"provider/{name}")
+    assert provider_place("a", name) != transcription_place("a")
+    assert rules.target(provider_place("a", name)) == f"secret:provider/{name}"
 
 
 @given(st.text())
-def test_any_other_name_is_refused(name: str) -> None:
+def test_names_with_other_characters_or_lengths_are_refused(name: str) -> None:
     if not name or len(name) > 64 or set(name) - set("abcdefghijklmnopqrstuvwxyz0123456789-"):
         for read in (
-            rules.named,
-            lambda account, text: rules.place_of(account, f"provider/{text}"),
+            provider_place,
+            lambda account, text: parse_place(account, f"provider/{text}"),
         ):
             with pytest.raises(BadInput):
                 read("a", name)
 
 
 @given(st.text())
-def test_only_providers_keys_are_placed(path: str) -> None:
+def test_other_secrets_than_provider_keys_are_refused(path: str) -> None:
     if not path.startswith("provider/") and path != "transcription/openai":
         with pytest.raises(BadInput):
-            rules.place_of("a", path)
+            parse_place("a", path)
 
 
-def test_transcription_has_one_place() -> None:
-    assert rules.place_of("a", "transcription/openai") == rules.transcription("a")
-    assert rules.transcription("a") == Place(Purpose.TRANSCRIPTION, "a", "openai")
+def test_the_key_for_transcription_has_one_place() -> None:
+    assert parse_place("a", "transcription/openai") == transcription_place("a")
+    assert transcription_place("a") == Place(Purpose.TRANSCRIPTION, "a", "openai")
 
 
 @given(st.text(max_size=30))
-def test_a_key_is_taken_as_it_is_or_not_at_all(text: str) -> None:
+def test_a_key_is_returned_unchanged_or_refused(text: str) -> None:
     try:
-        assert rules.key_of(text, field="apiKey") == text
+        assert rules.check_key(text, field="apiKey") == text
         assert text.isprintable()
     except FieldRequired:
         assert not text.strip()
@@ -102,7 +103,7 @@ def test_a_key_is_taken_as_it_is_or_not_at_all(text: str) -> None:
         assert not text.isprintable()
 
 
-# ---- In the table --------------------------------------------------------------------------------
+# ---- Stored keys ---------------------------------------------------------------------------------
 
 
 @examples(
@@ -114,7 +115,7 @@ def test_a_key_is_taken_as_it_is_or_not_at_all(text: str) -> None:
         max_size=8,
     )
 )
-def test_what_was_put_last_is_what_comes_out(
+def test_reveal_returns_the_key_that_was_put_last(
     tables: Tables, kept_in: Vault, acts: list[tuple[str, str | None]]
 ) -> None:
     who = boss(tables)
@@ -135,17 +136,17 @@ def test_what_was_put_last_is_what_comes_out(
     assert tally(check_standing(tables, now=who.now), f"PROVIDER#{who.account_id}") == len(expected)
 
 
-def test_the_bound_is_exact_and_the_one_for_transcription_is_beside_it(
+def test_the_bound_is_exact_and_does_not_count_transcription(
     who: Visitor, kept_in: Vault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gatehouse.providers.store.MOST_KEYS", 3)
-    put(who, kept_in, at=rules.transcription(who.account_id))
+    put(who, kept_in, at=transcription_place(who.account_id))
     for name in "abc":
         put(who, kept_in, at=place(who, name))
     with pytest.raises(BoundReached):
         put(who, kept_in, at=place(who, "d"))
     put(who, kept_in, "renewed", place(who, "a"))
-    remove(who, rules.transcription(who.account_id))
+    remove(who, transcription_place(who.account_id))
     with pytest.raises(BoundReached):
         put(who, kept_in, at=place(who, "d"))
     remove(who, place(who, "b"))
@@ -153,7 +154,7 @@ def test_the_bound_is_exact_and_the_one_for_transcription_is_beside_it(
     check_standing(who.tables, now=who.now)
 
 
-def test_removing_twice_is_recorded_once(who: Visitor, kept_in: Vault) -> None:
+def test_removing_a_key_twice_writes_one_audit_event(who: Visitor, kept_in: Vault) -> None:
     put(who, kept_in)
     remove(who)
     before = State(who.tables).main
@@ -165,7 +166,7 @@ def test_removing_twice_is_recorded_once(who: Visitor, kept_in: Vault) -> None:
 
 
 def meanwhile(room_line: Wire, act: Callable[[], Any], *, times: int = 1) -> None:
-    """Do something just before each of the next transactions."""
+    """Call `act` just before each of the next `times` transactions."""
     left = [times]
 
     def plan(_: int, called: str) -> None:
@@ -178,7 +179,7 @@ def meanwhile(room_line: Wire, act: Callable[[], Any], *, times: int = 1) -> Non
     room_line.before = plan
 
 
-def test_two_that_put_at_once_both_did_and_the_last_one_stands(
+def test_after_two_concurrent_puts_the_last_key_is_stored(
     who: Visitor, kept_in: Vault, room_line: Wire
 ) -> None:
     for text in ("first", "second"):
@@ -191,7 +192,7 @@ def test_two_that_put_at_once_both_did_and_the_last_one_stands(
         check_standing(who.tables, now=who.now)
 
 
-def test_a_key_removed_while_it_is_put_is_there_and_while_it_is_removed_is_gone(
+def test_put_and_remove_win_over_a_concurrent_remove(
     who: Visitor, kept_in: Vault, room_line: Wire
 ) -> None:
     put(who, kept_in)
@@ -206,7 +207,7 @@ def test_a_key_removed_while_it_is_put_is_there_and_while_it_is_removed_is_gone(
     check_standing(who.tables, now=who.now)
 
 
-def test_what_is_told_is_what_stood_when_it_was_recorded(
+def test_reveal_returns_the_key_that_its_audit_event_records(
     who: Visitor, kept_in: Vault, room_line: Wire
 ) -> None:
     put(who, kept_in, "old")
@@ -218,7 +219,7 @@ def test_what_is_told_is_what_stood_when_it_was_recorded(
         reveal(who, kept_in)
 
 
-def test_one_that_never_stands_still_is_unavailable_and_nothing_is_told(
+def test_a_key_that_keeps_changing_raises_unavailable(
     who: Visitor, kept_in: Vault, room_line: Wire
 ) -> None:
     put(who, kept_in)
@@ -238,7 +239,7 @@ def test_one_that_never_stands_still_is_unavailable_and_nothing_is_told(
 
 
 @pytest.mark.usefixtures("sleeps")
-def test_while_the_chain_is_contended_nothing_is_half_done(
+def test_conflicts_on_the_audit_chain_leave_nothing_half_written(
     who: Visitor, kept_in: Vault, room_line: Wire
 ) -> None:
     put(who, kept_in)
@@ -256,12 +257,12 @@ def test_while_the_chain_is_contended_nothing_is_half_done(
     assert State(who.tables).main == before
 
 
-# ---- Killed at every call ------------------------------------------------------------------------
+# ---- Killed at each call -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("what", ["put new", "put over", "remove", "reveal"])
-def test_a_death_at_any_call_leaves_all_or_nothing_and_the_repeat_works(
+def test_killed_at_any_call_all_or_nothing_is_written_and_a_retry_works(
     who: Visitor, kept_in: Vault, room_line: Wire, what: str, when: str
 ) -> None:
     if what != "put new":
@@ -275,7 +276,7 @@ def test_a_death_at_any_call_leaves_all_or_nothing_and_the_repeat_works(
     who.now += 1
     start, deaths = Rewind(who.tables), 0
     for number in itertools.count(1):
-        assert number < 50, "it comes to no end"
+        assert number < 50, "the loop does not end"
         start.back()
         room_line.clear()
         setattr(room_line, when, die_at(number))

@@ -1,4 +1,4 @@
-"""Secrets: sealed for one place, unreadable anywhere else, and not stored while KMS is away."""
+"""Secrets: encrypted for one place, unreadable elsewhere, not stored while KMS is unavailable."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from gatehouse.core.errors import Unavailable
 from gatehouse.dynamo.table import Tables, transact
 from gatehouse.secrets import actions as secrets
-from gatehouse.secrets import rules, writes
+from gatehouse.secrets import rules, store, writes
 from gatehouse.secrets.actions import Vault
 from gatehouse.secrets.model import Place, Purpose, Sealed
 from support.actors.members import vault
@@ -35,7 +35,7 @@ def sealed(place: Place = PLACE, text: str = MARK) -> Sealed:
     return rules.seal(place, text, key=KEY, wrapped_key=b"wrapped", nonce=NONCE)
 
 
-def test_what_the_cipher_authenticates_is_pinned() -> None:
+def test_the_associated_data_of_a_secret_is_pinned() -> None:
     """Every stored secret depends on these bytes."""
     assert rules.aad(PLACE) == b'{"account":"account-a","name":"peer-1","purpose":"peer"}'
     assert PLACE.context() == {"purpose": "peer", "account": "account-a", "name": "peer-1"}
@@ -46,18 +46,18 @@ def test_the_format_of_a_sealed_secret_is_pinned() -> None:
 
 
 @given(st.text(max_size=50))
-def test_what_was_sealed_comes_out_in_its_place_as_it_was(text: str) -> None:
+def test_unsealing_in_the_same_place_returns_the_plaintext(text: str) -> None:
     assert rules.unseal(PLACE, sealed(text=text), key=KEY) == text
 
 
 @pytest.mark.parametrize("place", ELSEWHERE, ids=lambda place: str(place.context()))
-def test_the_wrong_place_fails_in_the_cipher(place: Place) -> None:
+def test_unsealing_in_another_place_fails_in_the_cipher(place: Place) -> None:
     with pytest.raises(rules.WrongPlace):
         rules.unseal(place, sealed(), key=KEY)
 
 
 @given(st.data())
-def test_any_altered_bit_fails_in_the_cipher(data: st.DataObject) -> None:
+def test_unsealing_after_any_bit_changed_fails_in_the_cipher(data: st.DataObject) -> None:
     whole = sealed()
     part = data.draw(st.sampled_from(["ciphertext", "nonce"]))
     raw = bytearray(getattr(whole, part))
@@ -66,12 +66,12 @@ def test_any_altered_bit_fails_in_the_cipher(data: st.DataObject) -> None:
         rules.unseal(PLACE, replace(whole, **{part: bytes(raw)}), key=KEY)
 
 
-def test_another_key_fails_in_the_cipher() -> None:
+def test_unsealing_with_another_key_fails_in_the_cipher() -> None:
     with pytest.raises(rules.WrongPlace):
         rules.unseal(PLACE, sealed(), key=bytes(32))
 
 
-def test_nothing_of_a_secret_shows_when_it_is_printed() -> None:
+def test_the_repr_of_a_sealed_secret_shows_neither_key_nor_text() -> None:
     assert repr(b"wrapped") not in repr(sealed())
     assert MARK not in repr(sealed())
 
@@ -88,7 +88,7 @@ def kms(kept_in: Vault) -> Iterator[Wire]:
         yield watching
 
 
-def test_a_stored_secret_holds_no_plaintext_and_a_data_key_of_its_own(
+def test_a_stored_secret_has_no_plaintext_and_its_own_data_key(
     tables: Tables, kept_in: Vault
 ) -> None:
     for name in ("one", "two"):
@@ -103,34 +103,34 @@ def test_a_stored_secret_holds_no_plaintext_and_a_data_key_of_its_own(
 
 
 @pytest.mark.parametrize("place", ELSEWHERE, ids=lambda place: str(place.context()))
-def test_a_secret_moved_to_another_place_opens_nowhere(
+def test_a_secret_copied_to_another_place_cannot_be_read(
     tables: Tables, kept_in: Vault, place: Place
 ) -> None:
-    """By KMS, which checks the context; and by the cipher, were KMS not to."""
+    """KMS checks the context; if it did not, the cipher would still fail."""
     moved = kept_in.seal(PLACE, MARK)
     with pytest.raises((ClientError, rules.WrongPlace)):
         kept_in.unseal(place, moved)
-    transact(tables.main.client, [secrets.store.put_new(tables.main, place, moved)])
+    transact(tables.main.client, [store.put_new(tables.main, place, moved)])
     with pytest.raises((ClientError, rules.WrongPlace)):
         secrets.read(tables.main, kept_in, place)
 
 
-def test_kms_is_asked_with_the_place_as_its_context(
+def test_kms_calls_carry_the_place_as_encryption_context(
     kept_in: Vault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[dict[str, Any]] = []
+    requests: list[dict[str, Any]] = []
     client = kept_in.client
     for name in ("generate_data_key", "decrypt"):
         real = getattr(client, name)
         monkeypatch.setattr(
-            client, name, lambda real=real, **request: asked.append(request) or real(**request)
+            client, name, lambda real=real, **request: requests.append(request) or real(**request)
         )
     kept_in.unseal(PLACE, kept_in.seal(PLACE, MARK))
-    assert [one["EncryptionContext"] for one in asked] == [PLACE.context()] * 2
-    assert [one["KeyId"] for one in asked] == [kept_in.key_id] * 2
+    assert [one["EncryptionContext"] for one in requests] == [PLACE.context()] * 2
+    assert [one["KeyId"] for one in requests] == [kept_in.key_id] * 2
 
 
-def test_where_there_is_none_nothing_is_read_and_kms_is_not_asked(
+def test_reading_a_missing_secret_returns_none_without_kms(
     tables: Tables, kept_in: Vault, kms: Wire
 ) -> None:
     assert secrets.read(tables.main, kept_in, PLACE) is None
@@ -147,7 +147,7 @@ def test_where_there_is_none_nothing_is_read_and_kms_is_not_asked(
         None,
     ],
 )
-def test_while_kms_is_away_secrets_are_unavailable_and_nothing_is_stored(
+def test_while_kms_is_unavailable_nothing_is_stored_or_read(
     tables: Tables, kept_in: Vault, kms: Wire, code: str | None
 ) -> None:
     whole = kept_in.seal(PLACE, MARK)
@@ -161,7 +161,7 @@ def test_while_kms_is_away_secrets_are_unavailable_and_nothing_is_stored(
     assert State(tables).main == []
 
 
-def test_what_kms_refuses_for_good_is_no_passing_trouble(kept_in: Vault, kms: Wire) -> None:
+def test_a_permanent_kms_error_is_not_raised_as_unavailable(kept_in: Vault, kms: Wire) -> None:
     kms.before = lambda *_: error("AccessDeniedException")
     with pytest.raises(ClientError):
         kept_in.seal(PLACE, MARK)

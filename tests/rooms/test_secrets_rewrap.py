@@ -1,4 +1,4 @@
-"""A rewrap: every secret by the new key, step by step, and none lost whoever is killed when."""
+"""A rewrap wraps every secret by the new key, in steps, and loses none when it is killed."""
 
 from __future__ import annotations
 
@@ -18,10 +18,9 @@ from gatehouse.aws import clients
 from gatehouse.core.errors import BadInput, SettingsKeyUnusable, Unavailable
 from gatehouse.dynamo.table import Tables, transact
 from gatehouse.secrets import rewrap as rewraps
-from gatehouse.secrets import rules
-from gatehouse.secrets import store as secrets_store
+from gatehouse.secrets import rules, store
 from gatehouse.secrets.actions import Vault
-from gatehouse.secrets.model import KMS, STACK, Place, Purpose, Step
+from gatehouse.secrets.model import KMS, STACK, Place, Purpose, RewrapStep
 from support.aws.faults import Killed, Wire, die_at, error, wire
 from support.aws.snapshot import Rewind
 from support.checks.inspection import State
@@ -30,7 +29,7 @@ from support.worlds.settings_keys import MARK, PLACE, Keyed
 NOW = 1_790_000_000_000_000
 ORIGIN = Origin(actor="system:rewrap", request_id="rewrap")
 ONE, TWO, TEXT = "ab" * 32, "cd" * 32, "a text of some length"
-HOME = "operators-account"
+OPERATOR = "operators-account"
 PLACES = [
     PLACE,
     Place(Purpose.WEBHOOK, "account-a", "hook"),
@@ -69,16 +68,18 @@ def check_readable(keyed: Keyed, vault: Vault) -> None:
         assert keyed.read(vault, place) == text_of(place)
 
 
-def step(keyed: Keyed, vault: Vault, cursor: str | None = None) -> Step:
+def step(keyed: Keyed, vault: Vault, cursor: str | None = None) -> RewrapStep:
     table = keyed.tables.main
-    return rewraps.step(table, vault, cursor=cursor, home=HOME, origin=ORIGIN, now=NOW)
+    return rewraps.run_step(
+        table, vault, cursor=cursor, operator_id=OPERATOR, origin=ORIGIN, now=NOW
+    )
 
 
-def rewrap(keyed: Keyed, vault: Vault) -> list[Step]:
-    """Go on until it is done."""
-    steps: list[Step] = []
+def rewrap(keyed: Keyed, vault: Vault) -> list[RewrapStep]:
+    """Run steps until one reports that the rewrap is done."""
+    steps: list[RewrapStep] = []
     while not (steps and steps[-1].done):
-        assert len(steps) < 50, "it comes to no end"
+        assert len(steps) < 50, "the loop does not end"
         steps.append(step(keyed, vault, steps[-1].cursor if steps else None))
     return steps
 
@@ -87,7 +88,7 @@ WAYS = [("", ONE), (ONE, TWO), (ONE, TEXT), (TEXT, ONE), (TEXT, TEXT + "!"), (ON
 
 
 @pytest.mark.parametrize(("old", "new"), WAYS)
-def test_every_secret_of_every_account_comes_along(keyed: Keyed, old: str, new: str) -> None:
+def test_every_secret_of_every_account_is_rewrapped(keyed: Keyed, old: str, new: str) -> None:
     fill(keyed, keyed.set(old))
     before = keyed.stored()
     vault = keyed.set(new, old)
@@ -107,13 +108,13 @@ def test_every_secret_of_every_account_comes_along(keyed: Keyed, old: str, new: 
             keyed.read(keyed.set(old))
 
 
-def test_no_kms_is_asked_between_two_settings_keys(keyed: Keyed, kms: Wire) -> None:
+def test_from_one_settings_key_to_another_kms_is_not_called(keyed: Keyed, kms: Wire) -> None:
     fill(keyed, keyed.set(ONE))
     rewrap(keyed, keyed.set(TWO, ONE))
     assert kms.calls == []
 
 
-def test_each_rewrap_is_on_its_accounts_record_and_the_stacks_own_on_the_operators(
+def test_each_rewrap_has_an_audit_event_in_its_accounts_trail(
     keyed: Keyed,
 ) -> None:
     fill(keyed, keyed.set(ONE))
@@ -124,7 +125,7 @@ def test_each_rewrap_is_on_its_accounts_record_and_the_stacks_own_on_the_operato
     for account_id, targets in {
         "account-a": {"secret:peer/peer-1", "secret:webhook/hook"},
         "account-b": {"secret:provider/anthropic", "secret:transcription/openai"},
-        HOME: {"secret:nonce/key"},
+        OPERATOR: {"secret:nonce/key"},
     }.items():
         trail = state.events(account_id)
         assert chain.verify(trail, audit_store.read_head(keyed.tables.main, account_id)) == []
@@ -135,13 +136,15 @@ def test_each_rewrap_is_on_its_accounts_record_and_the_stacks_own_on_the_operato
     assert state.events(STACK) == []
 
 
-def test_before_there_is_an_operator_the_stack_keeps_its_own_record(keyed: Keyed) -> None:
+def test_without_an_operator_the_stack_has_its_own_audit_trail(keyed: Keyed) -> None:
     fill(keyed, keyed.set())
-    rewraps.step(keyed.tables.main, keyed.set(ONE), cursor=None, home=None, origin=ORIGIN, now=NOW)
+    rewraps.run_step(
+        keyed.tables.main, keyed.set(ONE), cursor=None, operator_id=None, origin=ORIGIN, now=NOW
+    )
     assert len(State(keyed.tables).events(STACK)) == 1
 
 
-def test_once_done_the_key_before_is_refused_and_the_new_one_needs_no_other(keyed: Keyed) -> None:
+def test_after_a_rewrap_only_the_new_key_can_store_secrets(keyed: Keyed) -> None:
     fill(keyed, keyed.set(ONE))
     rewrap(keyed, keyed.set(TWO, ONE))
     other = replace(PLACE, name="later")
@@ -150,7 +153,7 @@ def test_once_done_the_key_before_is_refused_and_the_new_one_needs_no_other(keye
     keyed.put(keyed.set(TWO), other)
 
 
-def test_until_it_is_done_the_key_before_is_asked_for(keyed: Keyed) -> None:
+def test_until_a_rewrap_is_done_the_previous_key_is_required(keyed: Keyed) -> None:
     fill(keyed, keyed.set(ONE))
     first = step(keyed, keyed.set(TWO, ONE))
     assert (first.cursor, first.done) == (None, False)
@@ -158,13 +161,13 @@ def test_until_it_is_done_the_key_before_is_asked_for(keyed: Keyed) -> None:
         keyed.put(keyed.set(TWO), replace(PLACE, name="later"))
 
 
-def test_with_nothing_stored_it_is_done_at_once(keyed: Keyed) -> None:
+def test_without_secrets_the_first_step_is_done(keyed: Keyed) -> None:
     for key in (ONE, ""):
         assert [one.done for one in rewrap(keyed, keyed.set(key))] == [True]
     keyed.put(keyed.set())
 
 
-def test_it_is_done_in_bounded_steps_that_go_on_where_the_last_one_ended(
+def test_each_step_is_bounded_and_continues_after_the_last_one(
     keyed: Keyed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in (("_PAGE", 3), ("_PAGES", 4), ("_MOST", 5)):
@@ -183,7 +186,7 @@ def test_it_is_done_in_bounded_steps_that_go_on_where_the_last_one_ended(
     assert len({one.cursor for one in seen}) == len(seen) >= 3
 
 
-def test_a_pass_under_another_key_than_it_was_begun_with_begins_again(
+def test_a_pass_starts_again_when_the_key_was_changed(
     keyed: Keyed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rewraps, "_PAGE", 2)
@@ -191,31 +194,29 @@ def test_a_pass_under_another_key_than_it_was_begun_with_begins_again(
     fill(keyed, keyed.set())
     cursor = step(keyed, keyed.set(ONE)).cursor
     assert cursor is not None
-    began: list[bool] = []
+    from_start: list[bool] = []
     events = keyed.tables.main.client.meta.events
     events.register(
         "provide-client-params.dynamodb.Scan",
-        lambda params, **_: began.append("ExclusiveStartKey" not in params),
+        lambda params, **_: from_start.append("ExclusiveStartKey" not in params),
     )
     vault = keyed.set(TWO, ONE)
     step(keyed, vault, cursor)
-    assert began == [True]
+    assert from_start == [True]
     rewrap(keyed, vault)
     check_readable(keyed, keyed.set(TWO))
 
 
 @pytest.mark.parametrize("cursor", ["", "x", "e30=", "bm90IGpzb24=", "W10=", "\u00e4"])
-def test_what_is_no_cursor_is_refused(keyed: Keyed, cursor: str) -> None:
+def test_a_malformed_cursor_is_refused(keyed: Keyed, cursor: str) -> None:
     with pytest.raises(BadInput):
         step(keyed, keyed.set(), cursor)
 
 
-# ---- What cannot be opened, and what changes meanwhile -------------------------------------------
+# ---- Secrets that cannot be unwrapped, or change meanwhile ---------------------------------------
 
 
-def test_what_no_key_opens_is_left_and_the_rest_comes_along(
-    keyed: Keyed, logs: io.StringIO
-) -> None:
+def test_secrets_that_no_key_unwraps_are_left_and_logged(keyed: Keyed, logs: io.StringIO) -> None:
     fill(keyed, keyed.set(ONE))
     rewrap(keyed, keyed.set(TWO, ONE))
     sealed = keyed.stored()[PLACE]
@@ -226,8 +227,8 @@ def test_what_no_key_opens_is_left_and_the_rest_comes_along(
     by_kms = replace(sealed, wrapped_by=KMS, wrapped_key=randomness.token_bytes(60))
     table = keyed.tables.main
     transact(table.client, [
-        secrets_store.put_new(table, foreign, kept),
-        secrets_store.put_new(table, garbled, by_kms),
+        store.put_new(table, foreign, kept),
+        store.put_new(table, garbled, by_kms),
         table.put_new({**unknown, "ciphertext": b"", "nonce": b""}),
     ])  # fmt: skip
     vault = keyed.set(ONE, TWO)
@@ -237,7 +238,9 @@ def test_what_no_key_opens_is_left_and_the_rest_comes_along(
     for place in PLACES:
         assert keyed.read(keyed.set(ONE), place) == text_of(place)
     lines = [json.loads(one) for one in logs.getvalue().splitlines()]
-    left = {one["secret"]: one["reason"] for one in lines if one["message"] == "secret left"}
+    left = {
+        one["secret"]: one["reason"] for one in lines if one["message"] == "secret not rewrapped"
+    }
     assert left == {
         "account-a/webhook/foreign": "SettingsKeyUnusable",
         "account-b/provider/garbled": "WrongPlace",
@@ -247,7 +250,7 @@ def test_what_no_key_opens_is_left_and_the_rest_comes_along(
         keyed.put(keyed.set(ONE), replace(PLACE, name="later"))
 
 
-def test_a_secret_that_is_replaced_or_removed_meanwhile_stays_as_it_became(
+def test_a_secret_replaced_or_removed_meanwhile_is_not_changed(
     keyed: Keyed, room_line: Wire
 ) -> None:
     fill(keyed, keyed.set(ONE))
@@ -259,8 +262,8 @@ def test_a_secret_that_is_replaced_or_removed_meanwhile_stays_as_it_became(
         if called == "TransactWriteItems":
             room_line.before = None
             sealed = keyed.set(ONE).seal(replaced, "newer")
-            transact(client, [secrets_store.replace(table, replaced, sealed)])
-            transact(client, [secrets_store.delete(table, removed)])
+            transact(client, [store.replace(table, replaced, sealed)])
+            transact(client, [store.delete(table, removed)])
 
     room_line.before = plan
     steps = rewrap(keyed, vault)
@@ -272,7 +275,9 @@ def test_a_secret_that_is_replaced_or_removed_meanwhile_stays_as_it_became(
 
 
 @pytest.mark.parametrize("new", [ONE, ""])
-def test_while_kms_is_away_it_stops_and_goes_on_later(keyed: Keyed, kms: Wire, new: str) -> None:
+def test_a_kms_failure_stops_a_step_and_the_next_run_continues(
+    keyed: Keyed, kms: Wire, new: str
+) -> None:
     old = "" if new else ONE
     fill(keyed, keyed.set(old))
     vault = keyed.set(new, old)
@@ -286,21 +291,21 @@ def test_while_kms_is_away_it_stops_and_goes_on_later(keyed: Keyed, kms: Wire, n
     check_readable(keyed, keyed.set(new))
 
 
-# ---- Killed at every call ------------------------------------------------------------------------
+# ---- Killed at each call -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize(("old", "new"), [("", ONE), (ONE, TWO), (ONE, "")])
 @pytest.mark.parametrize("service", ["dynamodb", "kms"])
-def test_killed_at_any_call_every_secret_is_readable_and_the_next_run_finishes(
+def test_killed_at_any_call_nothing_is_lost_and_a_rerun_finishes(
     keyed: Keyed, room_line: Wire, kms: Wire, service: str, old: str, new: str, when: str
 ) -> None:
-    """Readable with both keys set, as they are until the rewrap is done."""
+    """Every secret is readable with both keys set, as they are until the rewrap is done."""
     fill(keyed, keyed.set(old))
     vault = keyed.set(new, old)
     start, watched, deaths = Rewind(keyed.tables), kms if service == "kms" else room_line, 0
     for number in itertools.count(1):
-        assert number < 100, "it comes to no end"
+        assert number < 100, "the loop does not end"
         start.back()
         watched.clear()
         setattr(watched, when, die_at(number))
@@ -323,10 +328,10 @@ def test_killed_at_any_call_every_secret_is_readable_and_the_next_run_finishes(
 
 
 def check_recorded(keyed: Keyed) -> None:
-    """Demand one event for each secret that is wrapped otherwise than it was made, and a chain."""
+    """Check that each rewrapped secret has one audit event, and that the chains are whole."""
     state = State(keyed.tables)
     trails = {place.account_id: state.events(place.account_id) for place in PLACES}
-    trails[HOME] = state.events(HOME)
+    trails[OPERATOR] = state.events(OPERATOR)
     for account_id, trail in trails.items():
         assert chain.verify(trail, audit_store.read_head(keyed.tables.main, account_id)) == []
     last = {event["target"]: event["after"] for trail in trails.values() for event in trail}
@@ -334,4 +339,4 @@ def check_recorded(keyed: Keyed) -> None:
         target = f"secret:{place.purpose.value}/{place.name}"
         if target in last:
             assert last[target] == {"wrapped_by": sealed.wrapped_by}
-    assert sum(map(len, trails.values())) == len(last), "none was re-wrapped twice"
+    assert sum(map(len, trails.values())) == len(last), "no secret is rewrapped twice"

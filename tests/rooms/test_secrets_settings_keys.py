@@ -1,4 +1,4 @@
-"""The settings key: its three forms, what it wraps in KMS's place, and what is refused with it."""
+"""The settings key: its three forms, wrapping instead of KMS, and missing or wrong keys."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ places = st.builds(Place, st.sampled_from(Purpose), st.text(max_size=20), st.tex
 keys = st.binary(min_size=32, max_size=32).map(rules.settings_key)
 
 
-# ---- Its forms ---------------------------------------------------------------------------------
+# ---- Forms -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -44,22 +44,22 @@ keys = st.binary(min_size=32, max_size=32).map(rules.settings_key)
         base64.urlsafe_b64encode(RAW).decode(),
     ],
 )
-def test_hex_and_base64_are_the_same_32_bytes(text: str) -> None:
-    assert rules.key_of(text, variable=CURRENT) == RAW
+def test_hex_and_base64_forms_are_read_as_the_same_32_bytes(text: str) -> None:
+    assert rules.parse_key(text, variable=CURRENT) == RAW
 
 
 @given(st.binary(min_size=32, max_size=32))
-def test_any_32_bytes_come_through_hex_and_both_kinds_of_base64(raw: bytes) -> None:
+def test_any_32_bytes_can_be_written_as_hex_or_either_base64(raw: bytes) -> None:
     for text in (
         raw.hex(),
         *(e(raw).decode() for e in (base64.b64encode, base64.urlsafe_b64encode)),
     ):
-        assert rules.key_of(text, variable=CURRENT) == raw
+        assert rules.parse_key(text, variable=CURRENT) == raw
 
 
 @pytest.mark.parametrize("text", [TEXT, "p" * 16, "p" * 256, "a" * 63, "a" * 65, "grüße an alle €"])
-def test_anything_else_of_16_characters_or_more_is_a_text(text: str) -> None:
-    assert rules.key_of(text.ljust(16, "."), variable=CURRENT) == text.ljust(16, ".")
+def test_other_values_of_16_to_256_characters_are_texts(text: str) -> None:
+    assert rules.parse_key(text.ljust(16, "."), variable=CURRENT) == text.ljust(16, ".")
 
 
 @pytest.mark.parametrize(
@@ -74,34 +74,34 @@ def test_anything_else_of_16_characters_or_more_is_a_text(text: str) -> None:
         " " * 20,
     ],
 )
-def test_a_malformed_key_is_an_error_that_names_the_variable_and_not_the_value(text: str) -> None:
+def test_a_malformed_key_is_refused_by_its_variable_and_not_shown(text: str) -> None:
     with pytest.raises(SettingsKeyUnusable) as refused:
-        rules.key_of(text, variable=PREVIOUS)
+        rules.parse_key(text, variable=PREVIOUS)
     assert refused.value.message.startswith(f"{PREVIOUS} must be ")
     assert text not in refused.value.message
 
 
-def test_an_empty_one_is_none() -> None:
-    assert rules.key_of("", variable=CURRENT) is None
+def test_an_empty_variable_means_no_key() -> None:
+    assert rules.parse_key("", variable=CURRENT) is None
 
 
-# ---- What is stored, pinned: every wrapped secret depends on these bytes -------------------------
+# ---- Stored bytes: every wrapped secret depends on them ------------------------------------------
 
 
-def test_the_id_and_the_wrapping_key_of_a_settings_key_are_pinned() -> None:
+def test_the_derived_id_and_wrapping_key_are_pinned() -> None:
     key = rules.settings_key(RAW)
     assert key.id == "env:296482778c1bed9c"
     assert key.wrapping.hex() == "28d0d9477f6ddd521663c1d7c8c28bee637901cb83cbc6ddaa103f7279aa3f69"
 
 
-def test_the_stretching_of_a_text_is_pinned() -> None:
+def test_the_bytes_stretched_from_a_text_are_pinned() -> None:
     assert (
         rules.stretch(TEXT, salt=SALT).hex()
         == "6705dba046cafbaba8de989bca88e0038ce03542d0c0cd96a8f956a72f86ee67"
     )
 
 
-def test_a_wrapped_data_key_is_pinned() -> None:
+def test_the_bytes_of_a_wrapped_data_key_are_pinned() -> None:
     wrapped = rules.wrap(PLACE, RAW, key=rules.settings_key(RAW), nonce=NONCE)
     assert wrapped.hex() == (
         "000102030405060708090a0bbfd5c1ac10b36ac061d575820634cfb9221c"
@@ -109,7 +109,7 @@ def test_a_wrapped_data_key_is_pinned() -> None:
     )
 
 
-def test_nothing_of_a_key_shows_when_it_is_printed() -> None:
+def test_the_repr_of_a_key_or_keyring_shows_no_key() -> None:
     key = rules.settings_key(RAW)
     ring = keyring.Keyring(None, RAW, TEXT)  # type: ignore[arg-type]
     assert repr(key) == f"SettingsKey(id='{key.id}')"
@@ -117,11 +117,11 @@ def test_nothing_of_a_key_shows_when_it_is_printed() -> None:
     assert repr(RAW) not in repr(ring)
 
 
-# ---- Round trips, and what was moved or altered ------------------------------------------------
+# ---- Wrapping and unwrapping ---------------------------------------------------------------------
 
 
 @given(places, keys, st.binary(min_size=32, max_size=32), st.binary(min_size=12, max_size=12))
-def test_a_data_key_comes_out_as_it_went_in(
+def test_unwrapping_returns_the_data_key_that_was_wrapped(
     place: Place, key: SettingsKey, data_key: bytes, nonce: bytes
 ) -> None:
     wrapped = rules.wrap(place, data_key, key=key, nonce=nonce)
@@ -130,7 +130,7 @@ def test_a_data_key_comes_out_as_it_went_in(
 
 
 @given(places, places, keys)
-def test_a_data_key_moved_to_another_place_opens_nowhere(
+def test_a_data_key_cannot_be_unwrapped_in_another_place(
     place: Place, other: Place, key: SettingsKey
 ) -> None:
     wrapped = rules.wrap(place, RAW, key=key, nonce=NONCE)
@@ -140,7 +140,7 @@ def test_a_data_key_moved_to_another_place_opens_nowhere(
 
 
 @given(keys, keys)
-def test_another_key_opens_nothing_and_has_another_id(one: SettingsKey, other: SettingsKey) -> None:
+def test_another_key_cannot_unwrap_and_has_another_id(one: SettingsKey, other: SettingsKey) -> None:
     wrapped = rules.wrap(PLACE, RAW, key=one, nonce=NONCE)
     if one != other:
         assert one.id != other.id
@@ -149,7 +149,7 @@ def test_another_key_opens_nothing_and_has_another_id(one: SettingsKey, other: S
 
 
 @given(st.data())
-def test_an_altered_or_shortened_data_key_opens_nothing(data: st.DataObject) -> None:
+def test_an_altered_or_shortened_data_key_cannot_be_unwrapped(data: st.DataObject) -> None:
     key = rules.settings_key(RAW)
     whole = rules.wrap(PLACE, RAW, key=key, nonce=NONCE)
     if data.draw(st.booleans()):
@@ -162,7 +162,7 @@ def test_an_altered_or_shortened_data_key_opens_nothing(data: st.DataObject) -> 
         rules.unwrap(PLACE, changed, key=key)
 
 
-# ---- In the vault ------------------------------------------------------------------------------
+# ---- The vault -----------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -181,7 +181,7 @@ def keyed(aws: pytest.MonkeyPatch, tables: Tables, kms: Wire) -> Iterator[Keyed]
 
 
 @pytest.mark.parametrize("text", [HEX, base64.b64encode(RAW).decode(), TEXT])
-def test_with_a_settings_key_secrets_are_kept_without_kms(
+def test_with_a_settings_key_secrets_are_stored_without_kms(
     keyed: Keyed, kms: Wire, text: str
 ) -> None:
     place = keyed.put(keyed.set(text))
@@ -196,23 +196,23 @@ def test_with_a_settings_key_secrets_are_kept_without_kms(
         assert trace not in everything
 
 
-def test_what_kms_wraps_is_stored_as_before_there_was_another_way(keyed: Keyed) -> None:
+def test_a_secret_that_kms_wraps_is_stored_without_wrapped_by(keyed: Keyed) -> None:
     keyed.put(keyed.set())
     (item,) = State(keyed.tables).main
     assert set(item) == {"pk", "sk", "ciphertext", "nonce", "wrapped_key"}
 
 
-def test_a_text_is_stretched_with_a_salt_of_the_instance(keyed: Keyed) -> None:
+def test_a_text_is_stretched_with_one_salt_per_instance(keyed: Keyed) -> None:
     keyed.put(keyed.set(TEXT))
     keyed.put(keyed.set(TEXT), SECOND)
-    (memory,) = [item for item in State(keyed.tables).main if item["sk"] == "WRAPPING"]
-    key = rules.settings_key(rules.stretch(TEXT, salt=memory["salt"]))
-    assert keyed.wrapped_by() == {memory["wrapped_by"]} == {key.id}
-    assert len(memory["salt"]) == rules.SALT_BYTES
+    (state,) = [item for item in State(keyed.tables).main if item["sk"] == "WRAPPING"]
+    key = rules.settings_key(rules.stretch(TEXT, salt=state["salt"]))
+    assert keyed.wrapped_by() == {state["wrapped_by"]} == {key.id}
+    assert len(state["salt"]) == rules.SALT_BYTES
 
 
-def test_two_that_make_the_salt_at_once_agree(keyed: Keyed, room_line: Wire) -> None:
-    """Another environment keeps its salt between this one's look and its write."""
+def test_two_environments_that_make_the_salt_at_once_use_one(keyed: Keyed, room_line: Wire) -> None:
+    """Another environment stores its salt between this one's read and its write."""
     vault = keyed.set(TEXT)
 
     def plan(_: int, called: str) -> None:
@@ -226,10 +226,8 @@ def test_two_that_make_the_salt_at_once_agree(keyed: Keyed, room_line: Wire) -> 
     assert keyed.read(keyed.set(TEXT), place) == MARK
 
 
-def test_reading_writes_nothing_even_where_there_is_no_salt_yet(
-    keyed: Keyed, room_line: Wire
-) -> None:
-    """Some functions only read secrets, and may do no more."""
+def test_reading_a_secret_never_writes_the_salt(keyed: Keyed, room_line: Wire) -> None:
+    """IAM lets some functions only read."""
     place = keyed.put(keyed.set())
     vault = keyed.set(TEXT)
     room_line.clear()
@@ -239,10 +237,10 @@ def test_reading_writes_nothing_even_where_there_is_no_salt_yet(
     assert set(room_line.calls) == {"GetItem"}
 
 
-# ---- A key that changes, is missing, or is wrong -----------------------------------------------
+# ---- A key that changes, is missing or is wrong --------------------------------------------------
 
 
-def test_what_kms_wrapped_stays_readable_when_a_key_is_set(keyed: Keyed, kms: Wire) -> None:
+def test_secrets_that_kms_wrapped_stay_readable_after_a_key_is_set(keyed: Keyed, kms: Wire) -> None:
     old = keyed.put(keyed.set())
     vault = keyed.set(HEX)
     new = keyed.put(vault, SECOND)
@@ -253,7 +251,7 @@ def test_what_kms_wrapped_stays_readable_when_a_key_is_set(keyed: Keyed, kms: Wi
 
 
 @pytest.mark.parametrize("current", [OTHER, TEXT, ""])
-def test_with_the_previous_key_beside_it_another_key_reads_and_writes(
+def test_with_the_old_key_as_previous_a_new_key_reads_and_writes(
     keyed: Keyed, current: str
 ) -> None:
     old = keyed.put(keyed.set(HEX))
@@ -270,7 +268,7 @@ def test_with_the_previous_key_beside_it_another_key_reads_and_writes(
     ("current", "previous"), [("", ""), (OTHER, ""), (TEXT, ""), (OTHER, TEXT)]
 )
 @pytest.mark.parametrize("first", [HEX, "a text that was first"])
-def test_a_missing_or_wrong_key_is_a_clear_error_and_nothing_is_stored(
+def test_with_a_missing_or_wrong_key_nothing_is_read_or_stored(
     keyed: Keyed, kms: Wire, first: str, current: str, previous: str
 ) -> None:
     place = keyed.put(keyed.set(first))
@@ -284,20 +282,20 @@ def test_a_missing_or_wrong_key_is_a_clear_error_and_nothing_is_stored(
         writes.replace(keyed.tables.main, vault, place, MARK)
     assert State(keyed.tables).main == before
     assert kms.calls == []
-    for said in (reading.value.message, writing.value.message):
-        assert not [key for key in (first, current, previous) if key and key in said]
+    for message in (reading.value.message, writing.value.message):
+        assert not [key for key in (first, current, previous) if key and key in message]
     assert keyed.read(keyed.set(first), place) == MARK
 
 
 @pytest.mark.parametrize("variable", [CURRENT, PREVIOUS])
-def test_a_malformed_key_makes_no_vault(keyed: Keyed, variable: str) -> None:
-    given = {CURRENT: HEX, variable: "too short"}
+def test_with_a_malformed_key_there_is_no_vault(keyed: Keyed, variable: str) -> None:
+    values = {CURRENT: HEX, variable: "too short"}
     with pytest.raises(SettingsKeyUnusable, match=f"^{variable} must be"):
-        keyed.set(given[CURRENT], given.get(PREVIOUS, ""))
+        keyed.set(values[CURRENT], values.get(PREVIOUS, ""))
 
 
-def test_a_secret_that_says_another_wrapping_than_its_own_opens_nowhere(keyed: Keyed) -> None:
-    """Whoever can write to the table can make a secret unreadable, and no more."""
+def test_a_secret_with_a_false_wrapped_by_cannot_be_read(keyed: Keyed) -> None:
+    """With write access to the table one can make a secret unreadable, but not readable."""
     vault = keyed.set(HEX, OTHER)
     keyed.put(vault)
     (sealed,) = keyed.stored().values()
@@ -306,7 +304,7 @@ def test_a_secret_that_says_another_wrapping_than_its_own_opens_nowhere(keyed: K
         vault.unseal(PLACE, swapped)
 
 
-def test_a_vault_without_settings_keys_says_that_it_has_none(keyed: Keyed) -> None:
+def test_a_vault_without_keyring_refuses_a_key_wrapped_secret(keyed: Keyed) -> None:
     vault = replace(keyed.set(HEX), keyring=None)
     with pytest.raises(SettingsKeyUnusable):
         vault.unseal(PLACE, Sealed(b"", NONCE, b"", "env:0123456789abcdef"))
@@ -314,13 +312,13 @@ def test_a_vault_without_settings_keys_says_that_it_has_none(keyed: Keyed) -> No
 
 @examples(max_examples=20, deadline=None)
 @given(st.text(max_size=50))
-def test_any_secret_comes_out_of_the_vault_as_it_went_in(text: str) -> None:
-    vault = Vault(None, "", keyring.Keyring(_Remembering(), RAW))  # type: ignore[arg-type]
+def test_unsealing_returns_any_secret_as_it_was_sealed(text: str) -> None:
+    vault = Vault(None, "", keyring.Keyring(_StoredKey(), RAW))  # type: ignore[arg-type]
     assert vault.unseal(PLACE, vault.seal(PLACE, text)) == text
 
 
-class _Remembering:
-    """A table that remembers the key of these tests."""
+class _StoredKey:
+    """A table that has the key of these tests as the stored one."""
 
     def get(self, key: object) -> dict[str, str]:
         del key

@@ -1,4 +1,4 @@
-"""Nonces, binding a wallet, and what signing in gives: the ceiling for a day, and nothing more."""
+"""Nonces, attaching wallets, and signing in, which returns a key for a day."""
 
 from __future__ import annotations
 
@@ -54,14 +54,14 @@ def attach(holder: Visitor, wallet: Signed) -> Any:
     return wallets.attach(holder.tables, holder.call(), wallet, secret=NONCE_SECRET)
 
 
-def sign_in(tables: Tables, address: str, now: Micros, **given: Any) -> SignedIn:
-    wallet = given.get("wallet") or signed(now, address)
-    call = outside(now, token=given.get("token"))
+def sign_in(tables: Tables, address: str, now: Micros, **options: Any) -> SignedIn:
+    wallet = options.get("wallet") or signed(now, address)
+    call = outside(now, token=options.get("token"))
     return wallets.sign_in(tables, call, wallet, secret=NONCE_SECRET)
 
 
 def with_wallet(who: Visitor, **fields: Any) -> tuple[Visitor, str]:
-    """Let somebody in who brings a wallet."""
+    """Redeem an invite as a new member with a wallet."""
     wallet = signed(who.now)
     came = come_in(who.tables, invited(who, **fields), now=who.now, signed=wallet)
     return seen_with(who.tables, came.minted, who.now), wallet.address
@@ -71,7 +71,7 @@ def with_wallet(who: Visitor, **fields: Any) -> tuple[Visitor, str]:
 
 
 def test_the_format_of_a_nonce_is_pinned() -> None:
-    """Two versions of the stack may run beside each other for a while: both must read it."""
+    """Two versions of the stack may run at the same time, and both must read it."""
     now = 1_800_000_000 * SECOND + 999_999
     nonce = rules.write_nonce("secret", bytes(range(8)), now)
     body = "6b49d200" + "0001020304050607"
@@ -82,7 +82,7 @@ def test_the_format_of_a_nonce_is_pinned() -> None:
 
 
 @given(st.integers(0, 39), st.integers(1, 15))
-def test_a_nonce_with_any_digit_changed_is_none_of_ours(at: int, by: int) -> None:
+def test_a_nonce_with_any_digit_changed_is_not_valid(at: int, by: int) -> None:
     nonce = rules.write_nonce("secret", b"12345678", 1_800_000_000 * SECOND)
     digit = f"{(int(nonce[at], 16) + by) % 16:x}"
     assert rules.ends_at("secret", nonce[:at] + digit + nonce[at + 1 :]) is None
@@ -91,23 +91,23 @@ def test_a_nonce_with_any_digit_changed_is_none_of_ours(at: int, by: int) -> Non
 @pytest.mark.parametrize(
     "nonce", ["", "f" * 39, "f" * 40, "f" * 41, "g" * 40, "F" * 40, "٣" * 40, "f" * 40 + "\n"]
 )
-def test_what_is_no_nonce_is_none_of_ours(nonce: str) -> None:
+def test_a_malformed_nonce_is_not_valid(nonce: str) -> None:
     assert rules.ends_at("secret", nonce) is None
 
 
-def test_a_nonce_of_another_stack_or_in_capitals_is_none_of_ours() -> None:
+def test_a_nonce_of_another_stack_or_in_capitals_is_not_valid() -> None:
     nonce = rules.write_nonce("secret", b"12345678", 1_800_000_000 * SECOND)
     assert rules.ends_at("other", nonce) is None
     assert rules.ends_at("secret", nonce.upper()) is None
     assert rules.ends_at("secret", nonce + "0") is None
 
 
-def test_nonces_differ(who: Visitor) -> None:
+def test_100_nonces_of_one_moment_all_differ(who: Visitor) -> None:
     assert len({wallets.nonce("secret", who.now) for _ in range(100)}) == 100
 
 
 @pytest.mark.usefixtures("settings_key")
-def test_the_stacks_nonce_secret_is_made_once_and_kept_sealed(
+def test_the_nonce_secret_is_created_once_and_stored_encrypted(
     who: Visitor, room_line: Wire
 ) -> None:
     kept_in = vault()
@@ -121,7 +121,7 @@ def test_the_stacks_nonce_secret_is_made_once_and_kept_sealed(
     room_line.before = between
     made = wallets.nonce_secret(who.tables.main, kept_in)
     room_line.clear()
-    assert [made] == raced, "of two that begin at once, both have the same one"
+    assert [made] == raced, "two concurrent creators get the same secret"
     assert wallets.nonce_secret(who.tables.main, kept_in) == made
     (item,) = kind(State(who.tables), "SECRET#")
     assert item["sk"] == f"{Purpose.NONCE.value}#key"
@@ -130,7 +130,7 @@ def test_the_stacks_nonce_secret_is_made_once_and_kept_sealed(
 
 
 @pytest.mark.parametrize("late", [-1, 0, 1])
-def test_a_nonce_is_good_for_ten_minutes_to_the_microsecond(who: Visitor, late: int) -> None:
+def test_a_nonce_is_valid_for_ten_minutes_to_the_microsecond(who: Visitor, late: int) -> None:
     made_at = who.now // SECOND * SECOND
     _, address = with_wallet(who)
     wallet, at = signed(made_at, address), made_at + LIFE + late
@@ -141,20 +141,20 @@ def test_a_nonce_is_good_for_ten_minutes_to_the_microsecond(who: Visitor, late: 
             sign_in(who.tables, address, at, wallet=wallet)
 
 
-def test_a_nonce_is_used_once_whatever_for(who: Visitor) -> None:
+def test_a_nonce_can_be_used_once_on_any_route(who: Visitor) -> None:
     holder, address = with_wallet(who)
-    spent = signed(who.now, address)
-    sign_in(who.tables, address, who.now, wallet=spent)
+    used = signed(who.now, address)
+    sign_in(who.tables, address, who.now, wallet=used)
     with pytest.raises(Unauthorized):
-        sign_in(who.tables, address, who.now, wallet=spent)
+        sign_in(who.tables, address, who.now, wallet=used)
     with pytest.raises(Unauthorized):
-        attach(member(who), replace(signed(who.now), nonce=spent.nonce))
+        attach(member(who), replace(signed(who.now), nonce=used.nonce))
     with pytest.raises(Refused) as refused:
         come_in(
             who.tables,
             invited(who),
             now=who.now,
-            signed=replace(signed(who.now), nonce=spent.nonce),
+            signed=replace(signed(who.now), nonce=used.nonce),
         )
     assert isinstance(wallets.refusal(refused.value), Unauthorized)
     assert holder.admit(holder.minted.secret).code is Code.VALID
@@ -163,50 +163,50 @@ def test_a_nonce_is_used_once_whatever_for(who: Visitor) -> None:
         assert item["ttl"] * SECOND > (rules.ends_at(NONCE_SECRET, item["pk"][6:]) or 0)
 
 
-def test_of_two_that_use_a_nonce_at_once_one_signs_in(who: Visitor, room_line: Wire) -> None:
+def test_of_two_concurrent_uses_of_a_nonce_one_signs_in(who: Visitor, room_line: Wire) -> None:
     _, address = with_wallet(who)
-    wallet, met = signed(who.now, address), []
+    wallet, others = signed(who.now, address), []
 
     def between(_: int, operation: str) -> None:
         if operation == "TransactWriteItems":
             room_line.before = None
-            met.append(sign_in(who.tables, address, who.now, wallet=wallet))
+            others.append(sign_in(who.tables, address, who.now, wallet=wallet))
 
     room_line.before = between
     with pytest.raises(Unauthorized):
         sign_in(who.tables, address, who.now, wallet=wallet)
-    assert len(met) == 1
+    assert len(others) == 1
     check_standing(who.tables, now=who.now)
 
 
-# ---- Whose a wallet is -----------------------------------------------------------------------
+# ---- Attaching -------------------------------------------------------------------------------
 
 
-def test_a_wallet_belongs_to_one_identity_and_an_identity_has_one(who: Visitor) -> None:
+def test_a_wallet_has_one_identity_and_an_identity_one_wallet(who: Visitor) -> None:
     first, address = with_wallet(who)
     other = member(who)
     with pytest.raises(Conflict, match="attached"):
         attach(other, signed(who.now, address))
-    with pytest.raises(Conflict, match="has a wallet"):
+    with pytest.raises(Conflict, match="already has a wallet"):
         attach(first, signed(who.now))
     invite = invited(who)
     with pytest.raises(Refused) as refused:
         come_in(who.tables, invite, now=who.now, signed=signed(who.now, address))
     assert isinstance(wallets.refusal(refused.value), Conflict)
-    assert come_in(who.tables, invite, now=who.now)  # nothing of it was used up
+    assert come_in(who.tables, invite, now=who.now)  # the refused attempt did not use it
     stranger = boss(who.tables)
     with pytest.raises(Conflict):
         attach(stranger, signed(who.now, address))
     check_standing(who.tables, now=who.now)
 
 
-def test_a_wallet_is_the_same_in_any_spelling(who: Visitor) -> None:
+def test_an_address_in_capitals_is_the_same_wallet(who: Visitor) -> None:
     _, address = with_wallet(who)
     with pytest.raises(Conflict):
         attach(member(who), signed(who.now, "0x" + address[2:].upper()))
 
 
-def test_of_two_that_attach_one_wallet_at_once_one_has_it(who: Visitor, room_line: Wire) -> None:
+def test_of_two_concurrent_attaches_of_a_wallet_one_succeeds(who: Visitor, room_line: Wire) -> None:
     one, two, wallet = member(who), member(who), signed(who.now)
 
     def between(_: int, operation: str) -> None:
@@ -222,7 +222,7 @@ def test_of_two_that_attach_one_wallet_at_once_one_has_it(who: Visitor, room_lin
     check_standing(who.tables, now=who.now)
 
 
-def test_an_identity_that_changes_while_a_wallet_is_attached_keeps_both(
+def test_an_identity_changed_while_attaching_keeps_both_changes(
     who: Visitor, room_line: Wire
 ) -> None:
     holder, wallet = member(who), signed(who.now)
@@ -240,7 +240,7 @@ def test_an_identity_that_changes_while_a_wallet_is_attached_keeps_both(
 
 
 @pytest.mark.parametrize(
-    ("fields", "lacking"),
+    ("fields", "missing"),
     [
         ({"scopes": ["services:*"]}, {"scopes"}),
         ({"scopes": []}, {"scopes"}),
@@ -249,8 +249,8 @@ def test_an_identity_that_changes_while_a_wallet_is_attached_keeps_both(
         ({"scopes": ["services:*"], "expires_at": DAY}, {"scopes", "expires_at"}),
     ],
 )
-def test_a_key_that_holds_less_than_the_ceiling_attaches_no_wallet(
-    who: Visitor, fields: dict[str, Any], lacking: set[str]
+def test_a_key_with_less_than_the_ceiling_cannot_attach_a_wallet(
+    who: Visitor, fields: dict[str, Any], missing: set[str]
 ) -> None:
     holder = member(who)
     if "expires_at" in fields:
@@ -258,12 +258,12 @@ def test_a_key_that_holds_less_than_the_ceiling_attaches_no_wallet(
     narrow = seen_with(who.tables, key_of(who, holder, **fields), who.now)
     with pytest.raises(GrantsExceeded) as refused:
         attach(narrow, signed(who.now))
-    assert set(refused.value.details) == lacking
+    assert set(refused.value.details) == missing
     assert identity_of(holder).wallet_address is None
     assert kind(check_standing(who.tables, now=who.now), "NONCE#") == []
 
 
-def test_a_key_that_holds_a_narrow_ceiling_whole_attaches_one(who: Visitor) -> None:
+def test_a_key_with_the_whole_of_a_narrow_ceiling_can_attach(who: Visitor) -> None:
     holder = member(who, scopes=["services:*"], permissions={"signal_types": ["task"]})
     assert attach(holder, signed(who.now)).wallet_address
 
@@ -271,7 +271,7 @@ def test_a_key_that_holds_a_narrow_ceiling_whole_attaches_one(who: Visitor) -> N
 # ---- Signing in ------------------------------------------------------------------------------
 
 
-def test_signing_in_gives_the_ceiling_for_a_day_to_the_microsecond(who: Visitor) -> None:
+def test_signing_in_returns_the_ceiling_for_exactly_a_day(who: Visitor) -> None:
     holder, address = with_wallet(
         who, scopes=["services:*", "agents:read"], permissions={"ring_scopes": ["a"]}
     )
@@ -285,14 +285,14 @@ def test_signing_in_gives_the_ceiling_for_a_day_to_the_microsecond(who: Visitor)
         assert replace(who, now=who.now + moment).admit(came.minted.secret).code is code
 
 
-def test_a_ceiling_that_came_down_is_what_signing_in_gives(who: Visitor) -> None:
+def test_signing_in_returns_the_current_ceiling(who: Visitor) -> None:
     holder, address = with_wallet(who)
     lower = Grants(("services:read",), Permissions(signal_types=("task",)))
     change(who, holder, ceiling=lower)
     assert sign_in(who.tables, address, who.now).minted.key.grants == lower
 
 
-def test_the_previous_sign_in_key_ends_as_the_next_begins_and_the_tally_stands(
+def test_signing_in_again_revokes_the_previous_sign_in_key(
     who: Visitor,
 ) -> None:
     holder, address = with_wallet(who)
@@ -302,15 +302,13 @@ def test_the_previous_sign_in_key_ends_as_the_next_begins_and_the_tally_stands(
     assert codes == [Code.REVOKED, Code.REVOKED, Code.VALID]
     state = check_standing(who.tables, now=who.now)
     assert tally(state, pk) == live_keys(state, who.account_id, now=who.now) == 3
-    assert holder.admit(holder.minted.secret).code is Code.VALID, "only sign-in keys end"
+    assert holder.admit(holder.minted.secret).code is Code.VALID, "only sign-in keys are revoked"
     trail = [event["action"] for event in state.events(who.account_id)]
     assert trail[-3:] == ["identity.sign_in", "api_key.create", "api_key.revoke"]
 
 
 @pytest.mark.parametrize("ended", ["expired", "revoked", "rotated", "switched off"])
-def test_the_tally_stays_right_whatever_the_previous_sign_in_key_came_to(
-    who: Visitor, ended: str
-) -> None:
+def test_the_key_count_is_right_however_the_previous_key_ended(who: Visitor, ended: str) -> None:
     _, address = with_wallet(who)
     first = sign_in(who.tables, address, who.now).minted.key
     if ended == "expired":
@@ -324,48 +322,44 @@ def test_the_tally_stays_right_whatever_the_previous_sign_in_key_came_to(
     second = sign_in(who.tables, address, who.now)
     assert who.admit(second.minted.secret).code is Code.VALID
     state = check_standing(who.tables, now=who.now, exact=ended != "expired")
-    # A key that ran out was written by nobody: it stays counted until the bound is met.
+    # Nothing writes when a key expires, so it is counted until the bound is reached.
     uncounted = 1 if ended == "expired" else 0
     live = live_keys(state, who.account_id, now=who.now)
     assert tally(state, f"KEYS#{who.account_id}") == live + uncounted
 
 
-def test_of_two_sign_ins_at_once_both_succeed_and_one_key_is_left(
+def test_two_concurrent_sign_ins_succeed_and_leave_one_live_key(
     who: Visitor, room_line: Wire
 ) -> None:
     _, address = with_wallet(who)
-    met: list[SignedIn] = []
+    others: list[SignedIn] = []
 
     def between(_: int, operation: str) -> None:
         if operation == "TransactWriteItems":
             room_line.before = None
-            met.append(sign_in(who.tables, address, who.now))
+            others.append(sign_in(who.tables, address, who.now))
 
     room_line.before = between
     last = sign_in(who.tables, address, who.now)
     assert who.admit(last.minted.secret).code is Code.VALID
-    assert who.admit(met[0].minted.secret).code is Code.REVOKED
+    assert who.admit(others[0].minted.secret).code is Code.REVOKED
     check_standing(who.tables, now=who.now)
 
 
 @pytest.mark.parametrize("status", ["suspended", "removed"])
-def test_whose_membership_is_not_active_neither_signs_in_nor_attaches(
-    who: Visitor, status: str
-) -> None:
+def test_an_inactive_member_can_neither_sign_in_nor_attach(who: Visitor, status: str) -> None:
     holder, address = with_wallet(who)
     bare = member(who)
     for one in (holder, bare):
         change(who, one, status=status)
     with pytest.raises(Unauthorized):
         sign_in(who.tables, address, who.now)
-    with pytest.raises(Conflict):  # its keys are refused before; this is the room's own word
+    with pytest.raises(Conflict):  # over HTTP, its keys are refused before this
         attach(bare, signed(who.now))
     assert kind(check_standing(who.tables, now=who.now), "NONCE#")[1:] == []
 
 
-def test_a_suspension_that_comes_in_between_refuses_the_sign_in(
-    who: Visitor, room_line: Wire
-) -> None:
+def test_a_suspension_during_a_sign_in_refuses_it(who: Visitor, room_line: Wire) -> None:
     holder, address = with_wallet(who)
 
     def between(_: int, operation: str) -> None:
@@ -379,14 +373,14 @@ def test_a_suspension_that_comes_in_between_refuses_the_sign_in(
     check_standing(who.tables, now=who.now)
 
 
-def test_a_wallet_of_nobody_signs_nobody_in(who: Visitor) -> None:
+def test_an_unknown_wallet_cannot_sign_in(who: Visitor) -> None:
     stranger = signed(who.now)
     with pytest.raises(Unauthorized):
         sign_in(who.tables, stranger.address, who.now, wallet=stranger)
     assert kind(check_standing(who.tables, now=who.now), "NONCE#") == []
 
 
-def test_a_repeated_sign_in_under_an_idempotency_key_names_the_key(who: Visitor) -> None:
+def test_a_sign_in_repeated_with_its_idempotency_key_names_the_key(who: Visitor) -> None:
     _, address = with_wallet(who)
     came = sign_in(who.tables, address, who.now, token="once")
     with pytest.raises(IdempotencyReused) as again:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import json
 import secrets
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
@@ -192,6 +193,7 @@ def received(
 ) -> Received:
     """Receive a peer's signal."""
     said = {"signal_type": "task", "content": "do it", "from_identity": "agent-7", **fields}
+    header = json.dumps(asdict(shown)) if shown else ""
     return federation.receive(
-        tables, outside(now), kept_in, peer_id=peer_id, proof=shown, raw=raw, **said
+        tables, outside(now), kept_in, peer_id=peer_id, proof_header=header, raw=raw, **said
     )

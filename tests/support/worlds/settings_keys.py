@@ -1,4 +1,4 @@
-"""A stack whose settings keys change, and the secrets that it keeps, without HTTP."""
+"""A stack whose settings keys change, and its stored secrets, without HTTP."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ MARK = "5ec2e7" * 8
 
 
 class Keyed:
-    """The stack's vault, as the environment describes it at each moment."""
+    """The stack's vault, made from the environment variables that a test sets."""
 
     def __init__(self, aws: pytest.MonkeyPatch, tables: Tables) -> None:
         self._aws, self.tables = aws, tables
 
     def set(self, current: str = "", previous: str = "") -> Vault:
-        """Set both variables, as a deployment does, and make the vault anew."""
+        """Set both variables, as a deployment does, and return a new vault."""
         self._aws.setenv(CURRENT, current)
         self._aws.setenv(PREVIOUS, previous)
         return secrets.vault(self.tables.main)
@@ -36,11 +36,11 @@ class Keyed:
         return place
 
     def read(self, vault: Vault, place: Place = PLACE) -> str | None:
-        """Read a secret in plain."""
+        """Read and decrypt a secret."""
         return secrets.read(self.tables.main, vault, place)
 
     def stored(self) -> dict[Place, Sealed]:
-        """Read what is stored, sealed, of all accounts."""
+        """Read the encrypted secrets of all accounts."""
         found = {}
         for item in State(self.tables).main:
             if "ciphertext" in item:
@@ -52,5 +52,5 @@ class Keyed:
         return found
 
     def wrapped_by(self) -> set[str]:
-        """Name everything that wraps something."""
+        """Return the `wrapped_by` of every stored secret."""
         return {sealed.wrapped_by for sealed in self.stored().values()}

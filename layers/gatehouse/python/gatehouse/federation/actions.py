@@ -1,4 +1,4 @@
-"""Trust other instances, and take in what they send with a proof."""
+"""Trust other instances (peers), and accept the signals that they send with a proof."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from gatehouse.core.request import Call
 from gatehouse.dynamo import idempotency
 from gatehouse.dynamo.table import Table, Tables
 from gatehouse.federation import rules, store
-from gatehouse.federation.model import MOST_PEERS, Peer, Proof, Received, Trusted
+from gatehouse.federation.model import MOST_PEERS, Peer, Received, Trusted
 from gatehouse.keys import actions as keys
 from gatehouse.secrets import actions as vaults
 from gatehouse.secrets import writes as secret_writes
@@ -39,7 +39,11 @@ def trust(
     allowed_scopes: list[str] | None,
     expires_at: Micros | None,
 ) -> Trusted:
-    """Trust another instance and make the secret shared with it, shown once."""
+    """Trust another instance and create the secret shared with it, which is shown only here.
+
+    Raises GrantsExceeded where the peer could send or last longer than the caller's key may,
+    BadInput, BoundReached and IdempotencyReused.
+    """
     idempotency.check(tables.main, call.guard)
     if expires_at is not None and expires_at <= call.now:
         raise BadInput("expires_at must be in the future", details={"field": "expires_at"})
@@ -47,14 +51,14 @@ def trust(
         id=ids.new(call.now),
         account_id=call.caller.account_id,
         name=keys.checked_name(name),
-        endpoint=rules.endpoint_of(endpoint),
-        allowed_scopes=rules.scopes_of(allowed_scopes),
+        endpoint=rules.check_endpoint(endpoint),
+        allowed_scopes=rules.check_scopes(allowed_scopes),
         expires_at=expires_at,
         created_at=call.now,
     )
     excess = rules.excess(peer, call.caller)
     if excess:
-        raise GrantsExceeded("Beyond this key's own grants", details=excess)
+        raise GrantsExceeded("The peer would have more than the key's own grants", details=excess)
     secret = secrets.token_hex(rules.SECRET_BYTES)
     writes = store.create(tables.main, peer)
     writes["secret"] = secret_writes.put_new(tables.main, vault, _place(peer), secret)
@@ -73,13 +77,13 @@ def trust(
     return Trusted(peer, secret)
 
 
-def all_of(table: Table, account_id: str) -> list[Peer]:
-    """List an account's peers; at most as many as it may have."""
-    return store.all_of(table, account_id)
+def list_peers(table: Table, account_id: str) -> list[Peer]:
+    """Return all peers of an account, oldest first; at most `MOST_PEERS`."""
+    return store.list_peers(table, account_id)
 
 
 def remove(tables: Tables, call: Call, peer_id: str) -> Peer:
-    """End a trust: the very next request of the peer is refused."""
+    """Remove a peer: its next request is refused. Raises NotFound."""
     unknown = NotFound("Peer not found", code="PEER_NOT_FOUND")
     peer = store.read(tables.main, call.caller.account_id, peer_id)
     if peer is None:
@@ -106,16 +110,19 @@ def receive(  # noqa: PLR0913 - a request and its proof
     vault: Vault,
     *,
     peer_id: str | None,
-    proof: Proof | None,
+    proof_header: str,
     raw: bytes,
     signal_type: str,
     content: str,
     from_identity: str,
 ) -> Received:
-    """Take in a peer's signal. Whatever is wrong with the proof is the same refusal.
+    """Accept a peer's signal. `raw` is the request's body, which the proof signs.
 
-    The nonce is spent in the transaction that keeps the signal, so a replay keeps nothing.
+    The nonce is marked as used in the transaction that stores the signal, so a replay stores
+    nothing. Raises Unauthorized, with the same message whatever is wrong with the peer or its
+    proof; Forbidden where the peer may not send this type; BadInput for a bad signal.
     """
+    proof = rules.read_proof(proof_header)
     peer = store.find(tables.main, peer_id) if peer_id and proof else None
     if peer is None or proof is None:
         raise _refused()
@@ -123,7 +130,7 @@ def receive(  # noqa: PLR0913 - a request and its proof
     expired = peer.expires_at is not None and peer.expires_at <= call.now
     if (
         secret is None
-        or not rules.holds(proof, secret, method="POST", body=raw, now=call.now)
+        or not rules.is_valid(proof, secret, method="POST", body=raw, now=call.now)
         or expired
     ):
         raise _refused()
@@ -146,8 +153,8 @@ def receive(  # noqa: PLR0913 - a request and its proof
             peer.account_id,
             writes={
                 "signal": write,
-                "peer": store.stands(tables.main, peer),
-                "nonce": store.use(
+                "peer": store.check_exists(tables.main, peer),
+                "nonce": store.use_nonce(
                     tables.main, peer.id, proof.nonce, ends_at=rules.nonce_ends_at(proof)
                 ),
             },
@@ -176,7 +183,4 @@ def _place(peer: Peer) -> Place:
 
 
 def _refused() -> Unauthorized:
-    return Unauthorized("The proof does not hold", code="FEDERATION_INVALID_PROOF")
-
-
-read_proof = rules.read_proof
+    return Unauthorized("The peer or its proof is not valid", code="FEDERATION_INVALID_PROOF")

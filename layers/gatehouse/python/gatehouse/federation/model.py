@@ -7,13 +7,13 @@ from gatehouse.core.grants import SIGNAL_TYPES
 
 MOST_PEERS = 100
 
-# What a peer may send: every signal, or signals of some types.
+# The scopes of a peer: every signal, or signals of one type.
 SCOPES = ("signal:*", *(f"signal:{name}" for name in SIGNAL_TYPES))
 
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Another instance that may send signals here. The secret shared with it is in the vault."""
+    """Another instance that may send signals here. Its shared secret is stored encrypted."""
 
     id: str
     account_id: str
@@ -26,7 +26,7 @@ class Peer:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """X-Federation-Proof as it came. `timestamp` is milliseconds since the epoch."""
+    """The header X-Federation-Proof, unchecked. `timestamp` is in milliseconds since the epoch."""
 
     signature: str
     timestamp: int
@@ -36,7 +36,7 @@ class Proof:
 
 @dataclass(frozen=True, slots=True)
 class Trusted:
-    """A new peer and the shared secret in its only showing."""
+    """A new peer and the shared secret, which is shown only here."""
 
     peer: Peer
     secret: str = field(repr=False)
@@ -44,7 +44,7 @@ class Trusted:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A signal taken in, and a receipt that only holders of the shared secret can write."""
+    """The id of an accepted signal, and a receipt signed with the shared secret."""
 
     signal_id: str
     receipt: str

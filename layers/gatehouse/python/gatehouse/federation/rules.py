@@ -1,7 +1,8 @@
-"""The proof that another instance sends, and the bounds of a peer. Pure.
+"""The proof that a peer sends, and the checks of a new peer. Pure.
 
-The proof is published: HMAC-SHA256, hex, keyed with the shared secret's text, over method, body
-hash, timestamp and nonce joined by newlines. The body hash is the SHA-256, hex, of the raw body.
+The proof is a published format: HMAC-SHA256 in hex, keyed with the shared secret's text, over
+method, body hash, timestamp and nonce joined by newlines. The body hash is the SHA-256 of the raw
+body, in hex.
 """
 
 from __future__ import annotations
@@ -28,12 +29,12 @@ _HEX = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
 def read_proof(text: str) -> Proof | None:
-    """Read the header; None when it is none."""
+    """Read the header X-Federation-Proof; None where it is missing or malformed."""
     if len(text) > _LONGEST_PROOF:
         return None
     try:
-        found = json.loads(text)
-        proof = Proof(found["signature"], found["timestamp"], found["nonce"], found["body_hash"])
+        parts = json.loads(text)
+        proof = Proof(parts["signature"], parts["timestamp"], parts["nonce"], parts["body_hash"])
     except (ValueError, TypeError, KeyError, RecursionError):
         return None
     texts = (proof.signature, proof.nonce, proof.body_hash)
@@ -48,14 +49,14 @@ def read_proof(text: str) -> Proof | None:
 
 
 def sign(secret: str, *, method: str, body_hash: str, timestamp: int, nonce: str) -> str:
-    """Sign a request as a peer does."""
+    """Return the signature of a request, as peers compute it."""
     text = "\n".join((method, body_hash, str(timestamp), nonce))
     return hmac.new(secret.encode(), text.encode(), hashlib.sha256).hexdigest()
 
 
-def holds(proof: Proof, secret: str, *, method: str, body: bytes, now: Micros) -> bool:
-    """Tell whether a proof is this secret's, about this body, and of these five minutes."""
-    wanted = sign(
+def is_valid(proof: Proof, secret: str, *, method: str, body: bytes, now: Micros) -> bool:
+    """Return whether a proof is signed with this secret, for this body, within five minutes."""
+    expected = sign(
         secret,
         method=method,
         body_hash=proof.body_hash,
@@ -65,25 +66,25 @@ def holds(proof: Proof, secret: str, *, method: str, body: bytes, now: Micros) -
     body_hash = hashlib.sha256(body).hexdigest()
     fresh = abs(now - proof.timestamp * 1_000) <= WINDOW
     return (
-        hmac.compare_digest(wanted, proof.signature)
+        hmac.compare_digest(expected, proof.signature)
         and hmac.compare_digest(body_hash, proof.body_hash)
         and fresh
     )
 
 
 def nonce_ends_at(proof: Proof) -> Micros:
-    """Say until when a used nonce must be remembered: as long as its timestamp is fresh."""
+    """Return until when a used nonce must be stored: as long as its proof could be valid."""
     return proof.timestamp * 1_000 + WINDOW + MINUTE
 
 
 def receipt(secret: str, *, signal_id: str, body_hash: str) -> str:
-    """Write the receipt for a signal taken in."""
+    """Return the receipt for an accepted signal."""
     text = "\n".join(("receipt", signal_id, body_hash))
     return hmac.new(secret.encode(), text.encode(), hashlib.sha256).hexdigest()
 
 
-def endpoint_of(text: str) -> str:
-    """Check a peer's address: https, a host, no credentials, no fragment."""
+def check_endpoint(text: str) -> str:
+    """Check a peer's URL: https, a host, no credentials, no fragment. Raises BadInput."""
     refused = BadInput(
         "endpoint must be an https URL without credentials or fragment",
         details={"field": "endpoint"},
@@ -106,8 +107,8 @@ def endpoint_of(text: str) -> str:
     return text
 
 
-def scopes_of(values: Iterable[str] | None) -> tuple[str, ...]:
-    """Check what a peer may send; not said is every signal."""
+def check_scopes(values: Iterable[str] | None) -> tuple[str, ...]:
+    """Check the scopes of a peer; None means every signal. Raises BadInput."""
     if values is None:
         return ("signal:*",)
     scopes = tuple(dict.fromkeys(values))
@@ -121,7 +122,7 @@ def scopes_of(values: Iterable[str] | None) -> tuple[str, ...]:
 
 
 def excess(peer: Peer, caller: Principal) -> dict[str, Any]:
-    """Name what a peer could do and the caller could not: what it sends, and for how long."""
+    """Return what a peer could do but the caller could not: signals it sends, and its end."""
     found: dict[str, Any] = {}
     if not caller.grants.opens("agents:write"):
         found["scopes"] = ["agents:write"]
@@ -140,7 +141,7 @@ def excess(peer: Peer, caller: Principal) -> dict[str, Any]:
 
 
 def may_send(peer: Peer, signal_type: str) -> bool:
-    """Tell whether a peer may send signals of a type."""
+    """Return whether a peer may send signals of a type."""
     return bool({"signal:*", f"signal:{signal_type}"} & set(peer.allowed_scopes))
 
 

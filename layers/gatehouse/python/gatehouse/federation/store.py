@@ -1,4 +1,4 @@
-"""`PEERS#<account>` by id, found by id alone through `PEER#<id>`; used nonces as `NONCE#...`."""
+"""`PEERS#<account>` by id. `PEER#<id>` points to it. `NONCE#<digest>` is a used nonce."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from gatehouse.federation.model import MOST_PEERS, Peer
 
 
 def find(table: Table, peer_id: str) -> Peer | None:
-    """Find a peer by its id alone, consistently."""
+    """Read a peer by its id alone, consistently; None where there is none."""
     pointer = table.get(_pointer(peer_id))
     return None if pointer is None else read(table, pointer["account_id"], peer_id)
 
 
 def read(table: Table, account_id: str, peer_id: str) -> Peer | None:
-    """Read an account's peer, consistently."""
+    """Read an account's peer, consistently; None where there is none."""
     item = table.get(_key(account_id, peer_id))
     return None if item is None else _from_item(item)
 
 
-def all_of(table: Table, account_id: str) -> list[Peer]:
-    """Read an account's peers, in the order they were trusted."""
+def list_peers(table: Table, account_id: str) -> list[Peer]:
+    """Read all peers of an account, oldest first."""
     return [_from_item(item) for item in table.query_all(keyspace.PEERS.pk(account_id))]
 
 
@@ -59,15 +59,15 @@ def remove(table: Table, peer: Peer) -> dict[str, Write]:
     }
 
 
-def stands(table: Table, peer: Peer) -> Write:
-    """Demand that a peer is still there."""
+def check_exists(table: Table, peer: Peer) -> Write:
+    """Check that a peer still exists."""
     return table.check(
         _key(peer.account_id, peer.id), condition="attribute_exists(pk)", names={}, values={}
     )
 
 
-def use(table: Table, peer_id: str, nonce: str, *, ends_at: Micros) -> Write:
-    """Note that a peer's nonce was used, if it was not."""
+def use_nonce(table: Table, peer_id: str, nonce: str, *, ends_at: Micros) -> Write:
+    """Mark a peer's nonce as used, if it was not used before."""
     digest = hashlib.sha256(f"{peer_id}\n{nonce}".encode()).hexdigest()
     return table.put_new({"pk": keyspace.NONCE.pk(digest), "sk": "NONCE", "ttl": ends_at // SECOND})
 

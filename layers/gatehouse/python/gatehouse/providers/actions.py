@@ -1,4 +1,4 @@
-"""Keep the keys of providers that an account uses: they go in by the API and come out by IAM."""
+"""Store the provider keys of an account. The API writes them; only IAM callers can read them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from gatehouse.audit.model import Change, Origin
 from gatehouse.core.clock import Micros
 from gatehouse.core.errors import BoundReached, NotFound, Unavailable
 from gatehouse.core.request import Call
+from gatehouse.core.retry import Backoff
 from gatehouse.dynamo.table import Table
 from gatehouse.providers import rules, store
 from gatehouse.providers.model import MOST_KEYS, ProviderKey
@@ -15,23 +16,25 @@ from gatehouse.secrets import writes as secret_writes
 from gatehouse.secrets.actions import Vault
 from gatehouse.secrets.model import Place
 
-_TRIES = 4
-
-named = rules.named
-transcription = rules.transcription
-place_of = rules.place_of
-checked_key = rules.key_of
+_CONFLICTS = Backoff(4)
 
 
 def find(table: Table, place: Place) -> ProviderKey | None:
-    """Tell whether there is a key, and since when; None where there is none."""
+    """Return the record of a key, without its value; None where there is none."""
     return store.read(table, place)
 
 
-def put(table: Table, call: Call, vault: Vault, *, place: Place, text: str) -> None:
-    """Keep a key, over the one that may be there. `text` is as `checked_key` gave it."""
+def put(
+    table: Table, call: Call, vault: Vault, *, place: Place, text: str | None, field: str
+) -> None:
+    """Store a key, and replace the one that is there.
+
+    Raises FieldRequired or BadInput where `text` is not a valid key; they name `field`. Raises
+    BoundReached, or Unavailable after four conflicts.
+    """
+    text = rules.check_key(text, field=field)
     key = ProviderKey(place, call.now)
-    for _ in range(_TRIES):
+    for _ in _CONFLICTS.tries():
         seen = store.read(table, place)
         if seen is None:
             writes = store.create(table, key)
@@ -63,8 +66,11 @@ def put(table: Table, call: Call, vault: Vault, *, place: Place, text: str) -> N
 
 
 def remove(table: Table, call: Call, place: Place) -> None:
-    """Forget a key. Where there is none, there is nothing to do and nothing to record."""
-    for _ in range(_TRIES):
+    """Delete a key. Where there is none, nothing is written or recorded.
+
+    Raises Unavailable after four conflicts.
+    """
+    for _ in _CONFLICTS.tries():
         seen = store.read(table, place)
         if seen is None:
             return
@@ -87,17 +93,20 @@ def remove(table: Table, call: Call, place: Place) -> None:
 
 
 def reveal(table: Table, vault: Vault, place: Place, *, origin: Origin, now: Micros) -> str:
-    """Give a key in plain, once it is on record that it was read, or raise NotFound."""
-    for _ in range(_TRIES):
+    """Return a key in plain, after the audit event of the read was written.
+
+    Raises NotFound, or Unavailable after four conflicts.
+    """
+    for _ in _CONFLICTS.tries():
         seen = store.read(table, place)
         if seen is None:
-            raise NotFound("The account keeps no such secret", code="SECRET_NOT_FOUND")
+            raise NotFound("The account has no such secret", code="SECRET_NOT_FOUND")
         text = vaults.read(table, vault, place)
         try:
             audit.commit(
                 table,
                 place.account_id,
-                writes={"key": store.stands(table, seen)},
+                writes={"key": store.check_unchanged(table, seen)},
                 changes=[Change("secret.read", rules.target(place))],
                 origin=origin,
                 now=now,

@@ -1,4 +1,4 @@
-"""`PROVIDER#<account>` by purpose and name: that there is a key. The vault keeps the key itself."""
+"""`PROVIDER#<account>` by purpose and name: the record of a key. Its value is a secret."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from gatehouse.secrets.model import Place, Purpose
 
 
 def read(table: Table, place: Place) -> ProviderKey | None:
-    """Read whether there is a key, consistently."""
+    """Read the record of a key, consistently; None where there is none."""
     item = table.get(_key(place))
     return None if item is None else ProviderKey(place, item["updated_at"])
 
 
 def create(table: Table, key: ProviderKey) -> dict[str, Write]:
-    """Write a key where there is none."""
+    """Write the record of a key where there is none, and count it."""
     writes = {"key": table.put_new({**_key(key.place), "updated_at": key.updated_at})}
     if key.place.purpose is Purpose.PROVIDER:
         writes["count"] = counters.move(table, _pk(key.place), by=1, most=MOST_KEYS)
@@ -23,7 +23,7 @@ def create(table: Table, key: ProviderKey) -> dict[str, Write]:
 
 
 def renew(table: Table, key: ProviderKey, *, seen: ProviderKey) -> dict[str, Write]:
-    """Write a key over the one that was seen."""
+    """Replace the record of a key, if it is still the one that was seen."""
     return {
         "key": table.put(
             {**_key(key.place), "updated_at": key.updated_at},
@@ -35,7 +35,7 @@ def renew(table: Table, key: ProviderKey, *, seen: ProviderKey) -> dict[str, Wri
 
 
 def remove(table: Table, seen: ProviderKey) -> dict[str, Write]:
-    """Remove a key, if it is the one that was seen."""
+    """Remove the record of a key, if it is still the one that was seen."""
     writes = {
         "key": table.delete_if(
             _key(seen.place),
@@ -49,8 +49,8 @@ def remove(table: Table, seen: ProviderKey) -> dict[str, Write]:
     return writes
 
 
-def stands(table: Table, seen: ProviderKey) -> Write:
-    """Demand that a key is still the one that was seen."""
+def check_unchanged(table: Table, seen: ProviderKey) -> Write:
+    """Check that the record is still the one that was seen."""
     return table.check(
         _key(seen.place),
         condition="updated_at = :seen",

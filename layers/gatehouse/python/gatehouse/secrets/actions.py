@@ -1,4 +1,4 @@
-"""Keep secrets that must come out again: envelope encryption under KMS or a settings key."""
+"""Encrypt and decrypt secrets: envelope encryption under KMS or a settings key."""
 
 from __future__ import annotations
 
@@ -22,15 +22,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Vault:
-    """KMS and the id of its key, and the settings keys, of which one may wrap in KMS's place."""
+    """Encrypts and decrypts secrets.
+
+    `client` and `key_id` are the KMS client and key. `keyring` has the settings keys, one of
+    which may wrap data keys instead of KMS.
+    """
 
     client: KMSClient = field(repr=False)
     key_id: str = ""
     keyring: Keyring | None = None
 
     def seal(self, place: Place, plaintext: str) -> Sealed:
-        """Encrypt under a fresh data key. Raises Unavailable or SettingsKeyUnusable."""
-        key = None if self.keyring is None else self.keyring.sealing()
+        """Encrypt under a new data key. Raises Unavailable or SettingsKeyUnusable."""
+        key = None if self.keyring is None else self.keyring.key_for_sealing()
         if key is None:
             answer = _call(
                 self.client.generate_data_key,
@@ -52,14 +56,14 @@ class Vault:
         )
 
     def unseal(self, place: Place, sealed: Sealed) -> str:
-        """Decrypt, or raise WrongPlace, Unavailable or SettingsKeyUnusable."""
+        """Decrypt. Raises WrongPlace, Unavailable or SettingsKeyUnusable."""
         data_key = self.unwrap(place, sealed.wrapped_key, wrapped_by=sealed.wrapped_by)
         return rules.unseal(place, sealed, key=data_key)
 
     def unwrap(self, place: Place, wrapped_key: bytes, *, wrapped_by: str) -> bytes:
-        """Give a data key in plain; raises what `unseal` raises.
+        """Return a data key in plain. Raises what `unseal` raises.
 
-        What KMS wrapped is opened by KMS, whatever else is set.
+        `wrapped_by` alone decides between KMS and a settings key, whatever is set now.
         """
         if wrapped_by == KMS:
             answer = _call(
@@ -71,12 +75,12 @@ class Vault:
             plain: bytes = answer["Plaintext"]
             return plain
         if self.keyring is None:
-            raise SettingsKeyUnusable("A secret is wrapped by a settings key, and none is set")
-        return rules.unwrap(place, wrapped_key, key=self.keyring.opening(wrapped_by))
+            raise SettingsKeyUnusable("The secret is wrapped by a settings key, but none is set")
+        return rules.unwrap(place, wrapped_key, key=self.keyring.get(wrapped_by))
 
     def wrap(self, place: Place, data_key: bytes) -> tuple[bytes, str]:
-        """Wrap a data key with what is set to wrap; give it with the name of what wrapped it."""
-        key = None if self.keyring is None else self.keyring.wrapping()
+        """Wrap a data key by what is set now. Returns it with the `wrapped_by` to store."""
+        key = None if self.keyring is None else self.keyring.current_key()
         if key is not None:
             return rules.wrap(place, data_key, key=key, nonce=_nonce()), key.id
         answer = _call(
@@ -89,7 +93,7 @@ class Vault:
 
 
 def vault(table: Table) -> Vault:
-    """Make the vault that this stack's settings describe, its memory in the main table.
+    """Make the vault that this stack's settings describe. `table` is the main table.
 
     Raises SettingsKeyUnusable where a settings key is malformed.
     """
@@ -97,27 +101,27 @@ def vault(table: Table) -> Vault:
 
 
 def read(table: Table, vault: Vault, place: Place) -> str | None:
-    """Read a secret in plain; None where there is none."""
+    """Read and decrypt a secret; None where there is none. Raises what `Vault.unseal` raises."""
     sealed = store.read(table, place)
     return None if sealed is None else vault.unseal(place, sealed)
 
 
 def stack_secret(table: Table, vault: Vault, purpose: Purpose) -> str:
-    """Read a secret that the stack makes for itself, making it the first time."""
+    """Read one of the stack's own secrets, and create it on the first call."""
     place = Place(purpose, STACK, "key")
-    found = read(table, vault, place)
-    if found is not None:
-        return found
-    made = randomness.token_hex(32)
+    existing = read(table, vault, place)
+    if existing is not None:
+        return existing
+    new = randomness.token_hex(32)
     try:
-        transact(table.client, [writes.put_new(table, vault, place, made)])
+        transact(table.client, [writes.put_new(table, vault, place, new)])
     except TransactionCanceled:
-        # Another environment was faster; its secret is the one.
-        found = read(table, vault, place)
-        if found is None:
+        # Another environment created it after our read.
+        existing = read(table, vault, place)
+        if existing is None:
             raise Unavailable from None
-        return found
-    return made
+        return existing
+    return new
 
 
 def _nonce() -> bytes:

@@ -4,40 +4,40 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
-# What `wrapped_by` says where the stack's KMS key wraps; stored as nothing at all.
+# The value of `wrapped_by` for the stack's KMS key. Items store it as a missing attribute.
 KMS = "kms"
 
-# Whose secrets are the stack's own rather than one account's.
+# The account id of secrets that belong to the stack and not to an account.
 STACK = "stack"
 
 
 class Purpose(StrEnum):
-    """What a secret is for. Each function may decrypt its own purposes only."""
+    """What a secret is for. IAM lets each function decrypt only the purposes it needs."""
 
     PEER = "peer"  # shared with another instance
     NONCE = "nonce"  # signs the nonces of wallet sign-in
-    SERVICE = "service"  # signs the calls of a service's restart hook
-    WEBHOOK = "webhook"  # signs deliveries, beside the values of a webhook's own headers
-    PROVIDER = "provider"  # an account's key of a provider, by the provider's name
-    TRANSCRIPTION = "transcription"  # the key for transcription
+    SERVICE = "service"  # signs the requests of a service's restart hook
+    WEBHOOK = "webhook"  # signs deliveries; also holds the values of a webhook's custom headers
+    PROVIDER = "provider"  # an account's key of a provider, named as the provider
+    TRANSCRIPTION = "transcription"  # an account's key for transcription
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a secret belongs. KMS and the cipher both refuse it anywhere else."""
+    """Where a secret belongs. KMS and the cipher both refuse to decrypt it for another place."""
 
     purpose: Purpose
     account_id: str
     name: str
 
     def context(self) -> dict[str, str]:
-        """Give KMS's encryption context, which is also what the cipher authenticates."""
+        """Return KMS's encryption context. The cipher authenticates the same fields."""
         return {"purpose": self.purpose.value, "account": self.account_id, "name": self.name}
 
 
 @dataclass(frozen=True, slots=True)
 class Sealed:
-    """An encrypted secret: nothing in it opens it without what wrapped its data key.
+    """An encrypted secret. To decrypt it, one needs the key that wrapped its data key.
 
     `wrapped_by` is `kms`, or the id of a settings key.
     """
@@ -49,7 +49,7 @@ class Sealed:
 
 
 class Sealer(Protocol):
-    """What encrypts a secret for its place; `actions.Vault` is the one."""
+    """Encrypts a secret for its place. `actions.Vault` implements it."""
 
     def seal(self, place: Place, plaintext: str) -> Sealed:
         """Encrypt a secret. Raises Unavailable or SettingsKeyUnusable."""
@@ -57,10 +57,10 @@ class Sealer(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Wrapped:
-    """A secret's place and its wrapped data key.
+class WrappedKey:
+    """The wrapped data key of a stored secret.
 
-    `place` is None where this version does not know the purpose, `path` names it then too.
+    `place` is None where this version does not know the purpose; `path` names the secret always.
     """
 
     place: Place | None
@@ -70,11 +70,12 @@ class Wrapped:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """What one step of a rewrap did.
+class RewrapStep:
+    """The result of one step of a rewrap.
 
-    `left` are those that no key opened. `cursor` is where to go on, None at the end of a pass.
-    `done`: the pass found nothing to do, so that no other key is needed any more.
+    `left` counts the secrets that no key could unwrap. `cursor` is for the next step, None at
+    the end of a pass. `done`: the pass found nothing to rewrap, so the previous key is not needed
+    any more.
     """
 
     rewrapped: int
@@ -85,9 +86,9 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class SettingsKey:
-    """A key out of the environment that wraps data keys in KMS's place.
+    """A key from the environment that wraps data keys instead of KMS.
 
-    `id` is stored with what it wraps: made from the key, and no way back to it.
+    `id` is stored with what the key wraps. The key cannot be computed from it.
     """
 
     id: str
@@ -95,12 +96,12 @@ class SettingsKey:
 
 
 @dataclass(frozen=True, slots=True)
-class Wrapping:
-    """What an instance remembers of its settings keys.
+class WrappingState:
+    """What an instance stores about its settings keys.
 
-    `by` wraps, or until a rewrap is through may still wrap, what is stored. `salt` stretches keys
-    that are texts; None while there was none.
+    `wrapped_by` is the key that wraps stored secrets, or may still wrap some until a rewrap is
+    done. `salt` stretches keys that are texts; None until a text is set for the first time.
     """
 
-    by: str = KMS
+    wrapped_by: str = KMS
     salt: bytes | None = None

@@ -1,7 +1,7 @@
-"""AES-256-GCM around a data key, and a settings key around that. Pure but for given randomness.
+"""AES-256-GCM under a data key, and a data key wrapped by a settings key.
 
-Stored secrets depend on the bytes of `aad`, `settings_key`, `stretch` and `wrap`: they are
-published, and tests pin them.
+Pure: random bytes are arguments. Stored secrets depend on the bytes of `aad`, `settings_key`,
+`stretch` and `wrap`, so these must never change; tests pin them.
 """
 
 import base64
@@ -22,12 +22,12 @@ SALT_BYTES = 16
 _SHORTEST_TEXT, _LONGEST_TEXT = 16, 256
 _HEX = re.compile(r"[0-9A-Fa-f]{64}", re.ASCII)
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{43}=", re.ASCII)
-# What the two values derived from a settings key are for; one tells nothing of the other.
+# Two values are derived from a settings key. Neither can be computed from the other.
 _FOR_WRAPPING, _FOR_NAMING = b"gatehouse settings key: wrap", b"gatehouse settings key: name"
 
 
 class WrongPlace(Exception):
-    """The secret was moved, altered, or opened with another key."""
+    """Decryption failed: the secret was moved or altered, or the key is another one."""
 
 
 def seal(
@@ -39,36 +39,36 @@ def seal(
     nonce: bytes,
     wrapped_by: str = KMS,
 ) -> Sealed:
-    """Encrypt for one place only. A data key encrypts one secret, so no nonce repeats under it."""
+    """Encrypt for one place. Each data key encrypts one secret, so a nonce cannot repeat."""
     ciphertext = AESGCM(key).encrypt(nonce, plaintext.encode(), aad(place))
     return Sealed(ciphertext, nonce, wrapped_key, wrapped_by)
 
 
 def unseal(place: Place, sealed: Sealed, *, key: bytes) -> str:
-    """Decrypt, or raise WrongPlace."""
-    return _opened(place, sealed.ciphertext, key=key, nonce=sealed.nonce).decode()
+    """Decrypt. Raises WrongPlace."""
+    return _decrypt(place, sealed.ciphertext, key=key, nonce=sealed.nonce).decode()
 
 
 def wrap(place: Place, data_key: bytes, *, key: SettingsKey, nonce: bytes) -> bytes:
-    """Wrap a data key for one place only: the nonce, then AES-256-GCM's ciphertext and tag."""
+    """Wrap a data key for one place. Returns the nonce, then AES-256-GCM's ciphertext and tag."""
     return nonce + AESGCM(key.wrapping).encrypt(nonce, data_key, aad(place))
 
 
 def unwrap(place: Place, wrapped_key: bytes, *, key: SettingsKey) -> bytes:
-    """Unwrap a data key, or raise WrongPlace."""
+    """Unwrap a data key. Raises WrongPlace."""
     nonce, ciphertext = wrapped_key[:NONCE_BYTES], wrapped_key[NONCE_BYTES:]
-    return _opened(place, ciphertext, key=key.wrapping, nonce=nonce)
+    return _decrypt(place, ciphertext, key=key.wrapping, nonce=nonce)
 
 
 def aad(place: Place) -> bytes:
-    """Write the place as the cipher authenticates it."""
+    """Return the place as the associated data that the cipher authenticates."""
     return json.dumps(place.context(), sort_keys=True, separators=(",", ":")).encode()
 
 
-def key_of(text: str, *, variable: str) -> bytes | str | None:
-    """Read a settings key: its 32 bytes, a text to be stretched, or None where it is empty.
+def parse_key(text: str, *, variable: str) -> bytes | str | None:
+    """Read a settings key: its 32 bytes, a text to stretch, or None where it is empty.
 
-    Raises SettingsKeyUnusable, which names the variable and nothing of its value.
+    Raises SettingsKeyUnusable, which names the variable but never shows its value.
     """
     if not text:
         return None
@@ -89,19 +89,19 @@ def key_of(text: str, *, variable: str) -> bytes | str | None:
 
 
 def stretch(text: str, *, salt: bytes) -> bytes:
-    """Make 32 bytes of a text with scrypt, in 32 MiB."""
+    """Derive 32 bytes from a text with scrypt, in 32 MiB of memory."""
     return hashlib.scrypt(
         text.encode(), salt=salt, n=2**15, r=8, p=3, maxmem=2**26, dklen=KEY_BYTES
     )
 
 
 def settings_key(raw: bytes) -> SettingsKey:
-    """Derive from 32 bytes what wraps, and the id that is stored with what it wrapped."""
+    """Derive the wrapping key and its id from 32 bytes."""
     name = hmac.digest(raw, _FOR_NAMING, "sha256").hex()[:16]
     return SettingsKey(f"env:{name}", hmac.digest(raw, _FOR_WRAPPING, "sha256"))
 
 
-def _opened(place: Place, ciphertext: bytes, *, key: bytes, nonce: bytes) -> bytes:
+def _decrypt(place: Place, ciphertext: bytes, *, key: bytes, nonce: bytes) -> bytes:
     try:
         return AESGCM(key).decrypt(nonce, ciphertext, aad(place))
     except (InvalidTag, ValueError) as error:

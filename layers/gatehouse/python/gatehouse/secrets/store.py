@@ -1,6 +1,6 @@
-"""`SECRET#<account>` by purpose and name: ciphertext, wrapped key, and what wrapped it.
+"""`SECRET#<account>` by purpose and name: ciphertext, wrapped data key, and what wrapped it.
 
-`SECRET#stack` / `WRAPPING` is what the instance remembers of its settings keys.
+`SECRET#stack` / `WRAPPING` is the WrappingState of the instance.
 """
 
 from __future__ import annotations
@@ -8,14 +8,14 @@ from __future__ import annotations
 from gatehouse.dynamo import keyspace
 from gatehouse.dynamo.scan import scan_index
 from gatehouse.dynamo.table import ConditionFailed, Item, Table, Write
-from gatehouse.secrets.model import KMS, STACK, Place, Purpose, Sealed, Wrapped, Wrapping
+from gatehouse.secrets.model import KMS, STACK, Place, Purpose, Sealed, WrappedKey, WrappingState
 
-# In capitals, so no purpose.
+# In capitals, so it cannot be the key of a secret: purposes are in lower case.
 _WRAPPING = {"pk": keyspace.SECRET.pk(STACK), "sk": "WRAPPING"}
 
 
 def read(table: Table, place: Place) -> Sealed | None:
-    """Read a sealed secret; None where there is none."""
+    """Read an encrypted secret; None where there is none."""
     item = table.get(_key(place))
     if item is None:
         return None
@@ -25,12 +25,12 @@ def read(table: Table, place: Place) -> Sealed | None:
 
 
 def put_new(table: Table, place: Place, sealed: Sealed) -> Write:
-    """Write a secret where none stands."""
+    """Write a secret where there is none."""
     return table.put_new({**_key(place), **_fields(sealed)})
 
 
 def replace(table: Table, place: Place, sealed: Sealed) -> Write:
-    """Write a secret where one stands."""
+    """Write a secret where there is one."""
     return table.put(
         {**_key(place), **_fields(sealed)},
         condition="attribute_exists(pk)",
@@ -44,47 +44,50 @@ def delete(table: Table, place: Place) -> Write:
     return table.delete(_key(place))
 
 
-def wrapped(
-    table: Table, *, besides: str, after: Item | None, limit: int
-) -> tuple[list[Wrapped], Item | None]:
-    """Look at `limit` secrets of all accounts: those that something else than `besides` wrapped.
+def list_wrapped(
+    table: Table, *, not_by: str, after: Item | None, limit: int
+) -> tuple[list[WrappedKey], Item | None]:
+    """Scan `limit` secrets of all accounts. Returns those that `not_by` did not wrap.
 
-    The second value is where to go on, None at the end. May lag behind by moments.
+    The second value is where to continue, None at the end. Eventually consistent.
     """
-    # What KMS wrapped says nothing of it, so it is left out here, not there.
     items, after = scan_index(
         table,
         "by_wrapped_key",
-        besides=("wrapped_by", besides),
+        besides=("wrapped_by", not_by),
         after=after,
         limit=limit,
     )
-    found = [_wrapped(item) for item in items]
-    return [one for one in found if one.wrapped_by != besides], after
+    # An item without `wrapped_by` was wrapped by KMS. DynamoDB's filter cannot know that, so
+    # these are filtered here.
+    found = [_to_wrapped_key(item) for item in items]
+    return [one for one in found if one.wrapped_by != not_by], after
 
 
-def rewrap(table: Table, seen: Wrapped, *, place: Place, wrapped_key: bytes, by: str) -> Write:
-    """Put another wrapped key in place of the one that was seen."""
+def rewrap(
+    table: Table, seen: WrappedKey, *, place: Place, wrapped_key: bytes, wrapped_by: str
+) -> Write:
+    """Replace the wrapped data key, if it is still the one that was seen."""
     expression = "SET wrapped_key = :new"
     values: Item = {":new": wrapped_key, ":seen": seen.wrapped_key}
-    if by == KMS:
+    if wrapped_by == KMS:
         expression += " REMOVE wrapped_by"
     else:
         expression += ", wrapped_by = :by"
-        values[":by"] = by
+        values[":by"] = wrapped_by
     return table.change(
         _key(place), expression, condition="wrapped_key = :seen", names={}, values=values
     )
 
 
-def wrapping(table: Table) -> Wrapping:
-    """Read what the instance remembers of its settings keys."""
+def read_wrapping_state(table: Table) -> WrappingState:
+    """Read what the instance stores about its settings keys."""
     item = table.get(_WRAPPING)
-    return Wrapping() if item is None else _remembered(item)
+    return WrappingState() if item is None else _to_state(item)
 
 
-def salted(table: Table, salt: bytes) -> Wrapping:
-    """Keep a salt, unless there is one, which then stays."""
+def add_salt(table: Table, salt: bytes) -> WrappingState:
+    """Store a salt, unless there is one. Returns the state, with the salt that counts."""
     try:
         item = table.update(
             _WRAPPING,
@@ -95,11 +98,11 @@ def salted(table: Table, salt: bytes) -> Wrapping:
         )
     except ConditionFailed as failed:
         item = failed.item or {}
-    return _remembered(item)
+    return _to_state(item)
 
 
-def remember(table: Table, by: str, *, seen: str) -> bool:
-    """Note what wraps from now on; False where that has changed since it was seen."""
+def set_wrapped_by(table: Table, wrapped_by: str, *, seen: str) -> bool:
+    """Store which key wraps from now on; False where it is not `seen` any more."""
     condition = "wrapped_by = :seen"
     if seen == KMS:
         condition += " OR attribute_not_exists(wrapped_by)"
@@ -109,24 +112,24 @@ def remember(table: Table, by: str, *, seen: str) -> bool:
             "SET wrapped_by = :by",
             condition=condition,
             names={},
-            values={":by": by, ":seen": seen},
+            values={":by": wrapped_by, ":seen": seen},
         )
     except ConditionFailed:
         return False
     return True
 
 
-def _wrapped(item: Item) -> Wrapped:
+def _to_wrapped_key(item: Item) -> WrappedKey:
     account_id = keyspace.SECRET.rest_of(item["pk"])
     purpose, _, name = item["sk"].partition("#")
     place = Place(Purpose(purpose), account_id, name) if purpose in list(Purpose) else None
-    return Wrapped(
+    return WrappedKey(
         place, f"{account_id}/{purpose}/{name}", item["wrapped_key"], item.get("wrapped_by", KMS)
     )
 
 
-def _remembered(item: Item) -> Wrapping:
-    return Wrapping(item.get("wrapped_by", KMS), item.get("salt"))
+def _to_state(item: Item) -> WrappingState:
+    return WrappingState(item.get("wrapped_by", KMS), item.get("salt"))
 
 
 def _fields(sealed: Sealed) -> Item:

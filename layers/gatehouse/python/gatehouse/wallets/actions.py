@@ -1,12 +1,12 @@
-"""Nonces, and what a checked signature is good for: binding a wallet, and signing in.
+"""Nonces, checked signatures, attaching a wallet to an identity, and signing in with it.
 
-The nonce is spent in the transaction of what it allows, so neither is there without the other.
+The nonce is marked as used in the same transaction as the change that it allows.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from gatehouse.accounts import actions as accounts
@@ -16,6 +16,7 @@ from gatehouse.core import settings
 from gatehouse.core.clock import DAY, Micros, rfc3339
 from gatehouse.core.errors import Conflict, GrantsExceeded, Unauthorized, Unavailable
 from gatehouse.core.request import Call
+from gatehouse.core.retry import Backoff
 from gatehouse.credentials.model import ADMIN_PREFIX
 from gatehouse.dynamo import idempotency
 from gatehouse.dynamo.table import Table, Tables, Write
@@ -33,20 +34,30 @@ from gatehouse.wallets.adapters import siwe_message
 from gatehouse.wallets.model import Signed, SignedIn, Wallet
 
 SIGN_IN_LIFE: Micros = DAY
-_TRIES = 4
+_CONFLICTS = Backoff(4)
 
 
 def nonce_secret(table: Table, vault: Vault) -> str:
-    """Read the stack's own secret behind nonces; it is made the first time."""
+    """Read the stack's own secret that signs nonces. The first call creates it."""
     return vaults.stack_secret(table, vault, Purpose.NONCE)
 
 
 def nonce(secret: str, now: Micros) -> str:
-    """Make a nonce, good once and for ten minutes. Nothing is written."""
+    """Make a nonce, valid once and for ten minutes. Nothing is written."""
     return rules.write_nonce(secret, secrets.token_bytes(rules.RANDOM_BYTES), now)
 
 
-check = siwe_message.check
+def check_message(
+    message: str, signature: str, *, domains: Sequence[str], chain_ids: Sequence[str], now: Micros
+) -> Signed:
+    """Check an EIP-4361 message and its EIP-191 signature (hex). The nonce is checked later.
+
+    Raises Unauthorized, with the same message whatever is wrong.
+    """
+    try:
+        return siwe_message.check(message, signature, domains=domains, chain_ids=chain_ids, now=now)
+    except siwe_message.NotValid as error:
+        raise _invalid() from error
 
 
 def binding(
@@ -59,10 +70,10 @@ def binding(
     secret: str,
     now: Micros,
 ) -> Mapping[str, Write]:
-    """Give the writes that bind a wallet to a member and spend the nonce.
+    """Return the writes that bind a wallet to a member and mark the nonce as used.
 
-    `expires_at` and `rate_limit` bound whatever signing in will give, as they bound the key that
-    brings the wallet.
+    `expires_at` and `rate_limit` are those of the key that the member gets now. Later keys from
+    signing in never exceed them. Raises Unauthorized where the nonce is not valid.
     """
     wallet = Wallet(
         signed.address,
@@ -73,28 +84,30 @@ def binding(
     )
     return {
         "wallet": store.bind(table, wallet),
-        "nonce": _spend(table, signed, secret=secret, now=now),
+        "nonce": _use_nonce(table, signed, secret=secret, now=now),
     }
 
 
 def refusal(refused: audit.Refused) -> Exception:
-    """Tell why a transaction with `binding` was refused, in the caller's terms."""
+    """Return the error for a refused transaction that had the writes of `binding`."""
     if "nonce" in refused.failed:
         return _invalid()
-    return Conflict("The wallet is attached already", code="WALLET_ATTACHED")
+    return Conflict("The wallet is already attached to an identity", code="WALLET_ATTACHED")
 
 
 def attach(tables: Tables, call: Call, signed: Signed, *, secret: str) -> Identity:
     """Attach a wallet to the caller's identity.
 
-    Only by a key that holds the identity's whole ceiling, since signing in gives one that does.
+    Raises GrantsExceeded unless the caller's key has the identity's whole ceiling: signing in
+    returns such a key. Raises Conflict where the identity or the wallet is attached already,
+    Unauthorized where the nonce is not valid, and Unavailable after four conflicts.
     """
     caller = call.caller
-    for _ in range(_TRIES):
+    for _ in _CONFLICTS.tries():
         before = identities.get_active(tables.main, caller.account_id, caller.identity_id)
-        _check_whole(before, call)
+        _check_has_ceiling(before, call)
         if before.wallet_address is not None:
-            raise Conflict("The identity has a wallet already", code="WALLET_ATTACHED")
+            raise Conflict("The identity already has a wallet", code="WALLET_ATTACHED")
         after = replace(before, wallet_address=signed.address, version=before.version + 1)
         try:
             audit.commit(
@@ -106,7 +119,7 @@ def attach(tables: Tables, call: Call, signed: Signed, *, secret: str) -> Identi
                         tables.main,
                         signed,
                         after,
-                        expires_at=None,  # `_check_whole` saw to it
+                        expires_at=None,  # `_check_has_ceiling` refuses keys that expire
                         rate_limit=caller.rate_limit,
                         secret=secret,
                         now=call.now,
@@ -132,9 +145,13 @@ def attach(tables: Tables, call: Call, signed: Signed, *, secret: str) -> Identi
 
 
 def sign_in(tables: Tables, call: Call, signed: Signed, *, secret: str) -> SignedIn:
-    """Make a key equal to the identity's ceiling for a day; the previous sign-in key ends."""
+    """Make a key with the identity's ceiling for a day, and revoke the previous sign-in key.
+
+    Raises Unauthorized where the wallet, its identity or the nonce is not valid, and Unavailable
+    after four conflicts.
+    """
     idempotency.check(tables.main, call.guard)
-    for _ in range(_TRIES):
+    for _ in _CONFLICTS.tries():
         wallet = store.find(tables.main, signed.address)
         if wallet is None or (wallet.expires_at is not None and wallet.expires_at <= call.now):
             raise _invalid()
@@ -188,13 +205,13 @@ def _sign_in(
     }:
         ended, ending = key_writes.revocation(tables, previous, now=call.now)
         writes |= ending
-        del writes["count"]  # one ends as the other begins
+        del writes["count"]  # the number of live keys stays the same
         changes.append(ended)
     writes["owner"] = identity_writes.unchanged(tables.main, identity)
-    writes["wallet"] = store.note_sign_in(
+    writes["wallet"] = store.set_sign_in_key(
         tables.main, replace(wallet, sign_in_key=minted.key.id), seen=wallet
     )
-    writes["nonce"] = _spend(tables.main, signed, secret=secret, now=call.now)
+    writes["nonce"] = _use_nonce(tables.main, signed, secret=secret, now=call.now)
     signing = Change(
         "identity.sign_in",
         f"identity:{identity.id}",
@@ -216,21 +233,23 @@ def _sign_in(
     return SignedIn(identity, minted)
 
 
-def _check_whole(identity: Identity, call: Call) -> None:
+def _check_has_ceiling(identity: Identity, call: Call) -> None:
     caller = call.caller
-    lacking: dict[str, object] = dict(identity.ceiling.excess_over(caller.grants))
+    missing: dict[str, object] = dict(identity.ceiling.excess_over(caller.grants))
     if caller.expires_at is not None:
-        lacking["expires_at"] = rfc3339(caller.expires_at)
-    if lacking:
-        raise GrantsExceeded("This key holds less than its identity's ceiling", details=lacking)
+        missing["expires_at"] = rfc3339(caller.expires_at)
+    if missing:
+        raise GrantsExceeded("The key has less than its identity's ceiling", details=missing)
 
 
-def _spend(table: Table, signed: Signed, *, secret: str, now: Micros) -> Write:
+def _use_nonce(table: Table, signed: Signed, *, secret: str, now: Micros) -> Write:
     ends_at = rules.ends_at(secret, signed.nonce)
     if ends_at is None or ends_at <= now:
         raise _invalid()
-    return store.use(table, signed.nonce, ends_at=ends_at)
+    return store.use_nonce(table, signed.nonce, ends_at=ends_at)
 
 
 def _invalid() -> Unauthorized:
-    return Unauthorized("The signature does not hold", code="AUTH_INVALID_SIGNATURE")
+    return Unauthorized(
+        "The message, its signature or its nonce is not valid", code="AUTH_INVALID_SIGNATURE"
+    )

@@ -9,7 +9,7 @@ from gatehouse.keys.model import Minted
 
 @dataclass(frozen=True, slots=True)
 class Signed:
-    """A sign-in message whose signature and facts were checked: who signed, with which nonce."""
+    """A sign-in message whose signature, domain, chain and times were checked."""
 
     address: str  # EIP-55 checksummed
     nonce: str
@@ -17,10 +17,10 @@ class Signed:
 
 @dataclass(frozen=True, slots=True)
 class Wallet:
-    """Whose wallet an address is, and the key its last sign-in made.
+    """The identity that a wallet belongs to, and the id of its last sign-in key.
 
-    `expires_at` and `rate_limit` are those of the key that brought the wallet, where it had any:
-    what signing in gives never goes beyond them.
+    `expires_at` and `rate_limit` are those of the key with which the wallet was bound, None for
+    no bound. Keys from signing in never exceed them.
     """
 
     address: str
@@ -33,7 +33,7 @@ class Wallet:
 
 @dataclass(frozen=True, slots=True)
 class SignedIn:
-    """An identity and its key for a day, in its only showing."""
+    """An identity and its key for a day. The key's secret is shown only here."""
 
     identity: Identity
     minted: Minted = field(repr=False)

@@ -1,7 +1,7 @@
-"""Nonces that need no storage until they are used. Pure but for the randomness handed in.
+"""Nonces that are not stored until they are used. Pure: random bytes are an argument.
 
-A nonce is 40 hex digits: 8 of the second it was made in, 16 random, 16 of an HMAC over both. It is
-made by nobody else, good for ten minutes, and remembered only once it was used.
+A nonce is 40 hex digits: 8 of its creation time in seconds, 16 random, 16 of an HMAC over both.
+It is valid for ten minutes, and only used nonces are stored.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ def write_nonce(secret: str, randomness: bytes, now: Micros) -> str:
 
 
 def ends_at(secret: str, nonce: str) -> Micros | None:
-    """Say until when a nonce is good; None when it is none of ours."""
+    """Return when a nonce expires; None where this stack did not make it."""
     if not _SHAPE.fullmatch(nonce):
         return None
     body, mac = nonce[:-16], nonce[-16:]

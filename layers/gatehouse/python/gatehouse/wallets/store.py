@@ -1,4 +1,4 @@
-"""`WALLET#<address>`: whose it is; `NONCE#<nonce>`: used ones, until they would have run out."""
+"""`WALLET#<address>`: a wallet's identity. `NONCE#<nonce>`: a used nonce, until it expires."""
 
 from gatehouse.core.clock import SECOND, Micros
 from gatehouse.dynamo import keyspace
@@ -7,7 +7,7 @@ from gatehouse.wallets.model import Wallet
 
 
 def find(table: Table, address: str) -> Wallet | None:
-    """Find whose a wallet is, consistently; None when it is nobody's."""
+    """Read a wallet by its address, consistently; None where it is not bound."""
     item = table.get(_key(address))
     if item is None:
         return None
@@ -22,12 +22,12 @@ def find(table: Table, address: str) -> Wallet | None:
 
 
 def bind(table: Table, wallet: Wallet) -> Write:
-    """Write whose a wallet is, if it is nobody's."""
+    """Write a wallet, if its address is not bound yet."""
     return table.put_new(_to_item(wallet))
 
 
-def note_sign_in(table: Table, wallet: Wallet, *, seen: Wallet) -> Write:
-    """Write the key of a sign-in, if no other was faster."""
+def set_sign_in_key(table: Table, wallet: Wallet, *, seen: Wallet) -> Write:
+    """Write the key of a sign-in, if the previous one is still the one that was seen."""
     condition = "attribute_exists(pk) AND attribute_not_exists(sign_in_key)"
     values = {}
     if seen.sign_in_key is not None:
@@ -35,8 +35,8 @@ def note_sign_in(table: Table, wallet: Wallet, *, seen: Wallet) -> Write:
     return table.put(_to_item(wallet), condition=condition, names={}, values=values)
 
 
-def use(table: Table, nonce: str, *, ends_at: Micros) -> Write:
-    """Note that a nonce was used, if it was not."""
+def use_nonce(table: Table, nonce: str, *, ends_at: Micros) -> Write:
+    """Mark a nonce as used, if it was not used before."""
     return table.put_new(
         {"pk": keyspace.NONCE.pk(nonce), "sk": "NONCE", "ttl": ends_at // SECOND + 60}
     )

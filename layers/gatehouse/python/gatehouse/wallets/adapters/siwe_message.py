@@ -1,6 +1,6 @@
-"""Sign-In with Ethereum (EIP-4361): the one home of the library that reads and checks it.
+"""Sign-In with Ethereum (EIP-4361): the only file that imports the `siwe` library.
 
-It loads much, so only the function that signs people in imports this file.
+The library loads many modules, so only the wallets function imports this file.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from eth_utils.address import to_checksum_address
 from siwe import SiweMessage, VerificationError  # type: ignore[import-untyped]
 
 from gatehouse.core.clock import MINUTE, SECOND, Micros, parse
-from gatehouse.core.errors import Unauthorized
 from gatehouse.wallets.model import Signed
 
 _LONGEST_MESSAGE = 2_000
@@ -20,30 +19,33 @@ _LONGEST_SIGNATURE = 512
 _SKEW: Micros = MINUTE
 
 
+class NotValid(Exception):
+    """The message or its signature is not valid."""
+
+
 def check(
     message: str, signature: str, *, domains: Sequence[str], chain_ids: Sequence[str], now: Micros
 ) -> Signed:
-    """Check domain, chain, times and signature. Anything wrong is the same refusal.
+    """Check domain, chain, times and signature. Raises NotValid.
 
-    Wallets that are contracts are refused: to ask them takes a connection to a chain.
+    Contract wallets are refused: to check their signatures takes a connection to a chain.
     """
-    refused = Unauthorized("The signature does not hold", code="AUTH_INVALID_SIGNATURE")
     if len(message) > _LONGEST_MESSAGE or len(signature) > _LONGEST_SIGNATURE:
-        raise refused
-    # Cheap questions first: whoever asks holds no credential, and a grammar is slow to say no.
+        raise NotValid
+    # Cheap checks first: callers need no credential, and the library is slow on bad messages.
     authority = message.partition(" wants you to sign in with your Ethereum account:\n")[0]
     if authority.partition("://")[2] not in domains and authority not in domains:
-        raise refused
+        raise NotValid
     try:
-        # By the library's regular expression; its grammar takes time that grows with the square.
-        read = SiweMessage.from_message(message, abnf=False)
-        if read.prepare_message() != message:
-            raise refused
-        if read.domain not in domains or str(read.chain_id) not in chain_ids:
-            raise refused
-        if parse(str(read.issued_at)) > now + _SKEW:
-            raise refused
-        read.verify(signature, timestamp=datetime.fromtimestamp(now / SECOND, UTC))
+        # abnf=False uses a regular expression. The grammar takes quadratic time.
+        parsed = SiweMessage.from_message(message, abnf=False)
+        if parsed.prepare_message() != message:
+            raise NotValid
+        if parsed.domain not in domains or str(parsed.chain_id) not in chain_ids:
+            raise NotValid
+        if parse(str(parsed.issued_at)) > now + _SKEW:
+            raise NotValid
+        parsed.verify(signature, timestamp=datetime.fromtimestamp(now / SECOND, UTC))
     except (VerificationError, ValueError) as error:
-        raise refused from error
-    return Signed(to_checksum_address(read.address), read.nonce)
+        raise NotValid from error
+    return Signed(to_checksum_address(parsed.address), parsed.nonce)
