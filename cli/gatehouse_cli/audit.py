@@ -32,8 +32,8 @@ def audit() -> None:
 def export(file: Path) -> None:
     """Write the trail to FILE as JSON lines and print its head.
 
-    The oldest event comes first. Store the head elsewhere: with it, `verify --head` also detects events
-    that were removed from the end.
+    The oldest event comes first. Store the head elsewhere: with it, `verify --head` also detects
+    events that were removed from the end.
     """
     head, events = _fetch()
     lines = "".join(json.dumps(event, separators=(",", ":")) + "\n" for event in events)
@@ -55,8 +55,8 @@ def export(file: Path) -> None:
 def verify(file: Path | None, earlier_head: str | None) -> None:
     """Verify the chain of hashes and print where it is broken.
 
-    It detects every edit, deletion, insertion and reordering, and then exits with 1. Events newer than the given head
-    are verified too.
+    It detects every edit, deletion, insertion and reordering, and then exits with 1. Events newer
+    than the given head are verified too.
     """
     wanted = _head_of(earlier_head) if earlier_head else None
     if file is None:
