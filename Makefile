@@ -45,6 +45,10 @@ test: setup lint ## Everything: what check does, the end-to-end tests, coverage.
 bench: setup ## Measure init, calls and time per request, and print a table.
 	@.venv/bin/python tests/bench/run.py $(ARGS)
 
+.PHONY: mutants
+mutants: .venv/.ready ## Change the code in small ways and list what no test notices (SAMPLE=200 or all).
+	@.venv/bin/python tools/mutants.py
+
 .PHONY: openapi
 openapi: .venv/.ready ## Write the API document that is served from what the handlers say.
 	@.venv/bin/python tools/openapi.py --write

@@ -27,12 +27,13 @@ class Test:
 class Source:
     """The tests of one file that execute a source, by line and by function.
 
-    Lines hold while the source is as it was (`digest`); functions hold after an edit as well.
+    A test is its position among the tests of its file. Lines are valid while the source has this
+    `digest`; functions are valid after an edit as well.
     """
 
     digest: str
-    lines: dict[str, list[str]]
-    functions: dict[str, list[str]]
+    lines: dict[str, list[int]]
+    functions: dict[str, list[int]]
 
 
 @dataclass(frozen=True)
@@ -67,12 +68,12 @@ class Covering:
 
     def keep(self, test_file: str, result: Result) -> Measured:
         """Write down what a run of a test file executed."""
-        every = sorted(result.seconds)
+        numbers = {test: number for number, test in enumerate(result.seconds)}
         measured = Measured(
             _digest(test_file),
             result.seconds,
             {
-                source: _source(source, lines, every)
+                source: _source(source, lines, numbers)
                 for source, lines in sorted(result.lines.items())
                 if lines
             },
@@ -98,11 +99,11 @@ class Covering:
         found: dict[str, list[Test]] = {}
         for file, measured in self._files.items():
             source = measured.sources.get(mutant.path)
-            if source is not None and (ids := _executing(source, mutant)):
+            if source is not None and (numbers := _executing(source, mutant)):
                 found[file] = [
                     Test(test_id, file, seconds)
-                    for test_id, seconds in measured.seconds.items()
-                    if test_id in ids
+                    for number, (test_id, seconds) in enumerate(measured.seconds.items())
+                    if number in numbers
                 ]
         chosen: list[Test] = []
         spent = 0.0
@@ -126,7 +127,7 @@ class Covering:
         return self._folder / f"{test_file.replace('/', '.')}.json"
 
 
-def _executing(source: Source, mutant: Mutant) -> set[str]:
+def _executing(source: Source, mutant: Mutant) -> set[int]:
     if mutant.scope not in _functions(mutant.path).values():
         return {test for tests in source.functions.values() for test in tests}
     if source.digest == _digest(mutant.path):
@@ -154,9 +155,13 @@ def _module(source: str) -> str:
     return source.removesuffix(".py").rpartition("python/")[2].replace("/", ".")
 
 
-def _source(path: str, lines: dict[str, list[str]], every: list[str]) -> Source:
-    whole = {line: every if SHARED in tests else sorted(tests) for line, tests in lines.items()}
-    functions: dict[str, set[str]] = {}
+def _source(path: str, lines: dict[str, list[str]], numbers: dict[str, int]) -> Source:
+    every = list(numbers.values())
+    whole = {
+        line: every if SHARED in tests else sorted(numbers[test] for test in tests)
+        for line, tests in lines.items()
+    }
+    functions: dict[str, set[int]] = {}
     scopes = _functions(path)
     for line, tests in whole.items():
         if scope := scopes.get(int(line)):

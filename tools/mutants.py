@@ -15,6 +15,7 @@ from __future__ import annotations
 import importlib
 import os
 import random
+import signal
 import sys
 import time
 import tomllib
@@ -73,6 +74,7 @@ def main() -> int:
     settings = tomllib.loads((ROOT / SETTINGS).read_text())
     options = Options.read(settings)
     os.chdir(ROOT)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # after the processes of tests
     _preload(settings["preload"])
     chosen, accepted, stale = _choose(settings, options)
     covering = Covering(ROOT / ".gatehouse/mutants", _files(settings["modules"]))

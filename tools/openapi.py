@@ -1,7 +1,7 @@
 """Build the OpenAPI document from the handlers of all groups.
 
-`python tools/openapi.py --write` commits it to the layer, from where it is served;
-without the flag the exit code tells whether the committed one is current.
+`python tools/openapi.py --write` writes it to the layer, which serves it, and to docs/. Without
+the flag it exits with 1 when the committed document is outdated.
 """
 
 from __future__ import annotations
@@ -32,26 +32,26 @@ GROUPS = (
     "secrets",
 )
 DOCUMENT = ROOT / "layers/gatehouse/python/gatehouse/web/openapi.json"
-# For readers of the repository; a link would not survive every checkout.
+# A copy for readers of the repository: not every checkout keeps symbolic links.
 COPY = ROOT / "docs/openapi.json"
 
 _ERRORS = {
-    "400": "The request cannot be read; the field is named.",
-    "401": "The signature or the proof does not hold.",
-    "403": "The key or its identity may not do this.",
-    "404": "Unknown, or another account's.",
-    "409": "The thing's state forbids it, or the Idempotency-Key was used.",
-    "410": "It was there once, and its time is over.",
+    "400": "The request is not valid; the error names the field.",
+    "401": "The signature or the proof is not valid.",
+    "403": "The key or its identity is not allowed to do this.",
+    "404": "It does not exist, or it belongs to another account.",
+    "409": "Its state does not allow this, or the Idempotency-Key was used before.",
+    "410": "It has expired.",
     "413": "The body is over 256 KiB.",
-    "426": "The path is a WebSocket's.",
-    "429": "Over the key's rate limit; see Retry-After.",
-    "500": "A failure of ours.",
+    "426": "This path is a WebSocket: send an upgrade request.",
+    "429": "The key's rate limit is exceeded; see Retry-After.",
+    "500": "An internal error.",
 }
 _GATEWAY = {
-    "401": "The credential is missing or not good for anything.",
-    "503": "A failure of ours; see Retry-After.",
+    "401": "The credential is missing or not valid.",
+    "503": "A temporary internal error; see Retry-After.",
 }
-# What a route's shape does not tell.
+# Statuses that cannot be derived from a route.
 _ALSO = {
     ("post", "/v1/accounts"): {"403"},
     ("put", "/api/auth/providers/{name}"): {"409"},
@@ -90,7 +90,7 @@ _CREDENTIALS = {
 
 
 def build() -> dict[str, Any]:
-    """Merge what FastAPI knows of each group, in the order of GROUPS."""
+    """Merge the documents that FastAPI creates for each group, in the order of GROUPS."""
     for name in ("GATEHOUSE_KEYS_TABLE", "GATEHOUSE_MAIN_TABLE"):
         os.environ.setdefault(name, "unused")
     os.environ.setdefault("AWS_DEFAULT_REGION", "us-east-1")
@@ -111,7 +111,7 @@ def build() -> dict[str, Any]:
             for route in door.app.routes
             for method in route.methods
         }
-        # Groups name their schemas independently of each other.
+        # Two groups may use one name for different schemas.
         prefix = "#/components/schemas/"
         text = json.dumps(door.app.openapi()).replace(prefix, prefix + _schema_prefix(group))
         found = json.loads(text)
@@ -137,7 +137,7 @@ def build() -> dict[str, Any]:
         "info": {
             "title": "Gatehouse",
             "version": reference.VERSION,
-            "description": "API keys, accounts, policy and audit: three surfaces, one core.",
+            "description": "API keys, accounts, webhooks, policy and audit on three surfaces.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "."}],
@@ -182,7 +182,7 @@ def _finish(
     gateway_reference = {"$ref": "#/components/schemas/GatewayError"}
     both = {"503", *(gateway & statuses)}
     for status in sorted(gateway):
-        # A handler whose table does not answer says 503 too, in its own dialect.
+        # A handler also answers 503, with its surface's body, when the table does not respond.
         schema = {"anyOf": [reference, gateway_reference]} if status in both else gateway_reference
         responses[status] = _error(_GATEWAY[status], schema)
     operation["responses"] = dict(sorted(responses.items()))
@@ -193,7 +193,7 @@ def _error(description: str, schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def text() -> str:
-    """Write the document as it is committed."""
+    """Return the document as it is committed."""
     return json.dumps(build(), indent=1, sort_keys=False) + "\n"
 
 
@@ -204,4 +204,4 @@ if __name__ == "__main__":
         DOCUMENT.write_text(wanted)
         COPY.write_text(wanted)
     elif current != wanted:
-        sys.exit("openapi.json is not what the handlers say: run `make openapi`")
+        sys.exit("openapi.json is outdated: the handlers have changed. Run `make openapi`.")

@@ -1,4 +1,4 @@
-"""Which stack a command calls over HTTP, and with which key."""
+"""The URL and the key with which a command calls a stack's API."""
 
 import os
 from pathlib import Path
@@ -9,10 +9,10 @@ from gatehouse_cli.local.folder import LocalFolder
 
 
 def get_url_and_key() -> tuple[str, str]:
-    """Return base URL and key: those of the environment, else the local stack's.
+    """Return base URL and key from the environment, else those of the local stack.
 
     Raises:
-        CommandError: Neither is there.
+        CommandError: Neither has both.
 
     """
     url, key = os.environ.get("GATEHOUSE_URL"), os.environ.get("GATEHOUSE_API_KEY")
@@ -20,5 +20,7 @@ def get_url_and_key() -> tuple[str, str]:
         return url.rstrip("/"), key
     local = env_file.read(LocalFolder(Path(".gatehouse")).env_file)
     if local is None:
-        raise CommandError("Set GATEHOUSE_URL and GATEHOUSE_API_KEY, or run `make run` here first.")
+        raise CommandError(
+            "No URL and key found: set GATEHOUSE_URL and GATEHOUSE_API_KEY, or run `make run` here."
+        )
     return local.url, local.api_key

@@ -1,4 +1,4 @@
-"""`gatehouse audit`: take the trail out of a stack, and check that nobody changed it."""
+"""`gatehouse audit`: export a stack's audit trail and check that it was not changed."""
 
 from __future__ import annotations
 
@@ -20,18 +20,20 @@ _PAGE = 100
 
 @click.group()
 def audit() -> None:
-    """Export the audit trail and check its chain of hashes.
+    """Export the audit trail and verify its chain of hashes.
 
-    URL and key come from GATEHOUSE_URL and GATEHOUSE_API_KEY, else from .gatehouse/local.env.
+    URL and key are read from GATEHOUSE_URL and GATEHOUSE_API_KEY, else from
+    .gatehouse/local.env.
     """
 
 
 @audit.command()
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 def export(file: Path) -> None:
-    """Write the trail to FILE, one event a line, oldest first, and print its head.
+    """Write the trail to FILE as JSON lines and print its head.
 
-    Keep the head somewhere else: with it, `verify --head` also finds what was cut off the end.
+    The oldest event comes first. Store the head elsewhere: with it, `verify --head` also detects
+    events that were removed from the end.
     """
     head, events = _fetch()
     lines = "".join(json.dumps(event, separators=(",", ":")) + "\n" for event in events)
@@ -47,15 +49,16 @@ def export(file: Path) -> None:
     "--export",
     "file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Check this export, without a stack.",
+    help="Verify this export instead of a stack.",
 )
-@click.option("--head", "kept", metavar="SEQ:HASH", help="A head kept from an earlier export.")
-def verify(file: Path | None, kept: str | None) -> None:
-    """Check the chain: any edit, deletion, insertion or reordering is named.
+@click.option("--head", "earlier_head", metavar="SEQ:HASH", help="The head of an earlier export.")
+def verify(file: Path | None, earlier_head: str | None) -> None:
+    """Verify the chain of hashes and print where it is broken.
 
-    Exit code 1 when the chain does not hold. Events newer than the kept head are checked too.
+    It detects every edit, deletion, insertion and reordering, and then exits with 1. Events newer
+    than the given head are verified too.
     """
-    wanted = _head_of(kept) if kept else None
+    wanted = _head_of(earlier_head) if earlier_head else None
     if file is None:
         own, events = _fetch()
         problems = rules.verify(events, own)
@@ -68,16 +71,16 @@ def verify(file: Path | None, kept: str | None) -> None:
         where = f"event {problem.seq}" + (f" ({problem.id})" if problem.id else "")
         click.echo(f"{problem.kind}: {where}: {problem.message}")
     if problems:
-        raise CommandError(f"The chain does not hold in {len(problems)} places.")
+        raise CommandError(f"The chain is broken in {len(problems)} places, listed above.")
     last = rules.head_after(events)
-    click.echo(f"{len(events)} events, the chain holds")
+    click.echo(f"{len(events)} events, the chain is intact")
     click.echo(f"head {last.seq}:{last.hash}")
 
 
 def _fetch() -> tuple[Head, list[Event]]:
-    """Read the whole trail over HTTP: the head first, then the events, oldest first.
+    """Read the whole trail over HTTP; return its head, and the events oldest first.
 
-    The head is the one that was read first, so events written meanwhile only lie beyond it.
+    The head is read first: events written during the export come after it.
     """
     url, key = get_url_and_key()
     headers = {"Authorization": f"Bearer {key}"}
@@ -89,9 +92,11 @@ def _fetch() -> tuple[Head, list[Event]]:
             try:
                 answer = client.get("/admin/audit", params=query)
             except httpx.HTTPError as error:
-                raise CommandError(f"{url} does not answer: {error}") from error
+                raise CommandError(f"Cannot reach {url}: {error}. Check GATEHOUSE_URL.") from error
             if answer.status_code != httpx.codes.OK:
-                raise CommandError(f"{url} answered {answer.status_code}: {answer.text[:300]}")
+                raise CommandError(
+                    f"{url}/admin/audit answered {answer.status_code}: {answer.text[:300]}"
+                )
             page = answer.json()["data"]
             head = head or Head(page["head"]["seq"], page["head"]["hash"])
             events += page["events"]
@@ -105,14 +110,18 @@ def _read(file: Path) -> Iterator[Event]:
         try:
             event = json.loads(line)
         except ValueError as error:
-            raise CommandError(f"{file}, line {number}: not JSON.") from error
+            raise CommandError(
+                f"{file}, line {number}: must be JSON; export the trail again."
+            ) from error
         if not isinstance(event, dict):
-            raise CommandError(f"{file}, line {number}: not an event.")
+            raise CommandError(
+                f"{file}, line {number}: must be an audit event; export the trail again."
+            )
         yield event
 
 
 def _head_of(text: str) -> Head:
     seq, _, digest = text.removeprefix("head ").partition(":")
     if not seq.isdecimal() or not digest:
-        raise CommandError("A head is SEQ:HASH, as `gatehouse audit export` prints it.")
+        raise CommandError("--head must be SEQ:HASH, as `gatehouse audit export` prints it.")
     return Head(int(seq), digest)

@@ -1,4 +1,4 @@
-"""`gatehouse bootstrap`: the first key of a stack, by IAM alone."""
+"""`gatehouse bootstrap`: create the first key of a stack. Authorized by IAM alone."""
 
 import json
 import os
@@ -24,13 +24,13 @@ ALREADY_BOOTSTRAPPED = "ALREADY_BOOTSTRAPPED"
 def first_key(
     client: "LambdaClient", function_name: str, *, action: Literal["create", "recover"]
 ) -> str:
-    """Return a new admin key in full; nothing can show it again.
+    """Return a new admin key in full; it cannot be read again.
 
-    `create` makes the operator's account as well and works once, `recover` adds a key to it.
+    `create` also creates the operator account and works once; `recover` adds a key to it.
 
     Raises:
-        RefusedError: The stack declined, for one because it is bootstrapped already.
-        CommandError: The function failed, or answered something else.
+        RefusedError: The stack refused, for example because it is already bootstrapped.
+        CommandError: The function failed, or its answer has no key.
 
     """
     match invoke(client, function_name, {"action": action}):
@@ -38,7 +38,8 @@ def first_key(
             return key
         case _:
             raise CommandError(
-                "The bootstrap function gave no key: is the stack of this command's version?"
+                "The bootstrap function returned no key: deploy the stack in the version of this"
+                " command."
             )
 
 
@@ -49,25 +50,29 @@ def invoke(client: "LambdaClient", function_name: str, payload: dict[str, Any]) 
 
 @click.command()
 @click.option("--stack", default="gatehouse", show_default=True, help="CloudFormation stack.")
-@click.option("--recover", is_flag=True, help="Add an admin key to a stack that has its first.")
-@click.option("--invite", is_flag=True, help="Print an invite for the first admin, not a key.")
+@click.option("--recover", is_flag=True, help="Create another admin key for a bootstrapped stack.")
+@click.option(
+    "--invite", is_flag=True, help="Print an invite for the first admin instead of a key."
+)
 @click.option(
     "--file",
     "file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Fill the operator's account from this YAML file.",
+    help="Apply this bootstrap file (YAML) to the operator account.",
 )
-@click.option("--dry-run", is_flag=True, help="With --file: print the plan and change nothing.")
+@click.option(
+    "--dry-run", is_flag=True, help="With --file: print what would change, and change nothing."
+)
 def bootstrap(stack: str, file: Path | None, *, recover: bool, invite: bool, dry_run: bool) -> None:
-    """Make the operator's account and print its first key, once.
+    """Create the operator account and print its first key, once.
 
-    Needs AWS credentials that may describe the stack and invoke its bootstrap function.
+    Requires AWS credentials that can describe the stack and invoke its bootstrap function.
     """
     if sum((recover, invite, file is not None)) > 1 or (dry_run and file is None):
         raise CommandError(
-            "Give one of --recover, --invite and --file; --dry-run goes with --file."
+            "Use only one of --recover, --invite and --file; --dry-run requires --file."
         )
-    with readable_errors(stack), _hinted():
+    with readable_errors(stack), _recover_hint():
         session = boto3.Session()
         name = stack_outputs(session, stack)["BootstrapFunctionName"]
         client = session.client("lambda")
@@ -77,36 +82,36 @@ def bootstrap(stack: str, file: Path | None, *, recover: bool, invite: bool, dry
         if invite:
             code = invoke(client, name, {"action": "invite"})["invite"]["code"]
             click.echo(code)
-            click.echo("Who redeems it first becomes the admin.", err=True)
+            click.echo("The first to redeem it becomes the admin.", err=True)
             return
         click.echo(first_key(client, name, action="recover" if recover else "create"))
-        click.echo("This is the only time it is shown.", err=True)
+        click.echo("Store this key now: it is not shown again.", err=True)
 
 
 def file_from_environment() -> Path | None:
-    """Return the file that CHORUS_BOOTSTRAP names, to be applied after a deployment; or None.
+    """Return the file that CHORUS_BOOTSTRAP names, None when it is not set.
 
     Raises:
-        CommandError: There is no such file, or it names a variable that is not set.
+        CommandError: The file does not exist, or it names a variable that is not set.
 
     """
-    named = os.environ.get("CHORUS_BOOTSTRAP")
-    if not named:
+    path = os.environ.get("CHORUS_BOOTSTRAP")
+    if not path:
         return None
-    file = Path(named)
+    file = Path(path)
     if not file.is_file():
-        raise CommandError(f"CHORUS_BOOTSTRAP names {named}, which is no file.")
+        raise CommandError(f"CHORUS_BOOTSTRAP names {path}, but that file does not exist.")
     webhook_secrets(file.read_text(encoding="utf-8"))
     return file
 
 
 def webhook_secrets(text: str) -> dict[str, str]:
-    """Read the variables that a bootstrap file's webhooks name as their secrets.
+    """Return the webhook secrets of a bootstrap file, by the variable that holds each.
 
-    What else is wrong with the file is told by the stack, which names line and field.
+    Other faults of the file are reported by the stack, with line and field.
 
     Raises:
-        CommandError: A variable is not set here, or holds something else; nothing was sent.
+        CommandError: A variable is not set, or is not a webhook secret. Nothing was sent.
 
     """
     try:
@@ -122,20 +127,20 @@ def webhook_secrets(text: str) -> dict[str, str]:
     missing = [name for name in named if not os.environ.get(name)]
     if missing:
         raise CommandError(
-            f"A webhook's secret is to come from {missing[0]}, which is not set here."
+            f"A webhook reads its secret from {missing[0]}, which is not set: set it."
         )
     other = [name for name in named if not os.environ[name].startswith("whsec_")]
     if other:
-        raise CommandError(f"{other[0]} holds no webhook secret: those begin with whsec_.")
+        raise CommandError(f"{other[0]} must hold a webhook secret: one begins with whsec_.")
     return {name: os.environ[name] for name in named}
 
 
 def apply(client: "LambdaClient", function_name: str, file: Path, *, dry_run: bool) -> None:
-    """Apply a bootstrap file and print what was done, an invite's code or a secret included.
+    """Apply a bootstrap file and print each change, new invite codes and secrets included.
 
     Raises:
-        RefusedError: The file is refused whole; the message names line and field.
-        CommandError: It names a variable that is not set here.
+        RefusedError: Nothing of the file was applied; the message names line and field.
+        CommandError: The file names a variable that is not set.
 
     """
     text = file.read_text(encoding="utf-8")
@@ -156,10 +161,10 @@ def apply(client: "LambdaClient", function_name: str, file: Path, *, dry_run: bo
 
 
 @contextmanager
-def _hinted() -> Iterator[None]:
-    """Tell who comes a second time what else there is."""
+def _recover_hint() -> Iterator[None]:
+    """Mention --recover when the stack is already bootstrapped."""
     try:
         yield
     except RefusedError as refused:
-        hint = "; --recover adds a key" if refused.code == ALREADY_BOOTSTRAPPED else ""
+        hint = "; --recover creates another key" if refused.code == ALREADY_BOOTSTRAPPED else ""
         raise RefusedError(refused.code, f"{refused}{hint}") from refused

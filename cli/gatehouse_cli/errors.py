@@ -4,4 +4,4 @@ import click
 
 
 class CommandError(click.ClickException):
-    """What is wrong and what to do about it, in one sentence. Exit code 1."""
+    """One sentence: what was wrong, where, and what to do. Exit code 1."""

@@ -1,4 +1,4 @@
-"""`gatehouse logs`: a service's log lines as they are written, across cuts."""
+"""`gatehouse logs`: print a service's log lines as they are written, and reconnect."""
 
 import json
 import time
@@ -14,52 +14,58 @@ from websockets.sync.client import connect
 from gatehouse_cli.api_access import get_url_and_key
 from gatehouse_cli.errors import CommandError
 
-REMEMBERED = 20_000  # lines: as many as a resumed socket may bring again
+REMEMBERED = 20_000  # lines: as many as a reconnected socket can repeat
 _FINAL = {
-    400: "what was asked for is out of bounds",
-    401: "the key is not good",
-    403: "the key may not look at logs, or is not good",
-    404: "there is no such service, or it has no logs to watch",
-    409: "too many look at it already",
+    400: "--lines or --since is out of range",
+    401: "the key is not valid",
+    403: "the key is not valid, or lacks the scope services:read",
+    404: "this service does not exist, or has no log group",
+    409: "it has the most viewers allowed; try again later",
 }
 _LONGEST_WAIT = 30.0
 
 
 @click.command()
 @click.argument("service")
-@click.option("--lines", type=click.IntRange(0, 1000), default=100, show_default=True)
-@click.option("--since", metavar="ID|TIMESTAMP", help="Instead of the last lines: all since then.")
+@click.option(
+    "--lines",
+    type=click.IntRange(0, 1000),
+    default=100,
+    show_default=True,
+    help="Last lines to print first.",
+)
+@click.option("--since", metavar="ID|TIMESTAMP", help="Print all lines since then first.")
 @click.option("--json", "as_json", is_flag=True, help="Print each line as JSON.")
 def logs(*, service: str, lines: int, since: str | None, as_json: bool) -> None:
-    """Print what a service logs until Ctrl-C.
+    """Print the log lines of SERVICE until Ctrl-C.
 
-    URL and key come from GATEHOUSE_URL and GATEHOUSE_API_KEY, else from .gatehouse/local.env. On
-    AWS the URL is that of the front door (FrontDoorUrl), or SocketUrl of the stack's outputs. A
-    socket that is cut is opened again where it ended.
+    URL and key are read from GATEHOUSE_URL and GATEHOUSE_API_KEY, else from
+    .gatehouse/local.env. On AWS, the URL is the stack's output FrontDoorUrl or SocketUrl. After
+    a disconnect the command reconnects and continues with the next line.
     """
     url, key = get_url_and_key()
     try:
-        for line in followed(url, key, service, lines=lines, since=since, say=_aside):
+        for line in follow(url, key, service, lines=lines, since=since, say=_print_notice):
             click.echo(json.dumps(line) if as_json else f"{line['timestamp']}  {line['message']}")
     except KeyboardInterrupt:
         return
 
 
-def followed(
+def follow(
     url: str, key: str, service: str, *, lines: int, since: str | None, say: Callable[[str], None]
 ) -> Iterator[dict[str, Any]]:
-    """Give each line once, for ever; `say` gets what is told beside them.
+    """Yield each line once and never end; `say` prints notices of the stack and of this command.
 
     Raises:
-        CommandError: The stack does not let this caller look, or cannot be reached at first.
+        CommandError: The stack refused the socket for good, or the first connection failed.
 
     """
     seen: OrderedDict[str, None] = OrderedDict()
     reached, wait = False, 1.0
     while True:
-        asked = {"since": since} if since else {"lines": str(lines)}
+        query = {"since": since} if since else {"lines": str(lines)}
         try:
-            for frame in _frames(address(url, service, asked), key):
+            for frame in _frames(address(url, service, query), key):
                 reached, wait = True, 1.0
                 if frame["type"] in {"notice", "exit"}:
                     say(frame.get("message") or frame["reason"])
@@ -71,7 +77,7 @@ def followed(
             say(_reason(service, refused))
         except (InvalidHandshake, OSError) as error:
             if not reached:
-                raise CommandError(f"{url} cannot be reached: {error}.") from error
+                raise CommandError(f"Cannot reach {url}: {error}. Check GATEHOUSE_URL.") from error
         time.sleep(wait)
         wait = min(_LONGEST_WAIT, 2 * wait)
 
@@ -86,19 +92,19 @@ def _is_new(name: str, seen: OrderedDict[str, None]) -> bool:
 
 
 def _reason(service: str, refused: InvalidStatus) -> str:
-    """Say why a socket was refused; raise CommandError where another try would be, too."""
+    """Return why a socket was refused; raise CommandError when a retry cannot succeed."""
     status = refused.response.status_code
     if status in _FINAL:
         raise CommandError(f"{service}: {_FINAL[status]} ({status}).") from refused
-    return f"{service}: refused with {status}, trying again"
+    return f"{service}: the stack answered {status}; reconnecting"
 
 
-def address(url: str, service: str, asked: dict[str, str]) -> str:
-    """Return the WebSocket's address under a base URL, or under the stack's own `SocketUrl`."""
+def address(url: str, service: str, query: dict[str, str]) -> str:
+    """Return the WebSocket's address for a base URL or for the stack's `SocketUrl`."""
     if url.startswith("wss://"):
-        return f"{url}?{urlencode({**asked, 'service': service})}"
+        return f"{url}?{urlencode({**query, 'service': service})}"
     base = url.replace("http", "ws", 1)
-    return f"{base}/api/services/{quote(service, safe='')}/logs?{urlencode(asked)}"
+    return f"{base}/api/services/{quote(service, safe='')}/logs?{urlencode(query)}"
 
 
 def _frames(address: str, key: str) -> Iterator[dict[str, Any]]:
@@ -111,5 +117,5 @@ def _frames(address: str, key: str) -> Iterator[dict[str, Any]]:
             return
 
 
-def _aside(message: str) -> None:
+def _print_notice(message: str) -> None:
     click.echo(f"-- {message}", err=True)

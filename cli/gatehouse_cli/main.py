@@ -13,7 +13,7 @@ from gatehouse_cli.up import clean_state, up
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="gatehouse-cli", message="gatehouse %(version)s")
 def cli() -> None:
-    """Run Gatehouse on this machine, and look after a deployed one."""
+    """Run Gatehouse on this machine, and operate a deployed stack."""
 
 
 cli.add_command(up)

@@ -11,7 +11,7 @@ def find_project(start: Path) -> Path:
     """Return the nearest folder at or above `start` that holds the stack's template.
 
     Raises:
-        CommandError: There is none.
+        CommandError: No such folder exists.
 
     """
     for folder in (start, *start.parents):

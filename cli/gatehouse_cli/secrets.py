@@ -1,4 +1,4 @@
-"""`gatehouse secrets`: what a stack keeps encrypted, by IAM alone."""
+"""`gatehouse secrets`: read and re-wrap the encrypted secrets of a stack, by IAM alone."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from gatehouse_cli.stack_functions import invoke, readable_errors, stack_outputs
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
 
-# The functions end after a minute at most.
+# Each function has a timeout of one minute.
 _CONFIG = Config(read_timeout=90, retries={"total_max_attempts": 1})
 _MOST_PASSES = 10
 
@@ -23,9 +23,10 @@ stack_option = click.option(
 
 @click.group()
 def secrets() -> None:
-    """Read a provider's key, or wrap all secrets by another key.
+    """Print a provider's key, or re-wrap all secrets.
 
-    Needs AWS credentials that may describe the stack and invoke its secrets or rewrap function.
+    Requires AWS credentials that can describe the stack and invoke its secrets or rewrap
+    function.
     """
 
 
@@ -34,9 +35,10 @@ def secrets() -> None:
 @click.argument("secret", metavar="PURPOSE/NAME")
 @stack_option
 def get(account: str, secret: str, stack: str) -> None:
-    """Print the key of a provider that an account keeps, on that account's record.
+    """Print a provider's key that ACCOUNT stored.
 
-    PURPOSE/NAME is provider/<name> or transcription/openai.
+    PURPOSE/NAME is provider/<name> or transcription/openai. The account's audit trail
+    records the read.
     """
     with readable_errors(stack):
         session = boto3.Session()
@@ -49,10 +51,11 @@ def get(account: str, secret: str, stack: str) -> None:
 @secrets.command()
 @stack_option
 def rewrap(stack: str) -> None:
-    """Wrap every secret by the key that is set now, or by KMS where none is.
+    """Re-wrap every secret under the key that is set now.
 
-    For after a change of HAMMURABI_SETTINGS_ENCRYPTION_KEY, while the one before is still set as
-    HAMMURABI_SETTINGS_ENCRYPTION_KEY_PREVIOUS. May be stopped and begun again at any moment.
+    That is HAMMURABI_SETTINGS_ENCRYPTION_KEY, or KMS when it is not set. Run this after a
+    change, while HAMMURABI_SETTINGS_ENCRYPTION_KEY_PREVIOUS still holds the old key. It can be
+    interrupted and started again.
     """
     with readable_errors(stack):
         session = boto3.Session()
@@ -60,15 +63,18 @@ def rewrap(stack: str) -> None:
         rewrapped, left = rewrap_all(session.client("lambda", config=_CONFIG), name)
     click.echo(f"{rewrapped} re-wrapped")
     if left:
-        raise CommandError(f"{left} are left: no key that is set opens them; {name} logged which.")
+        raise CommandError(
+            f"{left} secrets were not re-wrapped: no key that is set decrypts them."
+            f" {name} logged which."
+        )
 
 
 def rewrap_all(client: "LambdaClient", function_name: str) -> tuple[int, int]:
-    """Go through all secrets until none is left to do; return how many were done, and left.
+    """Re-wrap until no secret is left; return how many were re-wrapped, and how many were not.
 
     Raises:
-        RefusedError: A settings key is malformed, or something did not answer.
-        CommandError: Secrets kept changing, or the function failed.
+        RefusedError: A settings key is malformed, or AWS did not answer the function.
+        CommandError: Secrets changed during every pass, or the function failed.
 
     """
     total = 0
@@ -85,4 +91,4 @@ def rewrap_all(client: "LambdaClient", function_name: str) -> tuple[int, int]:
         total += rewrapped
         if step["done"] or (left and not rewrapped):
             return total, left
-    raise CommandError("Secrets changed all the while: run it once more.")
+    raise CommandError(f"Secrets changed during all {_MOST_PASSES} passes: run this again.")

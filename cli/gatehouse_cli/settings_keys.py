@@ -1,4 +1,4 @@
-"""The settings encryption keys, on their way from the environment to the stack's parameters."""
+"""Pass the settings keys from the environment to the stack's parameters."""
 
 import json
 import os
@@ -16,15 +16,15 @@ PARAMETERS = {
     "HAMMURABI_SETTINGS_ENCRYPTION_KEY_PREVIOUS": "SettingsEncryptionKeyPrevious",
 }
 NONE = dict.fromkeys(PARAMETERS.values(), "")
-# SAM takes these for its own way of quoting and would hand on something else.
+# SAM reads these as its own quoting and would pass on another value.
 _MANGLED = re.compile(r"\\[ \"']")
 
 
 def from_environment() -> dict[str, str]:
-    """Return the parameters of the variables that are set, be it to nothing.
+    """Return the parameters for the variables that are set, also those set to an empty text.
 
     Raises:
-        CommandError: A key cannot be handed on as it is.
+        CommandError: SAM cannot pass the key on unchanged.
 
     """
     found = {}
@@ -34,7 +34,7 @@ def from_environment() -> dict[str, str]:
             continue
         if _MANGLED.search(value):
             raise CommandError(
-                f"{variable} holds a backslash before a quote or space: choose another."
+                f"{variable} has a backslash before a quote or a space: choose another key."
             )
         found[parameter] = value
     return found
@@ -42,9 +42,9 @@ def from_environment() -> dict[str, str]:
 
 @contextmanager
 def override_words(parameters: Mapping[str, str]) -> Iterator[list[str]]:
-    """Give the words that hand parameters to SAM while the block runs.
+    """Yield the arguments that pass parameters to SAM; they are valid inside the block.
 
-    The keys go in a file that only its owner reads: everybody may read a command line.
+    The keys go into a file that only its owner can read: every user can see a command line.
     """
     hidden = {name: parameters[name] for name in PARAMETERS.values() if name in parameters}
     shown = {name: value for name, value in parameters.items() if name not in hidden}
@@ -52,7 +52,7 @@ def override_words(parameters: Mapping[str, str]) -> Iterator[list[str]]:
         words = ["--parameter-overrides", *samconfig.overrides(shown)]
         if hidden:
             path = Path(folder) / "keys.yaml"
-            # SAM takes off a pair of quotes twice on the way from a file, be they the key's own.
+            # SAM strips quotes from a value in a file twice, even quotes of the key itself.
             quoted = {name: f'""{value}""' for name, value in hidden.items()}
             path.touch(mode=0o600)
             path.write_text(json.dumps(quoted), encoding="utf-8")  # JSON is YAML.

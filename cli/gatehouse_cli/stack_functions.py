@@ -1,4 +1,4 @@
-"""Invoking those of the stack's functions that answer IAM and nobody else."""
+"""Invoke the functions of a stack that only IAM authorizes."""
 
 import json
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class RefusedError(Exception):
-    """The function answered with an error of its own; `code` tells which."""
+    """The function returned an error; `code` identifies it."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -25,17 +25,17 @@ class RefusedError(Exception):
 def invoke(
     client: "LambdaClient", function_name: str, payload: dict[str, Any], *, what: str
 ) -> dict[str, Any]:
-    """Invoke a function and return its answer; `what` is what a person calls it.
+    """Invoke a function and return its answer; `what` names it in errors.
 
     Raises:
-        RefusedError: The function declined.
-        CommandError: The function failed.
+        RefusedError: The function returned an error.
+        CommandError: The function raised an exception.
 
     """
     response = client.invoke(FunctionName=function_name, Payload=json.dumps(payload).encode())
     raw = response["Payload"].read()
     if response.get("FunctionError"):
-        raise CommandError(f"The {what} function failed: {_reason(raw)}; its log group tells more.")
+        raise CommandError(f"The {what} function failed: {_reason(raw)}. See its log group.")
     answer: dict[str, Any] = json.loads(raw)
     match answer:
         case {"error": {"code": str(code), "message": str(message)}}:
@@ -44,24 +44,26 @@ def invoke(
 
 
 def _reason(raw: bytes) -> str:
-    """Lambda describes an unhandled error as an object with `errorMessage`."""
+    """Return the `errorMessage` with which Lambda describes an unhandled exception."""
     try:
         return str(json.loads(raw)["errorMessage"]).splitlines()[0]
     except (ValueError, LookupError, TypeError):
-        return "it gave no reason"
+        return "no reason given"
 
 
 @contextmanager
 def readable_errors(stack: str) -> Iterator[None]:
-    """Tell whatever goes wrong with a stack's functions in one sentence."""
+    """Turn each error of a stack's functions into a CommandError."""
     try:
         yield
     except RefusedError as refused:
         raise CommandError(str(refused)) from refused
     except KeyError as missing:
-        raise CommandError(f"Stack {stack} has no output {missing}: is it Gatehouse?") from missing
+        raise CommandError(
+            f"Stack {stack} has no output {missing}: name a Gatehouse stack with --stack."
+        ) from missing
     except (BotoCoreError, ClientError) as error:
-        raise CommandError(f"AWS refused: {error}") from error
+        raise CommandError(f"AWS returned an error: {error}") from error
 
 
 def stack_outputs(session: boto3.Session, stack: str) -> dict[str, str]:

@@ -1,10 +1,11 @@
-# ruff: noqa: INP001 - a step of the build, no package
-"""Leave in botocore what our functions call: its data describe over 400 services.
+# ruff: noqa: INP001 - a step of the build, not a package
+"""Remove from botocore the data of all services that our functions do not call.
 
     python trim.py <python folder of the layer>
 
-Making a client lists every service's folder and parses one file with every service's endpoints.
-Without the others that takes 40 ms less at each cold start, and the layer is 25 MB smaller.
+botocore ships data of over 400 services. Creating a client lists all their folders and parses
+one file with all their endpoints. Without them each cold start takes 40 ms less, and the layer
+is 25 MB smaller.
 """
 
 import json
@@ -12,7 +13,7 @@ import shutil
 import sys
 from pathlib import Path
 
-# A client of another service needs its name here first; a test compares.
+# A test compares these with the clients that the code creates.
 SERVICES = frozenset(
     {
         *("apigatewaymanagementapi", "cloudwatch", "dynamodb", "ecs", "kms", "lambda", "logs"),
@@ -22,7 +23,7 @@ SERVICES = frozenset(
 
 
 def trim(packages: Path) -> None:
-    """Remove the folders of other services, and their endpoints."""
+    """Remove the folders and endpoints of other services."""
     data = packages / "botocore" / "data"
     for folder in data.iterdir():
         if folder.is_dir() and folder.name not in SERVICES:
@@ -32,7 +33,7 @@ def trim(packages: Path) -> None:
     for partition in endpoints["partitions"]:
         known = partition["services"]
         partition["services"] = {name: known[name] for name in known if name in SERVICES}
-    file.unlink()  # it may be a link into the installer's cache, which is everybody's
+    file.unlink()  # it may be a hard link into the installer's shared cache
     file.write_text(json.dumps(endpoints, separators=(",", ":")))
 
 

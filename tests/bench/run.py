@@ -1,10 +1,10 @@
-"""Measure what quality.md budgets, beside the usual way, and print it as Markdown.
+"""Measure everything that has a budget, compare it with the usual way, and print Markdown.
 
     python tests/bench/run.py [--samples 11] [--write]
 
-All runs of one kind are interleaved, so that whatever else this machine does disturbs both sides
-alike; ratios are the result and milliseconds are this machine's. `--write` puts the same text into
-docs/benchmarks.md. The exit code is 1 when a budget is missed.
+Runs of one kind are interleaved, so that other load on the machine affects both sides equally.
+Compare ratios; milliseconds depend on the machine. `--write` also writes docs/benchmarks.md. The
+exit code is 1 when a budget is exceeded.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "layers" / "gatehouse" / "python"), str(ROOT / "tests")]
-# Read when the logger is made; a line for each of thousands of requests helps nobody.
+# The logger reads it when it is created. Thousands of log lines would only cost time.
 os.environ["POWERTOOLS_LOG_LEVEL"] = "CRITICAL"
 
 import arrivals  # noqa: E402 - its place on the path is set above
@@ -38,16 +38,16 @@ from support.aws import resources  # noqa: E402 - as above
 _PLACE = ROOT / ".gatehouse" / "bench"
 _TEMPLATE = resources.template()
 _FUNCTIONS = {
-    said["Properties"]["CodeUri"].removeprefix("functions/"): said["Properties"]
-    for said in _TEMPLATE["Resources"].values()
-    if said["Type"] == "AWS::Serverless::Function"
+    resource["Properties"]["CodeUri"].removeprefix("functions/"): resource["Properties"]
+    for resource in _TEMPLATE["Resources"].values()
+    if resource["Type"] == "AWS::Serverless::Function"
 }
 _API_GROUPS = [
     name
-    for name, said in _FUNCTIONS.items()
-    if any(event["Type"] == "Api" for event in said.get("Events", {}).values())
+    for name, properties in _FUNCTIONS.items()
+    if any(event["Type"] == "Api" for event in properties.get("Events", {}).values())
 ]
-# Loads what reads a signed message, which is why it is a function of its own: shown, not judged.
+# Loads the library that verifies signed messages, so it has no budget.
 _HEAVY = "wallets"
 _OWN_REQUESTS = 3_000
 _GROWTH = (100, 10_000)
@@ -59,7 +59,7 @@ _TIMES = 8  # a batch of ten side by side, against one after the other
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """One line of the verdict."""
+    """One row of the table of budgets."""
 
     what: str
     measured: str
@@ -72,14 +72,14 @@ class Section:
     """One table of the report."""
 
     title: str
-    says: str
+    text: str
     head: tuple[str, ...]
     rows: list[tuple[str, ...]]
 
 
 def main() -> int:
-    """Measure, print, and tell by the exit code whether all budgets are kept."""
-    parser = argparse.ArgumentParser(description="Measure what quality.md budgets.")
+    """Measure, print, and return 0 when no budget is exceeded."""
+    parser = argparse.ArgumentParser(description="Measure everything that has a budget.")
     parser.add_argument("--samples", type=int, default=11, help="cold starts of each function")
     parser.add_argument("--write", action="store_true", help="write docs/benchmarks.md")
     options = parser.parse_args()
@@ -126,17 +126,17 @@ def _init(built: builds.Builds, samples: int, budgets: list[Budget]) -> Section:
     ]
     rows = []
     for name, values in took.items():
-        usual = middle["usual authorizer" if "authorizer" in name else "usual keys"]
+        usual = middle["usual authorizer" if "authorizer" in name else "usual keys_services"]
         ours = middle[name]
         rows.append((name, f"{ours:.0f}", f"{min(values):.0f}", f"{ours / usual:.2f}"))
     return Section(
         "Init",
-        f"Duration of the init phase under the Lambda runtime interface emulator, {samples}"
-        " interleaved cold starts of each function. The usual way is FastAPI, Mangum, boto3's"
-        " resource and Powertools' Logger, Tracer and Metrics as their tutorials show"
-        " (`tests/bench/usual`), shipped as `sam build` ships it, without bytecode; the last two"
-        " rows are the same with bytecode, which tells the build's share from the code's. `wallet`"
-        " alone loads what reads a signed message, and is no budget of the others.",
+        f"Duration of the init phase in the Lambda runtime interface emulator, for {samples} cold"
+        " starts of each function, interleaved. The usual way is FastAPI, Mangum, boto3's resource"
+        " and Powertools' Logger, Tracer and Metrics as in their tutorials (`tests/bench/usual`),"
+        " built by `sam build`, without bytecode. The last two rows are the same with bytecode:"
+        " they separate the effect of the build from the effect of the code. `wallets` has no"
+        " budget, since it loads the library that verifies signed messages.",
         ("function", "median ms", "best ms", "of the usual way"),
         rows,
     )
@@ -169,7 +169,7 @@ def _functions(built: builds.Builds) -> list[emulator.Function]:
 
 
 def _settings(name: str) -> dict[str, str]:
-    """Give a function its variables as the template does, the stack's own names made up."""
+    """Return a function's variables as in the template, with made-up names of resources."""
     everywhere = _TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]
     own = _FUNCTIONS[name].get("Environment", {}).get("Variables", {})
     return {variable: _value(said) for variable, said in (everywhere | own).items()}
@@ -183,7 +183,7 @@ def _value(said: Any) -> str:
 
 
 def _event(name: str) -> dict[str, Any]:
-    """Give an event that a function answers without a table."""
+    """Return an event that a function answers without a table."""
     if name == "authorizer":
         return calls.event("none") | {"headers": {}}
     return {
@@ -239,12 +239,11 @@ def _calls(budgets: list[Budget]) -> Section:
     ]
     return Section(
         "Table calls",
-        f"DynamoDB requests per authorised request of one key with a limit of {calls.LIMIT} a"
-        " minute, counted where botocore sends them (moto's tables). Requests come at random"
-        " times and to a random environment each, which is the hardest case: no environment sees"
-        " what the others did. Halfway to the limit a key is as often busy as drained, and a"
-        " first guess is often wrong; the budget is held by the mean of the rates, not by each."
-        " The usual way makes 2, always.",
+        f"DynamoDB requests for each authorized request of one key with a limit of {calls.LIMIT} a"
+        " minute, counted where botocore sends them (moto's tables). Requests arrive at random"
+        " times, each at a random environment. This is the hardest case: no environment knows what"
+        " the others did. At half of the limit the first of the authorizer's two updates is often"
+        " the wrong one. The budget is for the mean of all rates. The usual way always makes 2.",
         ("use of the limit", "requests a second", "one environment", "four", "most of any"),
         rows,
     )
@@ -269,10 +268,10 @@ def _own_time(built: builds.Builds, budgets: list[Budget]) -> Section:
     budgets.append(Budget("authorizer's own time, warm", f"{own:.2f} ms", "under 1 ms", own < 1))
     return Section(
         "Time per warm request",
-        "A hook inside botocore answers for DynamoDB at once, so no time is spent on the wire or"
-        " in a table: what is left is botocore's work (writing, signing and reading the request)"
-        " and the handler's own, its log line included. Medians of"
-        f" {_OWN_REQUESTS} requests, three interleaved rounds.",
+        "A hook inside botocore answers instead of DynamoDB, so no time is spent on the network or"
+        " in a table. The rest is botocore's work (serializing, signing and parsing) and the"
+        f" handler's own, its log line included. Medians of {_OWN_REQUESTS} requests, in three"
+        " interleaved rounds.",
         ("function", "total ms", "in botocore", "own", "own, p99"),
         rows,
     )
@@ -343,9 +342,8 @@ def _growth(budgets: list[Budget]) -> Section:
     )
     return Section(
         "Growth",
-        "The same request with few and many keys in the table. A request reads one item by its"
-        " whole key, so calls and bytes are what could grow; the time is moto's, which scans"
-        " nothing for it either.",
+        "The same request with few and with many keys in the table. A request reads one item by"
+        " its full key, so only calls and bytes could grow. The time is moto's.",
         ("keys", "calls", "bytes sent", "bytes received", "median ms on moto"),
         rows,
     )
@@ -371,24 +369,24 @@ def _deliveries(budgets: list[Budget]) -> Section:
             f"{median(rates) / median(found.alone):.1f}",
         )
         for name, rates in (
-            (f"`delivery`, {deliveries.BATCH} messages at a time", found.batched),
-            ("`delivery`, one message at a time", found.alone),
+            (f"`delivery_worker`, {deliveries.BATCH} messages at a time", found.batched),
+            ("`delivery_worker`, one message at a time", found.alone),
             ("usual delivery", found.usual),
         )
     ]
     return Section(
         "Deliveries",
-        "What one environment of the worker delivers to a receiver on loopback, in a process of"
-        f" its own, that takes {deliveries.RECEIVER_MS} ms for each answer. Every side works on the"
-        " same table in memory (`tests/support/aws/memory_dynamo.py`), which answers at once: the"
-        " waiting for DynamoDB and botocore's work for it are in none of the numbers, so only the"
-        " receiver and the handlers' own work count. The usual way is a loop over the batch's"
-        " records that reads the webhook, posts and updates the delivery, with botocore's urllib3"
-        " in the place of `requests`, which the usual lock does not hold; it keeps its connection,"
-        " where ours dials anew each time, signs, takes a lease and writes the attempt down."
-        f" Medians of {deliveries.ROUNDS} interleaved rounds. A batch is as slow as its slowest"
-        " delivery, so other work on the machine costs it more than the two that do one thing at a"
-        f" time: the load average was {os.getloadavg()[0]:.1f} on {os.cpu_count()} CPUs after it.",
+        "Deliveries a second of one environment of the worker, to a receiver on loopback in a"
+        f" process of its own that answers after {deliveries.RECEIVER_MS} ms. All sides use one"
+        " table in memory (`tests/support/aws/memory_dynamo.py`), which answers at once. So the"
+        " numbers contain the receiver's and the handlers' time, without DynamoDB's latency and"
+        " without botocore's work for it. The usual way is a loop over the records of a batch that"
+        " reads the webhook, posts, and updates the delivery. It uses botocore's urllib3 instead of"
+        " `requests`, which is not in its lock file, and it keeps its connection. Ours opens a"
+        " connection for each attempt, signs, takes a lease and stores the attempt. Medians of"
+        f" {deliveries.ROUNDS} interleaved rounds. A batch takes as long as its slowest delivery,"
+        " so other load on the machine slows it more than the other two; the load average was"
+        f" {os.getloadavg()[0]:.1f} on {os.cpu_count()} CPUs afterwards.",
         ("worker", "deliveries a second", "at best", "of one at a time"),
         rows,
     )
@@ -398,13 +396,13 @@ def _per_delivery() -> Section:
     _say("calls per delivery")
     return Section(
         "Calls per delivery",
-        "What is asked of AWS for a signal of one webhook that takes it at the first attempt: the"
-        " first since the worker's environment began, and the next one. Requests are counted at the"
-        " clients; write units are computed from the items before and after each request, twice"
-        " for a transaction's items, once for each entry that comes to an index or goes. An"
-        " emission's own reads and its Idempotency-Key are not in it, nor are reading the stream,"
-        " which is free for Lambda, and the queue's polling: a receive and a delete for each"
-        " batch of up to ten.",
+        "Requests to AWS for one signal to one webhook that succeeds at the first attempt: for the"
+        " first signal of a new environment of the worker, and for the next one. Requests are"
+        " counted at the clients. Write units are computed from the items before and after each"
+        " request: double for the items of a transaction, and one for each index entry that is"
+        " added or removed. Not included are the reads and the idempotency record of `POST /emit`,"
+        " reading the stream, which is free for Lambda, and polling the queue: one receive and one"
+        " delete for each batch of up to ten.",
         ("step", "DynamoDB requests", "write units", "SQS", "KMS"),
         [
             (
@@ -433,18 +431,18 @@ def _on_the_engine(budgets: list[Budget]) -> list[Section]:
     return [
         Section(
             "Emit to received, line to frame",
-            f"From sending `POST /emit` to the receiver's request, and from writing a log line to"
-            f" its frame at a viewer: {_ARRIVALS} one after the other on the deployed stack of the"
-            " local engine, one webhook, one viewer, IAM enforced. The engine's own polls of"
-            " stream and queue are in the first; it pushes lines at once, which CloudWatch Logs"
-            " does in a second or a few.",
+            "From sending `POST /emit` to the receiver's request, and from writing a log line to"
+            f" its frame at a viewer: {_ARRIVALS} of each, one after the other, on a stack in the"
+            " local engine with one webhook and one viewer, IAM enforced. The first includes the"
+            " time in which the engine polls stream and queue. The engine pushes log lines at once;"
+            " CloudWatch Logs takes a second or a few.",
             head,
             [_spread("signal", signals), _spread("log line", lines)],
         ),
         Section(
             "A list of services",
-            f"`GET /api/services/list` of {_SERVICES} HTTP services on loopback, {_LISTS} times"
-            " with every check due, and each time again with fresh ones.",
+            f"`GET /api/services/list` of {_SERVICES} HTTP services on loopback: {_LISTS} times"
+            " with every check due, and each time again with fresh checks.",
             head,
             [_spread("checks due", sorted(due)), _spread("checks fresh", sorted(fresh))],
         ),
@@ -465,8 +463,12 @@ def _report(sections: list[Section], budgets: list[Budget]) -> str:
     parts = [
         "# Benchmarks",
         (
-            f"Written by `make bench ARGS=--write`, on {machine}."
-            " Ratios carry over to other machines; milliseconds do not."
+            "After reading this page you know what Gatehouse costs in time and in requests to AWS,"
+            " and how that compares with the usual way to build the same."
+        ),
+        (
+            f"Written by `make bench ARGS=--write`, on {machine}. Ratios are similar on other"
+            " machines; milliseconds are not."
         ),
         "## Budgets",
         _table(
@@ -478,7 +480,7 @@ def _report(sections: list[Section], budgets: list[Budget]) -> str:
         ),
     ]
     for section in sections:
-        parts += [f"## {section.title}", section.says, _table(section.head, section.rows)]
+        parts += [f"## {section.title}", section.text, _table(section.head, section.rows)]
     return "\n\n".join(parts) + "\n"
 
 

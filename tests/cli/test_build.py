@@ -1,4 +1,4 @@
-"""What a build is told, and where it keeps its cache."""
+"""The arguments of a build, and the place of its cache."""
 
 import json
 import os
@@ -31,7 +31,7 @@ def cache_of(project: Path, target: dict[str, str]) -> str:
     return words[words.index("--cache-dir") + 1]
 
 
-def test_the_built_template_lies_in_the_build_folder(project: Path) -> None:
+def test_the_built_template_is_in_the_build_folder(project: Path) -> None:
     target = samconfig.layer_target(project, "python3.13", "arm64")
     words = samconfig.build_words(project, target)
 
@@ -39,7 +39,7 @@ def test_the_built_template_lies_in_the_build_folder(project: Path) -> None:
     assert samconfig.built_template(project, target).parent == folder
 
 
-def test_each_runtime_and_architecture_has_a_cache_of_its_own(project: Path) -> None:
+def test_each_runtime_and_architecture_has_its_own_build_cache(project: Path) -> None:
     targets = [
         samconfig.layer_target(project, runtime, architecture)
         for runtime in ("python3.11", "python3.13")
@@ -49,7 +49,7 @@ def test_each_runtime_and_architecture_has_a_cache_of_its_own(project: Path) -> 
     assert len({cache_of(project, target) for target in targets}) == len(targets)
 
 
-def test_a_change_of_what_the_layers_share_is_another_cache(project: Path) -> None:
+def test_a_changed_target_mk_uses_a_new_build_cache(project: Path) -> None:
     target = samconfig.layer_target(project, "python3.13", "arm64")
     before = cache_of(project, target)
 
@@ -60,7 +60,7 @@ def test_a_change_of_what_the_layers_share_is_another_cache(project: Path) -> No
 
 @pytest.fixture
 def clone(project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A clone whose SAM only notes how it was called, and fails when told to."""
+    """A clone whose SAM only records its arguments, and fails on request."""
     (project / "template.yaml").touch()
     (project / "samconfig.toml").write_text(
         """
@@ -89,7 +89,7 @@ def calls(clone: Path) -> list[tuple[list[str], dict[str, str]]]:
     return [tuple(json.loads(line)) for line in (clone / "called").read_text().splitlines()]
 
 
-def test_deploy_builds_for_the_place_and_deploys_that_with_all_its_parameters(clone: Path) -> None:
+def test_deploy_builds_and_deploys_with_all_parameters_of_the_place(clone: Path) -> None:
     result = CliRunner().invoke(cli, ["deploy", "--place", "dev"])
 
     assert result.exit_code == 0, result.output
@@ -114,7 +114,7 @@ def test_a_failed_build_is_not_deployed(clone: Path) -> None:
     assert len(calls(clone)) == 1
 
 
-def test_a_failed_local_build_gives_sam_s_reason_and_where_the_rest_is(
+def test_a_failed_local_build_reports_sams_error_and_its_log_file(
     clone: Path, tmp_path: Path
 ) -> None:
     sam = clone / ".gatehouse" / "tools" / "sam" / "bin" / "sam"
@@ -130,19 +130,19 @@ def test_a_failed_local_build_gives_sam_s_reason_and_where_the_rest_is(
 
 @pytest.fixture
 def ctrl_c() -> Iterator[None]:
-    """Python's own answer to SIGINT: a test runner's worker process ignores it."""
+    """Python's default handler for SIGINT: a worker of the test runner ignores the signal."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.usefixtures("ctrl_c")
-def test_an_interrupted_build_ends_what_sam_started(clone: Path, tmp_path: Path) -> None:
+def test_an_interrupted_build_stops_the_processes_of_sam(clone: Path, tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
     sam = clone / ".gatehouse" / "tools" / "sam" / "bin" / "sam"
-    # Whatever it starts holds the pipe open; the interrupt comes once the build is waited for.
+    # Every process that it starts holds the pipe open. The interrupt arrives while we wait for it.
     sam.write_text(
         f"#!/bin/sh\nexec 3>{pipe}\nsleep 60 &\necho up >&3\nsleep 1\nkill -INT $PPID\nwait\n"
     )
@@ -161,14 +161,14 @@ def test_an_interrupted_build_ends_what_sam_started(clone: Path, tmp_path: Path)
 
 
 def is_held(reader: int) -> bool:
-    """Tell whether a process has the pipe's other end open."""
+    """Return whether a process holds the other end of the pipe open."""
     try:
         return os.read(reader, 1) != b""
     except BlockingIOError:
         return True
 
 
-def test_nothing_of_the_developer_s_aws_account_reaches_a_local_build(
+def test_a_local_build_never_sees_the_developers_aws_account(
     clone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "SAM_CLI_DEBUG"):

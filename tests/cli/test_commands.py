@@ -1,4 +1,4 @@
-"""The command itself: its options, the first key, the logs it shows."""
+"""The command itself: its options, the first key, and the logs that it prints."""
 
 import io
 import json
@@ -19,7 +19,7 @@ KEY = "hk_" + "ab" * 36
 
 
 class Functions:
-    """Answers one invocation, and keeps what it was called with."""
+    """Answers one invocation, and records its arguments."""
 
     def __init__(self, answer: object, error: str | None = None) -> None:
         self.answer, self.error, self.calls = answer, error, list[dict[str, Any]]()
@@ -30,14 +30,14 @@ class Functions:
         return {**body, "FunctionError": self.error} if self.error else body
 
 
-def test_bootstrap_asks_the_stack_s_function_and_gives_the_key() -> None:
+def test_bootstrap_invokes_the_stacks_function_and_returns_the_key() -> None:
     functions: Any = Functions({"account": {}, "identity": {}, "api_key": {"id": "1", "key": KEY}})
 
     assert first_key(functions, "boot", action="create") == KEY
     assert functions.calls == [{"FunctionName": "boot", "Payload": b'{"action": "create"}'}]
 
 
-def test_a_refusal_to_bootstrap_twice_keeps_its_code() -> None:
+def test_a_second_bootstrap_raises_the_error_with_its_code() -> None:
     functions: Any = Functions({"error": {"code": "ALREADY_BOOTSTRAPPED", "message": "Has one"}})
 
     with pytest.raises(RefusedError, match="Has one") as refused:
@@ -49,13 +49,13 @@ def test_a_refusal_to_bootstrap_twice_keeps_its_code() -> None:
 @pytest.mark.parametrize(
     ("answer", "error", "sentence"),
     [
-        ({"errorMessage": "no table\nmore"}, "Unhandled", "failed: no table; its log group"),
-        (None, "Unhandled", "failed: it gave no reason"),
-        ({"other": 1}, None, "gave no key"),
-        ([], None, "gave no key"),
+        ({"errorMessage": "no table\nmore"}, "Unhandled", "failed: no table. See its log group"),
+        (None, "Unhandled", "failed: no reason given"),
+        ({"other": 1}, None, "returned no key"),
+        ([], None, "returned no key"),
     ],
 )
-def test_a_bootstrap_that_fails_is_one_clear_sentence(
+def test_a_failed_bootstrap_reports_one_clear_sentence(
     answer: object, error: str | None, sentence: str
 ) -> None:
     functions: Any = Functions(answer, error)
@@ -68,17 +68,17 @@ def test_a_bootstrap_that_fails_is_one_clear_sentence(
     ("text", "ports"),
     [("", ()), ("  ", ()), ("3000", (3000,)), ("3000, 20001", (3000, 20001)), ("1 2", (1, 2))],
 )
-def test_more_ports_are_read_with_commas_or_spaces(text: str, ports: tuple[int, ...]) -> None:
+def test_more_ports_are_separated_by_commas_or_spaces(text: str, ports: tuple[int, ...]) -> None:
     assert more_ports(text) == ports
 
 
 @pytest.mark.parametrize("text", ["0", "65536", "http", "-1", "3000,", "\u0663"])
-def test_what_is_no_port_is_named(text: str) -> None:
+def test_an_invalid_port_is_named_in_the_error(text: str) -> None:
     with pytest.raises(CommandError, match="is not a valid port"):
         more_ports(text)
 
 
-def test_a_parameter_without_a_value_is_one_clear_sentence() -> None:
+def test_a_parameter_without_a_value_reports_one_clear_sentence() -> None:
     result = CliRunner().invoke(cli, ["up", "--set", "AccountCreation"])
 
     assert (result.exit_code, result.output) == (
@@ -87,7 +87,7 @@ def test_a_parameter_without_a_value_is_one_clear_sentence() -> None:
     )
 
 
-def test_every_command_says_what_it_is_for() -> None:
+def test_every_command_describes_itself_in_its_help() -> None:
     assert set(cli.commands) >= {"up", "clean-state", "bootstrap", "build", "deploy"}
     for command in cli.commands.values():
         result = CliRunner().invoke(command, ["--help"])
@@ -96,7 +96,7 @@ def test_every_command_says_what_it_is_for() -> None:
 
 
 class Logs:
-    """Gives the same events at each look, as an overlapping look does."""
+    """Returns the same events at each read, as overlapping reads do."""
 
     def __init__(self) -> None:
         self.events: list[dict[str, Any]] = []
@@ -113,7 +113,7 @@ class Logs:
         self.events.append({"logStreamName": "s", "timestamp": timestamp, "message": message})
 
 
-def test_each_log_line_is_given_once_in_the_order_of_time() -> None:
+def test_each_log_line_is_returned_once_ordered_by_time() -> None:
     logs: Any = Logs()
     follower = Follower(logs, ["g"], since_ms=0)
     logs.add(2, "two\n")
@@ -126,7 +126,7 @@ def test_each_log_line_is_given_once_in_the_order_of_time() -> None:
     assert [line.message for line in second] == ["late"]
 
 
-def test_equal_lines_of_one_millisecond_are_all_given() -> None:
+def test_equal_lines_of_one_millisecond_are_all_returned() -> None:
     logs: Any = Logs()
     follower = Follower(logs, ["g"], since_ms=0)
     logs.add(1, "same")
@@ -137,7 +137,7 @@ def test_equal_lines_of_one_millisecond_are_all_given() -> None:
     assert len(follower.new_lines()) == 1
 
 
-def test_a_look_reaches_back_for_lines_that_come_late() -> None:
+def test_lines_that_arrive_late_are_still_read() -> None:
     logs: Any = Logs()
     follower = Follower(logs, ["g"], since_ms=5)
     logs.add(60_000, "x")
@@ -152,7 +152,7 @@ STEP = {"verb": "add", "kind": "webhook", "name": "a", "detail": {}, "shown": HO
 NAMED = "webhooks:\n  - {name: a, secret_env: HOOK_A}\n  - {name: b, secret_env: HOOK_B}\n"
 
 
-def test_the_secrets_that_a_file_names_are_sent_beside_it_and_never_printed(
+def test_webhook_secrets_of_a_file_are_sent_and_never_printed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("HOOK_A", HOOK)
@@ -167,7 +167,7 @@ def test_the_secrets_that_a_file_names_are_sent_beside_it_and_never_printed(
     assert "whsec_" not in "".join(capsys.readouterr())
 
 
-def test_a_secret_that_was_made_is_printed_once(
+def test_a_generated_secret_is_printed_once(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     functions: Any = Functions({"steps": [STEP]})
@@ -181,12 +181,12 @@ def test_a_secret_that_was_made_is_printed_once(
 @pytest.mark.parametrize(
     ("value", "sentence"),
     [
-        (None, "is to come from HOOK_B, which is not set here"),
-        ("", "is to come from HOOK_B, which is not set here"),
-        ("hunter2-hunter2", "HOOK_B holds no webhook secret"),
+        (None, "HOOK_B, which is not set"),
+        ("", "HOOK_B, which is not set"),
+        ("hunter2-hunter2", "HOOK_B must hold a webhook secret"),
     ],
 )
-def test_a_variable_without_a_secret_is_named_before_anything_is_sent(
+def test_a_variable_without_a_secret_is_reported_before_sending(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str | None, sentence: str
 ) -> None:
     monkeypatch.setenv("HOOK_A", HOOK)
@@ -208,7 +208,7 @@ def test_a_variable_without_a_secret_is_named_before_anything_is_sent(
 @pytest.mark.parametrize(
     "text", ["webhooks: [", "- a", "webhooks: 5", "webhooks: [5, {secret_env: [x]}]", ""]
 )
-def test_what_else_is_wrong_with_a_file_is_told_by_the_stack(tmp_path: Path, text: str) -> None:
+def test_other_faults_of_a_file_are_left_to_the_stack(tmp_path: Path, text: str) -> None:
     functions: Any = Functions({"error": {"code": "X", "message": "line 1: wrong"}})
     file = tmp_path / "bootstrap.yaml"
     file.write_text(text)

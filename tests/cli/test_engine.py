@@ -1,4 +1,4 @@
-"""What the engine is started with, and how it is refused or gives up."""
+"""The engine's environment, and the errors when it does not start or stop."""
 
 import json
 import socket
@@ -26,7 +26,7 @@ def free_port() -> int:
 
 
 def stand_in(tmp_path: Path, script: str) -> Path:
-    """Return a program that is started in the place of the engine's Python."""
+    """Return a program that replaces the engine's Python."""
     path = tmp_path / "python"
     path.write_text(f"#!{sys.executable}\n{script}\n")
     path.chmod(0o700)
@@ -54,32 +54,32 @@ open("ended", "w").close()
 """
 
 
-def test_a_taken_port_is_one_clear_sentence(home: LocalFolder) -> None:
+def test_a_port_in_use_reports_one_clear_sentence(home: LocalFolder) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
 
         with (
-            pytest.raises(CommandError, match=rf"^Port {port} is taken: .* with --engine-port\.$"),
+            pytest.raises(CommandError, match=rf"^Port {port} is in use: .* with --engine-port\.$"),
             engine.running(Path(sys.executable), home, port=port, enforce_iam=True),
         ):
             pass
 
 
-def test_an_engine_that_ends_at_once_is_one_clear_sentence(
+def test_an_engine_that_exits_at_once_reports_one_clear_sentence(
     home: LocalFolder, tmp_path: Path
 ) -> None:
     python = stand_in(tmp_path, "import sys; sys.exit(3)")
 
     with (
-        pytest.raises(CommandError, match=r"^The engine ended with code 3: .*engine\.log\.$"),
+        pytest.raises(CommandError, match=r"^The engine exited with code 3: .*engine\.log\.$"),
         engine.running(python, home, port=free_port(), enforce_iam=True),
     ):
         pass
 
 
-def test_an_engine_that_never_answers_is_given_up_and_ended(
+def test_an_engine_that_never_gets_ready_is_stopped(
     home: LocalFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engine, "READY_WITHIN", 0.3)
@@ -92,7 +92,7 @@ def test_an_engine_that_never_answers_is_given_up_and_ended(
         pass
 
 
-def test_an_engine_that_hangs_at_its_end_is_ended_by_force(
+def test_an_engine_that_does_not_stop_is_killed(
     home: LocalFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engine, "STOPPED_WITHIN", 0.3)
@@ -104,7 +104,7 @@ def test_an_engine_that_hangs_at_its_end_is_ended_by_force(
     assert running.process.returncode == -9
 
 
-def test_nothing_of_the_developer_s_own_reaches_the_engine(
+def test_the_engine_inherits_nothing_of_the_developers_environment(
     home: LocalFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_PROFILE", "mine")
@@ -128,18 +128,18 @@ def test_nothing_of_the_developer_s_own_reaches_the_engine(
     assert not home.scratch.exists()
 
 
-def test_an_engine_that_dies_later_is_noticed(home: LocalFolder, tmp_path: Path) -> None:
+def test_an_engine_that_exits_later_raises_an_error(home: LocalFolder, tmp_path: Path) -> None:
     python = stand_in(tmp_path, READY)
 
     with engine.running(python, home, port=free_port(), enforce_iam=False) as running:
         running.process.kill()
         running.process.wait()
 
-        with pytest.raises(CommandError, match="ended with code -9"):
+        with pytest.raises(CommandError, match="exited with code -9"):
             running.check()
 
 
-def test_stream_positions_begin_anew_and_the_rest_of_the_state_stays(
+def test_stream_positions_are_reset_and_other_state_is_kept(
     home: LocalFolder, tmp_path: Path
 ) -> None:
     def state(position: int) -> dict[str, object]:

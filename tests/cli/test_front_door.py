@@ -1,4 +1,4 @@
-"""The front door against a small server of our own on loopback, over real sockets."""
+"""The front door in front of a small server on loopback, over real sockets."""
 
 import gzip
 import json
@@ -17,7 +17,7 @@ PACKED = gzip.compress(b"packed")
 
 
 async def stage(scope: Any, receive: Any, send: Any) -> None:
-    """Stands for the engine: tells what it was asked, or answers something peculiar."""
+    """Replaces the engine: returns the request that it received, or a special response."""
     if scope["type"] == "lifespan":
         return
     body = b""
@@ -112,13 +112,13 @@ def test_a_query_reaches_the_stage_byte_for_byte(client: httpx.Client) -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
-def test_every_method_and_its_body_pass(client: httpx.Client, method: str) -> None:
+def test_every_method_and_its_body_reach_the_stage(client: httpx.Client, method: str) -> None:
     answer = client.request(method, "/x", content=b'{"a":1}').json()
 
     assert (answer["method"], answer["body"]) == (method, '{"a":1}')
 
 
-def test_a_chunked_body_passes_whole(client: httpx.Client) -> None:
+def test_a_chunked_body_reaches_the_stage_whole(client: httpx.Client) -> None:
     answer = client.post("/x", content=iter([b"one ", b"two"])).json()
 
     assert answer["body"] == "one two"
@@ -131,7 +131,7 @@ def test_head_is_answered_without_a_body(client: httpx.Client) -> None:
     assert (response.status_code, response.content) == (200, b"")
 
 
-def test_the_source_address_is_the_connection_s_whatever_the_caller_claims(
+def test_the_source_address_is_never_taken_from_the_callers_headers(
     client: httpx.Client,
 ) -> None:
     answer = client.get("/x", headers={"X-Forwarded-For": "203.0.113.9"}).json()
@@ -139,19 +139,19 @@ def test_the_source_address_is_the_connection_s_whatever_the_caller_claims(
     assert headers_of(answer, "x-forwarded-for") == ["127.0.0.1"]
 
 
-def test_the_caller_s_host_never_chooses_among_the_engine_s_services(client: httpx.Client) -> None:
+def test_the_callers_host_header_never_reaches_the_engine(client: httpx.Client) -> None:
     answer = client.get("/x", headers={"Host": "s3.amazonaws.com"}).json()
 
     assert headers_of(answer, "host")[0].startswith("127.0.0.1:")
 
 
-def test_headers_of_one_connection_stay_on_it(client: httpx.Client) -> None:
+def test_hop_by_hop_headers_are_not_forwarded(client: httpx.Client) -> None:
     answer = client.get("/x", headers={"TE": "trailers", "Connection": "close, TE"}).json()
 
     assert headers_of(answer, "te") == []
 
 
-def test_no_header_is_added_on_the_way_in(client: httpx.Client) -> None:
+def test_no_header_is_added_to_a_request(client: httpx.Client) -> None:
     request = httpx.Request("GET", client.base_url.join("/x"), headers={"X-Api-Key": "hk"})
 
     names = {name for name, _ in client.send(request).json()["headers"]}
@@ -159,24 +159,24 @@ def test_no_header_is_added_on_the_way_in(client: httpx.Client) -> None:
     assert names == {"host", "x-api-key", "x-forwarded-for"}
 
 
-def test_a_repeated_request_header_stays_repeated(client: httpx.Client) -> None:
+def test_a_repeated_request_header_is_forwarded_repeated(client: httpx.Client) -> None:
     answer = client.get("/x", headers=[("X-Tag", "1"), ("X-Tag", "2")]).json()
 
     assert headers_of(answer, "x-tag") == ["1", "2"]
 
 
-def test_a_repeated_response_header_stays_repeated(client: httpx.Client) -> None:
+def test_a_repeated_response_header_is_returned_repeated(client: httpx.Client) -> None:
     assert client.get("/cookies").headers.get_list("set-cookie") == ["a=1", "b=2"]
 
 
-def test_no_header_is_added_on_the_way_out(client: httpx.Client) -> None:
+def test_no_header_is_added_to_a_response(client: httpx.Client) -> None:
     ours = set(client.get("/x").headers)
 
-    # `date` and `server` here are the small server's, as on AWS they are API Gateway's.
+    # The small server sets `date` and `server`, as API Gateway does on AWS.
     assert ours == {"x-amzn-requestid", "content-length"}
 
 
-def test_an_encoded_body_passes_as_it_is(client: httpx.Client) -> None:
+def test_an_encoded_body_is_returned_unchanged(client: httpx.Client) -> None:
     with client.stream("GET", "/packed") as response:
         raw = b"".join(response.iter_raw())
 
@@ -184,25 +184,25 @@ def test_an_encoded_body_passes_as_it_is(client: httpx.Client) -> None:
     assert response.headers["content-length"] == str(len(PACKED))
 
 
-def test_a_204_stays_without_body_and_length(client: httpx.Client) -> None:
+def test_a_204_has_no_body_and_no_content_length(client: httpx.Client) -> None:
     response = client.delete("/gone")
 
     assert response.status_code == 204
     assert "content-length" not in response.headers
 
 
-def test_a_redirect_is_the_caller_s_to_follow(client: httpx.Client) -> None:
+def test_a_redirect_is_returned_and_not_followed(client: httpx.Client) -> None:
     assert client.get("/moved").status_code == 307
 
 
-def test_200_callers_at_once_are_all_answered(client: httpx.Client) -> None:
+def test_200_concurrent_requests_are_all_answered(client: httpx.Client) -> None:
     with ThreadPoolExecutor(32) as pool:
         statuses = list(pool.map(lambda _: client.get("/x").status_code, range(200)))
 
     assert statuses == [200] * 200
 
 
-def test_a_body_beyond_the_gateway_s_bound_is_413(client: httpx.Client) -> None:
+def test_a_body_over_the_gateways_limit_is_413(client: httpx.Client) -> None:
     response = client.post("/x", content=b"x" * (MAX_BODY + 1))
 
     assert response.status_code == 413
@@ -210,7 +210,7 @@ def test_a_body_beyond_the_gateway_s_bound_is_413(client: httpx.Client) -> None:
     assert response.json()["request_id"] == response.headers["x-request-id"]
 
 
-def test_before_a_stack_is_deployed_it_is_503() -> None:
+def test_before_a_stack_is_deployed_the_answer_is_503() -> None:
     with listen([0]) as sockets, serve_in_thread(FrontDoor(), sockets):
         response = httpx.get(f"http://127.0.0.1:{port_of(sockets)}/v1/whoami", trust_env=False)
 
@@ -223,7 +223,7 @@ def test_before_a_stack_is_deployed_it_is_503() -> None:
     }
 
 
-def test_when_the_engine_is_gone_it_is_503() -> None:
+def test_when_the_engine_has_stopped_the_answer_is_503() -> None:
     with listen([0]) as unused:
         port = port_of(unused)
     door = FrontDoor(Target(f"http://127.0.0.1:{port}", rest_path="/live", socket_path="/ws"))

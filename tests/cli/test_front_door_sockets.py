@@ -1,4 +1,4 @@
-"""The front door's WebSockets against a real WebSocket server of our own on loopback."""
+"""The front door's WebSockets in front of a real WebSocket server on loopback."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from gatehouse_cli.local.server import listen, serve_in_thread
 REST, SOCKETS = "/_aws/execute-api/rest/live", "/_aws/execute-api/ws/live"
 LOGS = "/api/services/orders/logs"
 PATIENCE = 5.0
-GRACE = 5.0  # for which the front door waits when it ends
+SHUTDOWN = 5.0  # seconds that the front door waits when it stops
 
 
 class Stage:
-    """Stands for the engine: sockets that answer what they are told, and a plain path.
+    """Replaces the engine: sockets that follow instructions, and a plain path.
 
     `refusal` is the status and the body of each opening, None to let everybody in; `plain` is
     the status of a plain request.
@@ -56,7 +56,7 @@ class Stage:
         return None if self.refusal is None else _response(*self.refusal)
 
     def talk(self, inner: ServerConnection) -> None:
-        """Echo; `close <code>` ends the socket so, `cut` without a word."""
+        """Echo; `close <code>` closes the socket with that code, `cut` without a close frame."""
         self.open.append(inner)
         try:
             for message in inner:
@@ -72,7 +72,7 @@ class Stage:
             self.open.remove(inner)
 
     def asked(self) -> dict[str, list[str]]:
-        """Read the query of the only opening."""
+        """Return the query of the only handshake."""
         (request,) = self.requests
         path = urlsplit(request.path)
         assert path.path == SOCKETS
@@ -86,7 +86,7 @@ def _response(status: int, body: bytes) -> Response:
 
 @contextmanager
 def running(stage: Stage) -> Iterator[str]:
-    """Serve a stage; gives its endpoint."""
+    """Serve a stage and yield its endpoint."""
     with serve(stage.talk, "127.0.0.1", 0, process_request=stage.judge, max_size=None) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
@@ -99,13 +99,13 @@ def running(stage: Stage) -> Iterator[str]:
 
 @contextmanager
 def standing(target: Target | None) -> Iterator[str]:
-    """Serve a front door; gives where its sockets are."""
+    """Serve a front door and yield the base URL of its sockets."""
     with listen([0]) as sockets, serve_in_thread(FrontDoor(target), sockets):
         yield f"ws://127.0.0.1:{sockets[0].getsockname()[1]}"
 
 
 class Errors(logging.Handler):
-    """What is logged as an error anywhere; a task that raised is told of when it is collected."""
+    """Every logged error; asyncio logs the exception of a task when it is collected."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
@@ -131,7 +131,7 @@ def house() -> Iterator[tuple[Stage, str]]:
 
 @pytest.fixture
 def stage(house: tuple[Stage, str]) -> Iterator[Stage]:
-    """The stage, with nothing behind it; at the end nobody is left."""
+    """The stage; after the test no socket may be open."""
     stage, _ = house
     stage.requests.clear()
     stage.plain_requests.clear()
@@ -156,7 +156,7 @@ def refused(address: str, **options: Any) -> Response:
 
 
 def ended(outer: ClientConnection) -> int:
-    """Wait for the other side to end a socket, and give its code."""
+    """Wait until the other side closes a socket, and return the code."""
     with pytest.raises(ConnectionClosed) as caught:
         outer.recv(timeout=PATIENCE)
     assert caught.value.rcvd is not None
@@ -170,7 +170,7 @@ def eventually(true: Callable[[], bool], *, within: float = PATIENCE) -> None:
         time.sleep(0.01)
 
 
-# ---- What is asked for -------------------------------------------------------------------------
+# ---- The request -------------------------------------------------------------------------------
 
 
 def test_the_name_in_the_path_becomes_the_service(stage: Stage, url: str) -> None:
@@ -178,7 +178,7 @@ def test_the_name_in_the_path_becomes_the_service(stage: Stage, url: str) -> Non
         assert stage.asked() == {"service": ["orders"]}
 
 
-def test_what_a_viewer_wants_passes_beside_it(stage: Stage, url: str) -> None:
+def test_the_other_query_parameters_are_forwarded(stage: Stage, url: str) -> None:
     with opened(f"{url}{LOGS}?lines=0&since=2026-11-21T10:00:00%2B01:00&token=hk_1&other="):
         assert stage.asked() == {
             "lines": ["0"],
@@ -193,7 +193,7 @@ def test_what_a_viewer_wants_passes_beside_it(stage: Stage, url: str) -> None:
     "query",
     ["service=billing", "service=a&lines=1&service=b", "s%65rvice=billing", "service", "service="],
 )
-def test_a_service_in_the_query_does_not_count(stage: Stage, url: str, query: str) -> None:
+def test_a_service_in_the_query_is_ignored(stage: Stage, url: str, query: str) -> None:
     with opened(f"{url}{LOGS}?{query}"):
         assert stage.asked()["service"] == ["orders"]
 
@@ -207,17 +207,17 @@ def test_a_service_in_the_query_does_not_count(stage: Stage, url: str, query: st
         ("a%20b%2Bc+d", "a b+c+d"),
         ("%2e%2e", ".."),
         ("100%25", "100%"),
-        ("%ff", "�"),  # which is no service's
+        ("%ff", "�"),  # the name of no service
     ],
 )
-def test_a_name_is_what_its_escapes_stand_for(
+def test_escapes_in_the_services_name_are_decoded(
     stage: Stage, url: str, written: str, name: str
 ) -> None:
     with opened(f"{url}/api/services/{written}/logs"):
         assert stage.asked() == {"service": [name]}
 
 
-def test_credentials_pass_as_headers_and_nothing_else_does(stage: Stage, url: str) -> None:
+def test_only_credential_headers_are_forwarded(stage: Stage, url: str) -> None:
     given = {
         "Authorization": "Bearer hk_1",
         "X-Hammurabi-API-Key": "hk_2",
@@ -244,7 +244,7 @@ def test_credentials_pass_as_headers_and_nothing_else_does(stage: Stage, url: st
 # ---- Frames ------------------------------------------------------------------------------------
 
 
-def test_frames_pass_both_ways_in_their_order_and_of_their_kind(stage: Stage, url: str) -> None:
+def test_frames_are_forwarded_both_ways_in_order_and_by_kind(stage: Stage, url: str) -> None:
     del stage
     messages = ["one", b"\x00\xff", "", b"", "zwölf €", "x" * 100_000, *map(str, range(50))]
     with opened(url + LOGS) as outer:
@@ -253,7 +253,7 @@ def test_frames_pass_both_ways_in_their_order_and_of_their_kind(stage: Stage, ur
         assert [outer.recv(timeout=PATIENCE) for _ in messages] == messages
 
 
-def test_a_frame_as_large_as_api_gateway_sends_them_passes(stage: Stage, url: str) -> None:
+def test_a_frame_of_api_gateways_largest_size_is_forwarded(stage: Stage, url: str) -> None:
     with opened(url + LOGS) as outer:
         eventually(lambda: len(stage.open) == 1)
         for _ in range(50):
@@ -261,27 +261,27 @@ def test_a_frame_as_large_as_api_gateway_sends_them_passes(stage: Stage, url: st
         assert {len(outer.recv(timeout=PATIENCE)) for _ in range(50)} == {32_000}
 
 
-def test_a_message_in_pieces_arrives_whole(stage: Stage, url: str) -> None:
+def test_a_fragmented_message_arrives_whole(stage: Stage, url: str) -> None:
     del stage
     with opened(url + LOGS) as outer:
         outer.send(["one ", "two ", "three"])
         assert outer.recv(timeout=PATIENCE) == "one two three"
 
 
-def test_a_message_beyond_the_gateway_s_bound_ends_the_socket(stage: Stage, url: str) -> None:
+def test_a_message_over_the_gateways_limit_closes_the_socket(stage: Stage, url: str) -> None:
     del stage
     with opened(url + LOGS) as outer:
         outer.send("x" * (128 * 1024 + 1))
         assert ended(outer) == 1009
 
 
-def test_a_viewer_s_ping_is_answered(stage: Stage, url: str) -> None:
+def test_a_viewers_ping_is_answered(stage: Stage, url: str) -> None:
     del stage
     with opened(url + LOGS) as outer:
         assert outer.ping().wait(PATIENCE)
 
 
-def test_fifty_sockets_at_once_each_hear_their_own(stage: Stage, url: str) -> None:
+def test_fifty_concurrent_sockets_receive_their_own_messages(stage: Stage, url: str) -> None:
     del stage
     everybody = threading.Barrier(50)
 
@@ -295,11 +295,11 @@ def test_fifty_sockets_at_once_each_hear_their_own(stage: Stage, url: str) -> No
         assert list(pool.map(one, range(50))) == [f"of {number}" for number in range(50)]
 
 
-# ---- Ends --------------------------------------------------------------------------------------
+# ---- Closing -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("code", [1000, 1001, 1008, 1011, 4000, 4999])
-def test_a_socket_that_is_ended_inside_ends_outside_with_its_code(
+def test_a_socket_that_the_stack_closes_closes_with_the_same_code(
     stage: Stage, url: str, code: int
 ) -> None:
     del stage
@@ -308,15 +308,15 @@ def test_a_socket_that_is_ended_inside_ends_outside_with_its_code(
         assert ended(outer) == code
 
 
-def test_a_socket_that_is_cut_inside_ends_outside_as_going_away(stage: Stage, url: str) -> None:
-    """As API Gateway ends what it has to; a viewer comes back."""
+def test_a_socket_that_the_stack_drops_closes_as_going_away(stage: Stage, url: str) -> None:
+    """API Gateway drops sockets like this; a viewer then reconnects."""
     del stage
     with opened(url + LOGS) as outer:
         outer.send("cut")
         assert ended(outer) == 1001
 
 
-def test_what_was_sent_before_the_end_arrives_before_it(stage: Stage, url: str) -> None:
+def test_messages_sent_before_the_close_arrive_before_it(stage: Stage, url: str) -> None:
     with opened(url + LOGS) as outer:
         eventually(lambda: len(stage.open) == 1)
         inner = stage.open[0]
@@ -328,21 +328,21 @@ def test_what_was_sent_before_the_end_arrives_before_it(stage: Stage, url: str) 
 
 
 @pytest.mark.parametrize("code", [1000, 1001, 4001])
-def test_a_viewer_who_leaves_is_gone_inside(stage: Stage, url: str, code: int) -> None:
+def test_a_viewers_close_closes_the_stacks_socket(stage: Stage, url: str, code: int) -> None:
     outer = opened(url + LOGS)
     eventually(lambda: len(stage.open) == 1)
     outer.close(code)
     eventually(lambda: not stage.open)
 
 
-def test_a_viewer_whose_connection_breaks_is_gone_inside(stage: Stage, url: str) -> None:
+def test_a_viewers_lost_connection_closes_the_stacks_socket(stage: Stage, url: str) -> None:
     outer = opened(url + LOGS)
     eventually(lambda: len(stage.open) == 1)
     outer.socket.shutdown(socket.SHUT_RDWR)
     eventually(lambda: not stage.open)
 
 
-def test_a_viewer_who_leaves_while_the_socket_opens_is_gone_inside(stage: Stage, url: str) -> None:
+def test_a_viewer_who_disconnects_early_leaves_no_open_socket(stage: Stage, url: str) -> None:
     stage.go_on.clear()
     stage.waiting.clear()
     host, port = url.removeprefix("ws://").split(":")
@@ -354,10 +354,10 @@ def test_a_viewer_who_leaves_while_the_socket_opens_is_gone_inside(stage: Stage,
         )
         assert stage.waiting.wait(PATIENCE)
         raw.shutdown(socket.SHUT_WR)
-        assert raw.recv(1) == b""  # the front door has seen it
+        assert raw.recv(1) == b""  # the front door has noticed
     stage.go_on.set()
     eventually(lambda: bool(stage.requests))
-    with opened(url + LOGS) as other:  # which comes after
+    with opened(url + LOGS) as other:  # is served after it
         other.send("x")
         assert other.recv(timeout=PATIENCE) == "x"
         eventually(lambda: len(stage.open) == 1)
@@ -367,7 +367,7 @@ def test_a_viewer_who_leaves_while_the_socket_opens_is_gone_inside(stage: Stage,
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 429, 500, 503])
-def test_a_refusal_passes_with_its_body(stage: Stage, url: str, status: int) -> None:
+def test_a_refusal_is_returned_with_its_body(stage: Stage, url: str, status: int) -> None:
     stage.refusal = (status, b'{"message":"No"}')
     answer = refused(url + LOGS)
 
@@ -377,7 +377,7 @@ def test_a_refusal_passes_with_its_body(stage: Stage, url: str, status: int) -> 
 
 
 @pytest.mark.parametrize("status", [401, 404, 500])
-def test_a_refusal_without_a_body_passes_as_well(stage: Stage, url: str, status: int) -> None:
+def test_a_refusal_without_a_body_is_returned_too(stage: Stage, url: str, status: int) -> None:
     stage.refusal = (status, b"")
     answer = refused(url + LOGS)
 
@@ -388,10 +388,10 @@ def test_a_refusal_without_a_body_passes_as_well(stage: Stage, url: str, status:
 @pytest.mark.parametrize(
     ("plain", "told"), [(403, 403), (404, 404), (429, 429), (503, 503), (400, 400), (426, 400)]
 )
-def test_why_a_bare_403_was_said_is_what_a_plain_request_is_told(
+def test_a_bare_403_becomes_the_status_of_a_plain_request(
     stage: Stage, url: str, plain: int, told: int
 ) -> None:
-    """The engine says 403 to whatever $connect refused. To 426 all is well but the query."""
+    """The engine answers 403 for every refusal of $connect. 426 means that the query is wrong."""
     stage.refusal, stage.plain = (403, b""), plain
 
     assert refused(f"{url}/api/services/a%2Fb/logs?lines=x&token=hk_1").status_code == told
@@ -400,7 +400,7 @@ def test_why_a_bare_403_was_said_is_what_a_plain_request_is_told(
     assert request.headers["Authorization"] == "Bearer hk_1"
 
 
-def test_the_plain_request_is_made_with_the_viewer_s_own_credential(stage: Stage, url: str) -> None:
+def test_the_plain_request_carries_the_viewers_credential(stage: Stage, url: str) -> None:
     stage.refusal, stage.plain = (403, b""), 404
     refused(f"{url}{LOGS}?token=hk_1", additional_headers={"X-Api-Key": "hk_2"})
 
@@ -421,17 +421,17 @@ def test_the_plain_request_is_made_with_the_viewer_s_own_credential(stage: Stage
         "/live/api/services/orders/logs",
     ],
 )
-def test_no_other_path_has_sockets(stage: Stage, url: str, path: str) -> None:
+def test_a_socket_on_another_path_is_404(stage: Stage, url: str, path: str) -> None:
     assert refused(url + path).status_code == 404
     assert stage.requests == []
 
 
-def test_before_a_stack_is_deployed_it_is_503() -> None:
+def test_before_a_stack_is_deployed_a_socket_is_503() -> None:
     with standing(None) as url:
         assert refused(url + LOGS).status_code == 503
 
 
-def test_when_the_engine_is_gone_it_is_503() -> None:
+def test_when_the_engine_has_stopped_a_socket_is_503() -> None:
     with listen([0]) as unused:
         port = unused[0].getsockname()[1]
     gone = Target(f"http://127.0.0.1:{port}", rest_path=REST, socket_path=SOCKETS)
@@ -439,7 +439,7 @@ def test_when_the_engine_is_gone_it_is_503() -> None:
         assert refused(url + LOGS).status_code == 503
 
 
-def test_what_is_no_websocket_server_is_503() -> None:
+def test_a_server_without_websockets_is_503() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         endpoint = f"http://127.0.0.1:{server.getsockname()[1]}"
 
@@ -453,10 +453,10 @@ def test_what_is_no_websocket_server_is_503() -> None:
             thread.join()
 
 
-# ---- The end of the front door -----------------------------------------------------------------
+# ---- Stopping the front door -------------------------------------------------------------------
 
 
-def test_when_the_front_door_ends_so_do_its_sockets() -> None:
+def test_stopping_the_front_door_closes_its_sockets() -> None:
     stage, outers = Stage(), []
     with running(stage) as endpoint:
         with standing(Target(endpoint, rest_path=REST, socket_path=SOCKETS)) as url:
@@ -466,10 +466,10 @@ def test_when_the_front_door_ends_so_do_its_sockets() -> None:
         took = time.monotonic() - began
         assert [ended(outer) for outer in outers] == [1012] * 20
         eventually(lambda: not stage.open)
-    assert took < GRACE
+    assert took < SHUTDOWN
 
 
-def test_an_engine_that_does_not_answer_does_not_hold_up_the_end() -> None:
+def test_an_unresponsive_engine_does_not_delay_the_shutdown() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
         with (
@@ -481,5 +481,5 @@ def test_an_engine_that_does_not_answer_does_not_hold_up_the_end() -> None:
             assert accepted.recv(10_000)
             began = time.monotonic()
         with accepted:
-            assert time.monotonic() - began < GRACE
+            assert time.monotonic() - began < SHUTDOWN
             assert opening.result(PATIENCE).status_code == 500

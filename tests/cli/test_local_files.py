@@ -1,4 +1,4 @@
-"""The home folder, its local.env, and the stamp that spares a deployment."""
+"""The local folder, its local.env, and the stamp that makes a deployment unnecessary."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +15,7 @@ from gatehouse_cli.project import find_project, get_tool
 KEY = "hk_" + "ab" * 36
 
 
-def test_what_is_written_to_local_env_is_read_back(tmp_path: Path) -> None:
+def test_local_env_is_read_back_as_written(tmp_path: Path) -> None:
     env = LocalEnv("http://localhost:8080", KEY)
 
     env_file.write(tmp_path / "local.env", env)
@@ -23,7 +23,7 @@ def test_what_is_written_to_local_env_is_read_back(tmp_path: Path) -> None:
     assert env_file.read(tmp_path / "local.env") == env
 
 
-def test_local_env_is_shell_and_for_its_owner_only(tmp_path: Path) -> None:
+def test_local_env_can_be_sourced_and_only_its_owner_reads_it(tmp_path: Path) -> None:
     path = tmp_path / "local.env"
     path.write_text("old")
     path.chmod(0o644)
@@ -35,17 +35,17 @@ def test_local_env_is_shell_and_for_its_owner_only(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "GATEHOUSE_URL=x\n", "GATEHOUSE_URL=x\nGATEHOUSE_API_KEY=\n"])
-def test_a_local_env_that_says_too_little_says_nothing(tmp_path: Path, text: str) -> None:
+def test_a_local_env_without_url_or_key_reads_as_none(tmp_path: Path, text: str) -> None:
     (tmp_path / "local.env").write_text(text)
 
     assert env_file.read(tmp_path / "local.env") is None
 
 
-def test_a_missing_local_env_says_nothing(tmp_path: Path) -> None:
+def test_a_missing_local_env_reads_as_none(tmp_path: Path) -> None:
     assert env_file.read(tmp_path / "local.env") is None
 
 
-def test_a_home_is_its_owner_s_alone_and_its_scratch_is_emptied(tmp_path: Path) -> None:
+def test_only_the_owner_reads_the_folder_and_its_scratch_is_emptied(tmp_path: Path) -> None:
     home = LocalFolder(tmp_path / "home")
     home.prepare()
     (home.scratch / "left").write_text("x")
@@ -59,7 +59,7 @@ def test_a_home_is_its_owner_s_alone_and_its_scratch_is_emptied(tmp_path: Path) 
     assert (home.state / "kept").exists()
 
 
-def test_a_home_serves_one_stack_at_a_time(tmp_path: Path) -> None:
+def test_a_folder_serves_one_stack_at_a_time(tmp_path: Path) -> None:
     home = LocalFolder(tmp_path)
 
     with home.lock(), pytest.raises(CommandError, match="already running"), home.lock():
@@ -68,7 +68,7 @@ def test_a_home_serves_one_stack_at_a_time(tmp_path: Path) -> None:
         pass
 
 
-def test_clean_state_forgets_state_and_key_and_nothing_else(tmp_path: Path) -> None:
+def test_clean_state_deletes_state_and_key_and_nothing_else(tmp_path: Path) -> None:
     home = LocalFolder(tmp_path)
     home.prepare()
     home.stamp.write_text("x")
@@ -89,12 +89,12 @@ def test_the_project_is_found_from_any_folder_in_it(tmp_path: Path) -> None:
     assert find_project(below) == tmp_path
 
 
-def test_outside_a_clone_is_one_clear_sentence(tmp_path: Path) -> None:
+def test_outside_a_clone_the_error_is_one_clear_sentence(tmp_path: Path) -> None:
     with pytest.raises(CommandError, match="run this inside a clone"):
         find_project(tmp_path)
 
 
-def test_a_missing_tool_is_one_clear_sentence(tmp_path: Path) -> None:
+def test_a_missing_tool_reports_one_clear_sentence(tmp_path: Path) -> None:
     with pytest.raises(CommandError, match=r"sam is missing .*: run `make setup` first"):
         get_tool(tmp_path, "sam", "sam")
 
@@ -128,7 +128,7 @@ def rename(project: Path) -> None:
         rename,
     ],
 )
-def test_any_change_of_an_input_changes_the_stamp(
+def test_any_changed_input_changes_the_stamp(
     project: Path, change: Callable[[Path], object]
 ) -> None:
     before = stamp.compute(project, {})
@@ -138,7 +138,7 @@ def test_any_change_of_an_input_changes_the_stamp(
     assert stamp.compute(project, {}) != before
 
 
-def test_a_parameter_changes_the_stamp(project: Path) -> None:
+def test_a_changed_parameter_changes_the_stamp(project: Path) -> None:
     assert stamp.compute(project, {"A": "1"}) != stamp.compute(project, {"A": "2"})
 
 
@@ -158,7 +158,7 @@ def test_bytecode_and_files_elsewhere_do_not_change_the_stamp(project: Path) -> 
     assert stamp.compute(project, {}) == before
 
 
-def test_a_stamp_matches_its_own_value_only(tmp_path: Path) -> None:
+def test_a_stamp_matches_only_its_own_value(tmp_path: Path) -> None:
     path = tmp_path / "stamp"
     assert not stamp.matches(path, "v")
     path.write_text("v")

@@ -1,4 +1,4 @@
-"""`gatehouse logs` against a server on loopback that speaks as the stack does."""
+"""`gatehouse logs` against a server on loopback that answers as the stack does."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ class Stack:
         self.answers: list[list[dict[str, Any]] | int] = []
         self.asked: list[tuple[str, dict[str, str], str]] = []
         self.server: Server = serve(
-            self._talk, "127.0.0.1", 0, process_request=self._judge, compression=None
+            self._talk, "127.0.0.1", 0, process_request=self._refuse_or_accept, compression=None
         )
         port = self.server.socket.getsockname()[1]
         self.url = f"http://127.0.0.1:{port}"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
-    def _judge(self, _: ServerConnection, request: Request) -> Response | None:
+    def _refuse_or_accept(self, _: ServerConnection, request: Request) -> Response | None:
         address = urlsplit(request.path)
         query = dict(parse_qsl(address.query))
         self.asked.append((address.path, query, request.headers["Authorization"]))
@@ -65,10 +65,10 @@ def stack(monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]:
 
 
 def follow(stack: Stack, say: Callable[[str], None] = print) -> Iterator[dict[str, Any]]:
-    return logs.followed(stack.url, KEY, "orders", lines=7, since=None, say=say)
+    return logs.follow(stack.url, KEY, "orders", lines=7, since=None, say=say)
 
 
-def test_a_socket_that_is_cut_is_opened_again_where_it_ended(stack: Stack) -> None:
+def test_after_a_disconnect_it_resumes_at_the_last_line(stack: Stack) -> None:
     stack.answers = [
         [{"type": "log", "lines": [line(1), line(2)]}, {"type": "ping"}],
         503,
@@ -86,7 +86,7 @@ def test_a_socket_that_is_cut_is_opened_again_where_it_ended(stack: Stack) -> No
     ]
 
 
-def test_what_is_told_beside_the_lines_is_told_aside(stack: Stack) -> None:
+def test_notices_of_the_stack_are_reported_beside_the_lines(stack: Stack) -> None:
     said: list[str] = []
     stack.answers = [
         [
@@ -101,20 +101,20 @@ def test_what_is_told_beside_the_lines_is_told_aside(stack: Stack) -> None:
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 409])
-def test_a_refusal_that_stays_is_told_once(stack: Stack, status: int) -> None:
+def test_a_permanent_refusal_ends_the_command(stack: Stack, status: int) -> None:
     stack.answers = [status]
 
     with pytest.raises(CommandError, match=rf"^orders: .* \({status}\)\.$"):
         next(follow(stack))
 
 
-def test_a_stack_that_is_not_there_is_told() -> None:
-    unreached = logs.followed("http://127.0.0.1:9", KEY, "orders", lines=1, since=None, say=print)
-    with pytest.raises(CommandError, match="cannot be reached"):
-        next(unreached)
+def test_an_unreachable_stack_ends_the_command() -> None:
+    lines = logs.follow("http://127.0.0.1:9", KEY, "orders", lines=1, since=None, say=print)
+    with pytest.raises(CommandError, match="Cannot reach"):
+        next(lines)
 
 
-def test_lines_are_printed_with_their_moments_or_as_json(
+def test_lines_are_printed_with_their_timestamp_or_as_json(
     stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GATEHOUSE_URL", stack.url)
@@ -128,7 +128,7 @@ def test_lines_are_printed_with_their_moments_or_as_json(
         assert (result.exit_code, result.stdout) == (1, printed)
 
 
-def test_the_stack_s_own_socket_address_names_the_service_in_its_query() -> None:
+def test_the_stacks_socket_url_takes_the_service_in_its_query() -> None:
     address = logs.address("wss://abc.example/live", "orders", {"lines": "5"})
     assert address == "wss://abc.example/live?lines=5&service=orders"
     assert logs.address("https://api.example", "a/b", {"since": "1-x"}) == (

@@ -1,4 +1,4 @@
-"""`gatehouse secrets`: what it asks the stack's functions, and what it makes of their answers."""
+"""`gatehouse secrets`: its calls of the stack's functions, and its output."""
 
 import io
 import json
@@ -14,13 +14,13 @@ from gatehouse_cli.stack_functions import RefusedError
 
 
 class Functions:
-    """Answers invocations one after the other, and keeps what it was asked."""
+    """Answers invocations one after the other, and records their payloads."""
 
     def __init__(self, *answers: dict[str, Any]) -> None:
-        self.answers, self.asked = list(answers), list[dict[str, Any]]()
+        self.answers, self.payloads = list(answers), list[dict[str, Any]]()
 
     def invoke(self, **call: Any) -> dict[str, Any]:
-        self.asked.append(json.loads(call["Payload"]))
+        self.payloads.append(json.loads(call["Payload"]))
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         return {"Payload": io.BytesIO(json.dumps(answer).encode())}
 
@@ -31,29 +31,29 @@ def step(
     return {"rewrapped": rewrapped, "left": left, "cursor": cursor, "done": done}
 
 
-def test_a_rewrap_goes_on_with_the_cursor_and_passes_until_it_is_done() -> None:
+def test_a_rewrap_follows_the_cursor_and_repeats_until_done() -> None:
     functions: Any = Functions(step(100, cursor="a"), step(7), step(cursor="b"), step(done=True))
 
     assert rewrap_all(functions, "rewrap") == (107, 0)
-    assert functions.asked == [
+    assert functions.payloads == [
         {"do": "rewrap", "cursor": cursor} for cursor in (None, "a", None, "b")
     ]
 
 
-def test_a_rewrap_ends_when_all_that_is_left_cannot_be_opened() -> None:
+def test_a_rewrap_stops_when_no_remaining_secret_can_be_decrypted() -> None:
     functions: Any = Functions(step(5, left=2), step(left=2))
 
     assert rewrap_all(functions, "rewrap") == (5, 2)
 
 
-def test_a_rewrap_that_finds_no_end_says_so() -> None:
+def test_a_rewrap_that_never_finishes_reports_it() -> None:
     functions: Any = Functions(step(1))
 
-    with pytest.raises(CommandError, match="run it once more"):
+    with pytest.raises(CommandError, match="run this again"):
         rewrap_all(functions, "rewrap")
 
 
-def test_a_refusal_is_told() -> None:
+def test_an_error_of_the_function_is_raised() -> None:
     functions: Any = Functions({"error": {"code": "SETTINGS_KEY_UNUSABLE", "message": "too short"}})
 
     with pytest.raises(RefusedError, match="too short"):
@@ -62,9 +62,9 @@ def test_a_refusal_is_told() -> None:
 
 @pytest.mark.parametrize("command", [["get", "a", "provider/x"], ["rewrap"]])
 @pytest.mark.parametrize(
-    ("outputs", "answer", "code", "said"),
+    ("outputs", "answer", "code", "sentence"),
     [
-        ({}, {}, 1, "is it Gatehouse?"),
+        ({}, {}, 1, "name a Gatehouse stack"),
         (
             {"SecretsFunctionName": "f", "RewrapFunctionName": "f"},
             {"error": {"code": "X", "message": "Not today"}},
@@ -73,33 +73,35 @@ def test_a_refusal_is_told() -> None:
         ),
     ],
 )
-def test_what_goes_wrong_is_one_sentence(
+def test_a_failed_command_reports_one_sentence(
     monkeypatch: pytest.MonkeyPatch,
     command: list[str],
     outputs: dict[str, str],
     answer: dict[str, Any],
     code: int,
-    said: str,
+    sentence: str,
 ) -> None:
     result = run(monkeypatch, command, outputs, answer)
 
     assert result.exit_code == code
-    assert said in result.output
+    assert sentence in result.output
     assert result.output.count("\n") == 1
 
 
-def test_a_secret_is_printed_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_secret_is_printed_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
     outputs = {"SecretsFunctionName": "f"}
     result = run(monkeypatch, ["get", "a", "provider/x"], outputs, {"value": "the key"})
 
     assert (result.exit_code, result.output) == (0, "the key\n")
 
 
-def test_what_is_left_is_an_error_that_says_where_to_look(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_secrets_that_were_not_rewrapped_are_reported_as_an_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     result = run(monkeypatch, ["rewrap"], {"RewrapFunctionName": "f"}, step(left=3))
 
     assert result.exit_code == 1
-    assert result.output.startswith("0 re-wrapped\nError: 3 are left")
+    assert result.output.startswith("0 re-wrapped\nError: 3 secrets were not")
 
 
 def run(
@@ -108,7 +110,7 @@ def run(
     outputs: dict[str, str],
     answer: dict[str, Any],
 ) -> Any:
-    """Run the command against a stack of these outputs, whose functions answer this."""
+    """Run the command against a stack with these outputs, whose functions return this answer."""
 
     class Session:
         def client(self, service: str, **_: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The settings encryption keys reach SAM as they are, and nobody else."""
+"""The settings keys reach SAM unchanged, and only SAM."""
 
 import json
 import stat
@@ -13,7 +13,7 @@ from support.aws.resources import ROOT
 
 CURRENT, PREVIOUS = settings_keys.PARAMETERS
 HEX = "ab" * 32
-# What SAM makes of the words, by its own reader.
+# How SAM itself reads the arguments.
 READ = """
 import json, sys
 from samcli.cli.types import CfnParameterOverridesType
@@ -21,7 +21,9 @@ print(json.dumps(CfnParameterOverridesType().convert(tuple(sys.argv[1:]), None, 
 """
 
 
-def test_what_is_set_is_given_be_it_to_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_variables_that_are_set_become_parameters_even_empty(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     for name in (CURRENT, PREVIOUS):
         monkeypatch.delenv(name, raising=False)
     assert settings_keys.from_environment() == {}
@@ -33,9 +35,9 @@ def test_what_is_set_is_given_be_it_to_nothing(monkeypatch: pytest.MonkeyPatch) 
     }
 
 
-def test_what_sam_would_mangle_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_that_sam_would_change_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(CURRENT, 'sixteen characters\\" and more')
-    with pytest.raises(CommandError, match=f"^{CURRENT} holds a backslash"):
+    with pytest.raises(CommandError, match=f"^{CURRENT} has a backslash"):
         settings_keys.from_environment()
 
 
@@ -52,7 +54,7 @@ def test_what_sam_would_mangle_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
         "a back\\slash, and $HOME",
     ],
 )
-def test_sam_reads_a_key_as_it_is(key: str) -> None:
+def test_sam_reads_a_key_unchanged(key: str) -> None:
     given = {"DeployedAt": "2026-11-21T09:30:00Z", "SettingsEncryptionKey": key}
     with settings_keys.override_words(given) as words:
         assert words[0] == "--parameter-overrides"
@@ -64,7 +66,7 @@ def test_sam_reads_a_key_as_it_is(key: str) -> None:
     assert json.loads(done.stdout) == given
 
 
-def test_the_file_is_its_owners_alone_and_gone_afterwards() -> None:
+def test_only_the_owner_reads_the_file_and_it_is_deleted() -> None:
     with settings_keys.override_words({"SettingsEncryptionKey": HEX}) as words:
         path = Path(words[-1].removeprefix("file://"))
         assert HEX in path.read_text()
@@ -73,6 +75,6 @@ def test_the_file_is_its_owners_alone_and_gone_afterwards() -> None:
     assert not path.parent.exists()
 
 
-def test_without_keys_there_is_no_file() -> None:
+def test_without_keys_no_file_is_written() -> None:
     with settings_keys.override_words({"AccessLogs": "off"}) as words:
         assert words == ["--parameter-overrides", "AccessLogs=off"]

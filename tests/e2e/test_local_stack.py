@@ -98,8 +98,8 @@ def test_a_second_stack_on_the_same_home_or_ports_is_refused(
     free = str(free_ports(1)[0])
     refusals = {
         "already running": ["--home", str(stack.home.root)],
-        f"Port {port} is taken": [*elsewhere, "--port", str(port)],
-        f"Port {engine_port} is taken": [
+        f"Port {port} is in use": [*elsewhere, "--port", str(port)],
+        f"Port {engine_port} is in use": [
             *elsewhere, "--port", free, "--engine-port", str(engine_port),
         ],
     }  # fmt: skip

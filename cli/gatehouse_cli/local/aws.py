@@ -1,4 +1,4 @@
-"""Clients that speak to the engine and to nothing else, whatever the developer has set up."""
+"""Clients of the local engine only, whatever AWS settings the developer has."""
 
 import os
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Clients:
-    """One client for each service that `gatehouse up` uses, as the engine's root."""
+    """One client for each service that `gatehouse up` uses, with the engine's root account."""
 
     apigateway: "APIGatewayClient"
     cloudformation: "CloudFormationClient"
@@ -32,7 +32,7 @@ class Clients:
 
 
 def clients(endpoint: str) -> Clients:
-    """Make the clients of an engine."""
+    """Create the clients for an engine's URL."""
     made = session()
     config = Config(proxies={}, retries={"total_max_attempts": 2}, read_timeout=60)
     return Clients(
@@ -46,7 +46,7 @@ def clients(endpoint: str) -> Clients:
 
 
 def session() -> boto3.Session:
-    """Make a session that reads neither profile nor configuration files."""
+    """Create a session that reads neither profiles nor configuration files."""
     core = botocore.session.Session(
         session_vars={
             "profile": (None, None, None, None),
@@ -56,7 +56,7 @@ def session() -> boto3.Session:
     )
     return boto3.Session(
         aws_access_key_id="test",
-        aws_secret_access_key="test",  # noqa: S106  # The engine's well-known root.
+        aws_secret_access_key="test",  # noqa: S106  # The engine's root account, known to all.
         region_name=REGION,
         botocore_session=core,
     )

@@ -1,4 +1,4 @@
-"""The local engine: one process that answers as AWS does, on loopback only."""
+"""The local engine: one process that emulates AWS, on loopback only."""
 
 import json
 import os
@@ -20,7 +20,7 @@ from gatehouse_cli.local.folder import LocalFolder
 
 LOOPBACK = "127.0.0.1"
 READY_WITHIN = 30.0
-# State is written while it shuts down, and an open socket delays that by up to 20 s.
+# The engine writes its state while it shuts down; an open socket delays that by up to 20 s.
 STOPPED_WITHIN = 30.0
 
 
@@ -33,24 +33,22 @@ class Engine:
     process: subprocess.Popen[bytes]
 
     def check(self) -> None:
-        """Raise CommandError when the engine has ended by itself."""
+        """Raise CommandError when the engine has exited."""
         code = self.process.poll()
         if code is not None:
-            raise CommandError(
-                f"The engine ended with code {code}: its last words are in {self.log}."
-            )
+            raise CommandError(f"The engine exited with code {code}: see the end of {self.log}.")
 
 
 @contextmanager
 def running(python: Path, home: LocalFolder, *, port: int, enforce_iam: bool) -> Iterator[Engine]:
-    """Run the engine on the home's state while the block runs; state is saved at its end.
+    """Run the engine on a folder's state during the block; it saves its state at the end.
 
     Raises:
-        CommandError: The port is taken, or the engine does not come up.
+        CommandError: The port is in use, or the engine does not start.
 
     """
     _refuse_taken(port)
-    _rewind_streams(home.state / "lambda.json")
+    _reset_stream_positions(home.state / "lambda.json")
     log = home.logs / "engine.log"
     with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: S603  # Our own tool, by its full path.
@@ -61,7 +59,7 @@ def running(python: Path, home: LocalFolder, *, port: int, enforce_iam: bool) ->
             stdout=output,
             stderr=subprocess.STDOUT,
             umask=0o077,
-            # Ctrl-C goes to the whole foreground group; the engine must outlive the front door.
+            # Ctrl-C signals the foreground group, but the engine must outlive the front door.
             start_new_session=True,
         )
     engine = Engine(endpoint=f"http://{LOOPBACK}:{port}", log=log, process=process)
@@ -70,14 +68,14 @@ def running(python: Path, home: LocalFolder, *, port: int, enforce_iam: bool) ->
         yield engine
     finally:
         _stop(process)
-        # Each function worker unpacked its layers there, and none of it is of use any more.
+        # Each function worker unpacked its layers there; nothing needs them now.
         shutil.rmtree(home.scratch, ignore_errors=True)
 
 
 def _environment(home: LocalFolder, *, port: int, enforce_iam: bool) -> dict[str, str]:
     """Return the engine's whole environment, which every function inherits.
 
-    Nothing of the developer's own is in it: no credentials, no profile, no PYTHONPATH.
+    It contains nothing of the developer's: no credentials, no profile, no PYTHONPATH.
     """
     return {
         "PATH": os.environ.get("PATH", os.defpath),
@@ -89,10 +87,10 @@ def _environment(home: LocalFolder, *, port: int, enforce_iam: bool) -> dict[str
         "PERSIST_STATE": "1",
         "STATE_DIR": str(home.state),
         "AUTH": "true" if enforce_iam else "false",
-        # Both listen on every interface, whatever BIND_HOST says.
+        # Both would listen on every interface and ignore BIND_HOST.
         "IOT_MTLS_ENABLED": "0",
         "SFTP_ENABLED": "0",
-        # Functions run as processes; a Docker that happens to be here is left alone.
+        # Functions run as processes, even where Docker is installed.
         "LAMBDA_EXECUTOR": "local",
         "DOCKER_HOST": f"unix://{home.scratch / 'no-docker.sock'}",
     }
@@ -102,7 +100,7 @@ def _refuse_taken(port: int) -> None:
     with socket.socket() as probe:
         if probe.connect_ex((LOOPBACK, port)) == 0:
             raise CommandError(
-                f"Port {port} is taken: end what listens there, or choose another "
+                f"Port {port} is in use: stop the program that listens there, or choose another "
                 "port for the engine with --engine-port."
             )
 
@@ -120,7 +118,7 @@ def _await_ready(engine: Engine) -> None:
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    """End the engine in order, and only if it hangs by force, with what it started."""
+    """Stop the engine with SIGTERM; if it hangs, kill it and the processes it started."""
     process.send_signal(signal.SIGTERM)
     try:
         process.wait(STOPPED_WITHIN)
@@ -131,31 +129,31 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
         process.stdin.close()
 
 
-def _rewind_streams(lambda_state: Path) -> None:
-    """Set saved stream positions to the start.
+def _reset_stream_positions(lambda_state: Path) -> None:
+    """Set the saved stream positions to the start.
 
-    Positions are saved and records are not, so a reader would wait beyond the end of a
-    stream that begins anew, and lose everything up to there.
+    The engine saves positions but not records. After a restart its streams begin at 0, and a
+    reader at an old position would skip every record up to there.
     """
     try:
         saved = json.loads(lambda_state.read_bytes())
     except FileNotFoundError:
         return
     positions = saved.get("payload", saved).get("dynamodb_stream_positions", {})
-    if _rewind(positions):
+    if _reset(positions):
         draft = lambda_state.with_suffix(".draft")
         draft.write_text(json.dumps(saved), encoding="utf-8")
         draft.chmod(0o600)
         draft.replace(lambda_state)
 
 
-def _rewind(positions: dict[str, Any]) -> bool:
-    """Zero every position in place, however deep; tell whether any was another."""
-    moved = False
+def _reset(positions: dict[str, Any]) -> bool:
+    """Set every nested position to 0 in place; return whether any changed."""
+    changed = False
     for key, value in positions.items():
         if isinstance(value, dict):
-            moved = _rewind(value) or moved
+            changed = _reset(value) or changed
         elif isinstance(value, int) and not isinstance(value, bool) and value:
             positions[key] = 0
-            moved = True
-    return moved
+            changed = True
+    return changed

@@ -1,7 +1,7 @@
-"""Runs the engine for as long as its starter lives. Run by the engine's own Python.
+"""Run the engine as long as its parent process lives. Executed by the engine's own Python.
 
-The starter holds the other end of standard input and never writes to it. However the starter
-ends, even killed outright, the end of that stream ends the engine in order, state saved.
+The parent holds the other end of standard input and never writes to it. When the parent exits,
+even by SIGKILL, that stream ends; then the engine saves its state and exits.
 """
 
 import os
@@ -10,13 +10,13 @@ import signal
 import threading
 
 
-def _end_with_starter() -> None:
-    # Not sys.stdin: its lock, held by a thread, aborts the interpreter on its way out.
+def _exit_with_parent() -> None:
+    # Not sys.stdin: a thread that holds its lock would abort the interpreter at exit.
     while os.read(0, 1):
         pass
     os.kill(os.getpid(), signal.SIGTERM)
 
 
 if __name__ == "__main__":
-    threading.Thread(target=_end_with_starter, daemon=True).start()
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
     runpy.run_module("ministack", run_name="__main__")

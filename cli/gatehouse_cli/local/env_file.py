@@ -7,14 +7,14 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class LocalEnv:
-    """What a caller of the local stack needs."""
+    """The base URL and a key of the local stack."""
 
     url: str
     api_key: str
 
 
 def read(path: Path) -> LocalEnv | None:
-    """Return what the file says; None when it is missing or says too little."""
+    """Return the file's URL and key, None when the file or one of them is missing."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
@@ -25,7 +25,7 @@ def read(path: Path) -> LocalEnv | None:
 
 
 def write(path: Path, env: LocalEnv) -> None:
-    """Replace the file at once, readable by its owner only from its first byte on."""
+    """Replace the file in one step; only its owner can ever read it."""
     draft = path.with_name(f"{path.name}.draft")
     draft.unlink(missing_ok=True)
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

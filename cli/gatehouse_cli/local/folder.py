@@ -1,4 +1,4 @@
-"""Where a local stack keeps its things, and for whom."""
+"""The folder that holds everything of one local stack."""
 
 import fcntl
 import os
@@ -13,40 +13,40 @@ from gatehouse_cli.errors import CommandError
 
 @dataclass(frozen=True)
 class LocalFolder:
-    """The folder of one local stack, `.gatehouse` unless said otherwise.
+    """The folder of one local stack, by default `.gatehouse`.
 
-    Everything in it is the owner's alone: the engine keeps key material in clear.
+    Only its owner can read it: the engine stores key material unencrypted.
     """
 
     root: Path
 
     @property
     def state(self) -> Path:
-        """The engine's saved state: tables, keys of the key service, functions."""
+        """The engine's saved state: tables, KMS keys, functions."""
         return self.root / "state"
 
     @property
     def scratch(self) -> Path:
-        """The engine's temporary files, of no worth after it has ended."""
+        """The engine's temporary files, deleted when it exits."""
         return self.root / "tmp"
 
     @property
     def logs(self) -> Path:
-        """What engine, build and deploy printed last."""
+        """The last output of engine, build and deploy."""
         return self.root / "log"
 
     @property
     def env_file(self) -> Path:
-        """URL and key, for scripts."""
+        """URL and key for scripts."""
         return self.root / "local.env"
 
     @property
     def stamp(self) -> Path:
-        """What is deployed in the state. Lies beside it, so that both are forgotten together."""
+        """The hash of what is deployed. It is in the state folder, so both are deleted together."""
         return self.state / "deployed.stamp"
 
     def prepare(self) -> None:
-        """Make the folders, and empty the scratch folder of an earlier engine's leavings."""
+        """Create the folders, and delete the temporary files of an earlier engine."""
         shutil.rmtree(self.scratch, ignore_errors=True)
         for folder in (self.root, self.state, self.scratch, self.logs):
             folder.mkdir(parents=True, exist_ok=True)
@@ -54,7 +54,7 @@ class LocalFolder:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Keep a second stack out: two engines would overwrite each other's state."""
+        """Lock the folder: two engines would overwrite each other's state."""
         self.root.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:

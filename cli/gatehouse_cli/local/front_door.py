@@ -1,36 +1,30 @@
-"""The front door: one loopback URL that maps the contract's paths onto the stack's API.
+"""The front door: one loopback URL in front of the stack's REST API and WebSocket API.
 
-On AWS a distribution does this. HTTP goes to the REST stage, and WebSockets to the other API
-(`sockets`).
+On AWS a CloudFront distribution does this. HTTP requests go to the REST stage, WebSockets to the
+other API (`sockets`).
 """
 
 import asyncio
 import json
 import uuid
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import httpx
 
 from gatehouse_cli.local import sockets
+from gatehouse_cli.local.asgi import Headers, Receive, Scope, Send
 
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-Headers = list[tuple[bytes, bytes]]
-
-# API Gateway's own bound on a request body.
+# API Gateway's limit for a request body.
 MAX_BODY = 10 * 1024 * 1024
-# Longer than API Gateway lets an integration run, so that its refusal is the one seen.
+# Longer than API Gateway's integration timeout, so that the caller sees API Gateway's error.
 TIMEOUT = httpx.Timeout(60, connect=5, pool=None)
 
-# Each call in progress holds a process for each function on its way, unpacked afresh: a burst
-# would otherwise start hundreds. Those beyond wait; Lambda would queue nothing, and need not.
+# Each request in progress occupies one process for each function that it reaches, so a burst would
+# start hundreds of processes. Further requests wait here; Lambda would start more environments.
 IN_PROGRESS = 8
 
-# Of one connection only (RFC 9110, 7.6.1), or written anew by whoever sends.
+# Headers of one connection only (RFC 9110, 7.6.1); each sender writes its own.
 _PER_HOP = frozenset(
     (
         b"connection",
@@ -44,27 +38,31 @@ _PER_HOP = frozenset(
         b"upgrade",
     )
 )
-# The engine believes X-Forwarded-For, and a caller's headers never set the source address.
-# Its Host chooses among its own services, so a caller's must not reach it. What the caller
-# expected before sending a body has been answered by the time the body is here.
+# The engine takes the source address from X-Forwarded-For and its service from Host, so neither may
+# come from the caller. `Expect` is already answered when the body has arrived.
 _REPLACED = frozenset((b"host", b"content-length", b"expect", b"x-forwarded-for"))
 
 
 @dataclass(frozen=True)
 class Target:
-    """Where the stack answers: the engine and its two APIs' paths there, without a slash."""
+    """The engine's URL and the paths of the stack's two APIs there, without a slash at the end."""
 
     endpoint: str
     rest_path: str
     socket_path: str
 
+    @property
+    def socket_url(self) -> str:
+        """The URL of the WebSocket API."""
+        return self.endpoint.replace("http://", "ws://", 1) + self.socket_path
+
 
 class FrontDoor:
-    """An ASGI application. `target` is None until a stack is deployed: 503 until then."""
+    """An ASGI application. While no stack is deployed, `target` is None and it answers 503."""
 
     def __init__(self, target: Target | None = None) -> None:
         self.target = target
-        self._turn = asyncio.Semaphore(IN_PROGRESS)
+        self._slots = asyncio.Semaphore(IN_PROGRESS)
         self._client = httpx.AsyncClient(
             timeout=TIMEOUT,
             trust_env=False,
@@ -73,11 +71,12 @@ class FrontDoor:
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one connection, as ASGI has it."""
+        """Serve one ASGI connection."""
         if scope["type"] == "http":
             await self._http(scope, receive, send)
         elif scope["type"] == "websocket":
-            await sockets.serve(self, scope, receive, send)
+            url = self.target.socket_url if self.target else None
+            await sockets.serve(url, scope, receive, send, plain_status=self._plain_status)
         elif scope["type"] == "lifespan":
             await self._lifespan(receive, send)
 
@@ -100,27 +99,27 @@ class FrontDoor:
             await _refuse(send, 503, "Service Unavailable")
             return
         try:
-            async with self._turn:
-                response, content = await self._ask(_request(target, scope, body))
+            async with self._slots:
+                response, content = await self._send(_request(target, scope, body))
         except httpx.TransportError:
             await _refuse(send, 503, "Service Unavailable")
             return
         await _answer(send, response.status_code, _without(response.headers.raw, _PER_HOP), content)
 
-    async def plain_status(self, scope: Scope) -> int:
-        """Ask for a path as plain HTTP does, and tell the status; 503 where nobody answers."""
+    async def _plain_status(self, scope: Scope) -> int:
+        """Return the status of a plain GET of the path, 503 when there is no response."""
         target = self.target
         if target is None:
             return 503
         request = _request(target, {**scope, "method": "GET", "query_string": b""}, b"")
         try:
-            response, _ = await self._ask(request)
+            response, _ = await self._send(request)
         except httpx.TransportError:
             return 503
         return response.status_code
 
-    async def _ask(self, request: httpx.Request) -> tuple[httpx.Response, bytes]:
-        """Return the stage's answer, its body raw: encoded, it passes as it is."""
+    async def _send(self, request: httpx.Request) -> tuple[httpx.Response, bytes]:
+        """Return the stage's response and its body, still encoded."""
         response = await self._client.send(request, stream=True)
         try:
             return response, b"".join([chunk async for chunk in response.aiter_raw()])
@@ -129,7 +128,7 @@ class FrontDoor:
 
 
 def _request(target: Target, scope: Scope, body: bytes) -> httpx.Request:
-    """Build the engine's request; the path's bytes stay as they came, escapes included."""
+    """Build the request to the engine; the path's bytes stay unchanged, escapes included."""
     path = target.rest_path.encode() + scope["raw_path"]
     if scope["query_string"]:
         path += b"?" + scope["query_string"]
@@ -147,12 +146,12 @@ def _request(target: Target, scope: Scope, body: bytes) -> httpx.Request:
 
 
 def _without(headers: Iterable[tuple[bytes, bytes]], names: frozenset[bytes]) -> Headers:
-    """Return the headers in their order, repeated ones kept, without the named ones."""
+    """Return the headers except the named ones, in the same order, duplicates included."""
     return [(name, value) for name, value in headers if name.lower() not in names]
 
 
 async def _read(receive: Receive) -> bytes | None:
-    """Return the request's body, cut off soon after the bound; None if the caller has left."""
+    """Return the body, cut off soon after the limit; None when the caller has disconnected."""
     parts: list[bytes] = []
     size = 0
     while True:
@@ -168,7 +167,7 @@ async def _read(receive: Receive) -> bytes | None:
 
 
 async def _refuse(send: Send, status: int, error: str) -> None:
-    """Refuse in the words in which API Gateway would."""
+    """Answer with an error as API Gateway words it."""
     request_id = str(uuid.uuid4())
     body = json.dumps({"error": error, "status": status, "request_id": request_id}).encode()
     headers = [
@@ -176,7 +175,7 @@ async def _refuse(send: Send, status: int, error: str) -> None:
         (b"content-length", str(len(body)).encode()),
         (b"x-request-id", request_id.encode()),
     ]
-    if status == 503:  # noqa: PLR2004  # The one refusal that passes by itself.
+    if status == 503:  # noqa: PLR2004  # A retry can succeed.
         headers.append((b"retry-after", b"1"))
     await _answer(send, status, headers, body)
 

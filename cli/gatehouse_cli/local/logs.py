@@ -1,4 +1,4 @@
-"""The stack's logs, as they are written."""
+"""Read the stack's log lines as they are written."""
 
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from mypy_boto3_logs import CloudWatchLogsClient
 
-# How far back each look goes: a line can turn up later than its own time says.
+# How far back each read goes: a line can arrive later than its timestamp.
 OVERLAP_MS = 10_000
 REMEMBERED = 5_000
 
@@ -27,7 +27,7 @@ class Line:
 
 
 class Follower:
-    """Reads groups again and again and gives each line once."""
+    """Reads log groups repeatedly and returns each line once."""
 
     def __init__(
         self, client: "CloudWatchLogsClient", groups: Iterable[str], since_ms: int
@@ -39,7 +39,7 @@ class Follower:
         self._seen: OrderedDict[_Identity, None] = OrderedDict()
 
     def new_lines(self) -> list[Line]:
-        """Return what has come since the last call, in the order of time."""
+        """Return the lines that arrived since the last call, ordered by time."""
         lines = [line for group in self._groups for line in self._of(group)]
         if lines:
             self._newest = max(self._newest, *(line.timestamp_ms for line in lines))
@@ -50,7 +50,7 @@ class Follower:
     def _of(self, group: str) -> Iterator[Line]:
         start = max(self._since, self._newest - OVERLAP_MS)
         paginator = self._client.get_paginator("filter_log_events")
-        # The engine gives events no id; equal lines of one millisecond are told apart by count.
+        # The engine's events have no id; equal lines of one millisecond are numbered.
         count: Counter[_Content] = Counter()
         for page in paginator.paginate(logGroupName=group, startTime=start):
             for event in page["events"]:

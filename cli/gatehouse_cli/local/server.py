@@ -1,44 +1,42 @@
-"""Loopback sockets, and the thread that serves the front door on them."""
+"""Listen on loopback, and serve the front door in a thread."""
 
 import errno
 import logging
 import socket
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 
 import uvicorn
 
 from gatehouse_cli.errors import CommandError
-from gatehouse_cli.local.front_door import Receive, Scope, Send
-
-Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+from gatehouse_cli.local.asgi import Application
 
 STARTED_WITHIN = 10.0
 
 
 @contextmanager
 def listen(ports: Iterable[int]) -> Iterator[list[socket.socket]]:
-    """Listen on every port, on both loopback addresses where the host has both.
+    """Listen on every port, on IPv4 and, where the host has it, IPv6 loopback.
 
-    `localhost` means either, so that another program on one of them would answer in our place.
-    Listening at once, before anything is started, makes a taken port known at once.
+    `localhost` can mean either address: a program on the other one would receive our requests.
+    Call this before anything is started, so that a port in use is reported first.
 
     Raises:
-        CommandError: A port is taken, or is not ours to take.
+        CommandError: A port is in use, or this user may not open it.
 
     """
     with ExitStack() as closing:
         sockets = []
         for port in dict.fromkeys(ports):
             for family, address in _addresses():
-                # With its protocol named: asyncio sends at once on no other socket, and an answer's
-                # second part would wait 40 ms for the first one's acknowledgement.
+                # asyncio sets TCP_NODELAY only where the protocol is named; without it, the second
+                # part of a response waits 40 ms for the acknowledgement of the first.
                 listener = closing.enter_context(
                     socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
                 )
-                # Else a port stays taken for a minute after the last stack used it.
+                # Otherwise a port stays in use for a minute after the last stack.
                 listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 _listen(listener, address, port)
                 sockets.append(listener)
@@ -64,37 +62,38 @@ def _listen(listener: socket.socket, address: str, port: int) -> None:
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise CommandError(
-                f"Port {port} is taken: end what listens there, or choose another with --port."
+                f"Port {port} is in use: stop the program that listens there, or choose another"
+                " with --port."
             ) from error
         if error.errno == errno.EACCES:
             raise CommandError(
-                f"Port {port} may not be opened by this user: choose another with --port."
+                f"Port {port} is not allowed for this user: choose another with --port."
             ) from error
         raise
 
 
 @contextmanager
 def serve_in_thread(door: Application, sockets: list[socket.socket]) -> Iterator[None]:
-    """Serve an ASGI application in a thread while the block runs."""
+    """Serve an ASGI application in a thread during the block."""
     config = uvicorn.Config(
         door,
         log_config=None,
         access_log=False,
-        # The stack's own headers and no others.
+        # Only the stack's own headers.
         server_header=False,
         date_header=False,
-        # Believed from a proxy only, and there is none before the front door.
+        # No proxy is in front of the front door.
         proxy_headers=False,
         ws="websockets-sansio",
-        # Far more than a viewer has to say, and API Gateway's own bound on a message.
+        # API Gateway's own limit for a message.
         ws_max_size=128 * 1024,
-        # API Gateway answers a viewer's pings and sends none of its own.
+        # API Gateway answers pings and sends none.
         ws_ping_interval=None,
         ws_ping_timeout=None,
         timeout_graceful_shutdown=5,
     )
-    # A WebSocket that is refused with a status is taken for one that was forgotten.
-    logging.getLogger("uvicorn.error").addFilter(_is_no_refusal)
+    # uvicorn logs an error for each WebSocket that is refused with a status.
+    logging.getLogger("uvicorn.error").addFilter(_is_not_a_refusal)
     server = uvicorn.Server(config)
     thread = threading.Thread(
         target=server.run, kwargs={"sockets": sockets}, name="front-door", daemon=True
@@ -108,7 +107,7 @@ def serve_in_thread(door: Application, sockets: list[socket.socket]) -> Iterator
         thread.join()
 
 
-def _is_no_refusal(record: logging.LogRecord) -> bool:
+def _is_not_a_refusal(record: logging.LogRecord) -> bool:
     return "without completing handshake" not in record.getMessage()
 
 
@@ -116,5 +115,7 @@ def _await_started(server: uvicorn.Server, thread: threading.Thread) -> None:
     deadline = time.monotonic() + STARTED_WITHIN
     while not server.started:
         if not thread.is_alive() or time.monotonic() > deadline:
-            raise CommandError("The front door did not start.")
+            raise CommandError(
+                f"The front door was not ready within {STARTED_WITHIN:.0f} s: try again."
+            )
         time.sleep(0.01)

@@ -1,82 +1,85 @@
-"""The front door's WebSockets: the one path that has them, joined to the engine's other API."""
-
-from __future__ import annotations
+"""The front door's WebSockets: the path of live logs, connected to the stack's WebSocket API."""
 
 import asyncio
 import re
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from http import HTTPStatus
-from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote, urlencode
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 from websockets.frames import CloseCode
 
-if TYPE_CHECKING:
-    from gatehouse_cli.local.front_door import FrontDoor, Receive, Scope, Send, Target
+from gatehouse_cli.local.asgi import Receive, Scope, Send
 
 _LOGS = re.compile(rb"/api/services/([^/]+)/logs")
-# Longer than API Gateway waits for a function.
+# Longer than API Gateway's integration timeout.
 _OPEN_WITHIN = 35.0
 _CREDENTIALS = (b"authorization", b"x-hammurabi-api-key", b"x-api-key")
-_IN_ADDRESS = ("token", "access_token", "api_key")
+_QUERY_CREDENTIALS = ("token", "access_token", "api_key")
 _UPGRADE_REQUIRED = 426
-# Less than the front door takes to end.
+# Shorter than the front door's own shutdown.
 _CLOSE_WITHIN = 2.0
 
+PlainStatus = Callable[[Scope], Awaitable[int]]
 
-async def serve(door: FrontDoor, scope: Scope, receive: Receive, send: Send) -> None:
-    """Serve one WebSocket, or refuse it as API Gateway would."""
+
+async def serve(
+    url: str | None, scope: Scope, receive: Receive, send: Send, *, plain_status: PlainStatus
+) -> None:
+    """Serve one WebSocket, or refuse it as API Gateway would.
+
+    `url` is the WebSocket API's, None while no stack is deployed. `plain_status` returns the
+    status of a plain GET of a path.
+    """
     await receive()  # websocket.connect
-    found = _LOGS.fullmatch(scope["raw_path"])
-    target = door.target
-    if found is None:
+    path = _LOGS.fullmatch(scope["raw_path"])
+    if path is None:
         await _refuse(send, HTTPStatus.NOT_FOUND)
         return
-    if target is None:
+    if url is None:
         await _refuse(send, HTTPStatus.SERVICE_UNAVAILABLE)
         return
-    opening = asyncio.create_task(_connected(target, scope, found[1]))
-    leaving = asyncio.ensure_future(receive())  # nothing else can come before the upgrade
-    await asyncio.wait({opening, leaving}, return_when=asyncio.FIRST_COMPLETED)
-    leaving.cancel()
-    if not opening.done():
-        opening.cancel()
+    connection = asyncio.create_task(_connect(url, scope, path[1]))
+    disconnect = asyncio.ensure_future(receive())  # the only message before the upgrade
+    await asyncio.wait({connection, disconnect}, return_when=asyncio.FIRST_COMPLETED)
+    disconnect.cancel()
+    if not connection.done():
+        connection.cancel()
         return
     try:
-        inner = await opening
+        inner = await connection
     except InvalidStatus as refused:
         body = bytes(refused.response.body or b"")
         status = refused.response.status_code
         if status == HTTPStatus.FORBIDDEN and not body:
-            # The engine does not say with what $connect refused. API Gateway does.
-            status = await _why(door, scope)
+            # The engine hides the status with which $connect refused; API Gateway passes it on.
+            status = await _refused_status(scope, plain_status)
         await _refuse(send, status, body)
     except (InvalidHandshake, OSError, TimeoutError):
         await _refuse(send, HTTPStatus.SERVICE_UNAVAILABLE)
     else:
         try:
             await send({"type": "websocket.accept"})
-            await _join(inner, receive, send)
+            await _forward(inner, receive, send)
         finally:
-            # The viewer may have left just when the socket opened.
+            # The viewer may have disconnected just when the socket opened.
             await inner.close()
 
 
-async def _connected(target: Target, scope: Scope, name: bytes) -> ClientConnection:
-    """Open the engine's socket. The caller's own `service` never counts."""
-    asked = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
-    given = [(key, value) for key, value in asked if key != "service"]
-    query = urlencode([*given, ("service", unquote(name.decode("latin-1")))])
+async def _connect(url: str, scope: Scope, service: bytes) -> ClientConnection:
+    """Open the stack's socket. `service` comes from the path, never from the caller's query."""
+    values = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+    others = [(key, value) for key, value in values if key != "service"]
+    query = urlencode([*others, ("service", unquote(service.decode("latin-1")))])
     headers = [
         (key.decode("latin-1"), value.decode("latin-1"))
         for key, value in scope["headers"]
         if key.lower() in _CREDENTIALS
     ]
-    endpoint = target.endpoint.replace("http://", "ws://", 1)
     return await connect(
-        f"{endpoint}{target.socket_path}?{query}",
+        f"{url}?{query}",
         additional_headers=headers,
         compression=None,
         open_timeout=_OPEN_WITHIN,
@@ -87,44 +90,44 @@ async def _connected(target: Target, scope: Scope, name: bytes) -> ClientConnect
     )
 
 
-async def _why(door: FrontDoor, scope: Scope) -> int:
-    """Find out why a socket was refused, from what a plain request of its path is answered."""
+async def _refused_status(scope: Scope, plain_status: PlainStatus) -> int:
+    """Return the status of a refused socket, derived from a plain GET of its path."""
     headers = list(scope["headers"])
     if not any(key.lower() in _CREDENTIALS for key, _ in headers):
-        asked = dict(parse_qsl(scope["query_string"].decode("latin-1")))
-        token = next((asked[name] for name in _IN_ADDRESS if name in asked), "")
+        values = dict(parse_qsl(scope["query_string"].decode("latin-1")))
+        token = next((values[name] for name in _QUERY_CREDENTIALS if name in values), "")
         headers.append((b"authorization", f"Bearer {token}".encode("latin-1")))
-    status = await door.plain_status({**scope, "headers": headers})
+    status = await plain_status({**scope, "headers": headers})
     return HTTPStatus.BAD_REQUEST if status == _UPGRADE_REQUIRED else status
 
 
-async def _join(inner: ClientConnection, receive: Receive, send: Send) -> None:
-    """Carry frames both ways until one side ends."""
-    down = asyncio.create_task(_down(inner, send))
-    up = asyncio.create_task(_up(inner, receive))
+async def _forward(inner: ClientConnection, receive: Receive, send: Send) -> None:
+    """Forward frames in both directions until one side closes."""
+    down = asyncio.create_task(_forward_down(inner, send))
+    up = asyncio.create_task(_forward_up(inner, receive))
     _, rest = await asyncio.wait({down, up}, return_when=asyncio.FIRST_COMPLETED)
     for task in rest:
         task.cancel()
     if up in rest:
-        await send({"type": "websocket.close", "code": _told(inner.close_code)})
+        await send({"type": "websocket.close", "code": _close_code(inner.close_code)})
 
 
-def _told(code: int | None) -> int:
-    """Put the end of the engine's socket into a code that may be sent."""
+def _close_code(code: int | None) -> int:
+    """Return a close code that may be sent for the one with which the stack's socket closed."""
     if code == CloseCode.NO_STATUS_RCVD:
         return CloseCode.NORMAL_CLOSURE
     return CloseCode.GOING_AWAY if code in {None, CloseCode.ABNORMAL_CLOSURE} else code
 
 
-async def _down(inner: ClientConnection, send: Send) -> None:
-    # A viewer who has left is noticed by the other task.
+async def _forward_down(inner: ClientConnection, send: Send) -> None:
+    # The other task notices when the viewer disconnects.
     with suppress(ConnectionClosed, OSError):
         async for message in inner:
             kind = "text" if isinstance(message, str) else "bytes"
             await send({"type": "websocket.send", kind: message})
 
 
-async def _up(inner: ClientConnection, receive: Receive) -> None:
+async def _forward_up(inner: ClientConnection, receive: Receive) -> None:
     while True:
         message = await receive()
         if message["type"] == "websocket.disconnect":

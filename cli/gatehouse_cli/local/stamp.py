@@ -1,11 +1,11 @@
-"""What a deployment was made from, as one hash: the same hash needs no build and no deploy."""
+"""One hash over all inputs of a deployment: the same hash needs no build and no deployment."""
 
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-# The locks stand for the tools that build and deploy; the rest is what they work on.
+# The lock files represent the tools that build and deploy; the rest is their input.
 INPUTS = (
     "template.yaml",
     "samconfig.toml",
@@ -33,7 +33,7 @@ def _files(project: Path) -> Iterator[Path]:
         root = project / name
         if root.is_file():
             yield root
-        # Bytecode of the working tree is no input: the layers' builds leave it out.
+        # Bytecode is excluded, as it is from the layers' builds.
         yield from sorted(
             path
             for path in root.rglob("*")
@@ -42,7 +42,7 @@ def _files(project: Path) -> Iterator[Path]:
 
 
 def matches(stamp: Path, value: str) -> bool:
-    """Tell whether the stamp file holds this very hash."""
+    """Return whether the stamp file holds this hash."""
     try:
         return stamp.read_text(encoding="utf-8") == value
     except FileNotFoundError:
