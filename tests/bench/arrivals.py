@@ -11,12 +11,12 @@ from pathlib import Path
 
 import httpx
 
-from e2e.deployed import Deployed, deployed
-from e2e.people import open_tenant
-from e2e.receivers import Receiver
-from e2e.services import Function, listed, the_operator, until
-from e2e.viewers import Viewer
 from gatehouse_cli.local.folder import LocalFolder
+from support.actors.deployed_function import Function, listed, until
+from support.actors.deployed_tenant import open_tenant, the_operator
+from support.actors.http_receiver import Receiver
+from support.actors.log_viewer import Viewer
+from support.worlds.deployed_stack import Deployed, deployed
 
 _WARM = 5
 

@@ -1,14 +1,19 @@
-"""`gatehouse bootstrap --file` against the deployed stack."""
+"""`gatehouse bootstrap` against the deployed stack, with and without a file."""
 
 from __future__ import annotations
 
 import base64
 import os
 import subprocess
-import sys
 from pathlib import Path
 
-from e2e.deployed import Deployed
+import pytest
+
+from support.actors.operator_commands import environment, gatehouse
+from support.worlds.deployed_stack import Deployed, command
+
+# Both files redeem short invite codes; at the end of the other one none can be redeemed.
+pytestmark = pytest.mark.xdist_group("invite codes")
 
 FILE = """
 identities:
@@ -20,47 +25,36 @@ invites:
 """
 
 
-def bootstrap(
-    stack: Deployed, *arguments: str, **variables: str
-) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [str(Path(sys.executable).with_name("gatehouse")), "bootstrap", *arguments],
-        env=os.environ
-        | {
-            "AWS_ENDPOINT_URL": stack.endpoint,
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
-            "AWS_DEFAULT_REGION": "us-east-1",
-            **variables,
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-def test_a_file_is_planned_applied_and_then_changes_nothing(
+def test_a_file_is_planned_then_applied_and_then_changes_nothing(
     stack: Deployed, tmp_path: Path
 ) -> None:
     file = tmp_path / "bootstrap.yaml"
     file.write_text(FILE)
 
-    planned = bootstrap(stack, "--file", str(file), "--dry-run")
-    assert planned.returncode == 0, planned.stderr
+    planned = gatehouse(stack, "bootstrap", "--file", str(file), "--dry-run")
+    assert planned.exit_code == 0, planned.stderr
     assert planned.stdout.endswith("3 of 3 would change\n")
-    done = bootstrap(stack, "--file", str(file))
+    # As a process of its own, as an operator runs it.
+    done = subprocess.run(
+        [command("gatehouse"), "bootstrap", "--file", str(file)],
+        env=os.environ | environment(stack),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     assert "add identity seeded bot" in done.stdout
     code = done.stdout.partition(" code ")[2].split()[0]
-    came = stack.call("POST", "/invite", json={"code": code, "name": "bo", "type": "human"})
-    assert came.status_code == 201, came.text
-    again = bootstrap(stack, "--file", str(file))
+    body = {"code": code, "name": "bo", "type": "human"}
+    joined = stack.call_throttled("POST", "/invite", json=body)
+    assert joined.status_code == 201, joined.text
+    again = gatehouse(stack, "bootstrap", "--file", str(file))
     assert again.stdout.endswith("0 of 3 changed\n")
     found = stack.call("GET", "/admin/identities", key=stack.admin_key).json()["data"]
     assert [one["claw_type"] for one in found if one["name"] == "seeded bot"] == ["service"]
 
 
-def test_webhooks_are_seeded_with_a_secret_of_ones_own_or_one_that_is_printed(
+def test_a_webhook_s_secret_comes_from_a_variable_or_is_printed_once(
     stack: Deployed, tmp_path: Path
 ) -> None:
     file = tmp_path / "webhooks.yaml"
@@ -69,24 +63,25 @@ def test_webhooks_are_seeded_with_a_secret_of_ones_own_or_one_that_is_printed(
         "  - {name: own, url: 'http://127.0.0.1:9000/own', secret_env: SEEDED_HOOK}\n"
         "  - {name: made, url: 'http://127.0.0.1:9000/made', filters: {types: [task]}}\n"
     )
-    hook = "whsec_" + base64.b64encode(bytes(range(32))).decode()
+    secret = "whsec_" + base64.b64encode(bytes(range(32))).decode()
+    arguments = ("bootstrap", "--file", str(file))
 
-    unset = bootstrap(stack, "--file", str(file))
-    assert (unset.returncode, unset.stderr.count("\n")) == (1, 1)
+    unset = gatehouse(stack, *arguments)
+    assert (unset.exit_code, unset.stderr.count("\n")) == (1, 1)
     assert "SEEDED_HOOK, which is not set here" in unset.stderr
-    done = bootstrap(stack, "--file", str(file), SEEDED_HOOK=hook)
-    assert done.returncode == 0, done.stderr
+    done = gatehouse(stack, *arguments, SEEDED_HOOK=secret)
+    assert done.exit_code == 0, done.stderr
     assert "add webhook own\nadd webhook made secret whsec_" in done.stdout
-    assert hook not in done.stdout
-    again = bootstrap(stack, "--file", str(file), SEEDED_HOOK=hook)
+    assert secret not in done.stdout
+    again = gatehouse(stack, *arguments, SEEDED_HOOK=secret)
     assert again.stdout == "keep webhook own\nkeep webhook made\n0 of 2 changed\n"
     listed = stack.call("GET", "/admin/webhooks", key=stack.admin_key).json()["data"]
     seeded = {one["url"]: one["filters"]["types"] for one in listed}
     assert seeded["http://127.0.0.1:9000/own"] == []
     assert seeded["http://127.0.0.1:9000/made"] == ["task"]
     file.write_text(file.read_text().replace("/made", "/made?x#y"))
-    refused = bootstrap(stack, "--file", str(file), SEEDED_HOOK=hook)
-    assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
+    refused = gatehouse(stack, *arguments, SEEDED_HOOK=secret)
+    assert (refused.exit_code, refused.stderr.count("\n")) == (1, 1)
     assert "line 3: webhooks[1].url" in refused.stderr
 
 
@@ -94,21 +89,37 @@ def test_a_bad_file_is_refused_in_one_sentence(stack: Deployed, tmp_path: Path) 
     file = tmp_path / "bootstrap.yaml"
     file.write_text(FILE + "roles:\n  - {colour: red}\n")
 
-    refused = bootstrap(stack, "--file", str(file))
-    assert refused.returncode == 1
+    refused = gatehouse(stack, "bootstrap", "--file", str(file))
+    assert refused.exit_code == 1
     assert "line 9: roles[0].colour is not known" in refused.stderr
     assert refused.stderr.count("\n") == 1
-    both = bootstrap(stack, "--recover", "--invite")
-    assert (both.returncode, both.stderr.count("\n")) == (1, 1)
+    both = gatehouse(stack, "bootstrap", "--recover", "--invite")
+    assert (both.exit_code, both.stderr.count("\n")) == (1, 1)
 
 
 def test_a_stack_is_bootstrapped_once(stack: Deployed) -> None:
     for option in ([], ["--invite"]):
-        refused = bootstrap(stack, *option)
-        assert refused.returncode == 1
+        refused = gatehouse(stack, "bootstrap", *option)
+        assert refused.exit_code == 1
+        assert refused.stdout == ""
         assert "exists already" in refused.stderr
-    recovered = bootstrap(stack, "--recover")
-    assert recovered.returncode == 0
+        assert "--recover adds a key" in refused.stderr
+
+
+def test_recover_prints_a_new_admin_key_that_works(stack: Deployed) -> None:
+    recovered = gatehouse(stack, "bootstrap", "--recover")
+
+    assert recovered.exit_code == 0
     key = recovered.stdout.strip()
+    assert key != stack.admin_key
     me = stack.call("GET", "/v1/whoami", key=key).json()["data"]
     assert me["identity"]["name"] == "recovered admin"
+    assert stack.call("GET", "/admin/policy", key=key).status_code == 200
+
+
+def test_a_stack_that_does_not_exist_is_named_in_one_sentence(stack: Deployed) -> None:
+    refused = gatehouse(stack, "bootstrap", "--stack", "none")
+
+    assert refused.exit_code == 1
+    assert refused.stderr.startswith("Error: AWS refused: ")
+    assert refused.stderr.count("\n") == 1

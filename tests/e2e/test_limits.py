@@ -1,4 +1,6 @@
-"""Rate limits, over HTTP and on the engine's table."""
+"""Rate limits on the deployed stack: over HTTP, and exact on the engine's table."""
+
+from __future__ import annotations
 
 import math
 import time
@@ -6,14 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from e2e.deployed import Deployed
-from e2e.people import Tenant, open_tenant
 from gatehouse.credentials import actions as credentials
 from gatehouse.credentials.model import Code
 from gatehouse.dynamo.table import Table
-
-CALLS = 200
-LIMIT = 50
+from support.actors.deployed_tenant import Tenant, open_tenant
+from support.worlds.deployed_stack import Deployed
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +20,7 @@ def tenant(stack: Deployed) -> Tenant:
     return open_tenant(stack)
 
 
-def test_headers_count_down_and_the_429_is_in_the_surfaces_words(tenant: Tenant) -> None:
+def test_headers_count_down_and_each_surface_answers_429_in_its_own_body(tenant: Tenant) -> None:
     key = tenant.make_key(rate_limit=2)["key"]
 
     first = tenant.stack.call("GET", "/v1/api-keys", key=key)
@@ -44,25 +43,27 @@ def test_headers_count_down_and_the_429_is_in_the_surfaces_words(tenant: Tenant)
     assert refused.json()["error"]["code"] == "RATE_LIMIT_EXCEEDED"
 
 
-def test_parallel_calls_admit_the_limit_and_its_refill(tenant: Tenant) -> None:
-    key = tenant.make_key(rate_limit=LIMIT)["key"]
+def test_parallel_requests_pass_up_to_the_limit_and_its_refill(tenant: Tenant) -> None:
+    limit = 20
+    key = tenant.make_key(rate_limit=limit)["key"]
 
     def call(_: int) -> int:
         return tenant.stack.call("GET", "/v1/whoami", key=key).status_code
 
     began = time.monotonic()
-    with ThreadPoolExecutor(8) as pool:  # each of them is two processes on the engine
-        statuses = list(pool.map(call, range(CALLS)))
+    with ThreadPoolExecutor(4) as pool:  # each request in flight is two processes on the engine
+        statuses = list(pool.map(call, range(3 * limit)))
     elapsed = time.monotonic() - began
     admitted = statuses.count(200)
 
     assert set(statuses) == {200, 429}
-    assert LIMIT <= admitted <= LIMIT + math.ceil(elapsed * LIMIT / 60)
+    assert limit <= admitted <= limit + math.ceil(elapsed * limit / 60)
 
 
-def test_with_the_clock_held_exactly_the_limit_passes(tenant: Tenant) -> None:
-    """The authorizer's own action on the engine's table, four environments, sixteen threads."""
-    key = tenant.make_key(rate_limit=LIMIT)["key"]
+def test_at_one_moment_exactly_the_limit_passes(tenant: Tenant) -> None:
+    """The authorizer's own action on the engine's table: four environments, sixteen threads."""
+    calls, limit = 200, 50
+    key = tenant.make_key(rate_limit=limit)["key"]
     client = tenant.stack.client("dynamodb")
     table = Table(tenant.stack.outputs["KeysTableName"], client)
     memories = [credentials.Memory() for _ in range(4)]
@@ -72,21 +73,21 @@ def test_with_the_clock_held_exactly_the_limit_passes(tenant: Tenant) -> None:
         return credentials.admit(table, key, memories[number % 4], now).code
 
     with ThreadPoolExecutor(16) as pool:
-        codes = list(pool.map(admit, range(CALLS)))
-    assert codes.count(Code.VALID) == LIMIT
-    assert codes.count(Code.RATE_LIMITED) == CALLS - LIMIT
+        codes = list(pool.map(admit, range(calls)))
+    assert codes.count(Code.VALID) == limit
+    assert codes.count(Code.RATE_LIMITED) == calls - limit
 
 
-def test_a_raised_limit_lets_the_next_request_through_within_its_interval(tenant: Tenant) -> None:
+def test_a_raised_limit_lets_the_next_request_through_within_seconds(tenant: Tenant) -> None:
     made = tenant.make_key(rate_limit=1)
     path = f"/v1/api-keys/{made['id']}"
     assert tenant.stack.call("GET", "/v1/whoami", key=made["key"]).status_code == 200
     refused = tenant.stack.call("GET", "/v1/whoami", key=made["key"])
     assert refused.status_code == 429
-    assert int(refused.headers["retry-after"]) > 50
+    assert int(refused.headers["retry-after"]) > 45
 
     assert tenant.call("PATCH", path, json={"rate_limit": 100}).status_code == 200
     deadline = time.monotonic() + 10
     while tenant.stack.call("GET", "/v1/whoami", key=made["key"]).status_code == 429:
         assert time.monotonic() < deadline
-        time.sleep(0.1)
+        time.sleep(0.2)

@@ -1,18 +1,15 @@
-"""`gatehouse up` itself: from nothing to ready, to nothing left running, and back."""
+"""`gatehouse up`: from an empty folder to a running stack, to nothing left running, and back."""
+
+from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 
-import pytest
-from click.testing import CliRunner
-
-from e2e.deployed import PROJECT, Deployed, free_ports
 from gatehouse_cli.local import env_file
-from gatehouse_cli.main import cli
+from support.worlds.deployed_stack import PROJECT, Deployed, command, free_ports
 
 
-def test_the_first_run_names_its_steps_and_shows_url_and_key(stack: Deployed) -> None:
+def test_the_first_run_prints_its_steps_the_url_and_the_key(stack: Deployed) -> None:
     output = stack.first_run.output
 
     for step in ("Starting the engine", "Building", "Deploying", "Checking the key"):
@@ -21,21 +18,21 @@ def test_the_first_run_names_its_steps_and_shows_url_and_key(stack: Deployed) ->
     assert output.count(stack.first_run.admin_key) == 1
 
 
-def test_the_logs_are_followed_until_ctrl_c(stack: Deployed) -> None:
+def test_the_logs_are_printed_until_ctrl_c(stack: Deployed) -> None:
     logged = stack.first_run.output.partition("Ctrl-C stops it")[2]
 
-    assert "  accounts  " in logged
+    assert "  keysaccount  " in logged
     assert stack.first_run.account_key not in logged
 
 
-def test_ctrl_c_ends_everything_in_order(stack: Deployed) -> None:
+def test_ctrl_c_stops_everything_in_order(stack: Deployed) -> None:
     assert stack.first_run.exit_code == 0
     assert stack.first_run.ports_open_after == ()
     assert stack.first_run.output.endswith("Stopped.\n")
     assert "Traceback" not in stack.first_run.output
 
 
-def test_a_second_start_deploys_nothing_and_is_ready_in_under_20_s(stack: Deployed) -> None:
+def test_a_second_start_deploys_nothing_and_is_ready_within_20_s(stack: Deployed) -> None:
     assert not any("Deploying" in step or "Building" in step for step in stack.restart_steps)
     assert stack.restarted_in < 20
 
@@ -46,7 +43,7 @@ def test_keys_survive_a_restart(stack: Deployed) -> None:
         assert stack.call("GET", "/v1/whoami", key=key).status_code == 200
 
 
-def test_refusals_survive_a_restart(stack: Deployed) -> None:
+def test_the_gateway_s_refusals_survive_a_restart(stack: Deployed) -> None:
     refused = stack.call("GET", "/v1/whoami")
     unknown = stack.call("GET", "/nothing/here")
 
@@ -61,7 +58,7 @@ def test_refusals_survive_a_restart(stack: Deployed) -> None:
     assert unknown.json()["error"] == "Not Found"
 
 
-def test_expiry_of_items_is_on_after_a_restart(stack: Deployed) -> None:
+def test_items_still_expire_after_a_restart(stack: Deployed) -> None:
     described = stack.client("dynamodb").describe_time_to_live(
         TableName=stack.outputs["MainTableName"]
     )["TimeToLiveDescription"]
@@ -69,19 +66,19 @@ def test_expiry_of_items_is_on_after_a_restart(stack: Deployed) -> None:
     assert described == {"TimeToLiveStatus": "ENABLED", "AttributeName": "ttl"}
 
 
-def test_functions_know_the_doors_that_no_webhook_may_lead_back_to(stack: Deployed) -> None:
+def test_functions_know_the_hosts_that_no_webhook_may_call(stack: Deployed) -> None:
     functions = stack.client("lambda")
-    said = functions.get_function_configuration(
+    variables = functions.get_function_configuration(
         FunctionName=stack.outputs["BootstrapFunctionName"]
     )["Environment"]["Variables"]
 
-    own = set(said["GATEHOUSE_OWN_HOSTS"].split(","))
+    own = set(variables["GATEHOUSE_OWN_HOSTS"].split(","))
     ports = {url.rpartition(":")[2] for url in (stack.url, stack.endpoint)}
     assert {f"{host}:{port}" for host in ("localhost", "127.0.0.1") for port in ports} <= own
-    assert said["GATEHOUSE_OUTBOUND"] == "local"
+    assert variables["GATEHOUSE_OUTBOUND"] == "local"
 
 
-def test_local_env_says_where_and_with_what(stack: Deployed) -> None:
+def test_local_env_holds_the_url_and_the_key_for_its_owner_only(stack: Deployed) -> None:
     env = env_file.read(stack.home.env_file)
 
     assert env is not None
@@ -90,7 +87,7 @@ def test_local_env_says_where_and_with_what(stack: Deployed) -> None:
     assert stack.home.state.stat().st_mode & 0o777 == 0o700
 
 
-def test_a_second_stack_on_the_same_home_or_ports_is_refused(
+def test_a_second_stack_with_the_same_home_or_ports_is_refused(
     stack: Deployed, tmp_path: Path
 ) -> None:
     port, engine_port = stack.first_run.ports
@@ -104,54 +101,14 @@ def test_a_second_stack_on_the_same_home_or_ports_is_refused(
         ],
     }  # fmt: skip
 
-    for word, options in refusals.items():
+    for text, options in refusals.items():
         tried = subprocess.run(
-            [str(Path(sys.executable).with_name("gatehouse")), "up", *options],
+            [command("gatehouse"), "up", *options],
             cwd=PROJECT,
             capture_output=True,
             text=True,
             check=False,
         )
         assert tried.returncode == 1
-        assert word in tried.stderr
+        assert text in tried.stderr
         assert tried.stderr.count("\n") == 1
-
-
-@pytest.fixture
-def as_operator(stack: Deployed, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stands for the operator's AWS credentials, with the engine as AWS."""
-    for name, value in {
-        "AWS_ENDPOINT_URL": stack.endpoint,
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }.items():
-        monkeypatch.setenv(name, value)
-
-
-@pytest.mark.usefixtures("as_operator")
-def test_a_stack_is_bootstrapped_once() -> None:
-    result = CliRunner().invoke(cli, ["bootstrap"])
-
-    assert result.exit_code == 1
-    assert result.stdout == ""
-    assert "--recover adds a key" in result.stderr
-
-
-@pytest.mark.usefixtures("as_operator")
-def test_recover_prints_a_new_admin_key_that_works(stack: Deployed) -> None:
-    result = CliRunner().invoke(cli, ["bootstrap", "--recover"])
-
-    assert result.exit_code == 0
-    key = result.stdout.strip()
-    assert key != stack.admin_key
-    assert stack.call("GET", "/admin/policy", key=key).status_code == 200
-
-
-@pytest.mark.usefixtures("as_operator")
-def test_a_stack_that_is_not_there_is_one_clear_sentence() -> None:
-    result = CliRunner().invoke(cli, ["bootstrap", "--stack", "none"])
-
-    assert result.exit_code == 1
-    assert result.stderr.startswith("Error: AWS refused: ")
-    assert result.stderr.count("\n") == 1

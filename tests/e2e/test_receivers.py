@@ -1,4 +1,4 @@
-"""The receivers that the delivery tests use: each does what it says, seen by a real client."""
+"""The tests' own receiver, seen by a real client, and the check of a delivery's signatures."""
 
 import base64
 import http.client
@@ -17,11 +17,14 @@ import httpx
 import pytest
 from standardwebhooks.webhooks import WebhookVerificationError
 
-from e2e.receivers import Answer, Close, Hold, Raw, Received, Receiver, genuine, self_signed
 from gatehouse.webhooks import signing
+from support.actors.certificates import self_signed
+from support.actors.http_receiver import Receiver
+from support.actors.http_receiver_server import Answer, Close, Hold, Raw, Received
+from support.checks.signatures import check_delivery
 
 OLD, NEW = ("whsec_" + base64.b64encode(bytes([one]) * 32).decode() for one in b"on")
-# Well below what a test waits for, and long enough to be told from at once.
+# Far below any timeout of a test, and long enough to be measured.
 SOON = 0.3
 
 
@@ -35,10 +38,10 @@ def post(url: str, body: bytes = b"{}", **more: object) -> httpx.Response:
     return httpx.post(url, content=body, trust_env=False, **{"timeout": 30, **more})
 
 
-# ---- What it keeps -----------------------------------------------------------------------------
+# ---- What it records ---------------------------------------------------------------------------
 
 
-def test_a_request_is_kept_as_it_came(receiver: Receiver) -> None:
+def test_a_request_is_recorded_as_it_was_sent(receiver: Receiver) -> None:
     body = bytes(range(256)) * 1_024
     before = time.time()
     connection = http.client.HTTPConnection("127.0.0.1", receiver.port, timeout=30)
@@ -50,17 +53,17 @@ def test_a_request_is_kept_as_it_came(receiver: Receiver) -> None:
     assert connection.getresponse().status == 204
     connection.close()
 
-    (kept,) = receiver.requests()
-    assert (kept.method, kept.path, kept.body) == ("PUT", "/a%20b?c=d", body)
-    assert kept.headers == tuple(sent)
-    assert kept.all("B") == ["1", "3"]
-    assert kept.header("A") == "2"
+    (recorded,) = receiver.requests()
+    assert (recorded.method, recorded.path, recorded.body) == ("PUT", "/a%20b?c=d", body)
+    assert recorded.headers == tuple(sent)
+    assert recorded.all("B") == ["1", "3"]
+    assert recorded.header("A") == "2"
     with pytest.raises(ValueError, match="too many values"):
-        kept.header("b")
-    assert before <= kept.at <= time.time()
+        recorded.header("b")
+    assert before <= recorded.at <= time.time()
 
 
-def test_requests_are_told_apart_by_path_whatever_the_query(receiver: Receiver) -> None:
+def test_requests_are_separated_by_path_without_the_query(receiver: Receiver) -> None:
     for path in ("/one", "/two", "/one?again"):
         post(receiver.url(path))
 
@@ -69,7 +72,7 @@ def test_requests_are_told_apart_by_path_whatever_the_query(receiver: Receiver) 
     assert receiver.connections == 3
 
 
-def test_a_request_that_breaks_off_is_not_kept(receiver: Receiver) -> None:
+def test_an_incomplete_request_is_not_recorded(receiver: Receiver) -> None:
     with socket.create_connection(("127.0.0.1", receiver.port), timeout=30) as line:
         line.sendall(b"POST /hook HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nhalf")
         line.shutdown(socket.SHUT_WR)
@@ -78,7 +81,7 @@ def test_a_request_that_breaks_off_is_not_kept(receiver: Receiver) -> None:
     assert receiver.requests() == []
 
 
-def test_one_waits_for_requests_that_are_yet_to_come(receiver: Receiver) -> None:
+def test_wait_for_returns_when_enough_requests_have_come(receiver: Receiver) -> None:
     with ThreadPoolExecutor() as pool:
         waiting = pool.submit(receiver.wait_for, 3, path="/hook")
         for path in ("/hook", "/other", "/hook"):
@@ -89,7 +92,7 @@ def test_one_waits_for_requests_that_are_yet_to_come(receiver: Receiver) -> None
         assert [one.path for one in waiting.result(30)] == ["/hook"] * 3
 
 
-def test_a_wait_in_vain_fails_and_says_what_came(receiver: Receiver) -> None:
+def test_wait_for_fails_after_its_timeout_and_lists_the_requests(receiver: Receiver) -> None:
     post(receiver.url("/came"))
 
     with pytest.raises(AssertionError, match=r"1 of 2 requests .* POST /came"):
@@ -98,7 +101,7 @@ def test_a_wait_in_vain_fails_and_says_what_came(receiver: Receiver) -> None:
         receiver.wait_for(1, 0.01, path="/hook")
 
 
-def test_one_request_too_many_is_told_at_once(receiver: Receiver) -> None:
+def test_stays_at_fails_at_once_when_there_are_too_many_requests(receiver: Receiver) -> None:
     post(receiver.url())
     receiver.stays_at(1, 0.01)
     post(receiver.url())
@@ -114,7 +117,7 @@ def test_one_request_too_many_is_told_at_once(receiver: Receiver) -> None:
 # ---- What it answers ---------------------------------------------------------------------------
 
 
-def test_answers_come_in_sequence_and_the_last_one_stays(receiver: Receiver) -> None:
+def test_answers_are_sent_in_order_and_the_last_one_repeats(receiver: Receiver) -> None:
     receiver.on(
         "/hook",
         Answer(500, body=b"no"),
@@ -131,7 +134,7 @@ def test_answers_come_in_sequence_and_the_last_one_stays(receiver: Receiver) -> 
     assert post(receiver.url("/elsewhere")).status_code == 204
 
 
-def test_an_answer_may_depend_on_the_request(receiver: Receiver) -> None:
+def test_an_answer_can_be_a_function_of_the_request(receiver: Receiver) -> None:
     def by_body(received: Received) -> Answer:
         return Answer(200, body=received.body[::-1])
 
@@ -142,7 +145,7 @@ def test_an_answer_may_depend_on_the_request(receiver: Receiver) -> None:
     assert post(receiver.url(), b"def").content == b"fed"
 
 
-def test_one_connection_carries_many_requests(receiver: Receiver) -> None:
+def test_a_connection_can_carry_many_requests(receiver: Receiver) -> None:
     receiver.on(
         "/hook", Answer(200, body=b"x"), Answer(204), Answer(304), Answer(200, size=100_000)
     )
@@ -155,14 +158,14 @@ def test_one_connection_carries_many_requests(receiver: Receiver) -> None:
     assert receiver.connections == 1
 
 
-def test_a_huge_answer_needs_nobody_to_read_it_all(receiver: Receiver) -> None:
+def test_a_client_need_not_read_a_huge_answer_to_its_end(receiver: Receiver) -> None:
     receiver.on("/hook", Answer(200, body=b"head", size=1 << 40))
     with httpx.stream("POST", receiver.url(), trust_env=False, timeout=30) as answer:
         assert answer.headers["Content-Length"] == str((1 << 40) + 4)
         assert next(answer.iter_raw(1_000_000)) == b"head" + b"x" * 999_996
 
 
-def test_an_answer_can_be_late(receiver: Receiver) -> None:
+def test_an_answer_can_be_delayed(receiver: Receiver) -> None:
     receiver.on("/hook", Answer(200, delay=SOON))
     began = time.monotonic()
 
@@ -171,17 +174,17 @@ def test_an_answer_can_be_late(receiver: Receiver) -> None:
 
 
 @pytest.mark.parametrize("where", ["head", "body"])
-def test_an_answer_can_trickle_past_a_timeout_between_bytes(receiver: Receiver, where: str) -> None:
+def test_an_answer_can_be_sent_byte_by_byte(receiver: Receiver, where: str) -> None:
     slow = {f"trickle_{where}": SOON / 20}
     receiver.on("/hook", Answer(200, body=b"x" * 25, **slow))
     began = time.monotonic()
 
-    # The timeout is httpx's, for one read each: it never sees a silence as long as that.
+    # httpx's timeout is for each read: no pause between two bytes is that long.
     assert post(receiver.url(), timeout=10).content == b"x" * 25
     assert time.monotonic() - began >= SOON
 
 
-def test_a_held_request_hangs_until_it_is_released(receiver: Receiver) -> None:
+def test_a_held_request_is_answered_on_release(receiver: Receiver) -> None:
     receiver.on("/hook", Hold(Answer(201)))
     with ThreadPoolExecutor(3) as pool:
         held = [pool.submit(post, receiver.url()) for _ in range(3)]
@@ -194,7 +197,7 @@ def test_a_held_request_hangs_until_it_is_released(receiver: Receiver) -> None:
     assert post(receiver.url()).status_code == 201
 
 
-def test_a_hanging_request_meets_the_client_s_timeout(receiver: Receiver) -> None:
+def test_a_client_times_out_on_a_held_request(receiver: Receiver) -> None:
     receiver.on("/hook", Hold())
 
     with pytest.raises(httpx.ReadTimeout):
@@ -202,7 +205,7 @@ def test_a_hanging_request_meets_the_client_s_timeout(receiver: Receiver) -> Non
     receiver.wait_for(1)
 
 
-def test_a_connection_can_end_without_an_answer(receiver: Receiver) -> None:
+def test_a_connection_can_be_closed_without_an_answer(receiver: Receiver) -> None:
     receiver.on("/hook", Close(), Close(reset=True), Answer(204))
 
     with pytest.raises(httpx.RemoteProtocolError, match="without sending a response"):
@@ -216,17 +219,17 @@ def test_a_connection_can_end_without_an_answer(receiver: Receiver) -> None:
 @pytest.mark.parametrize(
     "data", [b"what?\r\n\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf", b"\0" * 9]
 )
-def test_an_answer_can_be_none_of_http(receiver: Receiver, data: bytes) -> None:
+def test_an_answer_can_be_bytes_that_are_not_http(receiver: Receiver, data: bytes) -> None:
     receiver.on("/hook", Raw(data))
 
     with pytest.raises(httpx.RemoteProtocolError):
         post(receiver.url())
 
 
-# ---- TLS, and silence --------------------------------------------------------------------------
+# ---- TLS and silence ---------------------------------------------------------------------------
 
 
-def test_tls_holds_for_who_trusts_the_certificate(tmp_path: Path) -> None:
+def test_a_client_that_trusts_the_certificate_is_answered_over_tls(tmp_path: Path) -> None:
     certificate = self_signed(tmp_path)
     trusting = ssl.create_default_context(cafile=str(certificate.file))
     trusting.verify_flags |= ssl.VerifyFlags.VERIFY_X509_STRICT
@@ -250,7 +253,7 @@ def test_tls_holds_for_who_trusts_the_certificate(tmp_path: Path) -> None:
         (True, False, "other.example", "not valid for"),
     ],
 )
-def test_a_certificate_can_be_wrong(
+def test_a_bad_certificate_fails_the_handshake(
     tmp_path: Path, *, trusted: bool, expired: bool, name: str, reason: str
 ) -> None:
     certificate = self_signed(tmp_path, names=(name,), expired=expired)
@@ -263,7 +266,7 @@ def test_a_certificate_can_be_wrong(
         assert receiver.requests() == []
 
 
-def test_a_client_that_never_shakes_hands_holds_up_nobody(tmp_path: Path) -> None:
+def test_a_client_without_a_handshake_does_not_delay_others(tmp_path: Path) -> None:
     certificate = self_signed(tmp_path)
     trusting = ssl.create_default_context(cafile=str(certificate.file))
     with (
@@ -274,7 +277,7 @@ def test_a_client_that_never_shakes_hands_holds_up_nobody(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("secure", [True, False])
-def test_a_silent_receiver_accepts_and_says_nothing(tmp_path: Path, *, secure: bool) -> None:
+def test_a_silent_receiver_accepts_and_sends_nothing(tmp_path: Path, *, secure: bool) -> None:
     certificate = self_signed(tmp_path) if secure else None
     with Receiver(certificate=certificate, silent=True) as receiver:
         with pytest.raises(httpx.TimeoutException):
@@ -284,7 +287,7 @@ def test_a_silent_receiver_accepts_and_says_nothing(tmp_path: Path, *, secure: b
         assert receiver.requests() == []
 
 
-# ---- Its end -----------------------------------------------------------------------------------
+# ---- How it closes -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -299,7 +302,7 @@ def test_a_silent_receiver_accepts_and_says_nothing(tmp_path: Path, *, secure: b
     ids=["hold", "delay", "huge", "slow head", "slow body"],
 )
 @pytest.mark.parametrize("secure", [False, True], ids=["http", "https"])
-def test_its_end_ends_every_connection_and_thread(
+def test_closing_it_ends_each_connection_and_thread(
     tmp_path: Path, step: Answer | Hold, *, secure: bool
 ) -> None:
     certificate = self_signed(tmp_path) if secure else None
@@ -322,7 +325,7 @@ def test_its_end_ends_every_connection_and_thread(
             socket.create_connection(("127.0.0.1", receiver.port), timeout=30)
 
 
-def test_its_own_mistakes_are_not_hidden() -> None:
+def test_an_error_in_the_receiver_is_raised_when_it_closes() -> None:
     def wrong(received: Received) -> Answer:
         raise LookupError(received.path)
 
@@ -336,11 +339,11 @@ def test_its_own_mistakes_are_not_hidden() -> None:
         ask()
 
 
-# ---- Genuine -----------------------------------------------------------------------------------
+# ---- The check of signatures -------------------------------------------------------------------
 
 
 def delivered(receiver: Receiver, *secrets: str, **changed: str | None) -> Received:
-    """Send what the worker would send, with some headers changed or left out."""
+    """Send what the delivery worker would send, with some headers changed or left out."""
     body = json.dumps({"id": "signal:x", "content": "Grüße"}, ensure_ascii=False).encode()
     headers: dict[str, str | None] = dict(
         signing.headers(
@@ -355,33 +358,33 @@ def delivered(receiver: Receiver, *secrets: str, **changed: str | None) -> Recei
     for name, value in changed.items():
         dashed = name.replace("_", "-")
         headers[known.get(dashed, dashed)] = value
-    kept = {name: value for name, value in headers.items() if value is not None}
-    post(receiver.url(), body, headers=kept)
+    present = {name: value for name, value in headers.items() if value is not None}
+    post(receiver.url(), body, headers=present)
     return receiver.requests()[-1]
 
 
 @pytest.mark.parametrize("secrets", [(OLD,), (OLD, NEW)])
-def test_a_delivery_is_found_genuine(receiver: Receiver, secrets: tuple[str, ...]) -> None:
-    signal = genuine(delivered(receiver, *secrets), *secrets, event="task")
+def test_a_signed_delivery_passes_the_check(receiver: Receiver, secrets: tuple[str, ...]) -> None:
+    signal = check_delivery(delivered(receiver, *secrets), *secrets, event="task")
 
     assert signal == {"id": "signal:x", "content": "Grüße"}
 
 
-def test_another_s_delivery_is_not(receiver: Receiver) -> None:
+def test_a_delivery_signed_with_another_secret_or_too_early_fails(receiver: Receiver) -> None:
     with pytest.raises(WebhookVerificationError):
-        genuine(delivered(receiver, OLD), NEW)
+        check_delivery(delivered(receiver, OLD), NEW)
     with pytest.raises(WebhookVerificationError):
-        genuine(delivered(receiver, NEW, OLD), OLD, NEW)
+        check_delivery(delivered(receiver, NEW, OLD), OLD, NEW)
     with pytest.raises(WebhookVerificationError, match="too old"):
-        genuine(delivered(receiver, OLD, webhook_timestamp=str(int(time.time()) - 400)), OLD)
+        check_delivery(delivered(receiver, OLD, webhook_timestamp=str(int(time.time()) - 400)), OLD)
 
 
 @pytest.mark.parametrize(("signing_secrets", "live"), [((OLD, NEW), (OLD,)), ((OLD,), (OLD, NEW))])
-def test_as_many_secrets_sign_as_are_live(
+def test_a_delivery_must_be_signed_with_each_live_secret_and_no_other(
     receiver: Receiver, signing_secrets: tuple[str, ...], live: tuple[str, ...]
 ) -> None:
     with pytest.raises(AssertionError):
-        genuine(delivered(receiver, *signing_secrets), *live)
+        check_delivery(delivered(receiver, *signing_secrets), *live)
 
 
 @pytest.mark.parametrize(
@@ -396,11 +399,11 @@ def test_as_many_secrets_sign_as_are_live(
     ],
     ids=lambda changed: next(iter(changed)),
 )
-def test_every_documented_header_counts(receiver: Receiver, changed: dict[str, str]) -> None:
-    genuine(delivered(receiver, OLD), OLD, event="task")
+def test_a_changed_header_fails_the_check(receiver: Receiver, changed: dict[str, str]) -> None:
+    check_delivery(delivered(receiver, OLD), OLD, event="task")
 
     with pytest.raises(AssertionError):
-        genuine(delivered(receiver, OLD, **changed), OLD, event="task")
+        check_delivery(delivered(receiver, OLD, **changed), OLD, event="task")
 
 
 @pytest.mark.parametrize(
@@ -410,6 +413,6 @@ def test_every_documented_header_counts(receiver: Receiver, changed: dict[str, s
         *("x_chorus_delivery", "x_chorus_event", "content_type"),
     ],
 )
-def test_no_documented_header_may_be_missing(receiver: Receiver, name: str) -> None:
+def test_a_missing_header_fails_the_check(receiver: Receiver, name: str) -> None:
     with pytest.raises((ValueError, WebhookVerificationError)):
-        genuine(delivered(receiver, OLD, **{name: None}), OLD, event="task")
+        check_delivery(delivered(receiver, OLD, **{name: None}), OLD, event="task")

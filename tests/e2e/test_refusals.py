@@ -1,9 +1,11 @@
-"""Credentials and routes that are refused before a handler, and what is public."""
+"""Credentials and routes that the gateway refuses before a handler, and the public routes."""
+
+from __future__ import annotations
 
 import pytest
 
-from e2e.deployed import Deployed
-from e2e.people import Tenant, badly_summed, open_tenant, unknown_key
+from support.actors.deployed_tenant import Tenant, open_tenant, unknown_key, with_wrong_checksum
+from support.worlds.deployed_stack import Deployed
 
 
 @pytest.fixture(scope="module")
@@ -11,21 +13,17 @@ def tenant(stack: Deployed) -> Tenant:
     return open_tenant(stack)
 
 
-def test_every_bad_credential_gets_the_same_answer(tenant: Tenant) -> None:
+def test_each_bad_credential_is_answered_alike(tenant: Tenant) -> None:
     key = tenant.key
     body = key.removeprefix("hk_")
     bad = {
         "none": None,
         "empty": "",
         "unknown": unknown_key(),
-        "bad checksum": badly_summed(key),
-        "wrong prefix": f"xx_{body}",
-        "other prefix": f"hb_{body}",
+        "wrong checksum": with_wrong_checksum(key),
+        "another prefix": f"hb_{body}",
         "upper case": key.upper(),
-        "too short": key[:-1],
-        "too long": key + "0",
         "very long": "hk_" + "a" * 5_000,
-        "no prefix": body,
     }
     for name, credential in bad.items():
         headers = {} if credential is None else {"Authorization": f"Bearer {credential}".strip()}
@@ -39,7 +37,7 @@ def test_every_bad_credential_gets_the_same_answer(tenant: Tenant) -> None:
         }
 
 
-def test_unicode_in_a_credential_is_refused(tenant: Tenant) -> None:
+def test_a_credential_that_is_not_ascii_is_401(tenant: Tenant) -> None:
     odd = f"Bearer {tenant.key[:-1]}é".encode()
     refused = tenant.stack.call("GET", "/v1/whoami", headers={b"Authorization": odd})
 
@@ -64,51 +62,42 @@ def test_three_headers_are_read_in_order_and_the_first_decides(tenant: Tenant) -
     assert tenant.stack.call("GET", f"/v1/whoami?token={good}").status_code == 401
 
 
-@pytest.mark.parametrize("prefix_of", ["hb", "hk", "chorus"])
-def test_any_key_works_on_any_surface(tenant: Tenant, prefix_of: str) -> None:
-    made = {
-        "hb": lambda: tenant.call(
-            "POST", "/api/auth/keys", json={"name": "x", "scopes": ["*"]}
-        ).json()["key"],
-        "hk": lambda: tenant.make_key()["key"],
-        "chorus": lambda: tenant.call(
-            "POST", "/admin/api-keys", json={"owner": tenant.identity_id}
-        ).json()["data"]["api_key"],
-    }[prefix_of]()
-    assert made.startswith(f"{prefix_of}_")
-    for path in ("/api/auth/keys", "/v1/api-keys", "/admin/api-keys"):
-        assert tenant.stack.call("GET", path, key=made).status_code == 200
+def test_a_key_of_any_surface_works_on_each_surface(tenant: Tenant) -> None:
+    services = tenant.call("POST", "/api/auth/keys", json={"name": "x", "scopes": ["*"]})
+    admin = tenant.call("POST", "/admin/api-keys", json={"owner": tenant.identity_id})
+    keys = {
+        "hb": services.json()["key"],
+        "hk": tenant.make_key()["key"],
+        "chorus": admin.json()["data"]["api_key"],
+    }
+    for prefix, key in keys.items():
+        assert key.startswith(f"{prefix}_")
+        for path in ("/api/auth/keys", "/v1/api-keys", "/admin/api-keys"):
+            assert tenant.stack.call("GET", path, key=key).status_code == 200
 
 
-@pytest.mark.parametrize(
-    ("method", "path"),
-    [
+def test_an_unknown_route_is_404(tenant: Tenant) -> None:
+    for method, path in (
         ("GET", "/"),
         ("GET", "/api/auth/nothing"),
         ("PUT", "/v1/api-keys"),
-        ("GET", "/admin"),
         ("DELETE", "/health"),
         ("GET", "/%2e%2e/v1/whoami"),
-    ],
-)
-def test_an_unknown_route_is_not_found(tenant: Tenant, method: str, path: str) -> None:
-    refused = tenant.call(method, path)
-
-    assert refused.status_code == 404
-    assert refused.json() == {
-        "error": "Not Found",
-        "status": 404,
-        "request_id": refused.headers["x-request-id"],
-    }
+    ):
+        refused = tenant.call(method, path)
+        assert refused.status_code == 404, path
+        assert refused.json() == {
+            "error": "Not Found",
+            "status": 404,
+            "request_id": refused.headers["x-request-id"],
+        }
 
 
-@pytest.mark.parametrize("path", ["/v1/api-keys/", "/v1//whoami", "/v1/whoami/"])
-def test_a_path_is_not_tidied_up(tenant: Tenant, path: str) -> None:
-    """The gateway may take it for the route; the handler then refuses it in its own words."""
-    refused = tenant.call("GET", path)
-
-    assert refused.status_code == 404
-    assert refused.json()["error"] == "Not Found"
+def test_a_path_with_an_extra_slash_is_404(tenant: Tenant) -> None:
+    """The gateway may match the route; then the handler refuses the path."""
+    for path in ("/v1/api-keys/", "/v1//whoami", "/v1/whoami/"):
+        refused = tenant.call("GET", path)
+        assert (refused.status_code, refused.json()["error"]) == (404, "Not Found"), path
 
 
 def test_health_needs_no_credential(stack: Deployed) -> None:
@@ -122,7 +111,7 @@ def test_health_needs_no_credential(stack: Deployed) -> None:
     assert service["uptime"] >= 0
 
 
-def test_the_reference_is_served_and_needs_nothing_from_elsewhere(stack: Deployed) -> None:
+def test_the_reference_page_loads_nothing_from_elsewhere(stack: Deployed) -> None:
     spec = stack.call("GET", "/openapi.json")
     assert spec.status_code == 200
     assert spec.json()["openapi"].startswith("3.1")
@@ -136,7 +125,7 @@ def test_the_reference_is_served_and_needs_nothing_from_elsewhere(stack: Deploye
     assert "https://" not in page.text
 
 
-def test_a_caller_does_not_set_its_own_source_address(tenant: Tenant) -> None:
+def test_a_caller_cannot_set_its_own_source_address(tenant: Tenant) -> None:
     tenant.call("POST", "/v1/api-keys", json={"name": "x"}, headers={"X-Forwarded-For": "8.8.8.8"})
 
     assert tenant.events()[-1]["source_address"] == "127.0.0.1"

@@ -1,21 +1,31 @@
-"""Services: found on the engine, registered on loopback, checked, restarted for real."""
+"""Services on the deployed stack: found by their tags or registered, checked, restarted."""
 
 from __future__ import annotations
 
 import json
 import socket
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from standardwebhooks.webhooks import Webhook
 
-from e2e.deployed import Deployed
-from e2e.people import Tenant, hire, open_tenant
-from e2e.receivers import Answer, Hold, Receiver
-from e2e.services import Function, listed, the_operator, until
+from support.actors.deployed_function import Function, listed, until, wait_until_listed
+from support.actors.deployed_tenant import Tenant, add_member, open_tenant, the_operator
+from support.actors.http_receiver import Receiver
+from support.actors.http_receiver_server import Answer
+from support.checks.signatures import check_standard_webhook
+from support.worlds.deployed_stack import Deployed
+
+
+@dataclass(frozen=True)
+class Functions:
+    """Three functions, deployed together so that one search of the services finds them all."""
+
+    plain: Function
+    failing: Function
+    aliased: Function
 
 
 @pytest.fixture(scope="module")
@@ -29,10 +39,15 @@ def tenant(stack: Deployed) -> Tenant:
 
 
 @pytest.fixture(scope="module")
-def function(stack: Deployed) -> Iterator[Function]:
-    made = Function(stack)
-    yield made
-    made.client.delete_function(FunctionName=made.name)
+def functions(stack: Deployed, operator: Tenant) -> Iterator[Functions]:
+    plain, failing = Function(stack), Function(stack)
+    aliased = Function(stack, **{"gatehouse:alias": "live"})
+    aliased.client.publish_version(FunctionName=aliased.name)
+    aliased.client.create_alias(FunctionName=aliased.name, Name="live", FunctionVersion="1")
+    wait_until_listed(operator, *(one.service for one in (plain, failing, aliased)))
+    yield Functions(plain, failing, aliased)
+    plain.delete()
+    aliased.delete()
 
 
 def health(tenant: Tenant, name: str) -> dict[str, Any]:
@@ -49,38 +64,37 @@ def register(tenant: Tenant, name: str, url: str, **fields: Any) -> dict[str, An
     return view
 
 
-# ---- Found -------------------------------------------------------------------------------------
+# ---- Found by their tags -----------------------------------------------------------------------
 
 
-def test_the_stack_s_own_functions_are_found(operator: Tenant) -> None:
+def test_the_stack_s_own_functions_are_services_of_the_operator(operator: Tenant) -> None:
     expected = {"gatehouse-keys-services", "gatehouse-authorizer", "gatehouse-services"}
-    until(lambda: expected <= set(listed(operator)), "they carry the tag")
     until(
-        lambda: all(listed(operator)[name]["status"] == "running" for name in expected),
-        "they answered this very request",
+        lambda: all(listed(operator).get(name, {}).get("status") == "running" for name in expected),
+        "each of them has answered a request",
+        every=2.0,
     )
     view = listed(operator)["gatehouse-keys-services"]
     assert (view["kind"], view["healthy"], view["healthUrl"]) == ("lambda", True, None)
     assert view["logGroup"]
 
 
-def test_a_function_is_found_by_its_tag_and_by_its_operator_alone(
-    operator: Tenant, tenant: Tenant, function: Function
+def test_a_tagged_function_is_a_service_of_the_operator_only(
+    operator: Tenant, tenant: Tenant, functions: Functions
 ) -> None:
-    until(lambda: function.service in listed(operator), "found within half a minute")
-    assert health(operator, function.service)["status"] == "running"
-    assert function.service not in listed(tenant)
+    service = functions.plain.service
+    assert health(operator, service)["status"] == "running"
+    assert service not in listed(tenant)
     for method, end in (("GET", "/health"), ("POST", "/restart"), ("DELETE", "")):
-        answer = tenant.call(method, f"/api/services/{function.service}{end}")
-        expected = {"error": f'Service "{function.service}" not found', "status": 404}
+        answer = tenant.call(method, f"/api/services/{service}{end}")
+        expected = {"error": f'Service "{service}" not found', "status": 404}
         assert (answer.status_code, answer.json()) == (404, expected)
 
 
-def test_a_function_that_fails_is_degraded_by_what_it_logged(
-    operator: Tenant, stack: Deployed
+def test_a_function_with_failed_calls_is_degraded_and_a_deleted_one_stopped(
+    operator: Tenant, functions: Functions
 ) -> None:
-    failing = Function(stack)
-    until(lambda: failing.service in listed(operator), "found")
+    failing = functions.failing
     assert failing.invoke()["mode"] == "fast"
     for _ in range(3):
         assert "errorMessage" in failing.invoke(fail=True)
@@ -89,10 +103,10 @@ def test_a_function_that_fails_is_degraded_by_what_it_logged(
             health(operator, failing.service)["detail"]
             == "3 of 4 calls failed in the last 5 minutes"
         ),
-        "its log group tells it",
+        "its log group shows the calls",
     )
     assert health(operator, failing.service)["status"] == "degraded"
-    failing.client.delete_function(FunctionName=failing.name)
+    failing.delete()
     gone = health(operator, failing.service)
     assert (gone["status"], gone["listening"]) == ("stopped", False)
 
@@ -101,11 +115,11 @@ def test_a_function_that_fails_is_degraded_by_what_it_logged(
 
 
 def test_a_restarted_function_answers_from_a_new_environment(
-    operator: Tenant, function: Function
+    operator: Tenant, functions: Functions
 ) -> None:
-    until(lambda: function.service in listed(operator), "found")
+    function = functions.plain
     before = function.invoke()
-    assert function.invoke() == before, "warm"
+    assert function.invoke() == before, "the environment is warm"
     done = operator.call("POST", f"/api/services/{function.service}/restart")
     assert done.status_code == 200, done.text
     view = done.json()
@@ -116,18 +130,14 @@ def test_a_restarted_function_answers_from_a_new_environment(
     assert after["mode"] == "fast"
     expected = {"MODE": "fast", "GATEHOUSE_RESTARTED_AT": view["restartedAt"]}
     assert function.variables() == expected
-    events = [event for event in operator.events() if "service.restart" in event["action"]]
-    assert [event["action"] for event in events[-2:]] == ["service.restart", "service.restarted"]
-    assert events[-1]["target"] == f"service:{function.service}"
+    events = [one for one in operator.events() if one["target"] == f"service:{function.service}"]
+    assert [event["action"] for event in events] == ["service.restart", "service.restarted"]
 
 
-def test_a_function_behind_an_alias_is_published_and_moved(
-    operator: Tenant, stack: Deployed
+def test_a_restart_publishes_a_version_and_moves_the_alias(
+    operator: Tenant, functions: Functions
 ) -> None:
-    function = Function(stack, **{"gatehouse:alias": "live"})
-    function.client.publish_version(FunctionName=function.name)
-    function.client.create_alias(FunctionName=function.name, Name="live", FunctionVersion="1")
-    until(lambda: function.service in listed(operator), "found")
+    function = functions.aliased
     before = function.invoke(qualifier="live")
     done = operator.call("POST", f"/api/services/{function.service}/restart")
     assert done.status_code == 200, done.text
@@ -136,18 +146,9 @@ def test_a_function_behind_an_alias_is_published_and_moved(
     assert alias["FunctionVersion"] == "2"
     after = function.invoke(qualifier="live")
     assert after["environment"] != before["environment"]
-    function.client.delete_function(FunctionName=function.name)
 
 
-def test_one_of_the_stack_s_own_functions_can_be_restarted(operator: Tenant) -> None:
-    until(lambda: "gatehouse-keys-services" in listed(operator), "found")
-    done = operator.call("POST", "/api/services/gatehouse-keys-services/restart")
-    assert done.status_code == 200, done.text
-    assert done.json()["state"] == "done"
-    assert operator.call("GET", "/api/auth/keys").status_code == 200
-
-
-def test_a_restart_hook_is_called_signed(tenant: Tenant) -> None:
+def test_a_restart_calls_the_service_s_hook_with_a_signature(tenant: Tenant) -> None:
     with Receiver() as receiver:
         made = register(
             tenant,
@@ -159,9 +160,8 @@ def test_a_restart_hook_is_called_signed(tenant: Tenant) -> None:
         done = tenant.call("POST", "/api/services/hooked/restart")
         assert (done.status_code, done.json()["state"]) == (200, "done"), done.text
         (request,) = receiver.wait_for(1, path="/restart")
-        headers = {name.lower(): value for name, value in request.headers}
-        assert Webhook(secret).verify(request.body, headers)
-        assert json.loads(request.body)["service"] == "hooked"
+        body = check_standard_webhook(secret, request.body, request.headers)
+        assert body["service"] == "hooked"
         receiver.on("/restart", Answer(500))
         refused = tenant.call("POST", "/api/services/hooked/restart")
         assert refused.status_code == 409
@@ -173,11 +173,12 @@ def test_a_restart_hook_is_called_signed(tenant: Tenant) -> None:
 # ---- Registered --------------------------------------------------------------------------------
 
 
-def test_servers_that_are_up_hang_or_are_gone(tenant: Tenant) -> None:
+def test_servers_that_answer_fail_hang_or_are_gone_have_their_status(stack: Deployed) -> None:
+    tenant = open_tenant(stack)
     with socket.create_server(("127.0.0.1", 0)) as probe:
         closed = probe.getsockname()[1]
     with Receiver() as up, Receiver(silent=True) as hanging, Receiver() as failing:
-        failing.on("/health", *[Answer(503)] * 50)
+        failing.on("/health", Answer(503))
         urls = {
             "up": up.url("/health"),
             "hanging": hanging.url("/health"),
@@ -198,7 +199,7 @@ def test_servers_that_are_up_hang_or_are_gone(tenant: Tenant) -> None:
         assert isinstance(seen["up"]["latencyMs"], int)
         until(
             lambda: {name: view["status"] for name, view in listed(tenant).items()} == statuses,
-            "the list says the same",
+            "the list shows the same",
         )
     for name in urls:
         assert tenant.call("DELETE", f"/api/services/{name}").status_code == 204
@@ -206,86 +207,38 @@ def test_servers_that_are_up_hang_or_are_gone(tenant: Tenant) -> None:
     assert tenant.call("GET", "/api/services/up/health").status_code == 404
 
 
-def test_the_api_itself_is_no_service_of_anybody(tenant: Tenant, stack: Deployed) -> None:
+def test_the_stack_itself_cannot_be_registered(tenant: Tenant, stack: Deployed) -> None:
     for url in (stack.url, stack.endpoint, "http://10.0.0.1:8080", "http://169.254.169.254:8080"):
         body = {"name": "self", "healthUrl": f"{url}/health"}
         assert tenant.call("POST", "/api/services", json=body).status_code == 400, url
 
 
-def test_two_hundred_services_are_listed_in_a_second(stack: Deployed) -> None:
-    tenant = open_tenant(stack)
-    with Receiver() as up, Receiver() as slow:
-        slow.on("/health", *[Hold()] * 500)
-        _plant(tenant, {f"s-{number:03}": up.url("/health") for number in range(190)})
-        _plant(tenant, {f"t-{number:03}": slow.url("/health") for number in range(10)})
-        until(lambda: all(v["lastChecked"] for v in listed(tenant).values()), "all are checked")
-        views, kept = _timed(tenant)
-        asked = len(up.requests())
-        assert _timed(tenant)[0] == views
-        assert len(up.requests()) == asked, "nobody is asked again within half a minute"
-        anew = []
-        for _ in range(4):
-            _forget(tenant)
-            views, took = _timed(tenant)
-            anew.append(took)
-        slow.release()
-    assert len(views) == 200
-    statuses = {name: view["status"] for name, view in views.items()}
-    assert {statuses[name] for name in statuses if name.startswith("s-")} == {"running"}
-    assert {statuses[name] for name in statuses if name.startswith("t-")} == {"degraded"}
-    assert kept < 1.0, kept
-    # 0.8 s of it are spent waiting for those that hold out; others may work on this machine too.
-    assert min(anew) < 2.0, anew
-
-
-def test_many_lists_at_once_ask_each_service_once(stack: Deployed) -> None:
+def test_parallel_lists_check_each_service_once(stack: Deployed) -> None:
     tenant = open_tenant(stack)
     with Receiver() as up:
         for number in range(5):
             register(tenant, f"s-{number}", up.url(f"/{number}"))
-        _forget(tenant)
+        forget_checks(tenant)
         before = len(up.requests())
-        with ThreadPoolExecutor(8) as callers:
-            answers = list(callers.map(lambda _: listed(tenant), range(8)))
+        with ThreadPoolExecutor(6) as callers:
+            answers = list(callers.map(lambda _: listed(tenant), range(6)))
         assert len(up.requests()) == before + 5
     assert all(len(answer) == 5 for answer in answers)
     assert {view["status"] for answer in answers for view in answer.values()} == {"running"}
 
 
-def _timed(tenant: Tenant) -> tuple[dict[str, dict[str, Any]], float]:
-    began = time.monotonic()
-    views = listed(tenant)
-    return views, time.monotonic() - began
-
-
-def _forget(tenant: Tenant) -> None:
-    """Take away what is known of the account's services, as if half a minute were over."""
+def forget_checks(tenant: Tenant) -> None:
+    """Delete the results of the account's checks, as if they were older than 30 seconds."""
     tenant.stack.table("MainTableName").delete_item(
         Key={"pk": f"SERVICE#{tenant.account_id}#KEPT", "sk": "HEALTH"}
     )
 
 
-def _plant(tenant: Tenant, urls: dict[str, str]) -> None:
-    """Write registrations as the room does: two hundred requests would take their time."""
-    with tenant.stack.table("MainTableName").batch_writer() as batch:
-        for name, url in urls.items():
-            batch.put_item(
-                {
-                    "pk": f"SERVICE#{tenant.account_id}",
-                    "sk": name,
-                    "health_url": url,
-                    "restart_url": "",
-                    "log_group": "",
-                    "created_at": time.time_ns() // 1000,
-                }
-            )
+# ---- Refused -----------------------------------------------------------------------------------
 
 
-# ---- Who may, and the rest ---------------------------------------------------------------------
-
-
-def test_looking_is_everybody_s_and_changing_a_manager_s(tenant: Tenant) -> None:
-    employee = hire(tenant)
+def test_a_member_may_list_services_and_only_a_manager_may_change_them(tenant: Tenant) -> None:
+    employee = add_member(tenant)
     stack = tenant.stack
     assert stack.call("GET", "/api/services/list", key=employee).status_code == 200
     for method, path in (
@@ -299,7 +252,9 @@ def test_looking_is_everybody_s_and_changing_a_manager_s(tenant: Tenant) -> None
     assert stack.call("GET", "/api/services/list").status_code == 401
 
 
-def test_metrics_are_of_this_machine_and_for_the_operator(operator: Tenant, tenant: Tenant) -> None:
+def test_system_metrics_are_those_of_this_machine_and_for_the_operator(
+    operator: Tenant, tenant: Tenant
+) -> None:
     answer = operator.call("GET", "/api/services/metrics")
     assert answer.status_code == 200, answer.text
     view = answer.json()
@@ -309,16 +264,15 @@ def test_metrics_are_of_this_machine_and_for_the_operator(operator: Tenant, tena
     assert tenant.call("GET", "/api/services/metrics").status_code == 403
 
 
-def test_errors_are_word_for_word(operator: Tenant, tenant: Tenant) -> None:
+def test_unknown_and_bad_names_are_answered_word_for_word(operator: Tenant, tenant: Tenant) -> None:
     for caller in (operator, tenant):
         unknown = caller.call("GET", "/api/services/nothing/health")
         assert unknown.json() == {"error": 'Service "nothing" not found', "status": 404}
-        for name in ("No", "a_b", "a.b", "-a"):
-            bad = caller.call("GET", f"/api/services/{name}/health")
-            assert bad.json() == {"error": "Invalid service name", "status": 400}
+        bad = caller.call("GET", "/api/services/a_b/health")
+        assert bad.json() == {"error": "Invalid service name", "status": 400}
 
 
-def test_a_log_group_must_say_itself_that_it_may_be_shown(
+def test_only_a_log_group_with_the_service_s_tag_can_be_registered(
     operator: Tenant, tenant: Tenant, stack: Deployed
 ) -> None:
     logs = stack.client("logs")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 
-from e2e.receivers import Answer, Receiver
 from gatehouse.dynamo.table import Table
+from support.actors.http_receiver import Receiver
+from support.actors.http_receiver_server import Answer
 from support.aws import invocation
 from support.aws.api_gateway import Front
 from support.aws.queue_events import drain

@@ -1,4 +1,4 @@
-"""Accounts and callers for the end-to-end tests, made through the API where it can make them."""
+"""Accounts of the end-to-end tests, made through the API where it can make them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 
 import httpx
 
-from e2e.deployed import Deployed
 from gatehouse.core import ids
 from gatehouse.core.grants import Grants, Permissions
 from gatehouse.credentials import writes as credentials
@@ -18,6 +17,7 @@ from gatehouse.identities import writes as identities
 from gatehouse.identities.model import ClawType, Identity, IdentityType, Membership
 from gatehouse.keys import writes as key_writes
 from gatehouse.keys.model import NewKey
+from support.worlds.deployed_stack import Deployed
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Tenant:
         return self.stack.call(method, path, key=self.key, **more)
 
     def make_key(self, **fields: Any) -> dict[str, Any]:
-        """Make a key on the account surface and give its only showing."""
+        """Make a key on the account surface and return the answer, which holds its text."""
         made = self.call("POST", "/v1/api-keys", json={"name": "test", **fields})
         assert made.status_code == 201, made.text
         data: dict[str, Any] = made.json()["data"]
@@ -43,21 +43,22 @@ class Tenant:
 
     def events(self, **query: Any) -> list[dict[str, Any]]:
         """Read the whole audit trail, oldest first."""
-        found: list[dict[str, Any]] = []
+        events: list[dict[str, Any]] = []
         after: dict[str, str] = {}
         while True:
             page = self.call("GET", "/admin/audit", params={"limit": 100, **query, **after})
             assert page.status_code == 200, page.text
             data = page.json()["data"]
-            found += data["events"]
+            events += data["events"]
             if not data["has_more"]:
-                return found[::-1]
+                return events[::-1]
             after = {"after": data["cursor"]}
 
 
 def open_tenant(stack: Deployed) -> Tenant:
     """Open an account through the public route."""
-    made = stack.call("POST", "/v1/accounts", json={"name": f"Tenant {uuid.uuid4().hex[:8]}"})
+    body = {"name": f"Tenant {uuid.uuid4().hex[:8]}"}
+    made = stack.call_throttled("POST", "/v1/accounts", json=body)
     assert made.status_code == 201, made.text
     data = made.json()["data"]
     key = data["api_key"]["key"]
@@ -65,16 +66,24 @@ def open_tenant(stack: Deployed) -> Tenant:
     return Tenant(stack, data["account"]["id"], me["identity"]["id"], data["api_key"]["id"], key)
 
 
-def hire(
+def the_operator(stack: Deployed) -> Tenant:
+    """Return the operator's account with the key that the stack was bootstrapped with."""
+    me = stack.call("GET", "/v1/whoami", key=stack.admin_key).json()["data"]
+    return Tenant(
+        stack, me["account"]["id"], me["identity"]["id"], me["key"]["id"], stack.admin_key
+    )
+
+
+def add_member(
     tenant: Tenant,
     *,
     claw_type: ClawType = ClawType.EMPLOYEE,
     scopes: tuple[str, ...] = ("*",),
 ) -> str:
-    """Give the account a member who is no admin, and give a key of theirs.
+    """Add a member who is not an admin, and return a key of theirs.
 
-    The API makes members by invites, which come later than the foundation; until a test can ask
-    it, the rooms themselves write the two, as the account's first admin is written.
+    The rooms write both items directly, as they write an account's first admin: an invite for
+    each member would use up the public route's throttle.
     """
     client = tenant.stack.client("dynamodb")
     tables = Tables(
@@ -106,11 +115,11 @@ def hire(
     return minted.secret
 
 
-def badly_summed(key: str) -> str:
-    """Give the key with its last digit changed."""
+def with_wrong_checksum(key: str) -> str:
+    """Return the key with its last digit changed."""
     return key[:-1] + ("0" if key[-1] != "0" else "1")
 
 
 def unknown_key(prefix: str = "hk") -> str:
-    """Give a key of the right shape and checksum that nobody made."""
+    """Return a key of the right shape and checksum that no table holds."""
     return credentials.mint(prefix).text

@@ -1,50 +1,33 @@
-"""Receivers on loopback: real servers that keep every request and answer as a test tells them.
+"""Receivers on loopback: real servers that record each request and answer as a test says.
 
 with Receiver() as receiver:
     receiver.on("/hook", Answer(500), Answer(503, {"Retry-After": "2"}), Answer())
     ...  # a webhook to receiver.url("/hook")
     first, *_ = receiver.wait_for(3, path="/hook")
-    signal = genuine(first, secret)
+    signal = check_delivery(first, secret)
 """
 
-import hashlib
-import hmac
-import json
-import re
+from __future__ import annotations
+
 import ssl
 import threading
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Self
 
-from standardwebhooks.webhooks import Webhook
+from support.actors.certificates import Certificate
+from support.actors.http_receiver_server import Answer, Behaviour, Received, Server
 
-from e2e.certificates import Certificate, self_signed
-from e2e.receiver_server import Answer, Behaviour, Close, Hold, Raw, Received, Server
-
-__all__ = [
-    "Answer",
-    "Certificate",
-    "Close",
-    "Hold",
-    "Raw",
-    "Received",
-    "Receiver",
-    "genuine",
-    "self_signed",
-]
-
-WITHIN = 30.0
-_DELIVERY = re.compile(r"delivery:[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+WITHIN = 60.0
 
 Step = Behaviour | Callable[[Received], Behaviour]
 
 
 class Receiver:
-    """A server on 127.0.0.1 while its block lasts; everything is answered 204 unless said.
+    """A server on 127.0.0.1 for the length of its block; it answers 204 unless told otherwise.
 
-    With a certificate it speaks TLS. `silent` accepts connections and says nothing at all, not
-    even within TLS. `connections` counts what was accepted, `handshakes_failed` the clients that
-    did not take the certificate, `most_at_once` how many requests were being answered together.
+    With a certificate it speaks TLS. `silent` accepts connections and sends nothing at all, not
+    even within TLS. `connections` counts accepted connections, `handshakes_failed` the clients
+    that refused the certificate, `most_at_once` how many requests were open at the same time.
     """
 
     def __init__(self, *, certificate: Certificate | None = None, silent: bool = False) -> None:
@@ -67,7 +50,7 @@ class Receiver:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End every connection, answered or not; raise what went wrong in the receiver itself."""
+        """Close every connection, answered or not; raise an error of the receiver itself."""
         with self.changed:
             self.closing.set()
             self.changed.notify_all()
@@ -83,12 +66,12 @@ class Receiver:
         return int(self._server.server_address[1])
 
     def url(self, path: str = "/hook") -> str:
-        """Give the address of a path here."""
+        """Return the URL of a path of this receiver."""
         scheme = "https" if self.certificate else "http"
         return f"{scheme}://127.0.0.1:{self.port}{path}"
 
     def on(self, path: str, *steps: Step) -> None:
-        """Answer requests to a path with these, one after the other; the last stays.
+        """Answer requests to a path with these steps in order; the last one repeats.
 
         A step may be a function of the request. The path is compared without its query.
         """
@@ -96,20 +79,20 @@ class Receiver:
             self._steps[path] = list(steps)
 
     def release(self) -> None:
-        """Answer what is held, and from now on hold nothing."""
+        """Answer the requests that are held, and hold none from now on."""
         with self.changed:
             self._released = True
             self.changed.notify_all()
 
     def requests(self, path: str | None = None) -> list[Received]:
-        """List what has come so far, in order; of one path, or of all."""
+        """List the requests so far, in order: those to one path, or all."""
         with self.changed:
             return self._of(path)
 
     def wait_for(
         self, count: int, timeout: float = WITHIN, *, path: str | None = None
     ) -> list[Received]:
-        """Return once there are so many requests; all there are then. Fails after the timeout."""
+        """Return all requests once there are so many; fail after the timeout."""
         with self.changed:
             met = self.changed.wait_for(lambda: len(self._of(path)) >= count, timeout)
             found = self._of(path)
@@ -126,10 +109,10 @@ class Receiver:
     def _of(self, path: str | None) -> list[Received]:
         return [one for one in self._requests if path in {None, one.path.partition("?")[0]}]
 
-    # What the server's threads tell and ask.
+    # The server's threads call the following.
 
     def began(self, received: Received) -> Behaviour:
-        """Keep a request and say what to do with it."""
+        """Record a request and return the behaviour for it."""
         with self.changed:
             steps = self._steps.get(received.path.partition("?")[0], [Answer()])
             step = steps.pop(0) if len(steps) > 1 else steps[0]
@@ -140,12 +123,12 @@ class Receiver:
         return step(received) if callable(step) else step
 
     def ended(self) -> None:
-        """Count a request that was answered, or given up."""
+        """Count a request that was answered or given up."""
         with self.changed:
             self._at_once -= 1
 
     def held(self) -> bool:
-        """Wait for the release; False when the receiver closes instead."""
+        """Wait for the release; return False when the receiver closes instead."""
         with self.changed:
             self.changed.wait_for(lambda: self._released or self.closing.is_set())
             return self._released
@@ -157,7 +140,7 @@ class Receiver:
             self.changed.notify_all()
 
     def failed(self, error: BaseException) -> None:
-        """Count a client that went away or did not like us; keep what is our own fault."""
+        """Count a client that refused the certificate; record an error of the receiver itself."""
         with self.changed:
             left = isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError)
             if isinstance(error, ssl.SSLError) and not left:
@@ -169,35 +152,3 @@ class Receiver:
 
 def _lines(found: list[Received]) -> str:
     return "; ".join(f"{one.method} {one.path}" for one in found) or "none"
-
-
-# ---- What a delivery must be -------------------------------------------------------------------
-
-
-def genuine(received: Received, *secrets: str, event: str | None = None) -> dict[str, Any]:
-    """Check a fresh delivery as documented, in both families, and give its signal.
-
-    `secrets` are the live ones, the old one first: all of them must have signed, and no other.
-    The published library does the one half, and nothing here uses our own signing.
-    """
-    signatures = received.header("webhook-signature").split(" ")
-    assert len(signatures) == len(secrets), signatures
-    for secret, signature in zip(secrets, signatures, strict=True):
-        alone = {**dict(received.headers), "webhook-signature": signature}
-        Webhook(secret).verify(received.body, alone)
-    assert received.header("X-Chorus-Signature") == _over_body(secrets[0], received.body)
-    following = [_over_body(secrets[-1], received.body)] if len(secrets) > 1 else []
-    assert received.all("X-Chorus-Signature-Next") == following
-    assert received.method == "POST"
-    assert received.header("Content-Type") == "application/json"
-    assert received.header("User-Agent") == "Chorus-Webhook/1.0"
-    assert received.header("webhook-id") == received.header("X-Chorus-Delivery")
-    assert _DELIVERY.fullmatch(received.header("webhook-id"))
-    signal = json.loads(received.body)
-    if event is not None:
-        assert received.header("X-Chorus-Event") == event
-    return dict(signal)
-
-
-def _over_body(secret: str, body: bytes) -> str:
-    return "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()

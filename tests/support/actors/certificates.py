@@ -1,4 +1,4 @@
-"""Certificates that nobody vouches for, for servers on loopback."""
+"""Self-signed certificates for servers on loopback."""
 
 import ipaddress
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ _USAGE = x509.KeyUsage(
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """PEM files of a certificate that only who is given `file` trusts."""
+    """PEM files of a certificate; only a client that loads `file` trusts it."""
 
     file: Path
     key_file: Path
@@ -34,7 +34,7 @@ class Certificate:
 def self_signed(
     folder: Path, *, names: tuple[str, ...] = ("127.0.0.1", "localhost"), expired: bool = False
 ) -> Certificate:
-    """Make a certificate for addresses and host names, valid for a day or since yesterday not."""
+    """Make a certificate for addresses and host names, valid for a day or expired yesterday."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
     ends = datetime.now(UTC) + timedelta(days=-1 if expired else 1)
@@ -49,7 +49,7 @@ def self_signed(
         .add_extension(
             x509.SubjectAlternativeName([_named(name) for name in names]), critical=False
         )
-        # What OpenSSL asks of an authority when it is strict, as Python 3.13 has it.
+        # OpenSSL wants these of an authority when it is strict, as it is since Python 3.13.
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(_USAGE, critical=True)

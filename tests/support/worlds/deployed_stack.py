@@ -1,9 +1,12 @@
-"""The deployed stack that the end-to-end tests call, over real HTTP, IAM enforced.
+"""The deployed stack that the end-to-end tests call over HTTP, with IAM enforced.
 
-It is started as a user starts it, stopped as a user stops it, and started again: what the
-tests then meet has been through a restart.
+The stack is started as a user starts it, stopped as a user stops it, and started again: the
+tests call a stack that has been through a restart.
 """
 
+from __future__ import annotations
+
+import json
 import os
 import signal
 import socket
@@ -12,7 +15,8 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +27,15 @@ from gatehouse_cli.local.aws import session
 from gatehouse_cli.local.folder import LocalFolder
 from gatehouse_cli.local.stack import Plan, running
 
-PROJECT = Path(__file__).parents[2]
+PROJECT = Path(__file__).parents[3]
 FIRST_START_WITHIN = 240.0
 LOGGED_WITHIN = 15.0
+TOO_MANY = 429
 
 
 @dataclass(frozen=True)
 class FirstRun:
-    """What `gatehouse up` did from nothing until Ctrl-C, and what was made meanwhile."""
+    """What `gatehouse up` did between an empty folder and Ctrl-C."""
 
     output: str
     exit_code: int
@@ -43,7 +48,7 @@ class FirstRun:
 
 @dataclass(frozen=True)
 class Deployed:
-    """The stack as it stands after its restart."""
+    """The stack after its restart, and the way to call it."""
 
     url: str
     admin_key: str
@@ -56,12 +61,11 @@ class Deployed:
 
     def client(self, service: str) -> Any:
         """Return a boto3 client of the engine, as its root."""
-        return session().client(service, endpoint_url=self.endpoint)  # type: ignore[call-overload]
+        return _client(service, self.endpoint)
 
     def table(self, output: str) -> Any:
         """Return one of the stack's tables: `KeysTableName` or `MainTableName`."""
-        resource: Any = session().resource("dynamodb", endpoint_url=self.endpoint)
-        return resource.Table(self.outputs[output])
+        return _resource(self.endpoint).Table(self.outputs[output])
 
     def call(
         self, method: str, path: str, *, key: str | None = None, **more: Any
@@ -70,9 +74,63 @@ class Deployed:
         headers = dict(more.pop("headers", {}))
         if key is not None:
             headers["Authorization"] = f"Bearer {key}"
-        return httpx.request(
-            method, self.url + path, headers=headers, trust_env=False, timeout=60, **more
+        return _http().request(method, self.url + path, headers=headers, **more)
+
+    def call_throttled(self, method: str, path: str, **more: Any) -> httpx.Response:
+        """Send a request to a public route; wait and repeat while the stage throttles it."""
+        deadline = time.monotonic() + 30
+        while True:
+            answer = self.call(method, path, **more)
+            throttled = answer.status_code == TOO_MANY and "Too Many Requests" in answer.text
+            if not throttled or time.monotonic() > deadline:
+                return answer
+            time.sleep(0.3)
+
+    def to_json(self) -> str:
+        """Write everything that another process needs to call this stack."""
+        fields = {
+            name: getattr(self, name)
+            for name in ("url", "admin_key", "endpoint", "restarted_in", "restart_steps")
+        }
+        return json.dumps(
+            fields
+            | {
+                "outputs": dict(self.outputs),
+                "home": str(self.home.root),
+                "first_run": asdict(self.first_run),
+            }
         )
+
+    @staticmethod
+    def from_json(text: str) -> Deployed:
+        """Read what `to_json` wrote."""
+        fields = json.loads(text)
+        first_run = fields.pop("first_run")
+        for name in ("ports", "ports_open_after"):
+            first_run[name] = tuple(first_run[name])
+        return Deployed(
+            home=LocalFolder(Path(fields.pop("home"))),
+            first_run=FirstRun(**first_run),
+            restart_steps=tuple(fields.pop("restart_steps")),
+            **fields,
+        )
+
+
+@cache
+def _http() -> httpx.Client:
+    """Make this process's HTTP client: a new one for each request would cost 20 ms of it."""
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=20)
+    return httpx.Client(trust_env=False, timeout=60, verify=False, limits=limits)  # noqa: S501 - HTTP
+
+
+@cache
+def _client(service: str, endpoint: str) -> Any:
+    return session().client(service, endpoint_url=endpoint)  # type: ignore[call-overload]
+
+
+@cache
+def _resource(endpoint: str) -> Any:
+    return session().resource("dynamodb", endpoint_url=endpoint)
 
 
 @contextmanager
@@ -108,10 +166,15 @@ def free_ports(count: int) -> tuple[int, ...]:
             probe.close()
 
 
+def command(name: str) -> str:
+    """Return the path of a program that is installed beside this interpreter."""
+    return str(Path(sys.executable).with_name(name))
+
+
 def _run_as_a_user(home: LocalFolder, ports: tuple[int, ...]) -> FirstRun:
-    """Run the command itself, make an account through it, and end it with Ctrl-C."""
-    command = [
-        str(Path(sys.executable).with_name("gatehouse")),
+    """Run the command itself, open an account through it, and end it with Ctrl-C."""
+    arguments = [
+        command("gatehouse"),
         "up",
         "--home", str(home.root),
         "--port", str(ports[0]),
@@ -121,7 +184,7 @@ def _run_as_a_user(home: LocalFolder, ports: tuple[int, ...]) -> FirstRun:
     printed = home.root / "first-run.out"
     with printed.open("wb") as output:
         process = subprocess.Popen(
-            command,
+            arguments,
             cwd=PROJECT,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -136,7 +199,7 @@ def _run_as_a_user(home: LocalFolder, ports: tuple[int, ...]) -> FirstRun:
         )
         assert made.status_code == 201, made.text
         account_key = made.json()["data"]["api_key"]["key"]
-        _await(printed, "  accounts  ", process, within=LOGGED_WITHIN)
+        _await(printed, "  keysaccount  ", process, within=LOGGED_WITHIN)
     finally:
         began = time.monotonic()
         process.send_signal(signal.SIGINT)

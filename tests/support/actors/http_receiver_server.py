@@ -1,4 +1,4 @@
-"""The HTTP server below a receiver: it reads requests whole and answers them as it is told."""
+"""The HTTP server of a receiver: it reads whole requests and answers as its director says."""
 
 import os
 import socket
@@ -14,14 +14,14 @@ from http.client import responses
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Protocol
 
-from e2e.certificates import Certificate
+from support.actors.certificates import Certificate
 
 _PIECE = 65_536
 
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A request that came in whole. `at` is seconds since the epoch; headers are as they came."""
+    """A complete request. `at` is seconds since the epoch; headers are as they were sent."""
 
     at: float
     method: str
@@ -30,26 +30,26 @@ class Received:
     body: bytes
 
     def all(self, name: str) -> list[str]:
-        """Give every value of a header, in order."""
+        """Return every value of a header, in order."""
         return [value for known, value in self.headers if known.lower() == name.lower()]
 
     def header(self, name: str) -> str:
-        """Give the value of a header that is there exactly once."""
+        """Return the value of a header that must be there exactly once."""
         (value,) = self.all(name)
         return value
 
 
-# ---- What is done with a request ---------------------------------------------------------------
+# ---- What a server may do with a request -------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer. Times are in seconds."""
+    """An HTTP response. Times are in seconds."""
 
     status: int = 204
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
-    size: int = 0  # so many bytes more, made while they are sent
+    size: int = 0  # so many bytes follow the body, made while they are sent
     delay: float = 0.0  # before the first byte
     trickle_head: float = 0.0  # between any two bytes of status line and headers
     trickle_body: float = 0.0  # between any two bytes of the body
@@ -57,21 +57,21 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """No answer until `Receiver.release`, which may never come; then this one."""
+    """No answer before `Receiver.release`; then this one."""
 
     then: Answer = Answer()
 
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """The connection ends without an answer, in order or, with `reset`, as by a crash."""
+    """Close the connection without an answer; with `reset`, as after a crash."""
 
     reset: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Raw:
-    """These bytes, whatever they are, and the end of the connection."""
+    """Send these bytes and close the connection."""
 
     data: bytes
 
@@ -80,24 +80,24 @@ Behaviour = Answer | Hold | Close | Raw
 
 
 class Director(Protocol):
-    """Who says what is done, from many threads at once."""
+    """Decides what the server does; called from many threads at once."""
 
     closing: threading.Event
 
     def accepted(self) -> None:
-        """Take note of a connection."""
+        """Count a connection."""
 
     def began(self, received: Received) -> Behaviour:
-        """Keep a request and say what to do with it."""
+        """Record a request and return the behaviour for it."""
 
     def held(self) -> bool:
-        """Wait for the release; False when everything closes instead."""
+        """Wait for the release; return False when the receiver closes instead."""
 
     def ended(self) -> None:
-        """Take note that a request that `began` was answered, or given up."""
+        """Record that a request that `began` was answered or given up."""
 
     def failed(self, error: BaseException) -> None:
-        """Take note of what ended a connection early."""
+        """Record the error that ended a connection early."""
 
 
 # ---- The server --------------------------------------------------------------------------------
@@ -106,7 +106,7 @@ class Director(Protocol):
 class Server(ThreadingHTTPServer):
     """A thread for each connection."""
 
-    # Closing waits for the threads, so that none outlives its test.
+    # Closing waits for the threads, so that no thread outlives its test.
     daemon_threads = False
     request_queue_size = 128
 
@@ -124,10 +124,10 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
 
     def finish_request(self, request: Any, client_address: Any) -> None:
-        """Serve one connection, in its thread: a handshake must hold up nobody else."""
+        """Serve one connection in its own thread: a handshake must not delay another."""
         self.director.accepted()
         if self._tls:
-            # Takes the socket over from `request`, so that this thread is to close it.
+            # The new socket takes over from `request`, so this thread must close it.
             request = self._tls.wrap_socket(
                 request, server_side=True, do_handshake_on_connect=False
             )
@@ -147,18 +147,18 @@ class Server(ThreadingHTTPServer):
                 request.close()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Keep quiet about clients that leave, and nothing else."""
+        """Pass the error to the director instead of printing it."""
         del request, client_address
         error = sys.exception()
         if error is not None:
             self.director.failed(error)
 
     def hang_up(self) -> None:
-        """End the open connections, whatever their threads are reading or writing."""
+        """Close the open connections, whatever their threads are reading or writing."""
         with self._lock:
             for one in self._open:
                 with suppress(OSError):
-                    # Past TLS's own shutdown, which is the other thread's.
+                    # Not TLS's own shutdown: that one belongs to the other thread.
                     socket.socket.shutdown(one, socket.SHUT_RDWR)
 
 
@@ -168,7 +168,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: Server
 
     def answer(self) -> None:
-        """Read a request whole, keep it, and do as the test said."""
+        """Read a whole request, record it, and do what the director says."""
         director = self.server.director
         body = self._body()
         if body is None:
@@ -184,12 +184,12 @@ class _Handler(BaseHTTPRequestHandler):
         finally:
             director.ended()
 
-    do_DELETE = do_GET = do_HEAD = do_PATCH = do_POST = do_PUT = answer  # noqa: N815 - its words
+    do_DELETE = do_GET = do_HEAD = do_PATCH = do_POST = do_PUT = answer  # noqa: N815 - the base class's names
 
     def _body(self) -> bytes | None:
-        """Read the body; None when the client left before its end."""
+        """Read the body; return None when the client left before its end."""
         if "Transfer-Encoding" in self.headers:
-            raise ValueError("Only a body with its length is read here")
+            raise ValueError("This server reads only bodies with a Content-Length")
         length = int(self.headers.get("Content-Length", "0"))
         body = self.rfile.read(length)
         return body if len(body) == length else None
@@ -206,9 +206,11 @@ class _Handler(BaseHTTPRequestHandler):
                 if reset:
                     linger = struct.pack("ii", 1, 0)
                     self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
-                    os.close(self.connection.detach())  # else it would be shut down in order
+                    os.close(
+                        self.connection.detach()
+                    )  # otherwise the base class shuts it down in order
             case Hold():
-                raise TypeError("A held answer is no other hold")
+                raise TypeError("Hold.then must be an Answer")
 
     def _send(self, answer: Answer) -> None:
         closing = self.server.director.closing
@@ -240,4 +242,4 @@ class _Handler(BaseHTTPRequestHandler):
                 raise ConnectionAbortedError
 
     def log_message(self, *_: object) -> None:
-        """Say nothing: the test says what it missed."""
+        """Print nothing: a failing test names what it missed."""

@@ -1,0 +1,279 @@
+"""Tests that need the deployed stack alone: they change its functions, or need it silent.
+
+The viewers of every log are opened first: a new filter is polled for a minute before it counts as
+proven, and the other tests of this file run in that time. The silent minute comes last.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from support.actors.deployed_function import listed, until
+from support.actors.deployed_tenant import Tenant, open_tenant, the_operator
+from support.actors.http_receiver import Receiver
+from support.actors.http_receiver_server import Hold
+from support.actors.log_viewer import Viewer, upgrade_status
+from support.actors.newcomers import proven
+from support.actors.operator_commands import gatehouse
+from support.actors.providers_keys import KEY, OPENAI, encrypted_items, put, read, stored_item
+from support.checks.pasted_commands import check_command, commands
+from support.worlds.deployed_stack import Deployed
+
+pytestmark = [pytest.mark.alone, pytest.mark.usefixtures("watched")]
+
+POLLED_FOR = 75.0  # seconds until a new filter is proven and its last catch-up is done
+MINUTE = 60.0
+VARIABLE = "HAMMURABI_SETTINGS_ENCRYPTION_KEY"
+ONE, TEXT = "ab" * 32, "a text of some length"
+
+
+@dataclass(frozen=True)
+class Watched:
+    """Viewers of the logs of all functions that have live logs, and since when."""
+
+    viewers: list[Viewer]
+    since: float
+
+
+@pytest.fixture(scope="module")
+def operator(stack: Deployed) -> Tenant:
+    return the_operator(stack)
+
+
+@pytest.fixture(scope="module")
+def watched(stack: Deployed, operator: Tenant) -> Iterator[Watched]:
+    with ExitStack() as closing:
+        # Each socket makes the authorizer write a line, so the authorizer's own viewer goes first.
+        names = sorted(
+            (name for name in listed(operator) if name.startswith("gatehouse-")),
+            key=lambda name: name != "gatehouse-authorizer",
+        )
+        viewers = [
+            closing.enter_context(Viewer(stack, name, lines=0)).wait_for_backlog()
+            for name in names
+            if upgrade_status(stack, name, key=stack.admin_key) == 101
+        ]
+        yield Watched(viewers, time.monotonic())
+
+
+# ---- Restarts of the stack's own functions -----------------------------------------------------
+
+
+def test_a_function_of_the_stack_itself_can_be_restarted(operator: Tenant) -> None:
+    done = operator.call("POST", "/api/services/gatehouse-keys-services/restart")
+    assert done.status_code == 200, done.text
+    assert done.json()["state"] == "done"
+    assert operator.call("GET", "/api/auth/keys").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("page", "command"), [pair for pair in commands() if "/restart" in pair[1]]
+)
+def test_a_pasted_restart_works(stack: Deployed, page: str, command: str) -> None:
+    check_command(stack, page, command)
+
+
+# ---- A settings key of one's own ---------------------------------------------------------------
+
+
+@pytest.fixture
+def set_key(stack: Deployed) -> Iterator[Callable[..., None]]:
+    """Set both variables of each function that encrypts; at the end KMS wraps everything again."""
+    client = stack.client("lambda")
+    functions = [
+        one
+        for page in client.get_paginator("list_functions").paginate()
+        for one in page["Functions"]
+        if VARIABLE in one.get("Environment", {}).get("Variables", {})
+    ]
+    assert len(functions) >= 4
+
+    def set_to(current: str, previous: str = "") -> None:
+        values = {VARIABLE: current, f"{VARIABLE}_PREVIOUS": previous}
+        for one in functions:
+            variables: Mapping[str, str] = one["Environment"]["Variables"] | values
+            client.update_function_configuration(
+                FunctionName=one["FunctionName"], Environment={"Variables": variables}
+            )
+
+    yield set_to
+    set_to("", ONE)
+    assert gatehouse(stack, "secrets", "rewrap").exit_code == 0
+    set_to("")
+    assert not [one for one in encrypted_items(stack) if "wrapped_by" in one]
+
+
+def test_secrets_follow_a_settings_key_of_one_s_own(
+    stack: Deployed, set_key: Callable[..., None]
+) -> None:
+    """From KMS to one key, to another and back; a missing or malformed key breaks nothing."""
+    tenant = open_tenant(stack)
+    made = tenant.call(
+        "POST", "/federation/trust", json={"name": "peer", "endpoint": "https://peer.example/in"}
+    )
+    peer = made.json()["data"]
+    put(tenant)
+    set_key(TEXT)
+    assert put(tenant, OPENAI).status_code == 204
+    assert len(wrapped_by(stack)) == 2, "what KMS wrapped stays so until the command runs"
+    check_secrets(tenant, peer)
+    for current, previous in ((TEXT, ""), (ONE, TEXT)):
+        set_key(current, previous)
+        done = gatehouse(stack, "secrets", "rewrap")
+        assert (done.exit_code, done.stderr) == (0, "")
+        assert int(done.stdout.split()[0]) >= 2
+        (wrapper,) = wrapped_by(stack)
+        assert wrapper.startswith("env:")
+        check_secrets(tenant, peer)
+    set_key(ONE)
+    check_secrets(tenant, peer)
+    again = gatehouse(stack, "secrets", "rewrap")
+    assert (again.exit_code, again.stdout) == (0, "0 re-wrapped\n")
+    rewraps = [one for one in tenant.events() if one["action"] == "secret.rewrap"]
+    assert {one["actor"] for one in rewraps} == {"system:rewrap"}
+    assert {one["target"].partition("/")[0] for one in rewraps} == {
+        "secret:peer",
+        "secret:provider",
+        "secret:transcription",
+    }
+    before = stored_item(tenant, "provider#anthropic")
+    for current, text in (("", "Secrets are wrapped by another key"), ("too short", "must be 64")):
+        set_key(current)
+        refused = put(tenant, value="another")
+        assert refused.status_code == 500
+        assert VARIABLE in refused.json()["error"]
+        assert text in refused.json()["error"]
+        reading = gatehouse(stack, "secrets", "get", tenant.account_id, "provider/anthropic")
+        assert (reading.exit_code, reading.stdout) == (1, "")
+        assert VARIABLE in reading.stderr
+    rewrap = gatehouse(stack, "secrets", "rewrap")
+    assert (rewrap.exit_code, rewrap.stderr.count("\n")) == (1, 1)
+    assert f"{VARIABLE} must be" in rewrap.stderr
+    assert stored_item(tenant, "provider#anthropic") == before
+    set_key(ONE)
+    assert read(tenant, "provider/anthropic") == KEY
+
+
+def wrapped_by(stack: Deployed) -> set[str]:
+    """Name the keys that wrap the stored secrets: `kms`, or a fingerprint of one's own key."""
+    return {one.get("wrapped_by", {"S": "kms"})["S"] for one in encrypted_items(stack)}
+
+
+def check_secrets(tenant: Tenant, peer: Mapping[str, Any]) -> None:
+    """Read both providers' keys, and receive a signal of the peer."""
+    assert read(tenant, "provider/anthropic") == read(tenant, "transcription/openai") == KEY
+    body, headers = proven(dict(peer))
+    received = tenant.stack.call(
+        "POST",
+        "/federation/inbound",
+        content=body,
+        headers=headers | {"Content-Type": "application/json"},
+    )
+    assert received.status_code == 201, received.text
+
+
+# ---- A list of two hundred services ------------------------------------------------------------
+
+
+def test_two_hundred_services_are_listed_in_a_second(stack: Deployed) -> None:
+    tenant = open_tenant(stack)
+    with Receiver() as up, Receiver() as slow:
+        slow.on("/health", Hold())
+        register_directly(tenant, {f"s-{number:03}": up.url("/health") for number in range(190)})
+        register_directly(tenant, {f"t-{number:03}": slow.url("/health") for number in range(10)})
+        until(lambda: all(v["lastChecked"] for v in listed(tenant).values()), "all are checked")
+        views, cached = timed_list(tenant)
+        checks = len(up.requests())
+        assert timed_list(tenant)[0] == views
+        assert len(up.requests()) == checks, "a check is used for 30 seconds"
+        checked = []
+        for _ in range(3):
+            forget_checks(tenant)
+            views, took = timed_list(tenant)
+            checked.append(took)
+        slow.release()
+    assert len(views) == 200
+    statuses = {name: view["status"] for name, view in views.items()}
+    assert {statuses[name] for name in statuses if name.startswith("s-")} == {"running"}
+    assert {statuses[name] for name in statuses if name.startswith("t-")} == {"degraded"}
+    assert cached < 1.0, cached
+    # 0.8 s of it is the wait for the slow ones; the rest allows for a busy machine.
+    assert min(checked) < 2.0, checked
+
+
+def timed_list(tenant: Tenant) -> tuple[dict[str, dict[str, Any]], float]:
+    began = time.monotonic()
+    views = listed(tenant)
+    return views, time.monotonic() - began
+
+
+def forget_checks(tenant: Tenant) -> None:
+    """Delete the results of the account's checks, as if they were older than 30 seconds."""
+    tenant.stack.table("MainTableName").delete_item(
+        Key={"pk": f"SERVICE#{tenant.account_id}#KEPT", "sk": "HEALTH"}
+    )
+
+
+def register_directly(tenant: Tenant, urls: dict[str, str]) -> None:
+    """Write registrations as the room does: two hundred requests would take too long."""
+    with tenant.stack.table("MainTableName").batch_writer() as batch:
+        for name, url in urls.items():
+            batch.put_item(
+                {
+                    "pk": f"SERVICE#{tenant.account_id}",
+                    "sk": name,
+                    "health_url": url,
+                    "restart_url": "",
+                    "log_group": "",
+                    "created_at": time.time_ns() // 1000,
+                }
+            )
+
+
+# ---- A silent minute ---------------------------------------------------------------------------
+
+
+@pytest.mark.timeout(600)
+def test_the_relay_is_not_invoked_in_a_minute_without_lines(
+    stack: Deployed, watched: Watched
+) -> None:
+    assert len(watched.viewers) >= 15
+    time.sleep(max(0.0, watched.since + POLLED_FOR - time.monotonic()))
+    assert calls_in_a_silent_minute(stack, watched.viewers) == 0
+
+
+def calls_in_a_silent_minute(stack: Deployed, viewers: list[Viewer]) -> int:
+    """Count the relay's calls in a minute in which no service wrote a line.
+
+    A retry of another test's delivery may write one; then the next minute counts. A relay whose
+    own lines invoked it would be invoked in each.
+    """
+    logs = stack.client("logs")
+    relay = stack.client("cloudformation").describe_stack_resource(
+        StackName="gatehouse", LogicalResourceId="LogRelayLogGroup"
+    )["StackResourceDetail"]["PhysicalResourceId"]
+
+    def calls() -> int:
+        pages = logs.get_paginator("filter_log_events").paginate(
+            logGroupName=relay, filterPattern="START"
+        )
+        return sum(len(page["events"]) for page in pages)
+
+    def received() -> int:
+        return sum(len(viewer.lines()) for viewer in viewers)
+
+    for _ in range(6):
+        lines = received()
+        time.sleep(3)  # the calls for the last line have ended by then
+        before = calls()
+        time.sleep(MINUTE)
+        made = calls() - before
+        if received() == lines:
+            return made
+    pytest.fail("no minute was silent")

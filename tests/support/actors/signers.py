@@ -1,0 +1,68 @@
+"""What peers and wallets sign, written from the documentation and without our own signing code."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import uuid
+from datetime import UTC, datetime
+from typing import Any
+
+from eth_account.messages import encode_defunct
+from siwe import ISO8601Datetime, SiweMessage
+
+from gatehouse.core import clock
+
+
+def peer_request(
+    peer: dict[str, Any], *, body: bytes, sent: bytes | None = None, **parts: Any
+) -> tuple[bytes, dict[str, str]]:
+    """Prove a body as a peer does; return the body and the two headers.
+
+    `parts` replace `timestamp`, `nonce` or `secret` before the proof is signed, or `peer_id` and
+    `proof` as they are sent. `sent` replaces the body after it was signed.
+    """
+    proof = {
+        "timestamp": parts.get("timestamp", clock.now() // 1_000),
+        "nonce": parts.get("nonce", uuid.uuid4().hex),
+        "body_hash": hashlib.sha256(body).hexdigest(),
+    }
+    text = "\n".join(("POST", proof["body_hash"], str(proof["timestamp"]), proof["nonce"]))
+    secret = parts.get("secret", peer["shared_secret"])
+    proof["signature"] = hmac.new(secret.encode(), text.encode(), hashlib.sha256).hexdigest()
+    headers = {
+        "X-Federation-Peer": parts.get("peer_id", peer["peer_id"]),
+        "X-Federation-Proof": parts.get("proof", json.dumps(proof)),
+    }
+    return (body if sent is None else sent), headers
+
+
+def peer_receipt(peer: dict[str, Any], signal_id: str, body: bytes) -> str:
+    """Return the receipt that a peer expects for a body it sent."""
+    body_hash = hashlib.sha256(body).hexdigest()
+    text = "\n".join(("receipt", signal_id.removeprefix("signal:"), body_hash))
+    return hmac.new(peer["shared_secret"].encode(), text.encode(), hashlib.sha256).hexdigest()
+
+
+def sign_in_message(
+    wallet: Any, *, nonce: str, domain: str, uri: str, **fields: Any
+) -> dict[str, str]:
+    """Write an EIP-4361 message and sign it with the wallet; `fields` replace parts of it."""
+    issued_at = datetime.fromtimestamp(clock.now() / clock.SECOND, UTC)
+    message = SiweMessage(
+        **{
+            "domain": domain,
+            "address": wallet.address,
+            "uri": uri,
+            "version": "1",
+            "chain_id": 1,
+            "nonce": nonce,
+            "issued_at": ISO8601Datetime.from_datetime(issued_at),
+            **fields,
+        }
+    ).prepare_message()
+    return {
+        "message": message,
+        "signature": wallet.sign_message(encode_defunct(text=message)).signature.to_0x_hex(),
+    }
