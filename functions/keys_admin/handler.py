@@ -91,7 +91,7 @@ class RevokedKey(BaseModel):
 
 
 class Revocation(Answer[RevokedKey]):
-    """The answer to a revocation. `revoked` stands in both places by contract."""
+    """The answer to a revocation. The contract has `revoked` in both places."""
 
     revoked: bool
 

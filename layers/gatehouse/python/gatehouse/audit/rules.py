@@ -76,7 +76,7 @@ def verify(events: Iterable[Event], head: Head | None = None) -> list[Problem]:
         message = (
             f"the chain ends at event {expected.seq}, before the saved head {head.seq}"
             if hash_at_head is None
-            else f"the hash of event {head.seq} is not that of the saved head"
+            else f"event {head.seq} has another hash than the saved head"
         )
         problems.append(Problem("truncated", head.seq, None, message))
     return problems

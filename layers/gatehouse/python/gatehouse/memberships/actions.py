@@ -86,7 +86,7 @@ def apply(
 def finish(tables: Tables, identity: Identity, *, origin: Origin, now: Micros) -> None:
     """Copy the identity into all of its keys, then delete the marker. May run again."""
     propagate(tables, identity, origin=origin, now=now)
-    # A newer change has its own marker, and whoever completes that change deletes it.
+    # A newer change has its own marker, which is deleted when that change is complete.
     with contextlib.suppress(TransactionCanceled, TransactionConflict):
         transact(tables.main.client, [identity_writes.delete_marker(tables.main, identity)])
 
