@@ -1,4 +1,4 @@
-"""Each function may do in the tables what it does, and nothing else.
+"""Each function's policies allow exactly what the function does in the tables and with KMS.
 
 The engine enforces actions and resources, and reads neither `dynamodb:LeadingKeys` nor a key's
 encryption context: so every route is called here, what the functions ask of the tables and of KMS
@@ -45,9 +45,9 @@ KINDS = {
     "ConditionCheck": "ConditionCheckItem",
 }
 KMS = "kms"
-# All that is watched: one partition, which is a name without a rest.
+# Constant partition keys, without a `#`.
 WHOLE = {"WATCHED"}
-# Done where an account has as many live keys as it may: they are counted again.
+# Done only at the maximum of live keys, where they are counted again.
 RARELY = {"wallets": {("main", "Query")}}
 
 Use = tuple[str, str, str]  # table, action, kind of key: main, GetItem, KEYS#; kms, Decrypt, peer
@@ -60,12 +60,12 @@ def statements(function: str) -> Iterator[dict[str, Any]]:
 
 
 def listed(value: Any) -> list[Any]:
-    """See one value or several as several."""
+    """Return one value or several as a list."""
     return value if isinstance(value, list) else [value]
 
 
 def granted(function: str) -> set[Use]:
-    """Name what the template lets a function do: table, action, pattern of leading keys."""
+    """Return what the template allows a function: table, action, kind of key."""
     found: set[Use] = set()
     for statement in statements(function):
         tables = {_table(str(one)) for one in listed(statement["Resource"])}
@@ -86,7 +86,7 @@ def granted(function: str) -> set[Use]:
 
 
 def unsealing(function: str) -> set[Use]:
-    """Name what the template lets a function do with KMS: action, purpose of the secret."""
+    """Return what the template allows a function with KMS: action, purpose of the secret."""
     found: set[Use] = set()
     for statement in statements(function):
         actions = [one for one in listed(statement["Action"]) if one.startswith("kms:")]
@@ -107,8 +107,8 @@ def _table(resource: str) -> str:
     return f"{table}/{index[1]}" if index else table
 
 
-class Watched(Front):
-    """A front door that writes down what each function asks of the tables."""
+class RecordingFront(Front):
+    """A front door that records what each function does in the tables."""
 
     def __init__(self, tables: Tables) -> None:
         super().__init__()
@@ -174,10 +174,10 @@ def uses(
     workloads: Workloads,
     aws: pytest.MonkeyPatch,
 ) -> dict[str, set[Use]]:
-    """Call every route, and the functions that have none."""
+    """Call every route, and every function without routes."""
     assert settings_key
-    aws.setenv("GATEHOUSE_OUTBOUND", "local")  # else a webhook's host would have to be resolved
-    front = Watched(stack)
+    aws.setenv("GATEHOUSE_OUTBOUND", "local")  # so that a webhook's host need not be resolved
+    front = RecordingFront(stack)
     people = People(front, stack)
     admin = people.tenant()
     employee = people.employee(admin)
@@ -191,7 +191,7 @@ def uses(
     _use_peers(front, admin)
     _use_signals(front, admin)
     _use_webhooks(front, admin)
-    # By another account: what a key did in times to come counts against its limit now.
+    # As another account: this moves the clock, and a key's limit must not see later requests first.
     other, held = people.tenant(), HeldClock()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(clock, "now", held)
@@ -205,7 +205,7 @@ def uses(
 
 
 def _use_bootstrap(front: Front) -> None:
-    """Make the operator's account with an invite, and fill it twice, the second time changed."""
+    """Create the operator's account with an invite, and apply two bootstrap files."""
     bootstrap = front.function("bootstrap").handler
     invited = bootstrap({"action": "invite"}, invocation.Context())
     admin = _first_admin(front, invited["invite"]["code"])
@@ -309,7 +309,7 @@ def _use_wallets(front: Front, admin: Any) -> None:
     assert front("POST", "/auth/attach-wallet", key=second, body=body).status == 200
     for _ in range(2):
         assert front("POST", "/auth/siwe-login", body=signed(front, wallet)).status == 200
-    front.renew("wallets")  # what one environment made for itself, the next one reads
+    front.renew("wallets")  # a new environment reads what the previous one created
     assert front("GET", "/auth/nonce").status == 200
 
 
@@ -351,7 +351,7 @@ def _use_webhooks(front: Front, admin: Any) -> None:
 
 
 def _use_services(front: Front, operator: str, aws: pytest.MonkeyPatch) -> None:
-    """Watch a service that nobody answers at; the hook is asked for, and its secret with it."""
+    """Register and check a service that does not answer, and restart it by its hook."""
     aws.setenv("GATEHOUSE_LOG_GROUPS", "arn:aws:logs:us-east-1:123456789012:log-group:")
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"http://127.0.0.1:{server.getsockname()[1]}"
@@ -366,7 +366,7 @@ def _use_services(front: Front, operator: str, aws: pytest.MonkeyPatch) -> None:
 
 
 def _use_secrets(front: Front, admin: Any, operator: str, aws: pytest.MonkeyPatch) -> None:
-    """Keep a secret of each purpose, and wrap them all by a settings key and by KMS again."""
+    """Store a secret of each purpose, rewrap all with a settings key, and with KMS again."""
     names = ("transcription/openai", "providers/anthropic")
     for path in (f"/api/auth/{name}" for name in names):
         for text in ("first", "second"):
@@ -393,7 +393,7 @@ def _use_secrets(front: Front, admin: Any, operator: str, aws: pytest.MonkeyPatc
 
 
 def _use_the_sweeper(front: Front, people: People, admin: Any) -> None:
-    """Cut an identity's ceiling and crash before its keys follow."""
+    """Change identities and crash before their keys' items follow."""
     whole, cut = people.employee(admin), people.employee(admin)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("gatehouse.memberships.actions.finish", lambda *_, **__: None)
@@ -410,13 +410,15 @@ def _use_stats(front: Front) -> None:
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_a_function_does_nothing_that_it_may_not(function: str, uses: dict[str, set[Use]]) -> None:
+def test_a_function_does_only_what_its_policies_allow(
+    function: str, uses: dict[str, set[Use]]
+) -> None:
     assert uses[function], "nothing was seen of it"
     assert uses[function] - granted(function) - unsealing(function) == set()
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_a_function_may_do_no_action_that_it_does_not_do(
+def test_a_function_has_no_action_that_it_does_not_use(
     function: str, uses: dict[str, set[Use]]
 ) -> None:
     done = {(table, action) for table, action, _ in uses[function]} | RARELY.get(function, set())
@@ -425,7 +427,7 @@ def test_a_function_may_do_no_action_that_it_does_not_do(
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_a_function_may_touch_no_kind_of_item_that_it_does_not_touch(
+def test_a_function_has_no_kind_of_item_that_it_does_not_use(
     function: str, uses: dict[str, set[Use]]
 ) -> None:
     touched = {(table, key) for table, _, key in uses[function]}
@@ -434,7 +436,7 @@ def test_a_function_may_touch_no_kind_of_item_that_it_does_not_touch(
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_a_function_opens_secrets_of_the_purposes_that_it_has_to(
+def test_a_function_decrypts_only_its_purposes_and_all_of_them(
     function: str, uses: dict[str, set[Use]]
 ) -> None:
     done = {use for use in uses[function] if use[0] == KMS}
@@ -443,7 +445,7 @@ def test_a_function_opens_secrets_of_the_purposes_that_it_has_to(
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_the_key_fence_stands_around_every_grant_that_can_have_one(function: str) -> None:
+def test_every_grant_except_the_scan_has_leading_keys(function: str) -> None:
     unfenced = {action for _, action, key in granted(function) if not key}
 
     assert unfenced <= {"Scan"}
@@ -516,7 +518,7 @@ def test_no_other_file_writes_a_kind_of_partition_key() -> None:
     assert written == []
 
 
-def test_no_function_scans_but_one_and_that_an_index_of_nothing_but_secrets() -> None:
+def test_only_rewrap_scans_and_only_the_index_of_secrets() -> None:
     assert not hasattr(connection.client, "scan")
     scanning = {
         (name, table, action)
@@ -540,7 +542,7 @@ def test_no_function_scans_but_one_and_that_an_index_of_nothing_but_secrets() ->
     assert writers == {"gatehouse.secrets.store"}
 
 
-def test_all_purposes_are_in_one_function_that_no_route_leads_to() -> None:
+def test_only_rewrap_has_all_purposes_and_it_has_no_events() -> None:
     everything = {name for name in FUNCTIONS if {p for *_, p in unsealing(name)} == set(Purpose)}
 
     assert everything == {"rewrap"}
@@ -548,8 +550,8 @@ def test_all_purposes_are_in_one_function_that_no_route_leads_to() -> None:
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_who_seals_may_remember_which_key_did(function: str) -> None:
-    """The first secret under a settings key is noted down, whoever seals it."""
+def test_functions_that_seal_may_update_the_wrapping_record(function: str) -> None:
+    """The first secret that is sealed with a settings key updates the wrapping record."""
     if "GenerateDataKey" in {action for _, action, _ in unsealing(function)}:
         needed = {("main", action, "SECRET#") for action in ("GetItem", "UpdateItem")}
         assert needed <= granted(function)
