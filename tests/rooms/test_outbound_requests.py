@@ -458,7 +458,7 @@ def test_a_silent_address_leaves_time_for_the_next(
     assert shares == [pytest.approx(LATE / 2, rel=0.2)]
 
 
-# ---- Parallel requests ------------------------------------------------------------------------------
+# ---- Parallel requests -------------------------------------------------------------------------
 
 
 def test_ten_parallel_requests_wait_in_parallel_and_share_nothing() -> None:
