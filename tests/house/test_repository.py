@@ -187,6 +187,7 @@ def test_the_list_of_decisions_has_every_page_in_order() -> None:
     pages = sorted(page.name for page in folder.glob("[0-9]*.md"))
     numbers = [page[:4] for page in pages]
 
-    rows = re.findall(r"^\| \[(\d{4})\]\(([^)]+)\) \|", (folder / "README.md").read_text(), re.MULTILINE)
+    listing = (folder / "README.md").read_text()
+    rows = re.findall(r"^\| \[(\d{4})\]\(([^)]+)\) \|", listing, re.MULTILINE)
     assert rows == list(zip(numbers, pages, strict=True))
     assert len(numbers) == len(set(numbers))
