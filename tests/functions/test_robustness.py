@@ -240,7 +240,7 @@ def test_a_request_writes_one_log_line(front: Front, admin: Holder, logs: io.Str
     lines = [json.loads(text) for text in logs.getvalue().splitlines()]
     assert [line["message"] for line in lines] == ["authorized", "request"]
     assert {line["request_id"] for line in lines} == {answer.request_id}
-    told = lines[1]
-    assert (told["method"], told["route"], told["status"]) == ("GET", "/v1/api-keys", 200)
-    assert (told["key_id"], told["account_id"]) == (admin.key_id, admin.account_id)
+    line = lines[1]
+    assert (line["method"], line["route"], line["status"]) == ("GET", "/v1/api-keys", 200)
+    assert (line["key_id"], line["account_id"]) == (admin.key_id, admin.account_id)
     assert admin.key not in json.dumps(lines)

@@ -92,11 +92,11 @@ def unsealing(function: str) -> set[Use]:
         actions = [one for one in listed(statement["Action"]) if one.startswith("kms:")]
         if actions:
             assert statement["Resource"] == {"Fn::GetAtt": ["SettingsKey", "Arn"]}
-            said = statement["Condition"]["StringEquals"]["kms:EncryptionContext:purpose"]
+            purposes = statement["Condition"]["StringEquals"]["kms:EncryptionContext:purpose"]
             found |= {
                 (KMS, action.removeprefix("kms:"), purpose)
                 for action in actions
-                for purpose in listed(said)
+                for purpose in listed(purposes)
             }
     return found
 
@@ -374,8 +374,8 @@ def _use_secrets(front: Front, admin: Any, operator: str, aws: pytest.MonkeyPatc
         assert front("GET", path, key=admin.key).json()["configured"] is True
     for name in ("transcription/openai", "provider/anthropic"):
         asked = {"do": "get", "account": admin.account_id, "secret": name}
-        told = front.function("secrets").handler(asked, invocation.Context())
-        assert told == {"value": "second"}
+        answer = front.function("secrets").handler(asked, invocation.Context())
+        assert answer == {"value": "second"}
     peer = {"name": "other", "endpoint": "https://other.example/in"}
     assert front("POST", "/federation/trust", key=admin.key, body=peer).status == 201
     hook = {"url": "https://127.0.0.1/in"}

@@ -44,7 +44,7 @@ class Case:
     body: bytes = BODY
     now: int = AT
 
-    def given(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         return {
             "secret": self.secret,
             "headers": self.headers,
@@ -159,7 +159,7 @@ def judge_here(case: Case) -> bool | str:
         return str(error)
 
 
-def judge(name: str, cases: list[Case], folder: Path) -> list[bool | str]:
+def verify_all(name: str, cases: list[Case], folder: Path) -> list[bool | str]:
     """Verify cases with another language's code; return an error's message if it raises one."""
     language = LANGUAGES[name]
     tool = shutil.which(language.tool)
@@ -174,7 +174,7 @@ def judge(name: str, cases: list[Case], folder: Path) -> list[bool | str]:
         cwd=folder,
         # Use installed packages only, nothing from the network.
         env={**os.environ, "GOTOOLCHAIN": "local", "GOPROXY": "off", "GOWORK": "off"},
-        input=json.dumps([case.given() for case in cases]),
+        input=json.dumps([case.to_json() for case in cases]),
         capture_output=True,
         text=True,
         check=False,
@@ -193,7 +193,7 @@ def test_the_page_s_python_accepts_only_genuine_requests() -> None:
     ["js", "ruby", pytest.param("go", marks=pytest.mark.slow)],
 )
 def test_the_page_s_code_accepts_only_genuine_requests(language: str, tmp_path: Path) -> None:
-    answers = judge(language, list(CASES.values()), tmp_path)
+    answers = verify_all(language, list(CASES.values()), tmp_path)
 
     assert dict(zip(CASES, answers, strict=True)) == JUDGED
 

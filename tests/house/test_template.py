@@ -236,9 +236,9 @@ NEVER_READ = {
 
 @pytest.mark.parametrize("group", GROUPS)
 def test_a_function_has_every_setting_that_it_reads(group: str) -> None:
-    given = EVERYWHERE | variables(GROUPS[group])
+    set_variables = EVERYWHERE | variables(GROUPS[group])
 
-    assert read_by(group) - given - NEVER_READ.get(group, set()) == set()
+    assert read_by(group) - set_variables - NEVER_READ.get(group, set()) == set()
 
 
 @pytest.mark.parametrize("group", GROUPS)

@@ -78,17 +78,17 @@ def test_a_public_address_has_no_special_purpose(text: str) -> None:
 
 
 def test_loopback_has_a_purpose_of_its_own() -> None:
-    found = {text for text in FORBIDDEN if purpose(address(text)) == LOOPBACK}
+    loopbacks = {text for text in FORBIDDEN if purpose(address(text)) == LOOPBACK}
 
-    assert found == {"127.0.0.0", "127.0.0.1", "127.255.255.255", "::1"}
+    assert loopbacks == {"127.0.0.0", "127.0.0.1", "127.255.255.255", "::1"}
 
 
 @given(st.ip_addresses(v=4) | st.ip_addresses(v=6))
 def test_addresses_that_ipaddress_calls_not_global_are_special(
-    found: IPv4Address | IPv6Address,
+    ip: IPv4Address | IPv6Address,
 ) -> None:
-    if not found.is_global or found.is_multicast or found.is_reserved:
-        assert purpose(found)
+    if not ip.is_global or ip.is_multicast or ip.is_reserved:
+        assert purpose(ip)
 
 
 @given(st.sampled_from(FORBIDDEN_IPV4) | st.ip_addresses(v=4).map(str), st.integers(0, 2**64 - 1))
@@ -147,10 +147,10 @@ def test_a_host_that_parsers_read_differently_is_refused(text: str) -> None:
     ],
 )
 def test_a_host_is_returned_in_one_normal_form(text: str, host: str, *, literal: bool) -> None:
-    found = host_of(text)
+    result = host_of(text)
 
-    assert found[0] == host
-    assert (found[1] is not None) is literal
+    assert result[0] == host
+    assert (result[1] is not None) is literal
 
 
 @given(st.text(max_size=40))

@@ -37,25 +37,25 @@ def _local() -> Any:
         yield
 
 
-def post(url: str, body: bytes = b"{}", **given: Any) -> Reply:
-    headers = given.pop("headers", {"Content-Type": "application/json"})
-    return outbound.send("POST", url, headers=headers, body=body, **given)
+def post(url: str, body: bytes = b"{}", **options: Any) -> Reply:
+    headers = options.pop("headers", {"Content-Type": "application/json"})
+    return outbound.send("POST", url, headers=headers, body=body, **options)
 
 
-def kind_of(url: str, **given: Any) -> str:
+def kind_of(url: str, **options: Any) -> str:
     with pytest.raises(outbound.RequestFailed) as failed:
-        post(url, **given)
+        post(url, **options)
     assert str(failed.value).endswith(".")
     assert url not in str(failed.value)
     return failed.value.kind
 
 
 def open_sockets() -> int:
-    found = 0
+    count = 0
     for path in Path("/proc/self/fd").iterdir():
         with suppress(OSError):  # closed meanwhile
-            found += "socket" in str(path.readlink())
-    return found
+            count += "socket" in str(path.readlink())
+    return count
 
 
 # ---- Requests ------------------------------------------------------------------------------
@@ -162,16 +162,16 @@ def test_a_header_that_would_change_the_request_is_not_sent(headers: dict[str, s
 
 
 @pytest.mark.parametrize(
-    "given",
+    "options",
     [
         {"headers": {"X-A": "1", "x-a": "2"}},
         {"headers": {f"X-{number}": "" for number in range(65)}},
     ],
     ids=["twice", "too many"],
 )
-def test_duplicate_or_too_many_headers_are_not_sent(given: dict[str, Any]) -> None:
+def test_duplicate_or_too_many_headers_are_not_sent(options: dict[str, Any]) -> None:
     with receiving(saying(response())) as receiver:
-        assert kind_of(receiver.url, **given) == "protocol"
+        assert kind_of(receiver.url, **options) == "protocol"
         assert receiver.connections == 0
 
 
@@ -478,18 +478,18 @@ def test_ten_parallel_requests_wait_in_parallel_and_share_nothing() -> None:
 
 def test_every_socket_is_closed_however_a_request_ends() -> None:
     before = open_sockets()
-    kept: list[outbound.RequestFailed | Reply] = []
+    results: list[outbound.RequestFailed | Reply] = []
     for answer, _ in BROKEN.values():
         with receiving(answer) as receiver:
             try:
-                kept.append(post(receiver.url, timeout=LATE))
+                results.append(post(receiver.url, timeout=LATE))
             except outbound.RequestFailed as failed:
-                kept.append(failed)  # with its traceback, as a caller may store it
+                results.append(failed)  # with its traceback, as a caller may store it
     with receiving(trickle(b"")) as receiver:
         for _ in range(3):
             kind_of(receiver.url, timeout=0.05)
     with receiving(saying(response(b"x" * 5_000))) as receiver:
-        kept.append(post(receiver.url))
+        results.append(post(receiver.url))
 
     assert open_sockets() == before
-    assert len(kept) == len(BROKEN) + 1
+    assert len(results) == len(BROKEN) + 1

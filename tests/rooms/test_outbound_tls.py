@@ -109,8 +109,8 @@ def _loopback(names: Names, monkeypatch: pytest.MonkeyPatch) -> None:
     names.say(HOST, ["127.0.0.1"])
 
 
-def get(port: int, *, host: str = HOST, **given: Any) -> Reply:
-    return outbound.send("GET", f"https://{host}:{port}/", headers={}, timeout=LATE, **given)
+def get(port: int, *, host: str = HOST, **options: Any) -> Reply:
+    return outbound.send("GET", f"https://{host}:{port}/", headers={}, timeout=LATE, **options)
 
 
 def kind_of(port: int, *, timeout: float = LATE, host: str = HOST) -> str:
@@ -246,12 +246,13 @@ def test_a_handshake_ends_at_the_deadline(serve: Callable[[socket.socket], None]
 
 
 @pytest.mark.parametrize(
-    "said", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"SSH-2.0-OpenSSH_9.6\r\n", b"\x16\x03\x03"]
+    "first_bytes",
+    [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"SSH-2.0-OpenSSH_9.6\r\n", b"\x16\x03\x03"],
 )
-def test_a_server_without_tls_raises_tls(said: bytes) -> None:
+def test_a_server_without_tls_raises_tls(first_bytes: bytes) -> None:
     def speak(connection: socket.socket) -> None:
         connection.recv(4_096)
-        connection.sendall(said)
+        connection.sendall(first_bytes)
 
     with raw(speak) as receiver:
         assert kind_of(receiver.port) == "tls"

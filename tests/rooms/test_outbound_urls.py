@@ -39,9 +39,9 @@ def written(text: str) -> str:
     return f"[{text}]" if ":" in text else text
 
 
-def kind_of(url: str, **given: float) -> str:
+def kind_of(url: str, **options: float) -> str:
     with pytest.raises(outbound.RequestFailed) as failed:
-        outbound.send("POST", url, headers={}, body=b"{}", **given)  # type: ignore[arg-type]
+        outbound.send("POST", url, headers={}, body=b"{}", **options)  # type: ignore[arg-type]
     return failed.value.kind
 
 

@@ -112,7 +112,7 @@ def test_an_invalid_timestamp_names_its_field() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "loc", "context", "said"),
+    ("kind", "loc", "context", "message"),
     [
         ("missing", ("body", "a"), {}, "a is required"),
         ("string_type", ("body", "a", 0), {}, "a.0 must be a string"),
@@ -125,6 +125,6 @@ def test_an_invalid_timestamp_names_its_field() -> None:
     ],
 )
 def test_a_pydantic_error_becomes_a_sentence_that_names_the_field(
-    kind: str, loc: tuple[str | int, ...], context: dict, said: str
+    kind: str, loc: tuple[str | int, ...], context: dict, message: str
 ) -> None:
-    assert bodies.explain([{"type": kind, "loc": loc, "ctx": context}]).message == said
+    assert bodies.explain([{"type": kind, "loc": loc, "ctx": context}]).message == message

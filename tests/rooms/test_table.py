@@ -84,8 +84,8 @@ def test_a_failed_transaction_writes_nothing(tables: Tables) -> None:
     transact(main.client, [main.put_new({**KEY, "n": 1}), main.put_new({"pk": "p", "sk": "t"})])
 
     def add(key: dict[str, str], **condition: Any) -> Any:
-        said = {"condition": "attribute_exists(pk)", "names": {}, "values": {":one": 1}}
-        return main.change(key, "SET n = n + :one", **(said | condition))
+        fields = {"condition": "attribute_exists(pk)", "names": {}, "values": {":one": 1}}
+        return main.change(key, "SET n = n + :one", **(fields | condition))
 
     writes = [
         add(KEY),
@@ -204,7 +204,7 @@ def test_other_exceptions_pass_through() -> None:
 
 
 def _guard(now: int, **changes: Any) -> Guard:
-    said: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "account": "a",
         "identity": "i",
         "method": "POST",
@@ -212,7 +212,7 @@ def _guard(now: int, **changes: Any) -> Guard:
         "body": b"{}",
         **changes,
     }
-    made = idempotency.guard(said.pop("header", "token"), now=now, **said)
+    made = idempotency.guard(fields.pop("header", "token"), now=now, **fields)
     assert made is not None
     return made
 
