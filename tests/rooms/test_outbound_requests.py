@@ -71,7 +71,7 @@ def test_a_request_is_sent_unchanged() -> None:
         )
         (request,) = receiver.requests
 
-    assert reply == Reply(200, {"x-thing": "a", "content-length": "6"}, b"thanks", truncated=False)
+    assert reply == Reply(200, {"x-thing": "a", "content-length": "6"}, b"thanks")
     head, _, body = request.partition(b"\r\n\r\n")
     line, *headers = head.decode().split("\r\n")
     assert line == "POST /hook?token=1 HTTP/1.1"
@@ -95,7 +95,7 @@ def test_a_request_without_a_body_has_content_length_zero(method: str, length: s
         reply = outbound.send(method, receiver.url, headers={"user-agent": "Mine/1"})
         (request,) = receiver.requests
 
-    assert (reply.status, reply.body, reply.truncated) == (200, b"", False)
+    assert (reply.status, reply.body) == (200, b"")
     assert request.startswith(f"{method} / HTTP/1.1\r\n".encode())
     assert request.lower().count(b"user-agent:") == 1
     assert (b"content-length" in request.lower()) is (length is not None)
@@ -225,14 +225,14 @@ def test_an_answer_without_a_body_has_an_empty_body(answer: bytes, status: int) 
     with receiving(saying(answer)) as receiver:
         reply = post(receiver.url)
 
-    assert (reply.status, reply.body, reply.truncated) == (status, b"", False)
+    assert (reply.status, reply.body) == (status, b"")
 
 
 def test_an_answer_to_head_has_no_body_whatever_its_length() -> None:
     with receiving(saying(b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n")) as receiver:
         reply = outbound.send("HEAD", receiver.url, headers={}, timeout=LATE)
 
-    assert (reply.status, reply.body, reply.truncated) == (200, b"", False)
+    assert (reply.status, reply.body) == (200, b"")
 
 
 def chunked(*chunks: bytes) -> bytes:
@@ -241,23 +241,23 @@ def chunked(*chunks: bytes) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("answer", "body", "truncated"),
+    ("answer", "body"),
     [
-        (response(b"x" * 10), b"x" * 10, False),
-        (response(b"x" * 16), b"x" * 16, False),
-        (response(b"x" * 17), b"x" * 16, True),
-        (chunked(b"abc", b"defg"), b"abcdefg", False),
-        (chunked(*[b"y"] * 40), b"y" * 16, True),
-        (b"HTTP/1.1 200 OK\r\n\r\nuntil the end", b"until the end", False),
-        (b"HTTP/1.1 200 OK\r\n\r\nuntil the very end", b"until the very e", True),
+        (response(b"x" * 10), b"x" * 10),
+        (response(b"x" * 16), b"x" * 16),
+        (response(b"x" * 17), b"x" * 16),
+        (chunked(b"abc", b"defg"), b"abcdefg"),
+        (chunked(*[b"y"] * 40), b"y" * 16),
+        (b"HTTP/1.1 200 OK\r\n\r\nuntil the end", b"until the end"),
+        (b"HTTP/1.1 200 OK\r\n\r\nuntil the very end", b"until the very e"),
     ],
     ids=["short", "exact", "long", "chunked", "long chunked", "closed", "long closed"],
 )
-def test_a_body_is_read_up_to_the_maximum(answer: bytes, body: bytes, *, truncated: bool) -> None:
+def test_a_body_is_read_up_to_the_maximum(answer: bytes, body: bytes) -> None:
     with receiving(saying(answer)) as receiver:
         reply = post(receiver.url, most=16)
 
-    assert (reply.body, reply.truncated) == (body, truncated)
+    assert reply.body == body
 
 
 @pytest.mark.parametrize("most", [0, 1, 1_024])
@@ -274,7 +274,6 @@ def test_an_endless_body_is_read_up_to_the_maximum(most: int) -> None:
         reply = post(receiver.url, most=most, timeout=LATE)
 
     assert reply.body == b"z" * most
-    assert reply.truncated
 
 
 def test_a_compressed_body_is_not_decompressed() -> None:

@@ -332,7 +332,7 @@ class Simulation:
         self._after("Post")
         if isinstance(answer, str):
             raise RequestFailed(answer)
-        return Reply(answer, {"retry-after": "40"} if answer == 429 else {}, b"", truncated=False)
+        return Reply(answer, {"retry-after": "40"} if answer == 429 else {}, b"")
 
     # ---- Time, and what goes wrong in it
 
