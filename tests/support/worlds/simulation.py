@@ -276,7 +276,7 @@ class Simulation:
         """Count, or guess, what waits."""
         self._before("Depth")
         late = sum(message is not None and at <= self.time for at, *_, message in self._events)
-        return Depth(self.rng.randrange(4) if self._strikes("wrong depth") else late, 0, 0)
+        return Depth(self.rng.randrange(4) if self._strikes("wrong depth") else late, 0)
 
     def _put(self, at: Micros, message: Message) -> None:
         self._at(at, lambda: self._receive(message), message)
