@@ -15,22 +15,26 @@ RESOURCES = template.resources(PROJECT / "template.yaml")
 
 
 def test_gateway_responses_are_read_in_api_gateway_s_own_terms() -> None:
-    refusals = {refusal.response_type: refusal for refusal in template.refusals(RESOURCES)}
+    responses = {
+        response.response_type: response for response in template.gateway_responses(RESOURCES)
+    }
 
-    denied = refusals["ACCESS_DENIED"]
+    denied = responses["ACCESS_DENIED"]
     assert denied.status_code == "401"
     assert denied.parameters == {
         "gatewayresponse.header.X-Request-Id": "context.requestId",
         "gatewayresponse.header.WWW-Authenticate": "'Bearer'",
     }
     assert denied.templates["application/json"].startswith('{"error":"Unauthorized","status":401')
-    assert set(refusals) == set(RESOURCES["Api"]["Properties"]["GatewayResponses"])
+    assert set(responses) == set(RESOURCES["Api"]["Properties"]["GatewayResponses"])
 
 
 def test_a_gateway_response_without_a_status_keeps_the_gateway_s() -> None:
-    refusals = {refusal.response_type: refusal for refusal in template.refusals(RESOURCES)}
+    responses = {
+        response.response_type: response for response in template.gateway_responses(RESOURCES)
+    }
 
-    assert refusals["DEFAULT_4XX"].status_code is None
+    assert responses["DEFAULT_4XX"].status_code is None
 
 
 def test_tables_with_a_time_to_live_are_found_with_its_attribute() -> None:

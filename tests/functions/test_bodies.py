@@ -1,4 +1,4 @@
-"""What every route with a body refuses, in its surface's own error body."""
+"""Bodies that every route refuses, with its surface's error body."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_a_duplicate_key_is_named(send) -> None:  # noqa: ANN001
 
 @every_route
 @pytest.mark.parametrize("body", ["[]", '[{"name": "x"}]', '"x"', "1", "null", "true"])
-def test_a_body_that_is_no_object_is_a_400(send, body: str) -> None:  # noqa: ANN001
+def test_a_body_that_is_not_an_object_is_a_400(send, body: str) -> None:  # noqa: ANN001
     status, text, code = send(body)
     assert (status, text) == (400, "The body must be a JSON object")
     assert code in {"", "VALIDATION_INVALID_TYPE"}
@@ -144,13 +144,15 @@ def test_a_content_type_that_is_not_json_is_a_400(
         " application/json ;x=y",
     ],
 )
-def test_every_json_content_type_is_read(front: Front, admin: Holder, content_type: str) -> None:
+def test_every_json_content_type_is_accepted(
+    front: Front, admin: Holder, content_type: str
+) -> None:
     headers = {"Content-Type": content_type}
     body = {"name": "x"}
     assert front("POST", "/v1/api-keys", key=admin.key, body=body, headers=headers).status == 201
 
 
-def test_a_body_as_base64_is_read(front: Front, admin: Holder) -> None:
+def test_a_base64_body_is_decoded(front: Front, admin: Holder) -> None:
     body = '{"name": "ünïcode ☃"}'.encode()
     made = front("POST", "/api/auth/keys", key=admin.key, body=body)
     assert made.status == 201
@@ -165,7 +167,7 @@ def test_an_empty_body_is_an_empty_object(front: Front, admin: Holder, body: str
     assert said(answer) == "name is required"
 
 
-def test_the_scope_is_asked_before_the_body_is_read(front: Front, people: People) -> None:
+def test_the_scope_is_checked_before_the_body(front: Front, people: People) -> None:
     key = people.key(people.tenant(), scopes=[])
     for method, path in ROUTES:
         if path == "/v1/accounts":

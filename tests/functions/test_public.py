@@ -61,7 +61,7 @@ def test_the_openapi_document_describes_every_route(front: Front) -> None:
     described = json.loads(answer.text)
     assert described["openapi"].startswith("3.1")
     documented = {
-        (method.upper(), path) for path, found in described["paths"].items() for method in found
+        (method.upper(), path) for path, methods in described["paths"].items() for method in methods
     }
     assert {(route.method, route.path) for route in routes()} <= documented
 

@@ -1,4 +1,4 @@
-"""Whatever arrives, a handler answers, in its dialect, without telling what happened inside."""
+"""A handler answers every event in its surface's format, without internal details."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def admin(people: People) -> Holder:
 
 
 def _event(front: Front, holder: Holder, method: str, path: str, **changes: Any) -> dict:
-    """Write the event of a route that need not be in the template, with a real principal."""
+    """Return an event with a real principal, for a route that need not be in the template."""
     route = next(route for route in routes() if route.path == "/v1/whoami")
     headers = {"Authorization": f"Bearer {holder.key}", "Content-Type": "application/json"}
     event = front.event(route, path, {}, headers, None, None, "203.0.113.7", "request-1")
@@ -80,14 +80,14 @@ def test_an_unknown_path_never_reaches_a_function(front: Front, admin: Holder, g
     "host",
     ["[::1]:8080", "localhost:8080", "localhost:99999999", "", ":", "a:b:c", None, "\u2603"],
 )
-def test_any_host_header_will_do(front: Front, admin: Holder, host: str | None) -> None:
+def test_any_host_header_is_accepted(front: Front, admin: Holder, host: str | None) -> None:
     headers = {"Host": host, "X-Forwarded-Port": "x", "X-Forwarded-Proto": "ftp"}
     for path in ("/api/auth/keys", "/v1/whoami", "/admin/policy"):
         assert front("GET", path, key=admin.key, headers=headers).status == 200
     assert front("GET", "/health", headers=headers).status == 200
 
 
-def test_headers_that_are_not_there_do_no_harm(front: Front, admin: Holder) -> None:
+def test_missing_headers_are_accepted(front: Front, admin: Holder) -> None:
     for changes in (
         {"headers": None, "multiValueHeaders": None},
         {"headers": {}, "multiValueHeaders": {}},
@@ -101,7 +101,7 @@ def test_headers_that_are_not_there_do_no_harm(front: Front, admin: Holder) -> N
             assert _handle(front, "keys_account", event).status == 200
 
 
-def test_query_and_parameters_that_are_not_there_do_no_harm(front: Front, admin: Holder) -> None:
+def test_missing_query_and_path_parameters_are_accepted(front: Front, admin: Holder) -> None:
     event = _event(front, admin, "GET", "/v1/api-keys")
     for name in ("queryStringParameters", "multiValueQueryStringParameters", "pathParameters"):
         del event[name]
@@ -109,7 +109,7 @@ def test_query_and_parameters_that_are_not_there_do_no_harm(front: Front, admin:
 
 
 @pytest.mark.parametrize("body", ["%%%", "abc", "é", "\x00"])
-def test_a_body_that_is_no_base64_is_a_400(front: Front, admin: Holder, body: str) -> None:
+def test_a_body_that_is_not_base64_is_a_400(front: Front, admin: Holder, body: str) -> None:
     for group, path in list(GROUPS.items())[:5]:
         event = _event(front, admin, "POST", path, body=body, isBase64Encoded=True)
         answer = _handle(front, group, event)
@@ -130,7 +130,7 @@ def test_a_body_that_is_no_base64_is_a_400(front: Front, admin: Holder, body: st
         "/v1/api-keys/\u2603",
     ],
 )
-def test_a_strange_id_is_refused_cleanly(front: Front, admin: Holder, path: str) -> None:
+def test_a_malformed_id_gets_the_surface_s_error(front: Front, admin: Holder, path: str) -> None:
     for method in ("DELETE", "PATCH"):
         answer = front(method, path, key=admin.key, body={} if method == "PATCH" else None)
         assert answer.status in {400, 404, 405}
@@ -138,8 +138,10 @@ def test_a_strange_id_is_refused_cleanly(front: Front, admin: Holder, path: str)
 
 
 @pytest.mark.parametrize("group", list(GROUPS)[:5])
-def test_without_a_principal_nothing_opens(front: Front, admin: Holder, group: str) -> None:
-    """The gateway never sends this; a function that is invoked otherwise must not open."""
+def test_without_a_principal_every_protected_route_is_401(
+    front: Front, admin: Holder, group: str
+) -> None:
+    """API Gateway never sends this; a function that is invoked directly must refuse it too."""
     method = "POST" if group == "verification" else "GET"
     for authorizer in (None, {}, {"principalId": "nobody"}):
         event = _event(front, admin, method, GROUPS[group])
@@ -153,9 +155,7 @@ def test_without_a_principal_nothing_opens(front: Front, admin: Holder, group: s
 
 
 @pytest.mark.parametrize("field", ["grants", "is_admin", "account_id", "operator"])
-def test_a_principal_with_a_part_missing_is_never_guessed(
-    front: Front, admin: Holder, field: str
-) -> None:
+def test_a_principal_with_a_missing_field_is_a_500(front: Front, admin: Holder, field: str) -> None:
     event = _event(front, admin, "GET", "/v1/whoami")
     for name in (field, "limit_state"):
         del event["requestContext"]["authorizer"][name]
@@ -163,7 +163,7 @@ def test_a_principal_with_a_part_missing_is_never_guessed(
 
 
 class Boom(Exception):
-    """Text that nobody outside may see."""
+    """Text that no response may contain."""
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ class Boom(Exception):
         ("GET", "/admin/audit"),
     ],
 )
-def test_a_bug_is_a_500_that_tells_nothing(
+def test_a_bug_is_a_500_without_details(
     front: Front,
     admin: Holder,
     line: Wire,
@@ -209,7 +209,7 @@ def test_a_bug_is_a_500_that_tells_nothing(
         lambda: error("TransactionInProgressException"),
     ],
 )
-def test_a_table_that_does_not_answer_is_a_503_in_the_dialect(
+def test_an_unreachable_table_is_a_503_of_the_surface(
     front: Front, admin: Holder, line: Wire, fault: Any
 ) -> None:
     for method, path, operation, body in (
@@ -230,17 +230,17 @@ def test_a_table_that_does_not_answer_is_a_503_in_the_dialect(
     assert front("GET", "/v1/whoami", key=admin.key).status == 200
 
 
-def test_a_table_that_is_not_ours_is_a_500(front: Front, admin: Holder, line: Wire) -> None:
+def test_a_table_without_permission_is_a_500(front: Front, admin: Holder, line: Wire) -> None:
     line.before = first(1, lambda: error("AccessDeniedException"), "Query")
     assert front("GET", "/v1/api-keys", key=admin.key).status == 500
 
 
-def test_a_request_is_one_line_of_log(front: Front, admin: Holder, logs: io.StringIO) -> None:
+def test_a_request_writes_one_log_line(front: Front, admin: Holder, logs: io.StringIO) -> None:
     answer = front("GET", "/v1/api-keys", key=admin.key, query={"limit": "7"})
     lines = [json.loads(text) for text in logs.getvalue().splitlines()]
     assert [line["message"] for line in lines] == ["authorized", "request"]
     assert {line["request_id"] for line in lines} == {answer.request_id}
-    told = lines[1]
-    assert (told["method"], told["route"], told["status"]) == ("GET", "/v1/api-keys", 200)
-    assert (told["key_id"], told["account_id"]) == (admin.key_id, admin.account_id)
+    line = lines[1]
+    assert (line["method"], line["route"], line["status"]) == ("GET", "/v1/api-keys", 200)
+    assert (line["key_id"], line["account_id"]) == (admin.key_id, admin.account_id)
     assert admin.key not in json.dumps(lines)

@@ -1,4 +1,4 @@
-"""Drives signals to webhooks through every function on the way, for the test of permissions."""
+"""Sends signals to webhooks through every function, for the test of permissions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from support.worlds.held_clock import HeldClock
 
 
 def drive(front: Front, table: Table, key: str, *, queue: str, held: HeldClock) -> None:
-    """Deliver, fail, give up, park, wake, replay, recover, lose and sweep."""
+    """Deliver, fail, give up, park, unpark, replay, recover, lose messages and sweep."""
     with Receiver() as receiver:
         receiver.on("/dead", Answer(500))
         receiver.on("/gone", Answer(410))
@@ -52,7 +52,7 @@ def _emit(front: Front, key: str) -> str:
 
 
 def _fan_out(front: Front, table: Table, signal_id: str) -> None:
-    """Hand the stream's record of a signal to its reader."""
+    """Call fan_out with the stream record of a signal."""
     found = table.client.scan(TableName=table.name)["Items"]
     [item] = [one for one in found if one["sk"]["S"] == signal_id]
     event = invocation.event("fan_out")
@@ -62,7 +62,7 @@ def _fan_out(front: Front, table: Table, signal_id: str) -> None:
 
 
 def _work(front: Front, queue: str) -> None:
-    """Work until nothing has come for longer than a retry is held back."""
+    """Run the worker until no message has come for longer than a retry's delay."""
     ends_at = time.monotonic() + 1.5
     while time.monotonic() < ends_at:
         event = drain(queue)
@@ -94,7 +94,7 @@ def _pause_and_resume(
 
 
 def _lose_and_sweep(front: Front, key: str, held: HeldClock) -> None:
-    """Emit what the stream loses, then lose the message of its delivery."""
+    """Emit a signal without a stream record, then lose the message of its delivery."""
     _emit(front, key)
     held.advance(seconds=180)
     sweeper = front.function("sweeper").handler

@@ -1,4 +1,4 @@
-"""The examples in docs/ do what they say."""
+"""The examples in docs/ work."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ NOW = 1_790_000_000_000_000
 
 
 def blocks(page: str, language: str) -> list[str]:
-    """Read a page's code blocks of one language."""
+    """Return a page's code blocks of one language."""
     text = (DOCS / page).read_text()
     return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
-def test_the_proof_that_the_page_shows_holds() -> None:
+def test_the_proof_on_the_page_is_accepted() -> None:
     (code,) = blocks("federation.md", "python")
     namespace: dict[str, Any] = {}
     exec(compile(code, "docs/federation.md", "exec"), namespace)  # noqa: S102 - our own page
@@ -43,7 +43,7 @@ def test_the_proof_that_the_page_shows_holds() -> None:
     assert not proofs.is_valid(proof, "another", method="POST", body=body, now=now)
 
 
-def test_a_hook_that_verifies_as_the_page_does_believes_ours_and_nobody_else_s() -> None:
+def test_a_hook_with_the_page_s_check_accepts_our_restarts_only() -> None:
     (code,) = blocks("services.md", "python")
     namespace: dict[str, Any] = {}
     exec(compile(code, "docs/services.md", "exec"), namespace)  # noqa: S102 - our own page
@@ -61,7 +61,7 @@ def test_a_hook_that_verifies_as_the_page_does_believes_ours_and_nobody_else_s()
     assert not genuine(secret, headers(now - 301), body)
 
 
-def test_the_bootstrap_file_that_the_page_shows_is_one() -> None:
+def test_the_bootstrap_file_on_the_page_is_valid() -> None:
     (text,) = blocks("bootstrap.md", "yaml")
     seed = bootstrap.parse(yaml_document.read(text))
 
@@ -71,7 +71,7 @@ def test_the_bootstrap_file_that_the_page_shows_is_one() -> None:
     assert [webhook.secret_env for webhook in seed.webhooks] == ["ON_CALL_SECRET"]
 
 
-def test_an_event_is_hashed_as_the_page_says() -> None:
+def test_an_audit_event_is_hashed_as_on_the_page() -> None:
     event, _ = chain.link(Head(), Change("a.b", "c:d"), origin=Origin("x", "r"), now=NOW)
     body = {name: value for name, value in event.items() if name != "hash"}
     text = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
@@ -80,7 +80,7 @@ def test_an_event_is_hashed_as_the_page_says() -> None:
     assert (event["seq"], event["prev_hash"]) == (1, "0" * 64)
 
 
-def test_a_signal_is_shown_as_the_page_shows_it() -> None:
+def test_a_signal_is_returned_as_on_the_page() -> None:
     (text,) = blocks("signals.md", "json")
     shown = json.loads(text)
     made = signals.made(
@@ -95,7 +95,7 @@ def test_a_signal_is_shown_as_the_page_shows_it() -> None:
     assert list(signals.view(made, NOW).items()) == list(shown.items())
 
 
-def test_every_json_example_is_json() -> None:
+def test_every_json_example_is_valid_json() -> None:
     for page in DOCS.glob("*.md"):
         for text in blocks(page.name, "json"):
             json.loads(text)

@@ -37,14 +37,14 @@ FIRST, SECOND = VECTOR["headers"]["webhook-signature"].split(" ")
 
 @dataclass(frozen=True)
 class Case:
-    """One request to judge; `headers` have lower-case names."""
+    """One request to verify; `headers` have lower-case names."""
 
     headers: dict[str, str]
     secret: str = OLD
     body: bytes = BODY
     now: int = AT
 
-    def given(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         return {
             "secret": self.secret,
             "headers": self.headers,
@@ -58,7 +58,7 @@ GENUINE = Case(SENT)
 
 
 def sent(**changed: str | None) -> Case:
-    """Change or leave out headers of the vector."""
+    """Return the test vector with headers changed or removed."""
     headers = SENT | {name.replace("_", "-"): value for name, value in changed.items()}
     return Case({name: value for name, value in headers.items() if value is not None})
 
@@ -110,7 +110,7 @@ REFUSED = {
     "a time and a line's end": sent(webhook_timestamp=f"{AT}\n"),
     "a signature beyond ASCII": sent(webhook_signature="v1,\u00fc\u00df \u20ac"),
 }
-# What a receiver has where its configuration is missing: to go on would let anybody in.
+# A receiver whose configuration is missing has these secrets: it must accept nothing.
 NO_SECRETS = {
     "nothing": fresh("whsec_", body=BODY, at=AT),
     "an empty text": replace(fresh("whsec_", body=BODY, at=AT), secret=""),
@@ -129,7 +129,7 @@ DRIVERS = Path(__file__).parent / "receiving"
 
 @dataclass(frozen=True)
 class Language:
-    """How the page's code of another language is run: as `file`, by `driver`, with `command`."""
+    """How to run the page's code of another language: as `file`, by `driver`, with `command`."""
 
     file: str
     driver: str
@@ -152,15 +152,15 @@ def page() -> dict[str, Any]:
 
 
 def judge_here(case: Case) -> bool | str:
-    """Let the page's Python judge a case; an error's message where it raises one."""
+    """Verify a case with the page's Python; return an error's message if it raises one."""
     try:
         return bool(page()["is_genuine"](case.secret, case.headers, case.body, case.now))
     except ValueError as error:
         return str(error)
 
 
-def judge(name: str, cases: list[Case], folder: Path) -> list[bool | str]:
-    """Let another language's code judge each case; an error's message where it raises one."""
+def verify_all(name: str, cases: list[Case], folder: Path) -> list[bool | str]:
+    """Verify cases with another language's code; return an error's message if it raises one."""
     language = LANGUAGES[name]
     tool = shutil.which(language.tool)
     if tool is None:
@@ -172,9 +172,9 @@ def judge(name: str, cases: list[Case], folder: Path) -> list[bool | str]:
     done = subprocess.run(
         [tool, *language.command],
         cwd=folder,
-        # Whatever is installed, and nothing from the network.
+        # Use installed packages only, nothing from the network.
         env={**os.environ, "GOTOOLCHAIN": "local", "GOPROXY": "off", "GOWORK": "off"},
-        input=json.dumps([case.given() for case in cases]),
+        input=json.dumps([case.to_json() for case in cases]),
         capture_output=True,
         text=True,
         check=False,
@@ -183,31 +183,29 @@ def judge(name: str, cases: list[Case], folder: Path) -> list[bool | str]:
     return list(json.loads(done.stdout))
 
 
-def test_the_page_s_python_accepts_what_is_genuine_and_nothing_else() -> None:
+def test_the_page_s_python_accepts_only_genuine_requests() -> None:
     assert {name: judge_here(case) for name, case in CASES.items()} == JUDGED
 
 
 @pytest.mark.parametrize(
-    # A cold compiler takes its time.
+    # The first compilation is slow.
     "language",
     ["js", "ruby", pytest.param("go", marks=pytest.mark.slow)],
 )
-def test_the_page_s_code_accepts_what_is_genuine_and_nothing_else(
-    language: str, tmp_path: Path
-) -> None:
-    answers = judge(language, list(CASES.values()), tmp_path)
+def test_the_page_s_code_accepts_only_genuine_requests(language: str, tmp_path: Path) -> None:
+    answers = verify_all(language, list(CASES.values()), tmp_path)
 
     assert dict(zip(CASES, answers, strict=True)) == JUDGED
 
 
-def test_every_language_on_the_page_is_run() -> None:
+def test_every_language_on_the_page_is_tested() -> None:
     assert set(re.findall(r"^```(\w+)$", TEXT, re.MULTILINE)) == {*LANGUAGES, "python", "json"}
 
 
-# ---- The other family, and the vector ----------------------------------------------------------
+# ---- X-Chorus headers, and the vector ---------------------------------------------------------
 
 
-def test_the_other_family_s_code_accepts_either_secret_and_no_other() -> None:
+def test_code_for_x_chorus_headers_accepts_both_secrets_only() -> None:
     is_genuine_body = page()["is_genuine_body"]
     old_only = {name: value for name, value in SENT.items() if not name.endswith("-next")}
 
@@ -223,14 +221,14 @@ def test_the_other_family_s_code_accepts_either_secret_and_no_other() -> None:
         is_genuine_body("", SENT, BODY)
 
 
-def test_the_page_s_code_reads_headers_that_mind_no_case() -> None:
+def test_the_page_s_code_reads_case_insensitive_headers() -> None:
     names, headers = page(), httpx.Headers(VECTOR["headers"])
 
     assert names["is_genuine"](OLD, headers, BODY, AT)
     assert names["is_genuine_body"](OLD, headers, BODY)
 
 
-def test_without_a_time_the_page_s_code_asks_the_clock() -> None:
+def test_the_page_s_code_uses_the_current_time_by_default() -> None:
     is_genuine = page()["is_genuine"]
     now = int(time.time())
     new, old = fresh(OLD, body=BODY, at=now), fresh(OLD, body=BODY, at=now - 400)
@@ -239,7 +237,7 @@ def test_without_a_time_the_page_s_code_asks_the_clock() -> None:
     assert not is_genuine(OLD, old.headers, BODY)
 
 
-def test_the_vector_is_what_the_worker_sends() -> None:
+def test_the_test_vector_is_what_the_worker_sends() -> None:
     headers = VECTOR["headers"]
 
     assert headers == signing.headers(
@@ -252,7 +250,7 @@ def test_the_vector_is_what_the_worker_sends() -> None:
     assert set(headers) <= set(re.findall(r"^\| `([\w-]+)` \|", TEXT, re.MULTILINE))
 
 
-def test_the_published_library_signs_the_vector_alike() -> None:
+def test_the_published_library_signs_the_test_vector_alike() -> None:
     at = datetime.fromtimestamp(AT, UTC)
     signatures = [
         Webhook(secret).sign(SENT["webhook-id"], at, VECTOR["body"]) for secret in (OLD, NEW)

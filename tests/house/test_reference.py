@@ -1,4 +1,4 @@
-"""The reference says what the code does: the OpenAPI document, the codes, the page."""
+"""The OpenAPI document, the error codes and the reference page match the code."""
 
 import html
 import json
@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 SOURCES = [*(ROOT / "layers/gatehouse/python").rglob("*.py"), *(ROOT / "functions").rglob("*.py")]
 
 
-def test_the_committed_openapi_document_is_what_the_handlers_say() -> None:
+def test_the_committed_openapi_document_is_up_to_date() -> None:
     checked = subprocess.run(
         [sys.executable, str(ROOT / "tools/openapi.py")],
         capture_output=True,
@@ -25,11 +25,11 @@ def test_the_committed_openapi_document_is_what_the_handlers_say() -> None:
     assert checked.returncode == 0, checked.stderr
 
 
-def test_the_documents_copy_in_docs_is_the_served_one() -> None:
+def test_docs_have_the_served_openapi_document() -> None:
     assert (ROOT / "docs/openapi.json").read_text() == reference.document()
 
 
-def test_every_code_is_explained_in_the_code_the_page_and_the_docs() -> None:
+def test_every_error_code_is_in_the_page_and_the_docs() -> None:
     used = {
         code
         for source in SOURCES
@@ -45,7 +45,7 @@ def test_every_code_is_explained_in_the_code_the_page_and_the_docs() -> None:
         assert f"`{code}`" in docs
 
 
-def test_every_route_is_on_the_page_with_what_it_needs() -> None:
+def test_every_route_is_on_the_page_with_its_requirement() -> None:
     page = html.unescape(reference.page())
 
     for path, methods in json.loads(reference.document())["paths"].items():

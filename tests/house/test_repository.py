@@ -180,3 +180,14 @@ def test_every_decision_says_why_and_how_to_undo_it() -> None:
         assert [
             part for part in ("Context", "Choice", "Alternatives", "Undo") if part not in text
         ] == []
+
+
+def test_the_list_of_decisions_has_every_page_in_order() -> None:
+    folder = ROOT / "docs" / "decisions"
+    pages = sorted(page.name for page in folder.glob("[0-9]*.md"))
+    numbers = [page[:4] for page in pages]
+
+    listing = (folder / "README.md").read_text()
+    rows = re.findall(r"^\| \[(\d{4})\]\(([^)]+)\) \|", listing, re.MULTILINE)
+    assert rows == list(zip(numbers, pages, strict=True))
+    assert len(numbers) == len(set(numbers))

@@ -1,4 +1,4 @@
-"""The table of addresses that are never called. By table, and by property against the library."""
+"""Addresses that must not be called: by example, and by property against `ipaddress`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gatehouse.outbound.addresses import LOOPBACK, Unfit, host_of, purpose
 
-# The first and the last of each range, and what stands out in it.
+# The first and last address of each range, and special ones within.
 FORBIDDEN_IPV4 = [
     *("0.0.0.0", "0.255.255.255"),  # noqa: S104 - never bound, never called
     *("10.0.0.0", "10.255.255.255"),
@@ -46,10 +46,10 @@ FORBIDDEN_IPV6 = [
     *("fc00::1", "fd00:ec2::254", "fd00:ec2::23", "fdff:ffff::1"),
     *("fe80::1", "fe80::5efe:7f00:1", "febf::1", "fec0::1", "feff::1"),
     *("ff02::1", "ff05::1:3", "ff0e::1", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
-    *("fe80::1%eth0", "2606:4700::1111%1"),  # a zone is of one link
+    *("fe80::1%eth0", "2606:4700::1111%1"),  # a zone is valid on one link only
 ]
 FORBIDDEN = FORBIDDEN_IPV4 + FORBIDDEN_IPV6
-# The neighbours of the ranges, and who is really there.
+# Neighbours of the ranges, and well-known public addresses.
 CALLABLE = [
     *("1.0.0.0", "1.1.1.1", "8.8.8.8", "9.255.255.255", "11.0.0.0"),
     *("100.63.255.255", "100.128.0.0", "126.255.255.255", "128.0.0.0"),
@@ -68,29 +68,31 @@ def address(text: str) -> IPv4Address | IPv6Address:
 
 
 @pytest.mark.parametrize("text", FORBIDDEN)
-def test_a_special_address_is_known(text: str) -> None:
+def test_a_special_address_has_its_purpose(text: str) -> None:
     assert purpose(address(text))
 
 
 @pytest.mark.parametrize("text", CALLABLE)
-def test_an_address_of_the_public_internet_is_not_special(text: str) -> None:
+def test_a_public_address_has_no_special_purpose(text: str) -> None:
     assert purpose(address(text)) is None
 
 
-def test_loopback_is_told_apart_from_all_else() -> None:
-    found = {text for text in FORBIDDEN if purpose(address(text)) == LOOPBACK}
+def test_loopback_has_a_purpose_of_its_own() -> None:
+    loopbacks = {text for text in FORBIDDEN if purpose(address(text)) == LOOPBACK}
 
-    assert found == {"127.0.0.0", "127.0.0.1", "127.255.255.255", "::1"}
+    assert loopbacks == {"127.0.0.0", "127.0.0.1", "127.255.255.255", "::1"}
 
 
 @given(st.ip_addresses(v=4) | st.ip_addresses(v=6))
-def test_whatever_the_library_holds_back_is_held_back(found: IPv4Address | IPv6Address) -> None:
-    if not found.is_global or found.is_multicast or found.is_reserved:
-        assert purpose(found)
+def test_addresses_that_ipaddress_calls_not_global_are_special(
+    ip: IPv4Address | IPv6Address,
+) -> None:
+    if not ip.is_global or ip.is_multicast or ip.is_reserved:
+        assert purpose(ip)
 
 
 @given(st.sampled_from(FORBIDDEN_IPV4) | st.ip_addresses(v=4).map(str), st.integers(0, 2**64 - 1))
-def test_an_ipv4_address_does_not_pass_inside_another(text: str, prefix: int) -> None:
+def test_ipv6_addresses_that_contain_forbidden_ipv4_are_special(text: str, prefix: int) -> None:
     inner = int(IPv4Address(text))
     carriers = (
         inner,
@@ -124,7 +126,7 @@ UNFIT_HOSTS = [
 
 
 @pytest.mark.parametrize("text", UNFIT_HOSTS)
-def test_a_host_that_parsers_read_differently_is_none(text: str) -> None:
+def test_a_host_that_parsers_read_differently_is_refused(text: str) -> None:
     with pytest.raises(Unfit):
         host_of(text)
 
@@ -144,15 +146,15 @@ def test_a_host_that_parsers_read_differently_is_none(text: str) -> None:
         ("[::FFFF:7F00:1]", "[::ffff:7f00:1]", True),
     ],
 )
-def test_a_host_has_one_form(text: str, host: str, *, literal: bool) -> None:
-    found = host_of(text)
+def test_a_host_is_returned_in_one_normal_form(text: str, host: str, *, literal: bool) -> None:
+    result = host_of(text)
 
-    assert found[0] == host
-    assert (found[1] is not None) is literal
+    assert result[0] == host
+    assert (result[1] is not None) is literal
 
 
 @given(st.text(max_size=40))
-def test_any_text_is_a_host_or_refused(text: str) -> None:
+def test_any_text_is_a_host_or_raises_unfit(text: str) -> None:
     try:
         host, literal = host_of(text)
     except Unfit:

@@ -1,4 +1,4 @@
-"""Moments are whole microseconds inside and RFC 3339 outside."""
+"""Time is stored in whole microseconds and shown as RFC 3339."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ moments = st.integers(-30_610_224_000 * clock.SECOND, clock.LATEST)  # the years
 
 
 @given(moments)
-def test_what_is_written_is_read_back_to_the_millisecond(moment: int) -> None:
+def test_a_formatted_time_is_parsed_back_to_the_millisecond(moment: int) -> None:
     text = clock.rfc3339(moment)
     assert len(text) == 24
     assert clock.parse(text) == moment // 1000 * 1000
 
 
 @given(st.datetimes(timezones=st.timezones()).filter(lambda at: 2 <= at.year <= 9998))
-def test_any_offset_names_the_same_moment(at: datetime) -> None:
+def test_a_time_in_any_offset_is_the_same_time(at: datetime) -> None:
     text = at.isoformat()
     if at.utcoffset() is not None and at.utcoffset().total_seconds() % 60:  # type: ignore[union-attr]
-        return  # offsets with seconds are no RFC 3339
+        return  # RFC 3339 has no offsets with seconds
     whole = at.astimezone(UTC).replace(microsecond=0)
     assert clock.parse(text) == int(whole.timestamp()) * clock.SECOND + at.microsecond
 
@@ -42,7 +42,7 @@ def test_any_offset_names_the_same_moment(at: datetime) -> None:
         ("2024-02-29T00:00:00Z", 1_709_164_800 * clock.SECOND),
     ],
 )
-def test_moments_are_read(text: str, moment: int) -> None:
+def test_rfc_3339_texts_are_parsed(text: str, moment: int) -> None:
     assert clock.parse(text) == moment
 
 
@@ -74,13 +74,13 @@ def test_moments_are_read(text: str, moment: int) -> None:
         "1" * 100_000,
     ],
 )
-def test_what_is_no_rfc_3339_is_refused(text: str) -> None:
+def test_texts_that_are_not_rfc_3339_raise_value_error(text: str) -> None:
     with pytest.raises(ValueError, match=r".+"):
         clock.parse(text)
 
 
 @given(st.text(max_size=40))
-def test_nothing_made_up_does_more_than_be_refused(text: str) -> None:
+def test_any_text_is_parsed_or_raises_value_error(text: str) -> None:
     try:
         clock.parse(text)
     except ValueError:

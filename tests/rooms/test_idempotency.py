@@ -1,4 +1,4 @@
-"""Records of Idempotency-Keys: with an answer they give it again, without one they refuse."""
+"""Idempotency records: with an answer a repeat gets it, without one the repeat is refused."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def once(tables: Tables, guard: Guard, *writes: Write, answer: Answered = ANSWER
     idempotency.once(tables.main, writes, claim=guard, made="thing:1", answer=answer)
 
 
-def test_what_was_answered_is_answered_again_for_a_day(tables: Tables) -> None:
+def test_a_repeat_gets_the_first_answer_for_a_day(tables: Tables) -> None:
     idempotency.check(tables.main, None)
     idempotency.check(tables.main, GUARD)
     once(tables, GUARD, thing(tables.main))
@@ -51,7 +51,7 @@ def test_what_was_answered_is_answered_again_for_a_day(tables: Tables) -> None:
     assert again.value.answer == Answered(201, "{}")
 
 
-def test_another_body_is_refused_before_and_at_the_write(tables: Tables) -> None:
+def test_another_body_is_refused_before_and_during_the_write(tables: Tables) -> None:
     once(tables, GUARD, thing(tables.main))
     other = later(0, "other")
     for act in (
@@ -64,7 +64,7 @@ def test_another_body_is_refused_before_and_at_the_write(tables: Tables) -> None
     assert "second" not in names(tables)
 
 
-def test_who_loses_at_the_write_gets_the_winner_s_answer(tables: Tables) -> None:
+def test_the_loser_of_a_race_gets_the_winner_s_answer(tables: Tables) -> None:
     once(tables, GUARD, thing(tables.main))
     with pytest.raises(Replay) as again:
         once(tables, GUARD, thing(tables.main, "second"), answer=Answered(201, "the loser's"))
@@ -72,7 +72,7 @@ def test_who_loses_at_the_write_gets_the_winner_s_answer(tables: Tables) -> None
     assert "second" not in names(tables)
 
 
-def test_a_write_that_does_not_hold_leaves_the_key_free(tables: Tables) -> None:
+def test_a_failed_condition_leaves_the_key_unused(tables: Tables) -> None:
     transact(tables.main.client, [thing(tables.main)])
     with pytest.raises(ConditionFailed) as failed:
         once(tables, GUARD, thing(tables.main, "second"), thing(tables.main))
@@ -81,7 +81,7 @@ def test_a_write_that_does_not_hold_leaves_the_key_free(tables: Tables) -> None:
     idempotency.check(tables.main, GUARD)
 
 
-def test_a_secret_s_answer_is_refused_though_an_answer_s_is_not(tables: Tables) -> None:
+def test_an_answer_with_a_secret_is_never_returned_again(tables: Tables) -> None:
     transact(tables.main.client, [idempotency.record(tables.main, GUARD, made="thing:1")])
     (record,) = items(tables.main)
     assert not {"status", "answer"} & record.keys()
@@ -94,7 +94,7 @@ def test_a_secret_s_answer_is_refused_though_an_answer_s_is_not(tables: Tables) 
         assert refused.value.details == {"id": "thing:1"}
 
 
-def test_other_transactions_are_outlasted_with_jitter_and_not_for_ever(
+def test_conflicts_are_retried_with_jitter_a_limited_number_of_times(
     tables: Tables, room_line: Wire, sleeps: list[float]
 ) -> None:
     room_line.before = first(5, lambda: conflict_in_transaction(2), "TransactWriteItems")
@@ -109,7 +109,7 @@ def test_other_transactions_are_outlasted_with_jitter_and_not_for_ever(
     assert names(tables) == {"thing", "IDEMPOTENCY#digest"}
 
 
-def test_an_admin_s_change_may_be_answered_again_too(tables: Tables) -> None:
+def test_a_repeat_of_an_audited_change_gets_the_first_answer(tables: Tables) -> None:
     def commit(name: str) -> None:
         audit.commit(
             tables.main,

@@ -1,4 +1,4 @@
-"""Ids sort by time; cursors belong to one list of one account."""
+"""Ids sort by time; a cursor belongs to one listing of one account."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from gatehouse.core.errors import BadInput
 
 moments = st.integers(0, LATEST)
 names = st.text(st.characters(codec="utf-8", exclude_characters="\n"), max_size=20)
-# Every listing goes by ids.
+# Every listing is sorted by ids.
 positions = st.uuids().map(str)
 
 
 @given(moments)
-def test_an_id_is_a_uuid_of_version_7_that_carries_its_moment(moment: int) -> None:
+def test_an_id_is_a_uuid_of_version_7_with_its_creation_time(moment: int) -> None:
     made = UUID(ids.new(moment))
     assert made.version == 7
     assert made.variant == "specified in RFC 4122"
@@ -27,19 +27,17 @@ def test_an_id_is_a_uuid_of_version_7_that_carries_its_moment(moment: int) -> No
 
 
 @given(moments, st.integers(1_000, 10**12))
-def test_ids_sort_by_the_millisecond_in_which_they_were_made(moment: int, later: int) -> None:
+def test_ids_sort_by_the_millisecond_of_their_creation(moment: int, later: int) -> None:
     assert ids.new(moment) < ids.new(moment + later)
 
 
 @given(moments)
-def test_the_moment_is_read_off_an_id_to_the_millisecond(moment: int) -> None:
+def test_the_creation_time_of_an_id_can_be_read(moment: int) -> None:
     assert ids.moment_of(ids.new(moment)) == moment // 1000 * 1000
 
 
 @given(moments, st.integers(1_000, 10**12))
-def test_nothing_made_at_a_moment_or_later_sorts_before_its_lowest_id(
-    moment: int, later: int
-) -> None:
+def test_ids_of_a_time_and_later_sort_after_its_lowest_id(moment: int, later: int) -> None:
     lowest = ids.lowest(moment)
     assert ids.read(lowest) == lowest
     assert UUID(lowest).version == 7
@@ -79,13 +77,13 @@ def test_an_id_is_read_with_or_without_its_kind_in_any_case(made: UUID) -> None:
         "0190a3c4_7d52_7b1e_9c1e_2f3a4b5c6d7e",
     ],
 )
-def test_what_is_no_canonical_uuid_is_none(text: str) -> None:
+def test_a_text_that_is_not_a_canonical_uuid_is_none(text: str) -> None:
     assert ids.read(text) is None
     assert ids.read(f"api_key:{text}", kind="api_key") is None
 
 
 @given(names, names, positions)
-def test_a_cursor_gives_its_position_back(listing: str, account: str, position: str) -> None:
+def test_a_cursor_is_read_back_as_its_position(listing: str, account: str, position: str) -> None:
     cursor = ids.cursor(listing, account, position)
     assert cursor.isascii()
     assert ids.read_cursor(listing, account, cursor) == position
@@ -104,7 +102,7 @@ def test_a_cursor_of_another_list_or_account_is_refused(
 
 
 @given(st.text(max_size=80))
-def test_a_made_up_cursor_is_refused(text: str) -> None:
+def test_an_invented_cursor_is_refused(text: str) -> None:
     with pytest.raises(BadInput) as refused:
         ids.read_cursor("list", "account", text)
     assert refused.value.details == {"field": "after"}
@@ -113,7 +111,7 @@ def test_a_made_up_cursor_is_refused(text: str) -> None:
 @pytest.mark.parametrize(
     "text", ["A" * 513, "A" * 100_000, "=", "====", "A", "\u2603", "AAAA AAAA"]
 )
-def test_an_odd_cursor_is_refused(text: str) -> None:
+def test_a_malformed_cursor_is_refused(text: str) -> None:
     with pytest.raises(BadInput):
         ids.read_cursor("list", "account", text)
 
@@ -128,8 +126,8 @@ def test_a_tampered_cursor_is_refused(position: str, data: st.DataObject) -> Non
 
 
 @pytest.mark.parametrize("position", ["zzz", "HEAD", "", "0190A3C4-7D52-7B1E-9C1E-2F3A4B5C6D7E"])
-def test_a_cursor_made_up_for_what_is_no_id_is_refused(position: str) -> None:
-    """Its tag is no secret, so a caller can write one; it must not reach what is no item."""
+def test_a_cursor_whose_position_is_not_an_id_is_refused(position: str) -> None:
+    """The tag is not secret, so a caller can compute it; the position must still be an id."""
     cursor = ids.cursor("admin:audit", "account", position)
 
     with pytest.raises(BadInput):

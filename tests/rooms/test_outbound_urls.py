@@ -1,4 +1,4 @@
-"""What may be called and what not, told by the URL and by what its name resolves to."""
+"""Which URLs may be called, by their form and by the addresses of their host."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ def own(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def written(text: str) -> str:
-    """Write an address as a URL has it."""
+    """Return an address as a URL has it."""
     return f"[{text}]" if ":" in text else text
 
 
-def kind_of(url: str, **given: float) -> str:
+def kind_of(url: str, **options: float) -> str:
     with pytest.raises(outbound.RequestFailed) as failed:
-        outbound.send("POST", url, headers={}, body=b"{}", **given)  # type: ignore[arg-type]
+        outbound.send("POST", url, headers={}, body=b"{}", **options)  # type: ignore[arg-type]
     return failed.value.kind
 
 
@@ -81,7 +81,7 @@ FORMS = [
 
 
 @pytest.mark.parametrize("url", FORMS)
-def test_a_url_of_another_form_is_refused_and_not_dialled(
+def test_a_malformed_url_is_refused_and_not_called(
     url: str, names: Names, dialled: Dialled
 ) -> None:
     names.say("example.com", [PUBLIC])
@@ -109,7 +109,7 @@ def test_a_url_of_another_form_is_refused_and_not_dialled(
         ("https://a.com/" + "a" * 2_048, "must have at most 2,048 characters"),
     ],
 )
-def test_a_refusal_says_what_to_change(url: str, reason: str) -> None:
+def test_a_refusal_names_what_to_change(url: str, reason: str) -> None:
     with pytest.raises(BadInput) as refused:
         outbound.checked_url(url, field="health_url")
     assert refused.value.message == f"health_url {reason}"
@@ -117,7 +117,7 @@ def test_a_refusal_says_what_to_change(url: str, reason: str) -> None:
 
 @pytest.mark.parametrize("mode", ["guarded", "local"])
 @pytest.mark.parametrize("host", [*HOSTS, *map(written, FORBIDDEN)])
-def test_a_forbidden_host_is_refused_and_not_dialled(
+def test_a_forbidden_host_is_refused_and_not_called(
     host: str, mode: str, names: Names, dialled: Dialled, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GATEHOUSE_OUTBOUND", mode)
@@ -154,13 +154,13 @@ def test_a_forbidden_host_is_refused_and_not_dialled(
         ("https://example.com/" + "a" * 2_028, "https://example.com/" + "a" * 2_028),
     ],
 )
-def test_a_url_that_may_be_called_is_answered_in_normal_form(url: str, normal: str) -> None:
+def test_an_allowed_url_is_returned_in_normal_form(url: str, normal: str) -> None:
     assert outbound.checked_url(url) == normal
     assert outbound.checked_url(normal) == normal
 
 
 @given(st.text(max_size=60) | st.from_regex(r"https?://[ -~]{0,40}", fullmatch=True))
-def test_any_text_is_a_url_or_bad_input(text: str) -> None:
+def test_any_text_is_a_url_or_raises_bad_input(text: str) -> None:
     try:
         normal = outbound.checked_url(text)
     except BadInput:
@@ -176,7 +176,7 @@ def test_any_text_is_a_url_or_bad_input(text: str) -> None:
         fullmatch=True,
     ).map("https://{}".format)
 )
-def test_what_is_accepted_every_parser_reads_alike(text: str) -> None:
+def test_other_parsers_read_an_accepted_url_the_same_way(text: str) -> None:
     try:
         url = outbound.checked_url(text)
     except BadInput:
@@ -190,12 +190,12 @@ def test_what_is_accepted_every_parser_reads_alike(text: str) -> None:
     assert (other.auth, other.host, other.port or 443) == (None, ours.host, ours.port)
 
 
-# ---- The address behind a name -----------------------------------------------------------------
+# ---- Addresses of a host's name ----------------------------------------------------------------
 
 
 @pytest.mark.parametrize("mode", ["guarded", "local"])
 @pytest.mark.parametrize("address", FORBIDDEN)
-def test_a_name_of_a_forbidden_address_is_refused_and_not_dialled(
+def test_a_name_with_a_forbidden_address_is_refused_and_not_called(
     address: str, mode: str, names: Names, dialled: Dialled, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GATEHOUSE_OUTBOUND", mode)
@@ -214,7 +214,7 @@ def test_a_name_of_a_forbidden_address_is_refused_and_not_dialled(
 
 
 @pytest.mark.parametrize("address", CALLABLE)
-def test_a_name_of_a_public_address_is_dialled_there(
+def test_a_name_with_a_public_address_is_called_there(
     address: str, names: Names, dialled: Dialled
 ) -> None:
     names.say("hooks.example.com", [address])
@@ -228,10 +228,10 @@ def test_a_name_of_a_public_address_is_dialled_there(
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "169.254.169.254", "10.0.0.1", "::1", "fd00::1"])
-def test_what_a_name_says_after_the_check_does_not_matter(
+def test_a_name_that_resolves_elsewhere_after_the_check_is_harmless(
     address: str, names: Names, dialled: Dialled
 ) -> None:
-    """Rebinding: good at save, bad at the first try; and good, then bad within one request."""
+    """Rebinding: public when saved, forbidden when called; and a change within one request."""
     names.say("rebind.example.com", [PUBLIC], [address])
     outbound.check_host("https://rebind.example.com/")
     assert kind_of("https://rebind.example.com/") == "address"
@@ -244,9 +244,7 @@ def test_what_a_name_says_after_the_check_does_not_matter(
     assert dialled == [(PUBLIC, 443)]
 
 
-def test_the_next_address_is_tried_where_one_refuses_and_four_are_enough(
-    names: Names, dialled: Dialled
-) -> None:
+def test_up_to_four_addresses_are_tried(names: Names, dialled: Dialled) -> None:
     many = [f"8.8.8.{number}" for number in range(1, 9)]
     names.say("many.example.com", many)
 
@@ -276,7 +274,7 @@ def test_a_name_without_an_address_is_unresolvable(
     assert dialled == []
 
 
-def test_a_resolver_that_hangs_holds_nobody_beyond_the_deadline(
+def test_a_hanging_resolver_ends_at_the_deadline(
     dialled: Dialled, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     released = threading.Event()
@@ -308,19 +306,19 @@ def test_a_resolver_that_hangs_holds_nobody_beyond_the_deadline(
         *("http://a.com:443", "http://receiver:8080/", "http://a.localhost:8080/"),
     ],
 )
-def test_locally_http_and_loopback_may_be_called(url: str) -> None:
+def test_local_mode_allows_http_and_loopback(url: str) -> None:
     assert outbound.checked_url(url) == url
 
 
 @pytest.mark.usefixtures("local")
 @pytest.mark.parametrize("url", ["http://localhost:22", "http://127.0.0.1:81", "ftp://localhost"])
-def test_locally_ports_and_schemes_are_bounded_too(url: str) -> None:
+def test_local_mode_restricts_ports_and_schemes_too(url: str) -> None:
     with pytest.raises(BadInput):
         outbound.checked_url(url)
 
 
 @pytest.mark.usefixtures("local")
-def test_locally_a_name_of_loopback_may_be_called(names: Names, dialled: Dialled) -> None:
+def test_local_mode_allows_names_of_loopback(names: Names, dialled: Dialled) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound and not listening: refused
         port = taken.getsockname()[1]
@@ -348,23 +346,25 @@ def test_this_api_s_own_hosts_are_never_called(url: str, names: Names, dialled: 
 
 
 @pytest.mark.usefixtures("local", "own")
-def test_another_name_of_the_own_door_is_no_way_in(names: Names, dialled: Dialled) -> None:
+def test_another_name_of_an_own_host_is_refused_by_its_address(
+    names: Names, dialled: Dialled
+) -> None:
     names.say("door.example.com", ["127.0.0.1"])
 
     assert kind_of("http://door.example.com:8080/") == "address"
     assert dialled == []
-    assert kind_of("http://door.example.com:1/", timeout=0.1) == "address"  # no port for anybody
+    assert kind_of("http://door.example.com:1/", timeout=0.1) == "address"  # whatever the port
 
 
 @pytest.mark.usefixtures("local", "own")
 @pytest.mark.parametrize(
     "url", ["http://localhost:8081", "https://example.com", "https://[2606:4700::1]:8444/"]
 )
-def test_what_only_resembles_an_own_host_may_be_called(url: str) -> None:
+def test_a_host_that_only_resembles_an_own_host_is_allowed(url: str) -> None:
     assert outbound.checked_url(url) == url
 
 
-def test_own_hosts_are_the_caller_s_too() -> None:
+def test_a_caller_can_add_own_hosts() -> None:
     api = "abc123.execute-api.eu-west-1.amazonaws.com"
     for url in (f"https://{api}/live", "https://abc123.execute-api.eu-west-1.api.aws/live"):
         with pytest.raises(BadInput, match="must not lead back to this API"):
@@ -378,7 +378,7 @@ def test_own_hosts_are_the_caller_s_too() -> None:
 
 
 @pytest.mark.usefixtures("local")
-def test_own_hosts_that_can_be_read_once_are_judged_at_every_step(
+def test_own_hosts_from_an_iterator_are_checked_at_every_step(
     names: Names, dialled: Dialled
 ) -> None:
     names.say("door.example.com", ["127.0.0.1"])
@@ -392,7 +392,7 @@ def test_own_hosts_that_can_be_read_once_are_judged_at_every_step(
 
 
 @pytest.mark.parametrize("entries", ["https://a.com", "a.com:x", "a.com:0", "1.2.3", "a/b", "[::1"])
-def test_an_entry_that_is_no_host_is_refused_by_name(
+def test_an_invalid_own_host_raises_a_setting_error(
     entries: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GATEHOUSE_OWN_HOSTS", f"fine.example.com,{entries}")
@@ -402,7 +402,7 @@ def test_an_entry_that_is_no_host_is_refused_by_name(
 
 
 @pytest.mark.parametrize("mode", ["", "off", "LOCAL", "none"])
-def test_there_is_no_third_mode(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_mode_raises_a_setting_error(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GATEHOUSE_OUTBOUND", mode)
 
     with pytest.raises(SettingError, match="GATEHOUSE_OUTBOUND"):

@@ -1,4 +1,4 @@
-"""JSON as we read it: strictly, within bounds, and never with another exception than ours."""
+"""Parsing of JSON bodies: strict, within limits, and with our exceptions only."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ objects = st.dictionaries(st.text(st.characters(codec="utf-8"), max_size=5), val
 
 
 @given(objects)
-def test_every_json_object_is_read_as_it_is(value: dict) -> None:
+def test_every_json_object_is_parsed(value: dict) -> None:
     for ascii_only in (True, False):
         raw = json.dumps(value, ensure_ascii=ascii_only).encode()
         assert bodies.parse(raw, JSON) == value
@@ -38,7 +38,7 @@ def test_every_json_object_is_read_as_it_is(value: dict) -> None:
 @example(b'{"a": -0}')
 @example(b"\xef\xbb\xbf{}")
 @example(b'{"\\ud800": 1}')
-def test_whatever_arrives_is_an_object_or_refused(raw: bytes) -> None:
+def test_any_bytes_are_an_object_or_refused(raw: bytes) -> None:
     try:
         outcome = bodies.parse(raw, JSON)
     except BadInput as refused:
@@ -47,21 +47,21 @@ def test_whatever_arrives_is_an_object_or_refused(raw: bytes) -> None:
 
 
 @pytest.mark.parametrize("depth", [1, 2, 31])
-def test_thirty_two_levels_are_read(depth: int) -> None:
+def test_thirty_two_levels_are_accepted(depth: int) -> None:
     raw = '{"a":' + "[" * depth + "]" * depth + "}"
     assert bodies.parse(raw.encode(), JSON)
 
 
 @pytest.mark.parametrize("depth", [32, 33, 100, 450, 500, 700, 900, 990, 1_000, 10_000, 60_000])
 @pytest.mark.parametrize(("open_", "close"), [("[", "]"), ('{"a":', "}")])
-def test_more_levels_are_refused_whatever_breaks_first(depth: int, open_: str, close: str) -> None:
+def test_more_than_thirty_two_levels_are_refused(depth: int, open_: str, close: str) -> None:
     raw = ('{"a":' + open_ * depth + "1" + close * depth + "}").encode()
     with pytest.raises(GatehouseError) as refused:
         bodies.parse(raw, JSON)
     assert refused.value.status in {400, 413}
 
 
-def test_the_size_is_bounded_before_anything_is_read() -> None:
+def test_the_size_is_checked_before_parsing() -> None:
     with pytest.raises(TooLarge):
         bodies.parse(b"x" * (256 * 1024 + 1), "image/png")
     with pytest.raises(BadInput):
@@ -86,7 +86,7 @@ def test_an_empty_body_is_an_empty_object(content_type: str | None) -> None:
         (None, False),
     ],
 )
-def test_only_json_content_types_are_read(content_type: str | None, *, read: bool) -> None:
+def test_other_content_types_are_refused(content_type: str | None, *, read: bool) -> None:
     if read:
         assert bodies.parse(b"{}", content_type) == {}
     else:
@@ -95,7 +95,7 @@ def test_only_json_content_types_are_read(content_type: str | None, *, read: boo
 
 
 @given(objects.filter(bool), st.data())
-def test_a_duplicate_key_is_refused_however_deep(value: dict, data: st.DataObject) -> None:
+def test_a_duplicate_key_is_refused_at_any_depth(value: dict, data: st.DataObject) -> None:
     name = data.draw(st.sampled_from(sorted(value)))
     body = json.dumps(value)[:-1] + f", {json.dumps(name)}: 1}}"
     for raw in (body, f'{{"outer": [{body}]}}'):
@@ -103,7 +103,7 @@ def test_a_duplicate_key_is_refused_however_deep(value: dict, data: st.DataObjec
             bodies.parse(raw.encode(), JSON)
 
 
-def test_a_moment_names_its_field() -> None:
+def test_an_invalid_timestamp_names_its_field() -> None:
     assert bodies.moment(None, field="x") is None
     assert bodies.moment("1970-01-01T00:00:01Z", field="x") == 1_000_000
     with pytest.raises(BadInput, match="x must be an RFC 3339 timestamp") as refused:
@@ -112,7 +112,7 @@ def test_a_moment_names_its_field() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "loc", "context", "said"),
+    ("kind", "loc", "context", "message"),
     [
         ("missing", ("body", "a"), {}, "a is required"),
         ("string_type", ("body", "a", 0), {}, "a.0 must be a string"),
@@ -124,7 +124,7 @@ def test_a_moment_names_its_field() -> None:
         ("whatever", ("b",), {}, "body is not valid"),
     ],
 )
-def test_a_finding_becomes_a_sentence_that_names_the_field(
-    kind: str, loc: tuple[str | int, ...], context: dict, said: str
+def test_a_pydantic_error_becomes_a_sentence_that_names_the_field(
+    kind: str, loc: tuple[str | int, ...], context: dict, message: str
 ) -> None:
-    assert bodies.explain([{"type": kind, "loc": loc, "ctx": context}]).message == said
+    assert bodies.explain([{"type": kind, "loc": loc, "ctx": context}]).message == message

@@ -1,4 +1,4 @@
-"""Waits between tries: how many, how long, and what the last failure becomes."""
+"""Back-off: how many tries, how long the waits, and what the last failure raises."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_without_a_first_wait_nothing_sleeps(sleeps: list[float]) -> None:
     assert sleeps == []
 
 
-def test_call_returns_the_first_result_that_is_no_error(sleeps: list[float]) -> None:
+def test_call_returns_the_first_result_without_an_error(sleeps: list[float]) -> None:
     answers = iter([Refused(), Refused(), "done"])
 
     def act() -> str:

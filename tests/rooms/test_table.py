@@ -1,4 +1,4 @@
-"""DynamoDB's one home: values in and out, and its errors told once."""
+"""Tables: conversion of values, reads and writes, and DynamoDB's errors."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ KEY = {"pk": "p", "sk": "s"}
 
 
 @given(st.dictionaries(st.text("abc", min_size=1), values, max_size=5))
-def test_every_value_comes_back_as_it_went(item: dict[str, Any]) -> None:
+def test_every_value_is_unmarshalled_as_it_was_marshalled(item: dict[str, Any]) -> None:
     assert unmarshal(marshal(item)) == item
 
 
-def test_values_come_back_from_the_table_too(tables: Tables) -> None:
+def test_values_are_read_back_from_the_table_unchanged(tables: Tables) -> None:
     item = {
         **KEY,
         "none": None,
@@ -68,7 +68,7 @@ def test_values_come_back_from_the_table_too(tables: Tables) -> None:
     assert tables.main.get({"pk": "p", "sk": "other"}) is None
 
 
-def test_a_failed_condition_brings_the_item_that_stood_there(tables: Tables) -> None:
+def test_a_failed_condition_carries_the_existing_item(tables: Tables) -> None:
     for item in (None, {**KEY, "n": 1}):
         if item:
             transact(tables.main.client, [tables.main.put_new(item)])
@@ -79,13 +79,13 @@ def test_a_failed_condition_brings_the_item_that_stood_there(tables: Tables) -> 
         assert failed.value.item == item
 
 
-def test_a_failed_transaction_leaves_nothing_behind(tables: Tables) -> None:
+def test_a_failed_transaction_writes_nothing(tables: Tables) -> None:
     main = tables.main
     transact(main.client, [main.put_new({**KEY, "n": 1}), main.put_new({"pk": "p", "sk": "t"})])
 
     def add(key: dict[str, str], **condition: Any) -> Any:
-        said = {"condition": "attribute_exists(pk)", "names": {}, "values": {":one": 1}}
-        return main.change(key, "SET n = n + :one", **(said | condition))
+        fields = {"condition": "attribute_exists(pk)", "names": {}, "values": {":one": 1}}
+        return main.change(key, "SET n = n + :one", **(fields | condition))
 
     writes = [
         add(KEY),
@@ -117,7 +117,9 @@ def test_a_failed_transaction_leaves_nothing_behind(tables: Tables) -> None:
         "TransactionInProgressException",
     ],
 )
-def test_what_passes_by_itself_is_unavailable(tables: Tables, room_line: Wire, code: str) -> None:
+def test_transient_errors_of_dynamodb_raise_unavailable(
+    tables: Tables, room_line: Wire, code: str
+) -> None:
     room_line.before = first(1, lambda: error(code))
     with pytest.raises(Unavailable) as unavailable:
         tables.main.get(KEY)
@@ -125,7 +127,7 @@ def test_what_passes_by_itself_is_unavailable(tables: Tables, room_line: Wire, c
     assert unavailable.value.retry_after == 1
 
 
-def test_conflicts_are_told_apart_from_conditions(tables: Tables, room_line: Wire) -> None:
+def test_conflicts_and_failed_conditions_are_distinguished(tables: Tables, room_line: Wire) -> None:
     room_line.before = first(1, lambda: error("TransactionConflictException"))
     with pytest.raises(TransactionConflict):
         tables.main.update(KEY, "SET n = :n", condition="n = :n", names={}, values={":n": 1})
@@ -135,7 +137,7 @@ def test_conflicts_are_told_apart_from_conditions(tables: Tables, room_line: Wir
     assert (canceled.value.failed, canceled.value.conflict) == ({}, True)
 
 
-def test_a_bug_of_ours_is_not_hidden(tables: Tables, room_line: Wire) -> None:
+def test_a_validation_error_of_dynamodb_is_raised_as_it_is(tables: Tables, room_line: Wire) -> None:
     for code in ("ValidationException", "AccessDeniedException", "ValidationException"):
         room_line.before = first(1, lambda code=code: error(code))
         with pytest.raises(tables.main.client.exceptions.ClientError):
@@ -150,7 +152,7 @@ def test_a_bug_of_ours_is_not_hidden(tables: Tables, room_line: Wire) -> None:
         transact(tables.main.client, [tables.main.put_new(KEY)])
 
 
-def test_a_table_that_nobody_answers_for_is_unavailable(aws: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_table_raises_unavailable(aws: pytest.MonkeyPatch) -> None:
     del aws
     client = botocore.session.get_session().create_client(
         "dynamodb",
@@ -163,14 +165,14 @@ def test_a_table_that_nobody_answers_for_is_unavailable(aws: pytest.MonkeyPatch)
         Table("any", client).check_readable(key=("pk", "sk"))
 
 
-def test_a_table_that_is_not_there_yet_is_unavailable(tables: Tables) -> None:
+def test_a_missing_table_raises_unavailable(tables: Tables) -> None:
     with pytest.raises(Unavailable):
         Table("missing", tables.main.client).check_readable(key=("pk", "sk"))
     tables.main.check_readable(key=("pk", "sk"))
     tables.keys.check_readable(key=("pk",))
 
 
-def test_numbers_begin_at_zero_and_are_added_to(tables: Tables) -> None:
+def test_added_numbers_start_at_zero(tables: Tables) -> None:
     key = {"pk": "A#1", "sk": "1"}
     for also in ({"ttl": 7}, {}):
         write = tables.main.add(key, {"count": 2, "size": -1}, also=also)
@@ -179,7 +181,7 @@ def test_numbers_begin_at_zero_and_are_added_to(tables: Tables) -> None:
     assert tables.main.get(key) == {**key, "count": 4, "size": -2, "ttl": 7}
 
 
-def test_whole_partitions_are_read_page_by_page(tables: Tables) -> None:
+def test_a_whole_partition_is_read_page_by_page(tables: Tables) -> None:
     names = [f"{number:04d}" for number in range(7)]
     for name in names:
         transact(tables.main.client, [tables.main.put_new({"pk": "p", "sk": name})])
@@ -202,7 +204,7 @@ def test_other_exceptions_pass_through() -> None:
 
 
 def _guard(now: int, **changes: Any) -> Guard:
-    said: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "account": "a",
         "identity": "i",
         "method": "POST",
@@ -210,12 +212,12 @@ def _guard(now: int, **changes: Any) -> Guard:
         "body": b"{}",
         **changes,
     }
-    made = idempotency.guard(said.pop("header", "token"), now=now, **said)
+    made = idempotency.guard(fields.pop("header", "token"), now=now, **fields)
     assert made is not None
     return made
 
 
-def test_a_record_lives_a_day_and_is_checked_by_the_reader_itself(tables: Tables) -> None:
+def test_an_idempotency_record_expires_after_a_day_without_ttl(tables: Tables) -> None:
     day = 86_400_000_000
     idempotency.check(tables.main, None)
     idempotency.check(tables.main, _guard(0))
@@ -236,18 +238,18 @@ def test_a_record_lives_a_day_and_is_checked_by_the_reader_itself(tables: Tables
 
 
 @pytest.mark.parametrize("part", ["account", "identity", "method", "path", "header"])
-def test_every_part_of_whose_it_is_counts(tables: Tables, part: str) -> None:
+def test_a_guard_depends_on_account_identity_method_and_path(tables: Tables, part: str) -> None:
     transact(tables.main.client, [idempotency.record(tables.main, _guard(0), made="x")])
     idempotency.check(tables.main, _guard(0, **{part: "other"}))
 
 
 @pytest.mark.parametrize("header", ["", "x" * 256, "é", "a\nb", "a\tb", "\x00", "a\x7f"])
-def test_an_unusable_header_is_refused(header: str) -> None:
+def test_an_invalid_idempotency_key_is_refused(header: str) -> None:
     with pytest.raises(BadInput):
         _guard(0, header=header)
 
 
-def test_a_setting_is_complete_or_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_or_invalid_setting_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GATEHOUSE_KEYS_TABLE", raising=False)
     with pytest.raises(SettingError, match="GATEHOUSE_KEYS_TABLE is not set"):
         settings.KEYS_TABLE.text()

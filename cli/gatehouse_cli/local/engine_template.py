@@ -21,7 +21,7 @@ VARIABLES = {
     "GATEHOUSE_HEALTH_SOURCE": "logs",  # The engine writes few metrics.
 }
 
-# The engine asks for these actions where AWS asks for the one on the left.
+# Actions that the engine requires in addition to the one on the left.
 ALSO_ASKED = {
     "sqs:SendMessage": "sqs:SendMessageBatch",
     "lambda:GetAlias": "lambda:ListAliases",

@@ -138,10 +138,10 @@ def host_parameters() -> dict[str, str]:
 def _reason(log: Path) -> str:
     """Return SAM's error message, or the last line that it printed."""
     text = log.read_bytes()
-    found = _ERROR_LINE.findall(text) or text.strip().splitlines()[-1:]
-    if not found:
+    errors = _ERROR_LINE.findall(text) or text.strip().splitlines()[-1:]
+    if not errors:
         return "it printed nothing"
-    return found[-1].decode(errors="replace").removeprefix("Error: ").rstrip(". ")
+    return errors[-1].decode(errors="replace").removeprefix("Error: ").rstrip(". ")
 
 
 def _end_group(process: subprocess.Popen[bytes]) -> None:

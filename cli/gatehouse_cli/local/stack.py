@@ -171,7 +171,7 @@ class _Deployment:
             parameters={**parameters, "DeployedAt": now()},
         )
         say("Setting up gateway responses and time to live")
-        self._put_refusals()
+        self._put_gateway_responses()
         self._put_expiry()
 
     def is_complete(self) -> bool:
@@ -200,16 +200,16 @@ class _Deployment:
         if self._status() in {"ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED"}:
             self.clients.cloudformation.delete_stack(StackName=self.name)
 
-    def _put_refusals(self) -> None:
+    def _put_gateway_responses(self) -> None:
         gateway = self.clients.apigateway
         api = self.outputs()["ApiId"]
-        for refusal in template.refusals(self._template()):
-            arguments = {"statusCode": refusal.status_code} if refusal.status_code else {}
+        for response in template.gateway_responses(self._template()):
+            arguments = {"statusCode": response.status_code} if response.status_code else {}
             gateway.put_gateway_response(
                 restApiId=api,
-                responseType=refusal.response_type,  # type: ignore[arg-type]  # Named by the template.
-                responseParameters=refusal.parameters,
-                responseTemplates=refusal.templates,
+                responseType=response.response_type,  # type: ignore[arg-type]  # Named by the template.
+                responseParameters=response.parameters,
+                responseTemplates=response.templates,
                 **arguments,
             )
         gateway.create_deployment(restApiId=api, stageName=STAGE)

@@ -8,7 +8,7 @@ import yaml
 
 
 @dataclass(frozen=True)
-class Refusal:
+class GatewayResponse:
     """One gateway response, as API Gateway's API takes it."""
 
     response_type: str
@@ -39,11 +39,11 @@ def resources(template: Path) -> dict[str, Any]:
     return dict(document["Resources"])
 
 
-def refusals(found: dict[str, Any], api: str = "Api") -> list[Refusal]:
+def gateway_responses(resources_by_id: dict[str, Any], api: str = "Api") -> list[GatewayResponse]:
     """Return the gateway responses that the API resource declares."""
-    declared = found[api]["Properties"].get("GatewayResponses", {})
+    declared = resources_by_id[api]["Properties"].get("GatewayResponses", {})
     return [
-        Refusal(
+        GatewayResponse(
             response_type=kind,
             status_code=str(body["StatusCode"]) if "StatusCode" in body else None,
             parameters={
@@ -56,16 +56,20 @@ def refusals(found: dict[str, Any], api: str = "Api") -> list[Refusal]:
     ]
 
 
-def expiring_tables(found: dict[str, Any]) -> dict[str, str]:
+def expiring_tables(resources_by_id: dict[str, Any]) -> dict[str, str]:
     """Return the tables with a time to live: logical id → attribute name."""
     return {
         name: resource["Properties"]["TimeToLiveSpecification"]["AttributeName"]
-        for name, resource in found.items()
+        for name, resource in resources_by_id.items()
         if resource["Type"] == "AWS::DynamoDB::Table"
         and "TimeToLiveSpecification" in resource["Properties"]
     }
 
 
-def log_groups(found: dict[str, Any]) -> list[str]:
+def log_groups(resources_by_id: dict[str, Any]) -> list[str]:
     """Return the logical ids of the log groups, in the template's order."""
-    return [name for name, resource in found.items() if resource["Type"] == "AWS::Logs::LogGroup"]
+    return [
+        name
+        for name, resource in resources_by_id.items()
+        if resource["Type"] == "AWS::Logs::LogGroup"
+    ]

@@ -74,7 +74,7 @@ class Receiver:
         if callable(answer):
             answer = answer()
         code, extra = answer if isinstance(answer, tuple) else (answer, {})
-        return Reply(code, extra, b"said " + str(code).encode(), truncated=False)
+        return Reply(code, extra, b"said " + str(code).encode())
 
 
 class Works:

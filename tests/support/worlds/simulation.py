@@ -276,7 +276,7 @@ class Simulation:
         """Count, or guess, what waits."""
         self._before("Depth")
         late = sum(message is not None and at <= self.time for at, *_, message in self._events)
-        return Depth(self.rng.randrange(4) if self._strikes("wrong depth") else late, 0, 0)
+        return Depth(self.rng.randrange(4) if self._strikes("wrong depth") else late, 0)
 
     def _put(self, at: Micros, message: Message) -> None:
         self._at(at, lambda: self._receive(message), message)
@@ -332,7 +332,7 @@ class Simulation:
         self._after("Post")
         if isinstance(answer, str):
             raise RequestFailed(answer)
-        return Reply(answer, {"retry-after": "40"} if answer == 429 else {}, b"", truncated=False)
+        return Reply(answer, {"retry-after": "40"} if answer == 429 else {}, b"")
 
     # ---- Time, and what goes wrong in it
 

@@ -38,7 +38,6 @@ class Depth:
 
     visible: int
     in_flight: int
-    delayed: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +57,10 @@ class Queue:
         answer = _call(
             self.client.get_queue_attributes,
             QueueUrl=self.url,
-            AttributeNames=[_DEPTH, f"{_DEPTH}NotVisible", f"{_DEPTH}Delayed"],
+            AttributeNames=[_DEPTH, f"{_DEPTH}NotVisible"],
         )
         counts = answer["Attributes"]
-        return Depth(
-            int(counts[_DEPTH]), int(counts[f"{_DEPTH}NotVisible"]), int(counts[f"{_DEPTH}Delayed"])
-        )
+        return Depth(int(counts[_DEPTH]), int(counts[f"{_DEPTH}NotVisible"]))
 
     def _send(self, messages: Sequence[Outgoing]) -> None:
         entries: list[dict[str, Any]] = [

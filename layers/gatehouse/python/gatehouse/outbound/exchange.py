@@ -17,15 +17,11 @@ from gatehouse.outbound.wire import Wire
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer. Header names are in lower case, control characters in values are spaces.
-
-    `truncated`: the body has, or may have, more bytes than were asked for.
-    """
+    """An answer. Header names are in lower case, control characters in values are spaces."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
-    truncated: bool
 
 
 def exchange(
@@ -64,7 +60,6 @@ def exchange(
             status=answer.status,
             headers=_shown(answer.getheaders()),
             body=read,
-            truncated=len(read) == most and answer.length != 0,
         )
 
 

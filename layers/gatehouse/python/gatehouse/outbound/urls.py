@@ -83,19 +83,19 @@ def _parsed(url: str, *, local: bool) -> Destination:
         raise Unfit('must be printable ASCII without spaces, backslashes and any of "<>`')
     if "#" in url:
         raise Unfit("must not have a fragment")
-    found = _URL.fullmatch(url)
-    scheme = found["scheme"].lower() if found else ""
-    if found is None or scheme not in ({"https", "http"} if local else {"https"}):
+    match = _URL.fullmatch(url)
+    scheme = match["scheme"].lower() if match else ""
+    if match is None or scheme not in ({"https", "http"} if local else {"https"}):
         raise Unfit("must be an http or https URL" if local else "must be an https URL")
-    if "@" in found["authority"]:
+    if "@" in match["authority"]:
         raise Unfit("must not carry credentials")
-    authority = _AUTHORITY.fullmatch(found["authority"])
+    authority = _AUTHORITY.fullmatch(match["authority"])
     if authority is None:
         raise Unfit("must name a host, and a port in digits if any")
     host, literal = host_of(authority["host"])
     port = _port(authority["port"], scheme, local=local)
     shown = host if authority["port"] is None else f"{host}:{port}"
-    path = found["path"]
+    path = match["path"]
     return Destination(
         url=f"{scheme}://{shown}{path}",
         scheme=scheme,
@@ -122,14 +122,14 @@ def _own(more: Collection[str]) -> list[tuple[str, int | None]]:
     """Return the hosts that are never called, each with its port, None for every port."""
     entries = []
     for entry in (*settings.OWN_HOSTS.entries(), *more):
-        found = _AUTHORITY.fullmatch(entry)
+        match = _AUTHORITY.fullmatch(entry)
         try:
-            host = host_of(found["host"] if found else "")[0]
+            host = host_of(match["host"] if match else "")[0]
         except Unfit as error:
             raise settings.SettingError(
                 f"{settings.OWN_HOSTS.name} must list hosts, each with or without a port"
             ) from error
-        entries.append((host, int(found["port"]) if found and found["port"] else None))
+        entries.append((host, int(match["port"]) if match and match["port"] else None))
     return entries
 
 
@@ -142,8 +142,8 @@ def _is_own(target: Destination, own: Collection[str]) -> bool:
 
 def _same_api(own: str, host: str) -> bool:
     """Tell whether both are names of one API, which start alike up to the region."""
-    api, found, _ = own.partition(_API)
-    return bool(found) and host.startswith(api + _API)
+    api, separator, _ = own.partition(_API)
+    return bool(separator) and host.startswith(api + _API)
 
 
 def _is_loopback(host: str) -> bool:

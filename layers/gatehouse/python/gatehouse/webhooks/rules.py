@@ -6,7 +6,6 @@ import base64
 import binascii
 import hashlib
 import json
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from decimal import Decimal
@@ -15,6 +14,7 @@ from typing import Any
 from gatehouse.core.clock import SECOND, Micros
 from gatehouse.core.errors import BadInput, FieldRequired
 from gatehouse.core.grants import SIGNAL_TYPES
+from gatehouse.outbound.headers import check_custom
 from gatehouse.webhooks.model import Filters, Material, Sealed, Secret, Webhook
 
 SECRET_BYTES = 32
@@ -27,20 +27,6 @@ MOST_FILTERED = 50
 LONGEST_RING = 64
 MOST_STEPS = 20
 LONGEST_SCHEDULE = 5 * 86_400
-MOST_HEADERS = 20
-LONGEST_HEADER_NAME = 128
-LONGEST_HEADER_VALUE = 1_024
-
-_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+", re.ASCII)  # RFC 9110, 5.6.2
-_VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?", re.ASCII)
-# What the delivery sets itself, and what belongs to the connection rather than to the message.
-_RESERVED = frozenset(
-    {
-        *("connection", "date", "expect", "host", "keep-alive", "te", "trailer"),
-        *("transfer-encoding", "upgrade", "user-agent"),
-    }
-)
-_RESERVED_STARTS = ("content-", "proxy-", "webhook-", "x-chorus-")
 
 
 def matches(webhook: Webhook, *, type: str, to_ring: str | None, urgency: str) -> bool:  # noqa: A002 - the field's name
@@ -101,29 +87,8 @@ def schedule_of(steps: Iterable[int] | None) -> tuple[int, ...]:
 
 
 def headers_of(headers: Mapping[str, str] | None) -> dict[str, str]:
-    """Check custom headers; None is none. A refusal names the header and never its value."""
-    given = dict(headers or {})
-    if len(given) > MOST_HEADERS:
-        raise _refused("headers", f"must have at most {MOST_HEADERS} entries")
-    seen: set[str] = set()
-    for name, value in given.items():
-        shown = ascii(name)[1:-1][:64]
-        if len(name) > LONGEST_HEADER_NAME or not _TOKEN.fullmatch(name):
-            raise _refused("headers", f"must have names that HTTP knows: {shown}")
-        # A receiver behind CGI reads x_chorus_event and x-chorus-event as one.
-        lowered = name.lower().replace("_", "-")
-        if lowered in _RESERVED or lowered.startswith(_RESERVED_STARTS):
-            raise _refused("headers", f"must not set {shown}")
-        if name.lower() in seen:
-            raise _refused("headers", f"must not name {shown} twice")
-        seen.add(name.lower())
-        if len(value) > LONGEST_HEADER_VALUE or not _VALUE.fullmatch(value):
-            raise _refused(
-                "headers",
-                f"must have values of 1 to {LONGEST_HEADER_VALUE} printable ASCII characters: "
-                f"{shown}",
-            )
-    return given
+    """Check custom headers; None becomes {}. The BadInput names the header, never its value."""
+    return check_custom(headers)
 
 
 def names_of(headers: Mapping[str, str]) -> tuple[str, ...]:

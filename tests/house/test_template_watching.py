@@ -1,0 +1,180 @@
+"""Logs, alarms, dashboard and tables of the template."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from house.sources import ROOT
+from support.aws import resources
+
+TEMPLATE = resources.template()
+RESOURCES: dict[str, Any] = TEMPLATE["Resources"]
+LAMBDAS = {
+    name: resource["Properties"]
+    for name, resource in RESOURCES.items()
+    if resource["Type"] == "AWS::Serverless::Function"
+}
+
+
+def test_a_function_has_a_log_group_with_retention() -> None:
+    offenders = []
+    for name, block in LAMBDAS.items():
+        group = block["LoggingConfig"]["LogGroup"]["Ref"]
+        properties = RESOURCES[group]["Properties"]
+        named = group == name.removesuffix("Function") + "LogGroup"
+        if not named or properties["RetentionInDays"] != {"Ref": "LogRetentionDays"}:
+            offenders.append(name)
+
+    assert offenders == []
+    assert {one["Type"] for name, one in RESOURCES.items() if name.endswith("LogGroup")} == {
+        "AWS::Logs::LogGroup"
+    }
+
+
+def test_every_function_is_traced() -> None:
+    assert TEMPLATE["Globals"]["Function"]["Tracing"] == "Active"
+    assert not [name for name, block in LAMBDAS.items() if "Tracing" in block]
+
+
+def test_access_logs_do_not_hold_the_query_string() -> None:
+    _, there, _ = RESOURCES["Api"]["Properties"]["AccessLogSetting"]["Fn::If"]
+    logged = json.loads(there["Format"])
+
+    assert not [value for value in logged.values() if "query" in value.lower()]
+    assert logged["request_id"] == "$context.requestId"
+
+
+ALARMS = {
+    "AuthorizerErrorsAlarm": ("AWS/Lambda", "Errors", 1, 1),
+    "InviteGuessingAlarm": ({"Fn::Sub": "Gatehouse/${AWS::StackName}"}, "InviteGuessing", 1, 1),
+    "SweeperErrorsAlarm": ("AWS/Lambda", "Errors", 5, 3),
+    "StatisticsFailuresAlarm": ("AWS/SQS", "ApproximateNumberOfMessagesVisible", 1, 1),
+    "Api5xxAlarm": ("AWS/ApiGateway", "5XXError", 5, 3),
+    "DeliveryFailuresAlarm": ("AWS/SQS", "ApproximateNumberOfMessagesVisible", 1, 1),
+    "FanOutFailuresAlarm": ("AWS/SQS", "ApproximateNumberOfMessagesVisible", 1, 1),
+    "RelayFailuresAlarm": ("AWS/SQS", "ApproximateNumberOfMessagesVisible", 1, 1),
+    "RelayErrorsAlarm": ("AWS/Lambda", "Errors", 5, 3),
+    "ServicesErrorsAlarm": ("AWS/Lambda", "Errors", 5, 3),
+    "SocketsErrorsAlarm": ("AWS/Lambda", "Errors", 5, 3),
+    "DeadLettersAlarm": ({"Fn::Sub": "Gatehouse/${AWS::StackName}"}, "DeadLettered", 1, 1),
+    "LostDeliveriesAlarm": ({"Fn::Sub": "Gatehouse/${AWS::StackName}"}, "LostDeliveries", 1, 1),
+}
+
+
+def test_the_alarms_are_these() -> None:
+    found = {name for name, one in RESOURCES.items() if one["Type"] == "AWS::CloudWatch::Alarm"}
+
+    # This one measures lateness, not failures.
+    assert found == {*ALARMS, "DeliveryQueueAgeAlarm"}
+
+
+def test_an_alarm_goes_off_at_the_first_failure() -> None:
+    offenders = []
+    for name, (namespace, metric, periods, needed) in ALARMS.items():
+        block = RESOURCES[name]["Properties"]
+        # Counts are summed within a minute; of a queue's depth the maximum is taken.
+        expected = {
+            "Namespace": namespace,
+            "MetricName": metric,
+            "Statistic": "Maximum" if namespace == "AWS/SQS" else "Sum",
+            "Period": 60,
+            "Threshold": 1,
+            "ComparisonOperator": "GreaterThanOrEqualToThreshold",
+            "EvaluationPeriods": periods,
+            "TreatMissingData": "notBreaching",
+        }
+        if not (
+            expected.items() <= block.items()
+            and block.get("DatapointsToAlarm", periods) == needed
+            and block["AlarmActions"] == block["OKActions"]
+            and block["AlarmDescription"]
+        ):
+            offenders.append(name)
+
+    assert offenders == []
+
+
+def event_of(function: str, kind: str) -> dict[str, Any] | None:
+    """Return the properties of a function's first event of a type, None where it has none."""
+    events = LAMBDAS[function].get("Events", {}).values()
+    return next((event["Properties"] for event in events if event["Type"] == kind), None)
+
+
+def alarmed(name: str, logical: str) -> bool:
+    """Tell whether an alarm watches a function's errors or a queue's depth."""
+    metric, dimension = ALARM_OF[name]
+    value = {"Ref": logical} if name == "function" else {"Fn::GetAtt": [logical, "QueueName"]}
+    return any(
+        RESOURCES[alarm]["Properties"]["MetricName"] == metric
+        and {"Name": dimension, "Value": value} in RESOURCES[alarm]["Properties"]["Dimensions"]
+        for alarm in ALARMS
+        if "Dimensions" in RESOURCES[alarm]["Properties"]
+    )
+
+
+ALARM_OF = {
+    "function": ("Errors", "FunctionName"),
+    "queue": ("ApproximateNumberOfMessagesVisible", "QueueName"),
+}
+
+
+def test_failures_of_every_function_reach_an_alarm() -> None:
+    """Its own alarm, its queue's or stream's failure queue, or the API's 5xx responses."""
+    unwatched = set()
+    for name in LAMBDAS:
+        queue, stream = event_of(name, "SQS"), event_of(name, "DynamoDB")
+        watched = alarmed("function", name) or event_of(name, "Api") is not None
+        if queue is not None:
+            source = RESOURCES[queue["Queue"]["Fn::GetAtt"][0]]["Properties"]["RedrivePolicy"]
+            watched = alarmed("queue", source["deadLetterTargetArn"]["Fn::GetAtt"][0])
+        if stream is not None:
+            failures = stream["DestinationConfig"]["OnFailure"]["Destination"]
+            watched = alarmed("queue", failures["Fn::GetAtt"][0])
+        if not watched:
+            unwatched.add(name)
+
+    # These run when an operator calls them, who sees the error.
+    assert unwatched == {"BootstrapFunction", "RewrapFunction"}
+    assert not [name for name in unwatched if "Events" in LAMBDAS[name]]
+
+
+def test_the_dashboard_shows_the_errors_of_every_function() -> None:
+    body = json.loads(RESOURCES["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"])
+    (widget,) = [
+        one["properties"]
+        for one in body["widgets"]
+        if one["properties"]["title"] == "Function errors"
+    ]
+    shown = [metric[-1] for metric in widget["metrics"]]
+
+    assert sorted(shown) == sorted(f"${{{name}}}" for name in LAMBDAS)
+
+
+def test_the_docs_list_every_alarm_as_the_template_describes_it() -> None:
+    text = (ROOT / "docs" / "deploying.md").read_text()
+    rows = re.findall(r"^\| `(\w+Alarm)` \| (.+) \|$", text, re.MULTILINE)
+
+    assert dict(rows) == {
+        name: resource["Properties"]["AlarmDescription"]
+        for name, resource in RESOURCES.items()
+        if resource["Type"] == "AWS::CloudWatch::Alarm"
+    }
+    assert len(rows) == len(dict(rows))
+
+
+def test_tables_outlive_the_stack_and_can_be_restored() -> None:
+    for table in ("KeysTable", "MainTable"):
+        block = RESOURCES[table]["Properties"]
+        assert RESOURCES[table]["DeletionPolicy"] == "RetainExceptOnCreate"
+        assert RESOURCES[table]["UpdateReplacePolicy"] == "Retain"
+        assert block["DeletionProtectionEnabled"] is True
+        assert block["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+        assert block["BillingMode"] == "PAY_PER_REQUEST"
+
+
+def test_the_keys_table_has_no_time_to_live_and_no_stream() -> None:
+    block = RESOURCES["KeysTable"]["Properties"]
+
+    assert not {"TimeToLiveSpecification", "StreamSpecification"} & set(block)
