@@ -116,7 +116,7 @@ def test_an_untouched_chain_holds_live_and_in_an_export(tenant: Tenant, tmp_path
 
     live = audit(tenant, "verify")
     assert live.exit_code == 0, live.stderr
-    assert "the chain holds" in live.stdout
+    assert "the chain is intact" in live.stdout
     offline = audit(tenant, "verify", "--export", str(file), "--head", head)
     assert offline.exit_code == 0, offline.stderr
     assert offline.stdout == live.stdout
