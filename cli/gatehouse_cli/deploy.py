@@ -21,7 +21,10 @@ place_option = click.option(
 @click.command()
 @place_option
 def build(place: str) -> None:
-    """Build layers and functions for AWS, with wheels and bytecode for the place's runtime."""
+    """Build the layers and functions for AWS.
+
+    Wheels and bytecode are those of the runtime in the place's parameters.
+    """
     _build(find_project(Path.cwd()), place)
 
 

@@ -27,7 +27,7 @@ def from_environment() -> dict[str, str]:
         CommandError: SAM cannot pass the key on unchanged.
 
     """
-    found = {}
+    parameters = {}
     for variable, parameter in PARAMETERS.items():
         value = os.environ.get(variable)
         if value is None:
@@ -36,8 +36,8 @@ def from_environment() -> dict[str, str]:
             raise CommandError(
                 f"{variable} has a backslash before a quote or a space: choose another key."
             )
-        found[parameter] = value
-    return found
+        parameters[parameter] = value
+    return parameters
 
 
 @contextmanager

@@ -36,9 +36,9 @@ def up(  # click passes one argument for each option.
     iam: bool,
     follow: bool,
 ) -> None:
-    """Run the stack on this machine and follow its logs until Ctrl-C.
+    """Run the stack on this machine and print its logs.
 
-    GATEHOUSE_PORTS adds ports to listen on, separated by commas or spaces.
+    Ctrl-C stops it. GATEHOUSE_PORTS adds ports, separated by commas or spaces.
     """
     project = find_project(Path.cwd())
     place = _place(project, home)
@@ -64,7 +64,10 @@ def up(  # click passes one argument for each option.
 @click.command()
 @click.option("--home", type=click.Path(path_type=Path, file_okay=False), help="Default .gatehouse")
 def clean_state(home: Path | None) -> None:
-    """Delete the local stack's state, key and logs. Installed tools stay."""
+    """Delete the local stack's state, key and logs.
+
+    Installed tools are kept.
+    """
     clean(_place(find_project(Path.cwd()), home))
 
 

@@ -1,7 +1,7 @@
-"""What is measured, built as it ships: our layers by their own Makefiles, the usual way by copy.
+"""Build everything that is measured as it is deployed: our layers by their Makefiles.
 
-Everything lies in .gatehouse/bench and runs on an interpreter without packages of its own, so
-that nothing of the development environment is found by accident.
+Everything is in .gatehouse/bench and runs on an interpreter without packages, so that nothing is
+imported from the development environment by accident.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _RUNTIME_CLIENT = ("awslambdaric", "simplejson", "snapshot_restore_py", "runtime
 
 @dataclass(frozen=True, slots=True)
 class Builds:
-    """Where things lie. `usual_compiled` is the usual way with the bytecode that SAM leaves out."""
+    """Paths of the builds. `usual_compiled` is the usual way, with bytecode that SAM leaves out."""
 
     python: Path
     runtime_client: Path
@@ -36,7 +36,7 @@ class Builds:
 
 
 def build(place: Path) -> Builds:
-    """Build everything afresh."""
+    """Delete earlier builds and build everything."""
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
     subprocess.run(
@@ -54,7 +54,7 @@ def build(place: Path) -> Builds:
         usual_compiled=place / "usual_compiled",
     )
     _copy_runtime_client(builds.runtime_client)
-    # As SAM ships them: the handler's source alone.
+    # As SAM deploys them: only the handler's source.
     shutil.copytree(ROOT / "functions", builds.functions, ignore=_NO_BYTECODE)
     _install_usual(builds.usual)
     shutil.copytree(builds.usual, builds.usual_compiled)
@@ -78,7 +78,7 @@ def _layer(folder: str, name: str, place: Path) -> Path:
 
 
 def _copy_runtime_client(target: Path) -> None:
-    """Take the runtime client alone out of the development environment."""
+    """Copy only the runtime client from the development environment."""
     target.mkdir()
     for name in _RUNTIME_CLIENT:
         spec = importlib.util.find_spec(name)
@@ -92,7 +92,7 @@ def _copy_runtime_client(target: Path) -> None:
 
 
 def _install_usual(target: Path) -> None:
-    """Install as `sam build` does: packages and handlers together, no bytecode."""
+    """Install as `sam build` does: packages and handlers together, without bytecode."""
     subprocess.run(
         [
             TOOLS / "uv" / "bin" / "uv",

@@ -1,8 +1,8 @@
-"""How many table calls an authorised request costs, counted where botocore sends them.
+"""Count the table calls of an authorized request, where botocore sends them.
 
-The tables are moto's, in this process. Time is a number that the bench moves on, so a request
-rate is exact whatever the machine does: what decides between one call and two is whether a key
-is busy, and that is a question of the clock alone.
+The tables are moto's, in this process. The clock is a number that the bench advances, so request
+rates are exact on any machine: whether a request takes one call or two depends on whether its key
+is busy, and so only on the clock.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _REQUESTS = 600
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a series of authorised requests cost the table, per request."""
+    """The table calls of a series of authorized requests, per request."""
 
     calls: float
     most_calls: int
@@ -45,7 +45,7 @@ class Cost:
 
 
 class Clock:
-    """A clock that stands until it is moved."""
+    """A clock that stands still until it is moved."""
 
     def __init__(self) -> None:
         self.now = clock.now()
@@ -56,7 +56,7 @@ class Clock:
 
 @dataclass
 class Meter:
-    """Counts what goes over botocore's wire."""
+    """Counts the requests and bytes that botocore sends and receives."""
 
     calls: int = 0
     sent: int = 0
@@ -76,7 +76,7 @@ class Meter:
 
 @contextlib.contextmanager
 def tables() -> Iterator[None]:
-    """Have moto's tables and an environment that names them."""
+    """Create moto's tables, and set the variables that name them."""
     credentials = {
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_ACCESS_KEY_ID": "bench",
@@ -92,7 +92,7 @@ def tables() -> Iterator[None]:
 
 
 def add_keys(count: int, *, limited: bool = True) -> list[str]:
-    """Write looked-up items as the product writes the usual key's; give the keys' texts."""
+    """Write credentials as the product writes a default key's; return the keys' texts."""
     client = boto3.client("dynamodb")
     table = os.environ["GATEHOUSE_KEYS_TABLE"]
     like = item(limited=limited)
@@ -107,7 +107,7 @@ def add_keys(count: int, *, limited: bool = True) -> list[str]:
 
 
 def item(*, limited: bool) -> dict[str, Any]:
-    """Open an account, and read its key's looked-up item in DynamoDB's own words."""
+    """Create an account, and return its key's credential as a DynamoDB item."""
     with contextlib.redirect_stdout(io.StringIO()):
         opened = Front()("POST", "/v1/accounts", body={"name": "bench"})
     text = opened.json()["data"]["api_key"]["key"]
@@ -121,12 +121,12 @@ def item(*, limited: bool) -> dict[str, Any]:
 
 
 def authorizers(count: int) -> list[ModuleType]:
-    """Load the authorizer as so many environments, each with a memory of its own."""
+    """Load the authorizer once for each environment, each with its own memory."""
     return [invocation.load("authorizer") for _ in range(count)]
 
 
 def event(text: str) -> dict[str, Any]:
-    """Ask for a key as API Gateway does."""
+    """Return the event with which API Gateway asks about a key."""
     return {
         "type": "REQUEST",
         "methodArn": "arn:aws:execute-api:us-east-1:123456789012:api/live/GET/v1/whoami",
@@ -136,7 +136,7 @@ def event(text: str) -> dict[str, Any]:
 
 
 def spread(environments: list[ModuleType], text: str, load: float, *, seed: int = 1) -> Cost:
-    """Use one key at a share of its limit, requests coming at random times to random doors."""
+    """Use one key at a share of its limit, at random times and in random environments."""
     chance = random.Random(seed)  # noqa: S311 - a traffic pattern
     held = Clock()
     meter = Meter()
@@ -151,7 +151,7 @@ def spread(environments: list[ModuleType], text: str, load: float, *, seed: int 
             took.append((time.perf_counter() - started) * 1000)
             if answer["policyDocument"]["Statement"][0]["Effect"] != "Allow":
                 raise RuntimeError("a live key was refused")
-            if number:  # the first is no warm key
+            if number:  # at the first one the key is cold
                 calls.append(meter.calls - before)
     return Cost(
         calls=mean(calls),
@@ -163,7 +163,7 @@ def spread(environments: list[ModuleType], text: str, load: float, *, seed: int 
 
 
 def forget() -> None:
-    """Make new clients for what follows, so that no meter of before counts along."""
+    """Create new clients, so that no earlier meter counts their requests."""
     _forget_clients()
 
 

@@ -1,7 +1,7 @@
-"""One cold start under the Lambda runtime interface emulator, which SAM CLI brings along.
+"""Measure one cold start in the Lambda runtime interface emulator that SAM CLI contains.
 
-A fresh emulator for each sample: it starts the runtime at the first invocation and reports how
-long the init phase took, `INIT REPORT(durationMs: x)`. Its REPORT line is of no use here.
+Each sample uses a new emulator process. It starts the runtime at the first invocation and reports
+the duration of the init phase, `INIT REPORT(durationMs: x)`. Its REPORT line is not used.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from typing import Any
 
 _REPORT = re.compile(r"INIT REPORT\(.*?durationMs: ([0-9.]+)")
 _INVOCATION = "/2015-03-31/functions/function/invocations"
-_PATIENCE = 30  # seconds
+_TIMEOUT = 30  # seconds
 _MACHINES = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}
 
 
 class NoReportError(Exception):
-    """The emulator came up and told no init duration; the message holds what it said."""
+    """The emulator started but reported no init duration; the message holds its output."""
 
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """A function as Lambda would load it: its folder, then what layers put behind it."""
+    """A function as Lambda loads it: its folder first, then the packages of its layers."""
 
     name: str
     folder: Path
@@ -51,16 +51,16 @@ def binary(tools: Path) -> Path:
 
 
 def init_ms(emulator: Path, python: Path, function: Function) -> float:
-    """Start a function cold, invoke it once, and give the duration of its init phase."""
-    door, runtime = _free_ports(2)
-    with tempfile.TemporaryFile("w+") as said:
+    """Start a function cold, invoke it once, and return the duration of its init phase in ms."""
+    invoke_port, runtime_port = _free_ports(2)
+    with tempfile.TemporaryFile("w+") as output:
         process = subprocess.Popen(
             [
                 emulator,
                 "--runtime-interface-emulator-address",
-                f"127.0.0.1:{door}",
+                f"127.0.0.1:{invoke_port}",
                 "--runtime-api-address",
-                f"127.0.0.1:{runtime}",
+                f"127.0.0.1:{runtime_port}",
                 python,
                 "-m",
                 "awslambdaric",
@@ -68,16 +68,16 @@ def init_ms(emulator: Path, python: Path, function: Function) -> float:
             ],
             cwd=function.folder,
             env=_environment(function),
-            stdout=said,
+            stdout=output,
             stderr=subprocess.STDOUT,
         )
         try:
-            _invoke(door, function.event)
+            _invoke(invoke_port, function.event)
         finally:
             process.terminate()
-            process.wait(_PATIENCE)
-        said.seek(0)
-        text = said.read()
+            process.wait(_TIMEOUT)
+        output.seek(0)
+        text = output.read()
     report = _REPORT.search(text)
     if report is None or "INIT RTDONE(status: success)" not in text:
         raise NoReportError(f"{function.name}: {text}")
@@ -85,7 +85,7 @@ def init_ms(emulator: Path, python: Path, function: Function) -> float:
 
 
 def _environment(function: Function) -> dict[str, str]:
-    """Give what Lambda gives, and nothing of the developer's own."""
+    """Return the variables that Lambda sets, and nothing of the developer's environment."""
     return {
         "PATH": os.defpath,
         "PYTHONPATH": os.pathsep.join(map(str, (function.folder, *function.packages))),
@@ -102,9 +102,9 @@ def _environment(function: Function) -> dict[str, str]:
 
 
 def _invoke(port: int, event: Mapping[str, Any]) -> None:
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + _TIMEOUT
     while True:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_PATIENCE)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=_TIMEOUT)
         try:
             connection.request("POST", _INVOCATION, json.dumps(event))
             connection.getresponse().read()

@@ -1,9 +1,9 @@
-"""Where the time of one warm authorised request goes. Runs alone, on what ships, without a table.
+"""Split the time of one warm authorized request. Runs alone on the deployed files, without a table.
 
     python own_time.py <requests> <item.json> <event.json>
 
-The handler is the one on the path. A hook answers for DynamoDB inside botocore, at once, so what
-is left is the handler's own work and botocore's: writing, signing and reading. Prints JSON.
+The handler is the one on the path. A hook inside botocore answers instead of DynamoDB, so the rest
+is the handler's own work and botocore's: serializing, signing and parsing. Prints JSON.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class _Body:
 
 
 class _Lambda:
-    """The part of Lambda's context that decorators ask for."""
+    """The part of Lambda's context that decorators read."""
 
     aws_request_id = "bench"
     function_name = "bench"
@@ -88,7 +88,7 @@ def main(requests: int, item: dict[str, Any], event: dict[str, Any]) -> dict[str
 
 
 def _clients(handler: Any) -> list[Any]:
-    """Find the clients of ours (`TABLE.client`) or of the usual way (`table.meta.client`)."""
+    """Return the clients of our handler (`TABLE.client`) or of the usual (`table.meta.client`)."""
     if hasattr(handler, "TABLE"):
         return [handler.TABLE.client]
     return [handler.table.meta.client]

@@ -1,9 +1,9 @@
-"""A receiver of webhooks: takes a POST, waits, and answers 200. Prints its port, then serves.
+"""A receiver of webhooks: reads a POST, waits, and answers 200. Prints its port, then serves.
 
     python receiver.py <milliseconds>
 
-A process of its own, so that what it does takes nothing from the sender's interpreter. Ends when
-its input does.
+It is a process of its own, so that it takes no time from the sender's interpreter. It exits at
+the end of standard input.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ async def _serve(seconds: float) -> None:
                 if b"connection: close" in head:
                     break
         except (asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionError):
-            pass  # the sender hung up, or it is over
+            pass  # the sender disconnected, or the receiver is stopping
         writer.close()
 
     server = await asyncio.start_server(answer, "127.0.0.1", 0)

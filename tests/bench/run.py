@@ -407,10 +407,10 @@ def _per_delivery() -> Section:
         [
             (
                 name,
-                asked.said("dynamodb"),
+                asked.requests_to("dynamodb"),
                 asked.written(),
-                asked.said("sqs"),
-                asked.said("kms"),
+                asked.requests_to("sqs"),
+                asked.requests_to("kms"),
             )
             for name, asked in deliveries.steps()
         ],

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -93,6 +94,14 @@ def test_every_command_describes_itself_in_its_help() -> None:
         result = CliRunner().invoke(command, ["--help"])
         assert result.exit_code == 0
         assert command.help
+
+
+def test_the_list_of_commands_fits_into_80_columns() -> None:
+    groups = [cli, *(entry for entry in cli.commands.values() if isinstance(entry, click.Group))]
+
+    for group in groups:
+        result = CliRunner().invoke(group, ["--help"], terminal_width=80)
+        assert "..." not in result.output.partition("Commands:")[2], result.output
 
 
 class Logs:

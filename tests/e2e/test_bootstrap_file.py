@@ -103,7 +103,7 @@ def test_a_stack_is_bootstrapped_once(stack: Deployed) -> None:
         assert refused.exit_code == 1
         assert refused.stdout == ""
         assert "exists already" in refused.stderr
-        assert "--recover adds a key" in refused.stderr
+        assert "--recover creates another key" in refused.stderr
 
 
 def test_recover_prints_a_new_admin_key_that_works(stack: Deployed) -> None:
@@ -121,5 +121,5 @@ def test_a_stack_that_does_not_exist_is_named_in_one_sentence(stack: Deployed) -
     refused = gatehouse(stack, "bootstrap", "--stack", "none")
 
     assert refused.exit_code == 1
-    assert refused.stderr.startswith("Error: AWS refused: ")
+    assert refused.stderr.startswith("Error: AWS returned an error: ")
     assert refused.stderr.count("\n") == 1

@@ -44,15 +44,15 @@ def listen(ports: Iterable[int]) -> Iterator[list[socket.socket]]:
 
 
 def _addresses() -> list[tuple[socket.AddressFamily, str]]:
-    found = [(socket.AF_INET, "127.0.0.1")]
+    addresses = [(socket.AF_INET, "127.0.0.1")]
     if socket.has_ipv6:
         with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
             try:
                 probe.bind(("::1", 0))
             except OSError:
-                return found
-        found.append((socket.AF_INET6, "::1"))
-    return found
+                return addresses
+        addresses.append((socket.AF_INET6, "::1"))
+    return addresses
 
 
 def _listen(listener: socket.socket, address: str, port: int) -> None:
