@@ -25,6 +25,8 @@ from gatehouse.identities import actions as identities
 from gatehouse.identities import writes as identity_writes
 from gatehouse.identities.model import Identity, IdentityPatch, Membership
 from gatehouse.invites import actions as invites
+from gatehouse.invites import writes as invite_writes
+from gatehouse.invites.model import InviteRequest
 from gatehouse.memberships import actions as memberships
 from gatehouse.secrets.actions import Vault
 
@@ -163,12 +165,12 @@ def _name(run: Run, wanted: SeedName, made: str | None) -> Planned:
 def _invite(run: Run, wanted: SeedInvite, made: str | None) -> Planned:
     if made is not None:
         return Step("keep", "invite", wanted.name, {}), lambda: None
-    wish = invites.Wish(wanted.name, wanted.type.value, max_uses=wanted.max_uses, long=True)
-    new = invites.by_system(run.account_id, wish, grants=wanted.grants, now=run.now)
+    request = InviteRequest(wanted.name, wanted.type.value, max_uses=wanted.max_uses, long=True)
+    new = invites.prepare_for_operator(run.account_id, request, grants=wanted.grants, now=run.now)
 
     def add() -> str:
         run.commit(
-            invites.creating(run.tables.main, new),
+            invite_writes.create(run.tables.main, new),
             invites.creation(new),
             kind="invite",
             name=wanted.name,
