@@ -173,7 +173,7 @@ def test_a_dry_run_writes_nothing_and_shows_no_invite_code(tables: Tables, opera
         ("identities:\n  - name: a\n    scopes:", "line 3: identities[0].scopes must be a list"),
         (
             f"identities:\n  - name: a\n    permissions: {{task_types: [{'t' * 65}]}}",
-            "line 3: identities[0].permissions.task_types[0] must have at most 64 characters",
+            "line 3: identities[0].permissions.task_types[0] must be at most 64 printable",
         ),
         (
             f"identities:\n  - name: a\n    permissions: {{task_types: [{'t, ' * 51}]}}",

@@ -32,20 +32,23 @@ _MESSAGES = {
     "list_type": "must be a list",
     "missing": "is required",
     "model_type": "must be a mapping",
-    "string_too_long": "must have at most {max_length} characters",
     "string_type": "must be a text",
     "too_long": "must have at most {max_length} entries",
 }
 
 
-def _check_text(value: str) -> str:
-    if not value.strip():
-        raise PydanticCustomError("empty_text", "must not be empty")
-    if len(value) > _LONGEST_TEXT or not value.isprintable():
-        raise PydanticCustomError(
-            "bad_text", "must be at most {most} printable characters", {"most": _LONGEST_TEXT}
-        )
-    return value.strip()
+def _printable(most: int) -> AfterValidator:
+    def check(value: str) -> str:
+        text = value.strip()
+        if not text:
+            raise PydanticCustomError("empty_text", "must not be empty")
+        if len(text) > most or not value.isprintable():
+            raise PydanticCustomError(
+                "bad_text", "must be at most {most} printable characters", {"most": most}
+            )
+        return text
+
+    return AfterValidator(check)
 
 
 def _check_variable(value: object) -> str:
@@ -66,8 +69,8 @@ def _one_of(*allowed: str) -> AfterValidator:
 
 
 Value = TypeVar("Value")
-_Text = Annotated[str, AfterValidator(_check_text)]
-_Word = Annotated[_Text, Field(max_length=_LONGEST_WORD)]
+_Text = Annotated[str, _printable(_LONGEST_TEXT)]
+_Word = Annotated[str, _printable(_LONGEST_WORD)]
 _Words = Annotated[list[Value], Field(max_length=MOST_WORDS)]
 _Entries = Annotated[list[Value], Field(max_length=MOST_ENTRIES)]
 
