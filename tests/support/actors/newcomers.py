@@ -1,4 +1,4 @@
-"""Wallets that really sign and peers that really prove, through the front door of one process."""
+"""Wallets that sign messages and peers that sign requests, through the front door in process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ DOMAIN = "app.example"
 
 
 def signed(front: Front, wallet: Any, **fields: Any) -> dict[str, str]:
-    """Write a sign-in message with a fresh nonce and sign it, as a wallet does."""
+    """Return a sign-in message with a new nonce and its signature, as a wallet makes them."""
     nonce = front("GET", "/auth/nonce").json()["data"]["nonce"]
     return sign_in_message(
         wallet, **{"nonce": nonce, "domain": DOMAIN, "uri": f"https://{DOMAIN}/login", **fields}
@@ -20,7 +20,7 @@ def signed(front: Front, wallet: Any, **fields: Any) -> dict[str, str]:
 
 
 def proven(peer: dict[str, Any], **fields: Any) -> tuple[str, dict[str, str]]:
-    """Write a signal as a peer sends it: the body and the two headers."""
+    """Return a peer's request: the body of a signal and the two headers that prove it."""
     signal = {"signal_type": "task", "content": "do it", "from_identity": "agent-7", **fields}
     body, headers = peer_request(peer, body=json.dumps(signal).encode())
     return body.decode(), headers
