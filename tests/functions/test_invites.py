@@ -31,7 +31,7 @@ def create(front: Front, holder: Holder, **fields: Any) -> Answer:
     return front("POST", "/invite/create", key=holder.key, body=body, headers=headers)
 
 
-def made(front: Front, holder: Holder, **fields: Any) -> dict[str, Any]:
+def created(front: Front, holder: Holder, **fields: Any) -> dict[str, Any]:
     answer = create(front, holder, **fields)
     assert answer.status == 201, answer.text
     return answer.json()["data"]
@@ -47,7 +47,7 @@ def test_an_invite_is_created_redeemed_and_listed(
     front: Front, admin: Holder, held: HeldClock, shape: str
 ) -> None:
     front.shape = shape
-    invite = made(front, admin, scopes=["services:*"], permissions={"rings": ["a"]})
+    invite = created(front, admin, scopes=["services:*"], permissions={"rings": ["a"]})
     assert invite == {
         "id": invite["id"],
         "code": invite["code"],
@@ -72,10 +72,10 @@ def test_an_invite_is_created_redeemed_and_listed(
     assert set(invite) == VIEW
     assert re.fullmatch(r"[0-9a-f]{8}", invite["code"])
 
-    came = redeem(front, f" {invite['code'].upper()} ")
+    redeemed = redeem(front, f" {invite['code'].upper()} ")
     front.shape = "aws"
-    assert came.status == 201
-    data = came.json()["data"]
+    assert redeemed.status == 201
+    data = redeemed.json()["data"]
     assert set(data) == {"identity", "api_key", "api_key_id", "expires_at"}
     assert data["expires_at"] is None
     me = front("GET", "/v1/whoami", key=data["api_key"]).json()["data"]
@@ -89,7 +89,7 @@ def test_an_invite_is_created_redeemed_and_listed(
 
 
 def test_no_audit_event_contains_a_code(front: Front, admin: Holder) -> None:
-    invite = made(front, admin, long=True)
+    invite = created(front, admin, long=True)
     redeem(front, invite["code"])
     assert invite["code"] not in front("GET", "/admin/audit", key=admin.key).text
 
@@ -97,7 +97,7 @@ def test_no_audit_event_contains_a_code(front: Front, admin: Holder) -> None:
 def test_used_expired_and_unknown_codes_have_their_own_errors(
     front: Front, admin: Holder, held: HeldClock
 ) -> None:
-    used, expired = made(front, admin), made(front, admin, expires_at=held.text(seconds=60))
+    used, expired = created(front, admin), created(front, admin, expires_at=held.text(seconds=60))
     assert redeem(front, used["code"]).status == 201
     held.advance(seconds=60)
     for code, status, name in (
@@ -155,7 +155,7 @@ def test_only_a_manager_can_invite_and_the_error_names_the_rule(
 
 def test_a_repeated_request_names_the_invite_and_creates_none(front: Front, admin: Holder) -> None:
     once = {"Idempotency-Key": "once"}
-    invite = made(front, admin, headers=once)
+    invite = created(front, admin, headers=once)
     again = create(front, admin, headers=once)
     error = again.json()["error"]
     assert (again.status, error["code"]) == (409, "IDEMPOTENCY_KEY_REUSED")
@@ -168,7 +168,7 @@ def test_a_repeated_request_names_the_invite_and_creates_none(front: Front, admi
 def test_the_sixth_wrong_code_is_429_for_ten_minutes(
     front: Front, admin: Holder, held: HeldClock
 ) -> None:
-    invite, source = made(front, admin), "192.0.2.66"
+    invite, source = created(front, admin), "192.0.2.66"
     wrong = [redeem(front, f"{number:08x}", source=source).status for number in range(6)]
     assert wrong == [404] * 5 + [429]
     refused = redeem(front, invite["code"], source=source)
@@ -190,7 +190,7 @@ def test_the_sixth_wrong_code_is_429_for_ten_minutes(
 def test_invites_are_listed_newest_first_within_their_account(
     front: Front, people: People, admin: Holder
 ) -> None:
-    ids = [made(front, admin)["id"] for _ in range(5)]
+    ids = [created(front, admin)["id"] for _ in range(5)]
     seen: list[str] = []
     query = {"limit": "2"}
     while True:
@@ -208,5 +208,5 @@ def test_invites_are_listed_newest_first_within_their_account(
     foreign = front("GET", "/admin/invites", key=stranger.key, query=query)
     assert foreign.status == 400
     for limit in ("0", "101", "x"):
-        asked = front("GET", "/admin/invites", key=admin.key, query={"limit": limit})
-        assert asked.status == 400
+        answer = front("GET", "/admin/invites", key=admin.key, query={"limit": limit})
+        assert answer.status == 400

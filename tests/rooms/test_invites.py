@@ -122,24 +122,24 @@ def test_the_error_for_a_value_out_of_bounds_names_its_field(
 
 
 def test_values_at_the_bounds_are_accepted(who: Visitor) -> None:
-    made = invited(who, name="n" * 200, max_uses=1_000)
-    assert (len(made.name), made.max_uses) == (200, 1_000)
+    invite = invited(who, name="n" * 200, max_uses=1_000)
+    assert (len(invite.name), invite.max_uses) == (200, 1_000)
 
 
 def test_the_name_of_a_new_member_has_the_same_bounds(who: Visitor) -> None:
-    made = invited(who)
+    invite = invited(who)
     for name in ("", "n" * 201, "a\x1bb"):
         with pytest.raises(BadInput):
-            guess(who.tables, made.code, who.now, name=name)
-    assert guess(who.tables, made.code, who.now, name=" bo ").identity.name == "bo"
+            guess(who.tables, invite.code, who.now, name=name)
+    assert guess(who.tables, invite.code, who.now, name=" bo ").identity.name == "bo"
 
 
 def test_an_invite_can_be_redeemed_only_for_its_type(who: Visitor) -> None:
-    made = invited(who, type="agent")
+    invite = invited(who, type="agent")
     with pytest.raises(BadInput, match="agent"):
-        guess(who.tables, made.code, who.now)
+        guess(who.tables, invite.code, who.now)
     check_standing(who.tables, now=who.now)
-    assert come_in(who.tables, made, now=who.now).identity.type == "agent"
+    assert come_in(who.tables, invite, now=who.now).identity.type == "agent"
 
 
 def test_at_50_open_invites_expired_ones_are_no_longer_counted(
@@ -189,7 +189,7 @@ def _as(who: Visitor, **changes: Any) -> Visitor:
 def test_an_invite_cannot_exceed_its_inviters_grants(who: Visitor) -> None:
     grants = Grants(("admin:manage", "services:*"), Permissions(signal_types=("task",)))
     narrow = _as(who, grants=grants)
-    for asked, excess in (
+    for fields, excess in (
         ({}, {"scopes": ["*"], "signal_types": ["*"]}),
         ({"scopes": ["agents:read"]}, {"scopes": ["agents:read"], "signal_types": ["*"]}),
         ({"scopes": ["services:read"]}, {"signal_types": ["*"]}),
@@ -199,53 +199,55 @@ def test_an_invite_cannot_exceed_its_inviters_grants(who: Visitor) -> None:
         ),
     ):
         with pytest.raises(GrantsExceeded) as refused:
-            invited(narrow, **asked)
+            invited(narrow, **fields)
         assert refused.value.details == excess
     within = {"scopes": ["services:read"], "permissions": {"signal_types": ["task"]}}
-    came = come_in(who.tables, invited(narrow, **within), now=who.now)
-    assert came.identity.ceiling == came.minted.key.grants
-    assert came.minted.key.grants == Grants(("services:read",), Permissions(signal_types=("task",)))
+    redeemed = come_in(who.tables, invited(narrow, **within), now=who.now)
+    assert redeemed.identity.ceiling == redeemed.minted.key.grants
+    assert redeemed.minted.key.grants == Grants(
+        ("services:read",), Permissions(signal_types=("task",))
+    )
     check_standing(who.tables, now=who.now)
 
 
 def test_the_key_of_an_invite_has_its_inviters_expiry_and_limit(who: Visitor) -> None:
     expiring = _as(who, expires_at=who.now + HOUR, rate_limit=7)
-    made = invited(expiring)
-    key = come_in(who.tables, made, now=who.now + 1).minted.key
+    invite = invited(expiring)
+    key = come_in(who.tables, invite, now=who.now + 1).minted.key
     assert (key.expires_at, key.rate_limit) == (who.now + HOUR, 7)
 
 
 def test_an_invite_expires_with_its_inviters_key(who: Visitor) -> None:
     """Otherwise the new member would get a key that has expired already."""
     expiring = _as(who, expires_at=who.now + HOUR)
-    made = invited(expiring)
-    assert rules.is_open(made, who.now + HOUR - 1)
+    invite = invited(expiring)
+    assert rules.is_open(invite, who.now + HOUR - 1)
     with pytest.raises(Gone):
-        come_in(who.tables, made, now=who.now + HOUR)
-    came = come_in(who.tables, made, now=who.now + HOUR - 1)
-    assert came.minted.key.expires_at == who.now + HOUR
+        come_in(who.tables, invite, now=who.now + HOUR)
+    redeemed = come_in(who.tables, invite, now=who.now + HOUR - 1)
+    assert redeemed.minted.key.expires_at == who.now + HOUR
 
 
 def test_a_creation_repeated_with_its_idempotency_key_names_the_invite(who: Visitor) -> None:
     call = who.call(token="once", body=b"1")
-    made = invites.create(who.tables, call, InviteRequest("new", "human"))
+    invite = invites.create(who.tables, call, InviteRequest("new", "human"))
     with pytest.raises(IdempotencyReused) as again:
         invites.create(who.tables, call, InviteRequest("new", "human"))
-    assert again.value.details == {"id": f"invite:{made.id}"}
+    assert again.value.details == {"id": f"invite:{invite.id}"}
     other = who.call(token="once", body=b"2")
     with pytest.raises(IdempotencyReused, match="another body"):
         invites.create(who.tables, other, InviteRequest("other", "human"))
     who.now += DAY
     later = who.call(token="once", body=b"1")
-    assert invites.create(who.tables, later, InviteRequest("new", "human")).id != made.id
+    assert invites.create(who.tables, later, InviteRequest("new", "human")).id != invite.id
 
 
 def test_a_redemption_repeated_with_its_key_names_the_identity(who: Visitor) -> None:
-    made = invited(who, max_uses=5)
-    came = come_in(who.tables, made, now=who.now, token="once")
+    invite = invited(who, max_uses=5)
+    redeemed = come_in(who.tables, invite, now=who.now, token="once")
     with pytest.raises(IdempotencyReused) as again:
-        come_in(who.tables, made, now=who.now, token="once")
-    assert again.value.details == {"id": f"identity:{came.identity.id}"}
+        come_in(who.tables, invite, now=who.now, token="once")
+    assert again.value.details == {"id": f"identity:{redeemed.identity.id}"}
     check_standing(who.tables, now=who.now)
 
 
@@ -279,10 +281,10 @@ def _collect(act: Callable[[], Any], outcomes: list[Any]) -> None:
 
 @pytest.mark.usefixtures("sleeps")
 def test_of_50_concurrent_requests_one_gets_the_last_use(who: Visitor, room_line: Wire) -> None:
-    made = invited(who, max_uses=2)
-    come_in(who.tables, made, now=who.now)
+    invite = invited(who, max_uses=2)
+    come_in(who.tables, invite, now=who.now)
     outcomes: list[Any] = []
-    _run_concurrently(room_line, lambda: come_in(who.tables, made, now=who.now), 50, outcomes)
+    _run_concurrently(room_line, lambda: come_in(who.tables, invite, now=who.now), 50, outcomes)
     assert len(outcomes) == 50
     won = [one for one in outcomes if isinstance(one, Redeemed)]
     assert len(won) == 1
@@ -295,37 +297,37 @@ def test_of_50_concurrent_requests_one_gets_the_last_use(who: Visitor, room_line
 
 @pytest.mark.usefixtures("sleeps")
 def test_concurrent_requests_all_succeed_with_enough_uses(who: Visitor, room_line: Wire) -> None:
-    made = invited(who, max_uses=4)
+    invite = invited(who, max_uses=4)
     outcomes: list[Any] = []
-    _run_concurrently(room_line, lambda: come_in(who.tables, made, now=who.now), 4, outcomes)
+    _run_concurrently(room_line, lambda: come_in(who.tables, invite, now=who.now), 4, outcomes)
     assert all(isinstance(one, Redeemed) for one in outcomes)
     check_standing(who.tables, now=who.now)
 
 
 def test_an_invite_expires_to_the_microsecond(who: Visitor) -> None:
-    made = invited(who, expires_at=who.now + MINUTE, max_uses=2)
-    come_in(who.tables, made, now=who.now + MINUTE - 1)
+    invite = invited(who, expires_at=who.now + MINUTE, max_uses=2)
+    come_in(who.tables, invite, now=who.now + MINUTE - 1)
     with pytest.raises(Gone):
-        come_in(who.tables, made, now=who.now + MINUTE)
+        come_in(who.tables, invite, now=who.now + MINUTE)
     with pytest.raises(Conflict):  # used up is reported before expired
-        come_in(who.tables, replace(made, code=_used_up(who)), now=who.now + MINUTE)
+        come_in(who.tables, replace(invite, code=_used_up(who)), now=who.now + MINUTE)
 
 
 def _used_up(who: Visitor) -> str:
-    made = invited(who, expires_at=who.now + SECOND)
-    come_in(who.tables, made, now=who.now)
-    return made.code
+    invite = invited(who, expires_at=who.now + SECOND)
+    come_in(who.tables, invite, now=who.now)
+    return invite.code
 
 
-def _role_of(came: Redeemed) -> tuple[bool, str]:
-    return came.identity.is_admin, came.identity.claw_type.value
+def _role_of(redeemed: Redeemed) -> tuple[bool, str]:
+    return redeemed.identity.is_admin, redeemed.identity.claw_type.value
 
 
 def test_the_first_member_of_an_empty_account_is_central_admin(tables: Tables) -> None:
     now = boss(tables).now
-    came = come_in(tables, empty_operator(tables, now), now=now)
-    assert _role_of(came) == (True, "central")
-    first = seen_with(tables, came.minted, now)
+    redeemed = come_in(tables, empty_operator(tables, now), now=now)
+    assert _role_of(redeemed) == (True, "central")
+    first = seen_with(tables, redeemed.minted, now)
     assert (first.principal.operator, first.principal.rate_limit) == (True, None)
     assert first.principal.grants == FULL
     assert _role_of(come_in(tables, invited(first), now=now)) == (False, "employee")
@@ -334,8 +336,8 @@ def test_the_first_member_of_an_empty_account_is_central_admin(tables: Tables) -
 
 def test_members_after_the_first_are_employees(tables: Tables) -> None:
     now = boss(tables).now
-    made = empty_operator(tables, now, uses=3)
-    assert [_role_of(come_in(tables, made, now=now)) for _ in range(3)] == [
+    invite = empty_operator(tables, now, uses=3)
+    assert [_role_of(come_in(tables, invite, now=now)) for _ in range(3)] == [
         (True, "central"),
         (False, "employee"),
         (False, "employee"),
@@ -349,9 +351,9 @@ def test_of_several_concurrent_first_members_one_is_admin(
     tables: Tables, room_line: Wire, at_once: int
 ) -> None:
     now = boss(tables).now
-    made = empty_operator(tables, now, uses=at_once)
+    invite = empty_operator(tables, now, uses=at_once)
     outcomes: list[Any] = []
-    _run_concurrently(room_line, lambda: come_in(tables, made, now=now), at_once, outcomes)
+    _run_concurrently(room_line, lambda: come_in(tables, invite, now=now), at_once, outcomes)
     roles = sorted(_role_of(one) for one in outcomes)
     assert roles == [(False, "employee")] * (at_once - 1) + [(True, "central")]
     check_standing(tables, now=now)
@@ -368,46 +370,46 @@ def test_a_member_of_an_account_with_an_admin_is_an_employee(who: Visitor) -> No
 
 
 def test_after_five_wrong_codes_the_right_one_is_refused_too(who: Visitor) -> None:
-    made = invited(who, long=False)
+    invite = invited(who, long=False)
     wrong(who.tables, 5, who.now)
-    for code in ("00000009", made.code):
+    for code in ("00000009", invite.code):
         with pytest.raises(RateLimited) as refused:
             guess(who.tables, code, who.now)
         assert refused.value.retry_after == ceil_seconds(10 * MINUTE)
-    came = guess(who.tables, made.code, who.now, source="198.51.100.2")
-    assert came.identity.name == "bo"
+    redeemed = guess(who.tables, invite.code, who.now, source="198.51.100.2")
+    assert redeemed.identity.name == "bo"
 
 
 def test_after_four_wrong_codes_the_right_one_is_accepted(who: Visitor) -> None:
-    made = invited(who, long=False)
+    invite = invited(who, long=False)
     wrong(who.tables, 4, who.now)
-    guess(who.tables, made.code, who.now)
+    guess(who.tables, invite.code, who.now)
 
 
 def test_an_address_is_blocked_until_ten_minutes_after_its_first_code(
     who: Visitor,
 ) -> None:
-    made = invited(who, long=False, max_uses=9)
+    invite = invited(who, long=False, max_uses=9)
     wrong(who.tables, 1, who.now)
     wrong(who.tables, 4, who.now + 9 * MINUTE)
     with pytest.raises(RateLimited):
-        guess(who.tables, made.code, who.now + 10 * MINUTE - 1)
-    guess(who.tables, made.code, who.now + 10 * MINUTE)
+        guess(who.tables, invite.code, who.now + 10 * MINUTE - 1)
+    guess(who.tables, invite.code, who.now + 10 * MINUTE)
     wrong(who.tables, 5, who.now + 10 * MINUTE)  # a new window
     with pytest.raises(RateLimited):
-        guess(who.tables, made.code, who.now + 20 * MINUTE - 1)
-    guess(who.tables, made.code, who.now + 20 * MINUTE)
+        guess(who.tables, invite.code, who.now + 20 * MINUTE - 1)
+    guess(who.tables, invite.code, who.now + 20 * MINUTE)
 
 
 def test_after_60_wrong_codes_in_an_hour_all_addresses_are_blocked(who: Visitor) -> None:
-    made = invited(who, long=False)
+    invite = invited(who, long=False)
     for number in range(12):
         wrong(who.tables, 5, who.now + number, source=f"198.51.100.{number}")
     for source in ("198.51.100.200", "198.51.100.201"):
         with pytest.raises(RateLimited) as refused:
-            guess(who.tables, made.code, who.now + HOUR - 1, source=source)
+            guess(who.tables, invite.code, who.now + HOUR - 1, source=source)
         assert refused.value.retry_after == 3_600
-    guess(who.tables, made.code, who.now + HOUR, source="198.51.100.200")
+    guess(who.tables, invite.code, who.now + HOUR, source="198.51.100.200")
 
 
 def test_long_and_malformed_codes_are_not_counted(who: Visitor) -> None:
@@ -423,11 +425,11 @@ def test_long_and_malformed_codes_are_not_counted(who: Visitor) -> None:
 
 
 def test_right_codes_are_not_counted_as_wrong(who: Visitor) -> None:
-    made = invited(who, long=False, max_uses=9)
+    invite = invited(who, long=False, max_uses=9)
     for _ in range(7):
-        guess(who.tables, made.code, who.now)
+        guess(who.tables, invite.code, who.now)
     for _ in range(7):
-        request = redemption.RedeemRequest(code=made.code, name="bo", type="agent")
+        request = redemption.RedeemRequest(code=invite.code, name="bo", type="agent")
         with pytest.raises(BadInput):  # the code is right, the type is not
             redemption.redeem(who.tables, outside(who.now, source="198.51.100.1"), request)
     assert kind(check_standing(who.tables, now=who.now), "GUESSES#") == []
@@ -494,8 +496,8 @@ def test_a_code_is_read_in_either_case_and_with_spaces(code: str) -> None:
 
 
 def test_invites_are_listed_newest_first_until_the_last_page(who: Visitor) -> None:
-    made: list[Invite] = [invited(who, name=f"n{number}") for number in range(5)]
-    names = [one.id for one in reversed(made)]
+    invite: list[Invite] = [invited(who, name=f"n{number}") for number in range(5)]
+    names = [one.id for one in reversed(invite)]
     seen, after = [], None
     for _ in range(3):
         page, after = invites.page(who.tables.main, who.account_id, limit=2, after=after)
