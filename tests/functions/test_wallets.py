@@ -15,8 +15,8 @@ from siwe import ISO8601Datetime
 
 from gatehouse.core import clock
 from gatehouse.dynamo.table import Tables
-from support.actors.newcomers import signed
 from support.actors.people import Holder, People
+from support.actors.signers import signed
 from support.aws.api_gateway import Front
 from support.aws.invocation import Answer
 from support.checks.inspection import State

@@ -25,8 +25,8 @@ from gatehouse.dynamo.table import Tables
 from gatehouse.secrets.model import Purpose
 from house import driven, driven_logs, sources
 from house.sources import ROOT
-from support.actors.newcomers import proven, signed
 from support.actors.people import People
+from support.actors.signers import proven, signed
 from support.aws import invocation, resources
 from support.aws.api_gateway import Front
 from support.worlds.held_clock import HeldClock
