@@ -1,4 +1,4 @@
-"""The operator's account and its first key, and the way back in. Invoked by IAM only."""
+"""Create the operator's account, recover access to it, fill it from a file. IAM only."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ TABLES = connection.tables()
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Answer `{"action": ..., "name"?}`.
+    """Do `{"action": ..., "name"?}`.
 
-    `create` and `recover` answer `{account, identity, api_key: {id, key}}`, the key's only
-    showing. `invite` makes the operator's account without anybody in it and answers
-    `{account, invite: {id, code, expires_at}}`. `apply` takes `{yaml, dry_run?, secrets?}`, the
-    last with the values of the variables that the file names, and answers
-    `{steps: [{verb, kind, name, detail, shown}]}`. What is refused answers
-    `{"error": {code, message}}`: ALREADY_BOOTSTRAPPED, NOT_BOOTSTRAPPED, VALIDATION_....
+    `create` and `recover` return `{account, identity, api_key: {id, key}}`; the key is shown only
+    here. `invite` creates the operator's account without members and returns
+    `{account, invite: {id, code, expires_at}}`. `apply` takes `{yaml, dry_run?, secrets?}`, where
+    `secrets` has the values of the variables that the file names, and returns
+    `{steps: [{verb, kind, name, detail, shown}]}`. An error returns `{"error": {code, message}}`:
+    ALREADY_BOOTSTRAPPED, NOT_BOOTSTRAPPED, VALIDATION_....
     """
     action = event.get("action")
     origin = Origin(actor="system:bootstrap", request_id=str(context.aws_request_id))

@@ -16,7 +16,7 @@ from gatehouse.identities import actions as identities
 from gatehouse.identities import model
 from gatehouse.identities.model import Identity
 from gatehouse.invites import actions as invites
-from gatehouse.invites.model import Invite
+from gatehouse.invites.model import Invite, InviteRequest
 from gatehouse.keys import actions as keys
 from gatehouse.memberships import actions as memberships
 from gatehouse.policy import actions as policy
@@ -145,7 +145,7 @@ async def create_invite(call: Caller, body: NewInvite) -> Answer[InviteView]:
     invite = invites.create(
         TABLES,
         call,
-        invites.Wish(
+        InviteRequest(
             name=body.name,
             type=body.type,
             scopes=body.scopes,
@@ -175,7 +175,10 @@ async def list_invites(
     cursor = next_cursor(response, call, INVITE_LISTING, following=next_position)
     return answer(
         call,
-        [_invite(invite, shown=invites.may_use(invite, call.caller, call.now)) for invite in page],
+        [
+            _invite(invite, shown=invites.may_see_code(invite, call.caller, call.now))
+            for invite in page
+        ],
         cursor,
     )
 

@@ -1,4 +1,4 @@
-"""Provider keys: written over HTTP, in the services dialect, and read by IAM callers only."""
+"""Provider keys: written on the services surface, read only by IAM callers."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from gatehouse.core.errors import FieldRequired
 from gatehouse.core.request import Call
 from gatehouse.dynamo import connection
 from gatehouse.identities.model import Identity
-from gatehouse.invites import actions as invites
+from gatehouse.invites import redemption
 from gatehouse.keys.model import Minted
 from gatehouse.secrets import actions as vaults
 from gatehouse.wallets import actions as wallets
@@ -92,7 +92,7 @@ async def redeem(call: Caller, body: Redemption) -> Answer[IdentityWithKey]:
     bind = None
     if signed is not None:
         bind = partial(wallets.binding, TABLES.main, signed, secret=_secret(), now=call.now)
-    arrival = invites.Arrival(
+    request = redemption.RedeemRequest(
         code=body.code,
         name=body.name,
         type=body.type,
@@ -100,7 +100,7 @@ async def redeem(call: Caller, body: Redemption) -> Answer[IdentityWithKey]:
         bind=bind,
     )
     try:
-        redeemed = invites.redeem(TABLES, call, arrival)
+        redeemed = redemption.redeem(TABLES, call, request)
     except Refused as refused:
         raise wallets.refusal(refused) from refused
     return answer(call, _with_key(redeemed.identity, redeemed.minted))

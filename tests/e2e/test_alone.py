@@ -19,9 +19,9 @@ from support.actors.deployed_tenant import Tenant, open_tenant, the_operator
 from support.actors.http_receiver import Receiver
 from support.actors.http_receiver_server import Hold
 from support.actors.log_viewer import Viewer, upgrade_status
-from support.actors.newcomers import proven
 from support.actors.operator_commands import gatehouse
 from support.actors.providers_keys import KEY, OPENAI, encrypted_items, put, read, stored_item
+from support.actors.signers import proven
 from support.checks.pasted_commands import check_command, commands
 from support.worlds.deployed_stack import Deployed
 

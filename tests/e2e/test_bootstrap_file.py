@@ -91,7 +91,7 @@ def test_a_bad_file_is_refused_in_one_sentence(stack: Deployed, tmp_path: Path) 
 
     refused = gatehouse(stack, "bootstrap", "--file", str(file))
     assert refused.exit_code == 1
-    assert "line 9: roles[0].colour is not known" in refused.stderr
+    assert "line 9: roles[0].colour is not a known field" in refused.stderr
     assert refused.stderr.count("\n") == 1
     both = gatehouse(stack, "bootstrap", "--recover", "--invite")
     assert (both.exit_code, both.stderr.count("\n")) == (1, 1)

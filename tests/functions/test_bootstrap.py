@@ -1,4 +1,4 @@
-"""The operator's account and its first key, by IAM alone."""
+"""The bootstrap function: create, recover, apply a file; secrets are leaked nowhere."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ HOOK = "whsec_" + base64.b64encode(b"planted-" * 4).decode()
 
 @pytest.fixture
 def bootstrap(front: Front, settings_key: str):  # noqa: ANN201
-    del settings_key  # it is there
+    del settings_key  # needed only for the key that it creates
 
     def invoke(**event: Any) -> dict[str, Any]:
         return front.function("bootstrap").handler(event, Context())
@@ -28,11 +28,11 @@ def bootstrap(front: Front, settings_key: str):  # noqa: ANN201
     return invoke
 
 
-def test_before_there_is_an_operator_nothing_can_be_recovered(bootstrap) -> None:  # noqa: ANN001
+def test_without_an_operators_account_recover_is_refused(bootstrap) -> None:  # noqa: ANN001
     assert bootstrap(action="recover")["error"]["code"] == "NOT_BOOTSTRAPPED"
 
 
-def test_the_operator_is_made_once_and_its_admin_can_manage(
+def test_the_operators_account_is_created_once_with_an_admin(
     front: Front,
     bootstrap,  # noqa: ANN001
     stack: Tables,
@@ -69,7 +69,7 @@ def test_the_operator_is_made_once_and_its_admin_can_manage(
     check_everything(stack, now=0)
 
 
-def test_a_lost_key_is_replaced_by_a_new_admins(
+def test_recover_creates_a_new_admin_with_a_key(
     front: Front,
     bootstrap,  # noqa: ANN001
     stack: Tables,
@@ -91,7 +91,7 @@ def test_an_unknown_action_is_refused(bootstrap, event: dict) -> None:  # noqa: 
     assert "key" not in json.dumps(answer)
 
 
-def test_a_seeded_webhooks_secret_is_in_no_log_answer_or_item(
+def test_a_webhook_secret_of_a_file_is_in_no_log_answer_or_item(
     front: Front,
     bootstrap,  # noqa: ANN001
     stack: Tables,

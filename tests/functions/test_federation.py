@@ -13,8 +13,8 @@ import pytest
 
 from gatehouse.aws import clients
 from gatehouse.dynamo.table import Tables
-from support.actors.newcomers import proven
 from support.actors.people import Holder, People
+from support.actors.signers import proven
 from support.aws.api_gateway import Front
 from support.aws.faults import Wire, error, unreachable, wire
 from support.aws.invocation import Answer

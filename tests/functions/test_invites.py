@@ -1,4 +1,4 @@
-"""The invite routes: made on /invite/create, listed, redeemed by anybody on /invite."""
+"""The invite routes: create, list, and redeem without a credential."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def create(front: Front, holder: Holder, **fields: Any) -> Answer:
     return front("POST", "/invite/create", key=holder.key, body=body, headers=headers)
 
 
-def made(front: Front, holder: Holder, **fields: Any) -> dict[str, Any]:
+def created(front: Front, holder: Holder, **fields: Any) -> dict[str, Any]:
     answer = create(front, holder, **fields)
     assert answer.status == 201, answer.text
     return answer.json()["data"]
@@ -43,11 +43,11 @@ def redeem(front: Front, code: str, *, source: str = "192.0.2.1", **fields: Any)
 
 
 @pytest.mark.parametrize("shape", ["aws", "engine"])
-def test_an_invite_is_made_redeemed_and_listed(
+def test_an_invite_is_created_redeemed_and_listed(
     front: Front, admin: Holder, held: HeldClock, shape: str
 ) -> None:
     front.shape = shape
-    invite = made(front, admin, scopes=["services:*"], permissions={"rings": ["a"]})
+    invite = created(front, admin, scopes=["services:*"], permissions={"rings": ["a"]})
     assert invite == {
         "id": invite["id"],
         "code": invite["code"],
@@ -72,10 +72,10 @@ def test_an_invite_is_made_redeemed_and_listed(
     assert set(invite) == VIEW
     assert re.fullmatch(r"[0-9a-f]{8}", invite["code"])
 
-    came = redeem(front, f" {invite['code'].upper()} ")
+    redeemed = redeem(front, f" {invite['code'].upper()} ")
     front.shape = "aws"
-    assert came.status == 201
-    data = came.json()["data"]
+    assert redeemed.status == 201
+    data = redeemed.json()["data"]
     assert set(data) == {"identity", "api_key", "api_key_id", "expires_at"}
     assert data["expires_at"] is None
     me = front("GET", "/v1/whoami", key=data["api_key"]).json()["data"]
@@ -88,19 +88,21 @@ def test_an_invite_is_made_redeemed_and_listed(
     assert data["api_key"] not in front("GET", "/admin/audit", key=admin.key).text
 
 
-def test_a_code_is_in_no_audit_event(front: Front, admin: Holder) -> None:
-    invite = made(front, admin, long=True)
+def test_no_audit_event_contains_a_code(front: Front, admin: Holder) -> None:
+    invite = created(front, admin, long=True)
     redeem(front, invite["code"])
     assert invite["code"] not in front("GET", "/admin/audit", key=admin.key).text
 
 
-def test_each_way_not_to_get_in_has_its_code(front: Front, admin: Holder, held: HeldClock) -> None:
-    used, passing = made(front, admin), made(front, admin, expires_at=held.text(seconds=60))
+def test_used_expired_and_unknown_codes_have_their_own_errors(
+    front: Front, admin: Holder, held: HeldClock
+) -> None:
+    used, expired = created(front, admin), created(front, admin, expires_at=held.text(seconds=60))
     assert redeem(front, used["code"]).status == 201
     held.advance(seconds=60)
     for code, status, name in (
         (used["code"], 409, "INVITE_ALREADY_REDEEMED"),
-        (passing["code"], 410, "INVITE_EXPIRED"),
+        (expired["code"], 410, "INVITE_EXPIRED"),
         ("0" * 32, 404, "INVITE_NOT_FOUND"),
         ("nonsense", 404, "INVITE_NOT_FOUND"),
     ):
@@ -132,7 +134,7 @@ def test_each_way_not_to_get_in_has_its_code(front: Front, admin: Holder, held: 
         ),
     ],
 )
-def test_a_bad_invite_names_its_field(
+def test_the_error_for_a_bad_invite_names_its_field(
     front: Front, admin: Holder, fields: dict[str, Any], field: str, code: str
 ) -> None:
     refused = create(front, admin, **fields)
@@ -140,7 +142,7 @@ def test_a_bad_invite_names_its_field(
     assert (refused.status, error["code"], error["details"]["field"]) == (400, code, field)
 
 
-def test_inviting_needs_a_manager_and_a_refusal_says_why(
+def test_only_a_manager_can_invite_and_the_error_names_the_rule(
     front: Front, people: People, admin: Holder
 ) -> None:
     refused = create(front, people.employee(admin))
@@ -151,9 +153,9 @@ def test_inviting_needs_a_manager_and_a_refusal_says_why(
     assert front("POST", "/invite/create", body={"name": "x", "type": "human"}).status == 401
 
 
-def test_a_repeat_names_the_invite_and_makes_none(front: Front, admin: Holder) -> None:
+def test_a_repeated_request_names_the_invite_and_creates_none(front: Front, admin: Holder) -> None:
     once = {"Idempotency-Key": "once"}
-    invite = made(front, admin, headers=once)
+    invite = created(front, admin, headers=once)
     again = create(front, admin, headers=once)
     error = again.json()["error"]
     assert (again.status, error["code"]) == (409, "IDEMPOTENCY_KEY_REUSED")
@@ -163,10 +165,10 @@ def test_a_repeat_names_the_invite_and_makes_none(front: Front, admin: Holder) -
     assert len(front("GET", "/admin/invites", key=admin.key).json()["data"]) == 1
 
 
-def test_the_sixth_wrong_code_is_429_and_ten_minutes_later_the_right_one_opens(
+def test_the_sixth_wrong_code_is_429_for_ten_minutes(
     front: Front, admin: Holder, held: HeldClock
 ) -> None:
-    invite, source = made(front, admin), "192.0.2.66"
+    invite, source = created(front, admin), "192.0.2.66"
     wrong = [redeem(front, f"{number:08x}", source=source).status for number in range(6)]
     assert wrong == [404] * 5 + [429]
     refused = redeem(front, invite["code"], source=source)
@@ -179,16 +181,16 @@ def test_the_sixth_wrong_code_is_429_and_ten_minutes_later_the_right_one_opens(
         headers={"X-Forwarded-For": "192.0.2.67"},
         source=source,
     )
-    assert forged.status == 429, "the address is the gateway's, not the caller's word"
+    assert forged.status == 429, "the address comes from API Gateway, not from a header"
     assert redeem(front, "not a code", source=source).status == 404
     held.advance(seconds=600)
     assert redeem(front, invite["code"], source=source).status == 201
 
 
-def test_invites_page_newest_first_and_belong_to_their_account(
+def test_invites_are_listed_newest_first_within_their_account(
     front: Front, people: People, admin: Holder
 ) -> None:
-    ids = [made(front, admin)["id"] for _ in range(5)]
+    ids = [created(front, admin)["id"] for _ in range(5)]
     seen: list[str] = []
     query = {"limit": "2"}
     while True:
@@ -206,5 +208,5 @@ def test_invites_page_newest_first_and_belong_to_their_account(
     foreign = front("GET", "/admin/invites", key=stranger.key, query=query)
     assert foreign.status == 400
     for limit in ("0", "101", "x"):
-        asked = front("GET", "/admin/invites", key=admin.key, query={"limit": limit})
-        assert asked.status == 400
+        answer = front("GET", "/admin/invites", key=admin.key, query={"limit": limit})
+        assert answer.status == 400

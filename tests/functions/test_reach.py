@@ -8,8 +8,8 @@ import pytest
 from eth_account import Account
 
 from gatehouse.core import clock
-from support.actors.newcomers import signed
 from support.actors.people import Holder, People
+from support.actors.signers import signed
 from support.aws.api_gateway import Front
 from support.worlds.held_clock import HeldClock
 

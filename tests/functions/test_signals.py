@@ -443,7 +443,7 @@ def test_signals_belong_to_their_account(front: Front, people: People, admin: Ho
 def test_a_peers_signal_is_there_with_its_origin(
     front: Front, admin: Holder, settings_key: str
 ) -> None:
-    from support.actors.newcomers import proven  # noqa: PLC0415 - brings the wallets along
+    from support.actors.signers import proven  # noqa: PLC0415 - brings the wallets along
 
     assert settings_key
     body = {"name": "other", "endpoint": "https://other.example/in"}

@@ -15,8 +15,8 @@ from siwe import ISO8601Datetime
 
 from gatehouse.core import clock
 from gatehouse.dynamo.table import Tables
-from support.actors.newcomers import signed
 from support.actors.people import Holder, People
+from support.actors.signers import signed
 from support.aws.api_gateway import Front
 from support.aws.invocation import Answer
 from support.checks.inspection import State
@@ -68,11 +68,11 @@ def test_a_wallet_redeems_an_invite_and_signs_in_for_a_day(
 ) -> None:
     front.shape = shape
     wallet = Account.create()
-    came = come_in(front, admin, wallet, scopes=["services:*"]).json()["data"]
-    assert came["identity"]["wallet_address"] == wallet.address
+    joined = come_in(front, admin, wallet, scopes=["services:*"]).json()["data"]
+    assert joined["identity"]["wallet_address"] == wallet.address
     first = sign_in(front, signed(front, wallet)).json()["data"]
     front.shape = "aws"
-    assert first["identity"] == came["identity"]
+    assert first["identity"] == joined["identity"]
     assert first["expires_at"] == held.text(seconds=86_400)
     me = front("GET", "/v1/whoami", key=first["api_key"]).json()["data"]
     assert me["grants"]["scopes"] == ["services:*"]
@@ -82,7 +82,7 @@ def test_a_wallet_redeems_an_invite_and_signs_in_for_a_day(
     assert front("GET", "/v1/whoami", key=second["api_key"]).status == 200
     held.advance(micros=1)
     assert front("GET", "/v1/whoami", key=second["api_key"]).status == 401
-    assert front("GET", "/v1/whoami", key=came["api_key"]).status == 200
+    assert front("GET", "/v1/whoami", key=joined["api_key"]).status == 200
 
 
 def test_a_nonce_is_valid_once_and_for_ten_minutes(
@@ -196,17 +196,17 @@ def test_a_wallet_belongs_to_one_identity(front: Front, admin: Holder) -> None:
 def test_a_narrow_key_cannot_attach_and_signing_in_adds_no_grants(
     front: Front, admin: Holder, held: HeldClock
 ) -> None:
-    came = come_in(front, admin).json()["data"]
-    identity = came["identity"]["id"]
+    joined = come_in(front, admin).json()["data"]
+    identity = joined["identity"]["id"]
     for fields in ({"scopes": ["services:read"]}, {"expires_at": held.text(seconds=60)}):
         body = {"owner": identity, **fields}
-        made = front("POST", "/admin/api-keys", key=admin.key, body=body).json()["data"]
-        refused = attach(front, made["api_key"], signed(front, Account.create()))
+        narrow = front("POST", "/admin/api-keys", key=admin.key, body=body).json()["data"]
+        refused = attach(front, narrow["api_key"], signed(front, Account.create()))
         error = refused.json()["error"]
         assert (refused.status, error["code"]) == (403, "GRANTS_EXCEEDED")
         assert set(error["details"]) == set(fields)
     wallet = Account.create()
-    assert attach(front, came["api_key"], signed(front, wallet)).status == 200
+    assert attach(front, joined["api_key"], signed(front, wallet)).status == 200
     path = f"/admin/identities/{identity}"
     front("PATCH", path, key=admin.key, body={"scopes": ["services:read"]})
     key = sign_in(front, signed(front, wallet)).json()["data"]["api_key"]

@@ -11,8 +11,7 @@ from typing import Any
 
 from gatehouse.audit import rules as chain
 from gatehouse.audit.model import Change, Head, Origin
-from gatehouse.bootstrap import rules as bootstrap
-from gatehouse.bootstrap.adapters import yaml_document
+from gatehouse.bootstrap import actions as bootstrap
 from gatehouse.core import clock
 from gatehouse.federation import rules as proofs
 from gatehouse.services import rules as services
@@ -63,7 +62,7 @@ def test_a_hook_with_the_page_s_check_accepts_our_restarts_only() -> None:
 
 def test_the_bootstrap_file_on_the_page_is_valid() -> None:
     (text,) = blocks("bootstrap.md", "yaml")
-    seed = bootstrap.parse(yaml_document.read(text))
+    seed = bootstrap.parse(text)
 
     assert [identity.name for identity in seed.identities] == ["deploy bot"]
     assert {name.kind for name in seed.names} == {"role", "ring"}

@@ -23,9 +23,9 @@ from house.sources import FUNCTIONS, PACKAGE, ROOT
 
 BOTOCORE = {"botocore", "dateutil", "jmespath", "six", "urllib3"}
 POWERTOOLS = {"aws_lambda_powertools", "typing_extensions"}
-FASTAPI = {
-    *("fastapi", "starlette", "anyio", "mangum", "opentelemetry"),
-    *("pydantic", "pydantic_core", "annotated_types", "annotated_doc", "typing_inspection"),
+PYDANTIC = {"pydantic", "pydantic_core", "annotated_types", "typing_inspection"}
+FASTAPI = PYDANTIC | {
+    *("fastapi", "starlette", "anyio", "mangum", "opentelemetry", "annotated_doc"),
 }
 API = BOTOCORE | POWERTOOLS | FASTAPI
 
@@ -47,7 +47,8 @@ BRINGS = {
     "eth_utils": SIWE,
     "fastapi": FASTAPI,
     "mangum": FASTAPI,
-    "pydantic": FASTAPI,
+    "pydantic": PYDANTIC,
+    "pydantic_core": PYDANTIC,
     "siwe": SIWE,
     "starlette": FASTAPI,
 }
@@ -56,7 +57,7 @@ LOADED = {
     "keys_account": API,
     "keys_admin": API,
     "authorizer": BOTOCORE | POWERTOOLS,
-    "bootstrap": BOTOCORE | POWERTOOLS | VAULT | {"yaml"},
+    "bootstrap": BOTOCORE | POWERTOOLS | VAULT | PYDANTIC | {"yaml"},
     "deliveries": API | VAULT,
     "delivery_worker": BOTOCORE | POWERTOOLS | VAULT,
     "fan_out": BOTOCORE | POWERTOOLS | VAULT,

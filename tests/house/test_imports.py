@@ -27,7 +27,11 @@ HOMES = {
     "fastapi": {"[web]", "[functions]"},
     "starlette": {"[web]"},
     "mangum": {"gatehouse.web.door"},
-    "pydantic": {"gatehouse.web.envelopes", "[functions]"},
+    # At the wire, and for the bootstrap file, whose errors name the field.
+    "pydantic": {
+        *("gatehouse.web.envelopes", "gatehouse.bootstrap.adapters.file_schema", "[functions]"),
+    },
+    "pydantic_core": {"gatehouse.bootstrap.adapters.file_schema"},
     "siwe": {"gatehouse.wallets.adapters.siwe_message"},
     "yaml": {"gatehouse.bootstrap.adapters.yaml_document"},
     "eth_utils": {"gatehouse.wallets.adapters.siwe_message"},

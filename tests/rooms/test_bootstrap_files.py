@@ -1,4 +1,4 @@
-"""Bootstrap files: refused whole with line and field, planned, applied, applied again."""
+"""Bootstrap files: checked with line and field, planned, applied, and applied again."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from gatehouse.audit import actions as audit
 from gatehouse.audit.model import Origin
 from gatehouse.aws import clients
 from gatehouse.bootstrap import actions as bootstrap
-from gatehouse.bootstrap.model import Step
+from gatehouse.bootstrap.model import PlannedStep
 from gatehouse.core.errors import BadInput, BoundReached, Conflict, NotFound
 from gatehouse.dynamo import counters
 from gatehouse.dynamo.table import Tables
@@ -47,8 +47,8 @@ def operator(tables: Tables) -> str:
     return opened.account.id
 
 
-def apply(tables: Tables, text: str, *, dry_run: bool = False, later: int = 0) -> list[Step]:
-    # No webhook stands in these files, so nothing is sealed.
+def apply(tables: Tables, text: str, *, dry_run: bool = False, later: int = 0) -> list[PlannedStep]:
+    # These files have no webhooks, so nothing is encrypted.
     vault = Vault(clients.kms())
     return bootstrap.apply(
         tables, vault, text, secrets={}, dry_run=dry_run, origin=ORIGIN, now=NOW + later
@@ -59,7 +59,7 @@ def count_events(tables: Tables, account: str) -> int:
     return audit.head(tables.main, account).seq
 
 
-def test_a_file_fills_the_operators_account(tables: Tables, operator: str) -> None:
+def test_applying_a_file_creates_everything_in_it(tables: Tables, operator: str) -> None:
     before = count_events(tables, operator)
     steps = apply(tables, FILE)
 
@@ -80,7 +80,7 @@ def test_a_file_fills_the_operators_account(tables: Tables, operator: str) -> No
     assert (invite.code, invite.max_uses) == (steps[-1].shown, 3)
 
 
-def test_the_second_time_nothing_changes(tables: Tables, operator: str) -> None:
+def test_applying_a_file_again_changes_nothing(tables: Tables, operator: str) -> None:
     apply(tables, FILE)
     before = count_events(tables, operator)
 
@@ -90,7 +90,7 @@ def test_the_second_time_nothing_changes(tables: Tables, operator: str) -> None:
     assert count_events(tables, operator) == before
 
 
-def test_what_differs_is_updated_and_nothing_is_deleted(tables: Tables, operator: str) -> None:
+def test_changed_entries_are_updated_and_nothing_is_deleted(tables: Tables, operator: str) -> None:
     apply(tables, FILE)
     changed = (
         FILE.replace("claw_type: service", "claw_type: employee")
@@ -115,7 +115,7 @@ def test_what_differs_is_updated_and_nothing_is_deleted(tables: Tables, operator
     assert {member.name for member in members} == {"operator", "deploy bot", "second admin"}
 
 
-def test_a_dry_run_writes_nothing_and_shows_no_code(tables: Tables, operator: str) -> None:
+def test_a_dry_run_writes_nothing_and_shows_no_invite_code(tables: Tables, operator: str) -> None:
     before = count_events(tables, operator)
     steps = apply(tables, FILE, dry_run=True)
 
@@ -126,18 +126,21 @@ def test_a_dry_run_writes_nothing_and_shows_no_code(tables: Tables, operator: st
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("identities: [", "line 1: "),
         ("- a\n- b", "line 1: the file must be a mapping"),
-        ("planets: []", "line 1: the file.planets is not known"),
+        ("planets: []", "line 1: planets is not a known field; known are identities, invites,"),
         ("rings: 5", "line 1: rings must be a list"),
         ("rings:\n  - inner", "line 2: rings[0] must be a mapping"),
-        ("rings:\n  - {colour: red}", "line 2: rings[0].colour is not known"),
+        (
+            "rings:\n  - {colour: red}",
+            "line 2: rings[0].colour is not a known field; known are description, name",
+        ),
         ("rings:\n  - {description: x}", "line 2: rings[0].name is required"),
-        ("rings:\n  - name: ''", "line 2: rings[0].name must be a text"),
-        ("rings:\n  - name: a\n  - name: a", "line 3: rings[1].name 'a' stands twice"),
-        ("rings:\n  - name: a\n    name: b", "line 3: name stands twice"),
+        ("rings:\n  - name: ''", "line 2: rings[0].name must not be empty"),
+        ("rings:\n  - name: a\n  - name: a", "line 3: rings[1].name 'a' appears twice"),
+        ("rings:\n  - name: a\n    name: b", "line 3: name appears twice"),
         (
             "identities:\n  - name: a\n    type: ghost",
             "line 3: identities[0].type must be one of human, agent",
@@ -153,33 +156,56 @@ def test_a_dry_run_writes_nothing_and_shows_no_code(tables: Tables, operator: st
         ),
         (
             "identities:\n  - name: a\n    permissions:\n      moods: []",
-            "line 4: identities[0].permissions.moods is not known",
+            "line 4: identities[0].permissions.moods is not a known field",
         ),
-        ("invites:\n  - {name: a, max_uses: 0}", "line 2: invites[0].max_uses must be from 1"),
-        ("invites:\n  - {name: a, max_uses: yes}", "line 2: invites[0].max_uses must be from 1"),
+        ("invites:\n  - {name: a, max_uses: 0}", "line 2: invites[0].max_uses must be at least 1"),
+        ("invites:\n  - {name: a, max_uses: yes}", "line 2: invites[0].max_uses must be a whole"),
+        (
+            "invites:\n  - {name: a, max_uses: 1001}",
+            "line 2: invites[0].max_uses must be at most 1000",
+        ),
+        ("rings:\n  - {nmae: a}", "line 2: rings[0].nmae is not a known field; known are desc"),
+        ("rings:\n  - 5\n  - {}", "line 2: rings[0] must be a mapping"),
+        ("rings:\n  - name: 5", "line 2: rings[0].name must be a text"),
+        ("rings:\n  - name: 2026-01-01", "line 2: rings[0].name must be a text"),
+        (f"rings:\n  - name: {'n' * 201}", "line 2: rings[0].name must be at most 200 printable"),
+        (f"rings: [{'{name: a}, ' * 201}]", "line 1: rings must have at most 200 entries"),
+        ("identities:\n  - name: a\n    scopes:", "line 3: identities[0].scopes must be a list"),
+        (
+            f"identities:\n  - name: a\n    permissions: {{task_types: [{'t' * 65}]}}",
+            "line 3: identities[0].permissions.task_types[0] must be at most 64 printable",
+        ),
+        (
+            f"identities:\n  - name: a\n    permissions: {{task_types: [{'t, ' * 51}]}}",
+            "line 3: identities[0].permissions.task_types must have at most 50 entries",
+        ),
+        (
+            "invites:\n  - {name: a, max_uses: 0}\nrings:\n  - {}",
+            "line 2: invites[0].max_uses must be at least 1",
+        ),
         ("a: &x [*x]", "line 1: "),
         ("rings:\n  - name: !!python/name:os.system x", "line 2: "),
         ("# " + "x" * 300_000, "The file is over 256 KiB"),
     ],
 )
-def test_a_bad_file_is_refused_whole_naming_line_and_field(
-    tables: Tables, operator: str, text: str, said: str
+def test_the_error_for_a_bad_file_names_line_and_field(
+    tables: Tables, operator: str, text: str, message: str
 ) -> None:
     before = count_events(tables, operator)
 
     with pytest.raises(BadInput) as refused:
         apply(tables, text)
-    assert refused.value.message.startswith(said)
+    assert refused.value.message.startswith(message)
     assert count_events(tables, operator) == before
 
 
-def test_before_bootstrap_there_is_nothing_to_fill(tables: Tables) -> None:
+def test_without_an_operators_account_no_file_can_be_applied(tables: Tables) -> None:
     with pytest.raises(NotFound) as refused:
         apply(tables, FILE)
     assert refused.value.code == "NOT_BOOTSTRAPPED"
 
 
-def test_before_the_first_admin_came_in_nobody_comes_by_a_file(tables: Tables) -> None:
+def test_before_the_first_admin_no_file_can_be_applied(tables: Tables) -> None:
     invites.open_operator(tables, name="operator", origin=ORIGIN, now=NOW)
 
     with pytest.raises(NotFound) as refused:
@@ -187,7 +213,7 @@ def test_before_the_first_admin_came_in_nobody_comes_by_a_file(tables: Tables) -
     assert refused.value.code == "NOT_BOOTSTRAPPED"
 
 
-def test_more_invites_than_may_be_open_are_refused_before_anything_is_written(
+def test_too_many_invites_are_refused_before_anything_is_written(
     tables: Tables, operator: str
 ) -> None:
     before = count_events(tables, operator)
@@ -198,7 +224,7 @@ def test_more_invites_than_may_be_open_are_refused_before_anything_is_written(
     assert count_events(tables, operator) == before
 
 
-def test_recovery_works_in_a_full_account(tables: Tables, operator: str) -> None:
+def test_recovery_works_in_an_account_with_all_its_keys(tables: Tables, operator: str) -> None:
     pk = f"KEYS#{operator}"
     seen = tables.main.get({"pk": f"{pk}#COUNT", "sk": "COUNT"})
     assert seen is not None
@@ -208,7 +234,7 @@ def test_recovery_works_in_a_full_account(tables: Tables, operator: str) -> None
     assert recovered.identity.is_admin
 
 
-def test_an_invite_opens_the_operators_account_once(tables: Tables) -> None:
+def test_the_operators_account_can_be_created_by_invite_once(tables: Tables) -> None:
     invite = invites.open_operator(tables, name="operator", origin=ORIGIN, now=NOW)
 
     assert accounts.find_operator_id(tables.main) == invite.account_id

@@ -1,4 +1,4 @@
-"""The webhooks of a bootstrap file: checked whole, made, changed, and then left alone."""
+"""The webhooks of a bootstrap file: checked, created, changed, and kept."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from gatehouse.accounts import actions as accounts
 from gatehouse.audit.model import Origin
 from gatehouse.bootstrap import actions as bootstrap
-from gatehouse.bootstrap.model import Step
+from gatehouse.bootstrap.model import PlannedStep
 from gatehouse.core.clock import DAY
 from gatehouse.core.errors import BadInput, BoundReached
 from gatehouse.core.request import Call
@@ -55,7 +55,7 @@ class Operator:
 
     def apply(
         self, text: str = FILE, *, hook: str | None = ONE, dry_run: bool = False, later: int = 0
-    ) -> list[Step]:
+    ) -> list[PlannedStep]:
         return bootstrap.apply(
             self.tables,
             self.vault,
@@ -67,7 +67,7 @@ class Operator:
         )
 
     def webhooks(self) -> dict[str, Webhook]:
-        """Give the webhooks by the names of their entries."""
+        """Return the webhooks by the names of their entries."""
         items = kind(State(self.tables), f"SEED#{self.account_id}")
         names = {item["id"]: item["sk"].removeprefix("webhook#") for item in items}
         found = webhooks.all_of(self.tables.main, self.account_id)
@@ -99,7 +99,7 @@ def operator(settings_key: str, tables: Tables, monkeypatch: pytest.MonkeyPatch)
     return Operator(tables, vault())
 
 
-def test_webhooks_are_made_with_their_own_secret_or_one_that_is_shown_once(
+def test_webhooks_get_the_variables_secret_or_a_generated_one(
     operator: Operator,
 ) -> None:
     steps = operator.apply()
@@ -121,7 +121,7 @@ def test_webhooks_are_made_with_their_own_secret_or_one_that_is_shown_once(
     check_standing(operator.tables, now=NOW)
 
 
-def test_the_second_time_nothing_changes(operator: Operator) -> None:
+def test_applying_a_file_again_changes_nothing(operator: Operator) -> None:
     operator.apply()
     before = State(operator.tables).main
     steps = operator.apply(later=DAY)
@@ -137,7 +137,7 @@ def test_a_dry_run_writes_nothing_and_shows_no_secret(operator: Operator) -> Non
     assert State(operator.tables).main == before
 
 
-def test_what_differs_follows_the_file_and_what_it_leaves_out_is_the_default(
+def test_changed_fields_are_updated_and_missing_ones_get_defaults(
     operator: Operator,
 ) -> None:
     operator.apply()
@@ -161,7 +161,7 @@ def test_what_differs_follows_the_file_and_what_it_leaves_out_is_the_default(
     check_standing(operator.tables, now=NOW)
 
 
-def test_whether_it_is_active_follows_the_file_only_where_the_file_says_so(
+def test_active_changes_only_where_the_file_sets_it(
     operator: Operator,
 ) -> None:
     operator.apply()
@@ -172,7 +172,7 @@ def test_whether_it_is_active_follows_the_file_only_where_the_file_says_so(
     assert (found["own secret"].active, found["made secret"].active) == (False, False)
 
 
-def test_a_webhook_that_a_file_makes_active_wakes_what_waited_for_it(operator: Operator) -> None:
+def test_a_webhook_made_active_by_a_file_gets_its_parked_deliveries(operator: Operator) -> None:
     operator.apply()
     made = operator.webhooks()["made secret"]
     assert kind(State(operator.tables), "WAKE#") == []
@@ -181,7 +181,7 @@ def test_a_webhook_that_a_file_makes_active_wakes_what_waited_for_it(operator: O
     assert note["sk"] == f"{operator.account_id}#{made.id}"
 
 
-def test_nothing_is_deleted_and_what_an_admin_deleted_is_made_anew(operator: Operator) -> None:
+def test_a_webhook_that_an_admin_deleted_is_created_again(operator: Operator) -> None:
     operator.apply()
     assert operator.verbs("webhooks: []") == []
     gone = operator.webhooks()["own secret"]
@@ -207,7 +207,7 @@ def test_another_secret_in_the_variable_rotates_with_a_days_grace(operator: Oper
     check_standing(operator.tables, now=NOW)
 
 
-def test_a_secret_rotated_by_an_admin_is_not_brought_back_by_an_old_variable(
+def test_an_old_variable_does_not_undo_an_admins_rotation(
     operator: Operator,
 ) -> None:
     operator.apply()
@@ -223,7 +223,7 @@ def test_a_secret_rotated_by_an_admin_is_not_brought_back_by_an_old_variable(
     assert operator.live("own secret") == (shown.secret,)
 
 
-def test_a_secret_that_was_made_here_can_be_named_later_and_stays_the_only_one(
+def test_a_generated_secret_can_later_be_set_by_a_variable(
     operator: Operator,
 ) -> None:
     made = operator.apply()[1].shown
@@ -249,19 +249,19 @@ def entry(**fields: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("webhooks:\n  - {url: x}", "line 2: webhooks[0].name is required"),
         ("webhooks:\n  - name: a", "line 2: webhooks[0].url is required"),
         (entry(url="5"), "line 3: webhooks[0].url must be a text"),
-        (entry(url="~"), "line 2: webhooks[0].url is required"),
+        (entry(url="~"), "line 3: webhooks[0].url must be a text"),
         (entry(url="nonsense"), "line 3: webhooks[0].url must be an http or https URL"),
         (entry(url="http://10.0.0.1"), "line 3: webhooks[0].url must not lead to a private"),
         (entry(url="'http://u:p@a.example'"), "line 3: webhooks[0].url must not carry"),
-        (entry(headers="{X-A: b}"), "line 4: webhooks[0].headers is not known"),
-        (entry(secret="x"), "line 4: webhooks[0].secret is not known"),
+        (entry(headers="{X-A: b}"), "line 4: webhooks[0].headers is not a known field"),
+        (entry(secret="x"), "line 4: webhooks[0].secret is not a known field"),
         (entry(filters="[]"), "line 4: webhooks[0].filters must be a mapping"),
-        (entry(filters="{moods: []}"), "line 4: webhooks[0].filters.moods is not known"),
+        (entry(filters="{moods: []}"), "line 4: webhooks[0].filters.moods is not a known field"),
         (entry(filters="{rings: inner}"), "line 4: webhooks[0].filters.rings must be a list"),
         (entry(filters="{rings: [5]}"), "line 4: webhooks[0].filters.rings[0] must be a text"),
         (
@@ -279,19 +279,25 @@ def entry(**fields: str) -> str:
         (entry(retry_schedule="[]"), "line 4: webhooks[0].retry_schedule must have 1 to 20"),
         (entry(retry_schedule="[432001]"), "line 4: webhooks[0].retry_schedule must not be lon"),
         (entry(active="maybe"), "line 4: webhooks[0].active must be true or false"),
-        (entry(secret_env="'a b'"), "line 4: webhooks[0].secret_env must name an environment"),
-        (entry(secret_env="5"), "line 4: webhooks[0].secret_env must name an environment"),
+        (
+            entry(secret_env="'a b'"),
+            "line 4: webhooks[0].secret_env must be the name of an environment",
+        ),
+        (
+            entry(secret_env="5"),
+            "line 4: webhooks[0].secret_env must be the name of an environment",
+        ),
         (entry(secret_env="OTHER"), "line 4: webhooks[0].secret_env names OTHER, which was not"),
-        (entry() + "\n  - {name: a, url: x}", "line 4: webhooks[1].name 'a' stands twice"),
+        (entry() + "\n  - {name: a, url: x}", "line 4: webhooks[1].name 'a' appears twice"),
     ],
 )
-def test_a_bad_file_is_refused_whole_naming_line_and_field(
-    operator: Operator, text: str, said: str
+def test_the_error_for_a_bad_file_names_line_and_field(
+    operator: Operator, text: str, message: str
 ) -> None:
     before = State(operator.tables).main
     with pytest.raises(BadInput) as refused:
         operator.apply(f"{text}\nrings: [{{name: inner}}]")
-    assert refused.value.message.startswith(said)
+    assert refused.value.message.startswith(message)
     assert State(operator.tables).main == before
 
 
@@ -302,7 +308,7 @@ def test_a_bad_file_is_refused_whole_naming_line_and_field(
         *(f"whsec_{base64.b64encode(bytes(size)).decode()}" for size in (1, 23, 65)),
     ],
 )
-def test_what_is_no_secret_is_refused_and_not_shown(operator: Operator, hook: str) -> None:
+def test_a_malformed_secret_is_refused_and_not_shown(operator: Operator, hook: str) -> None:
     with pytest.raises(BadInput) as refused:
         operator.apply(hook=hook)
     assert refused.value.message.startswith(
@@ -313,13 +319,13 @@ def test_what_is_no_secret_is_refused_and_not_shown(operator: Operator, hook: st
 
 
 @pytest.mark.parametrize("size", [24, 64])
-def test_secrets_of_24_to_64_bytes_are_taken(operator: Operator, size: int) -> None:
+def test_secrets_of_24_to_64_bytes_are_accepted(operator: Operator, size: int) -> None:
     hook = f"whsec_{base64.b64encode(bytes(size)).decode()}"
     operator.apply(hook=hook)
     assert operator.live("own secret") == (hook,)
 
 
-def test_a_host_that_cannot_be_resolved_is_refused_when_new_and_left_when_it_stands(
+def test_an_unknown_host_is_refused_only_for_a_new_or_changed_url(
     operator: Operator, names: Names
 ) -> None:
     named = FILE.replace("127.0.0.1:9000", "receiver.example:9000")
@@ -333,7 +339,7 @@ def test_a_host_that_cannot_be_resolved_is_refused_when_new_and_left_when_it_sta
     assert operator.verbs(named) == ["keep", "keep"]
 
 
-def test_more_webhooks_than_may_be_are_refused_before_anything_is_written(
+def test_too_many_webhooks_are_refused_before_anything_is_written(
     operator: Operator,
 ) -> None:
     operator.apply()
@@ -345,9 +351,7 @@ def test_more_webhooks_than_may_be_are_refused_before_anything_is_written(
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_a_run_that_died_is_simply_run_again(
-    operator: Operator, room_line: Wire, when: str
-) -> None:
+def test_an_interrupted_run_can_be_repeated(operator: Operator, room_line: Wire, when: str) -> None:
     operator.apply()
     changed = FILE.replace("min_urgency: 0.5", "min_urgency: 1") + f"  - {{name: b, url: {URL}}}\n"
     for number in range(1, 40):

@@ -207,143 +207,147 @@ def who(tables: Tables) -> Visitor:
 
 
 @pytest.fixture
-def kept_in(settings_key: str, tables: Tables) -> Vault:
+def stack_vault(settings_key: str, tables: Tables) -> Vault:
     del settings_key, tables
     return vault()
 
 
-def send(who: Visitor, kept_in: Vault, made: Trusted, **options: Any) -> federation.Received:
+def send(who: Visitor, stack_vault: Vault, trust: Trusted, **options: Any) -> federation.Received:
     one = options.pop("shown", None) or proof(
-        options.pop("secret", made.secret), b"{}", who.now, **options.pop("proof", {})
+        options.pop("secret", trust.secret), b"{}", who.now, **options.pop("proof", {})
     )
-    peer_id = options.pop("peer_id", made.peer.id)
-    return received(who.tables, kept_in, peer_id, one, now=who.now, **options)
+    peer_id = options.pop("peer_id", trust.peer.id)
+    return received(who.tables, stack_vault, peer_id, one, now=who.now, **options)
 
 
-def test_a_trusted_peers_signal_is_stored_and_gets_a_receipt(who: Visitor, kept_in: Vault) -> None:
-    made = trusted(who, kept_in)
-    assert len(made.secret) == 64
-    assert made.secret not in repr(made)
-    got = send(who, kept_in, made, raw=b"{}", content="hello")
+def test_a_trusted_peers_signal_is_stored_and_gets_a_receipt(
+    who: Visitor, stack_vault: Vault
+) -> None:
+    trust = trusted(who, stack_vault)
+    assert len(trust.secret) == 64
+    assert trust.secret not in repr(trust)
+    answer = send(who, stack_vault, trust, raw=b"{}", content="hello")
     body_hash = hashlib.sha256(b"{}").hexdigest()
-    assert got.receipt == rules.receipt(made.secret, signal_id=got.signal_id, body_hash=body_hash)
+    assert answer.receipt == rules.receipt(
+        trust.secret, signal_id=answer.signal_id, body_hash=body_hash
+    )
     (signal,) = kind(check_standing(who.tables, now=who.now), "SIGNAL#")
-    assert (signal["content"], signal["origin_peer"]) == ("hello", f"peer:{made.peer.id}")
+    assert (signal["content"], signal["origin_peer"]) == ("hello", f"peer:{trust.peer.id}")
     assert (signal["fanout"], signal["from_identity"]) == ("pending", "agent-7")
 
 
-def test_no_stored_item_contains_a_peers_secret_in_plain(who: Visitor, kept_in: Vault) -> None:
-    made = trusted(who, kept_in)
+def test_no_stored_item_contains_a_peers_secret_in_plain(who: Visitor, stack_vault: Vault) -> None:
+    trust = trusted(who, stack_vault)
     everything = repr(State(who.tables).main).encode()
-    assert made.secret.encode() not in everything
-    assert repr(bytes.fromhex(made.secret)).encode()[2:-1] not in everything
+    assert trust.secret.encode() not in everything
+    assert repr(bytes.fromhex(trust.secret)).encode()[2:-1] not in everything
 
 
-def test_each_peer_can_use_a_nonce_once(who: Visitor, kept_in: Vault) -> None:
-    one, two = trusted(who, kept_in), trusted(who, kept_in)
+def test_each_peer_can_use_a_nonce_once(who: Visitor, stack_vault: Vault) -> None:
+    one, two = trusted(who, stack_vault), trusted(who, stack_vault)
     again = {"nonce": "once-only"}
-    assert send(who, kept_in, one, proof=again)
+    assert send(who, stack_vault, one, proof=again)
     with pytest.raises(Unauthorized):
-        send(who, kept_in, one, proof=again)
-    assert send(who, kept_in, two, proof=again)
+        send(who, stack_vault, one, proof=again)
+    assert send(who, stack_vault, two, proof=again)
     for item in kind(check_standing(who.tables, now=who.now), "NONCE#"):
         assert item["ttl"] * SECOND >= who.now + 5 * MINUTE
 
 
 def test_of_two_concurrent_equal_requests_one_is_stored(
-    who: Visitor, kept_in: Vault, room_line: Wire
+    who: Visitor, stack_vault: Vault, room_line: Wire
 ) -> None:
-    made = trusted(who, kept_in)
-    one = proof(made.secret, b"{}", who.now)
+    trust = trusted(who, stack_vault)
+    one = proof(trust.secret, b"{}", who.now)
     others = []
 
     def between(_: int, operation: str) -> None:
         if operation == "TransactWriteItems":
             room_line.before = None
-            others.append(send(who, kept_in, made, shown=one))
+            others.append(send(who, stack_vault, trust, shown=one))
 
     room_line.before = between
     with pytest.raises(Unauthorized):
-        send(who, kept_in, made, shown=one)
+        send(who, stack_vault, trust, shown=one)
     assert len(others) == len(kind(check_standing(who.tables, now=who.now), "SIGNAL#")) == 1
 
 
 def test_a_peer_removed_while_it_sends_stores_nothing(
-    who: Visitor, kept_in: Vault, room_line: Wire
+    who: Visitor, stack_vault: Vault, room_line: Wire
 ) -> None:
-    made = trusted(who, kept_in)
+    trust = trusted(who, stack_vault)
 
     def between(_: int, operation: str) -> None:
         if operation == "TransactWriteItems":
             room_line.before = None
-            federation.remove(who.tables, who.call(), made.peer.id)
+            federation.remove(who.tables, who.call(), trust.peer.id)
 
     room_line.before = between
     with pytest.raises(Unauthorized):
-        send(who, kept_in, made)
+        send(who, stack_vault, trust)
     assert kind(check_standing(who.tables, now=who.now), "SIGNAL#") == []
 
 
 def test_every_wrong_proof_is_the_same_error_and_stores_nothing(
-    who: Visitor, kept_in: Vault
+    who: Visitor, stack_vault: Vault
 ) -> None:
-    made, other = trusted(who, kept_in), trusted(who, kept_in)
-    passing = trusted(who, kept_in, expires_at=who.now + 1)
-    gone = trusted(who, kept_in)
+    trust, other = trusted(who, stack_vault), trusted(who, stack_vault)
+    passing = trusted(who, stack_vault, expires_at=who.now + 1)
+    gone = trusted(who, stack_vault)
     federation.remove(who.tables, who.call(), gone.peer.id)
     who.now += 1
     before = State(who.tables).main
     wrong: list[tuple[Trusted, dict[str, Any]]] = [
-        (made, {"secret": other.secret}),
-        (made, {"secret": ""}),
-        (made, {"peer_id": other.peer.id}),
-        (made, {"peer_id": who.account_id}),
-        (made, {"peer_id": None}),
-        (made, {"raw": b"{} "}),
-        (made, {"proof": {"timestamp": who.now // 1_000 - WINDOW_MS - 1}}),
-        (made, {"proof": {"timestamp": who.now // 1_000 + WINDOW_MS + 1}}),
+        (trust, {"secret": other.secret}),
+        (trust, {"secret": ""}),
+        (trust, {"peer_id": other.peer.id}),
+        (trust, {"peer_id": who.account_id}),
+        (trust, {"peer_id": None}),
+        (trust, {"raw": b"{} "}),
+        (trust, {"proof": {"timestamp": who.now // 1_000 - WINDOW_MS - 1}}),
+        (trust, {"proof": {"timestamp": who.now // 1_000 + WINDOW_MS + 1}}),
         (passing, {}),
         (gone, {}),
     ]
     errors = set()
     for peer, changes in wrong:
         with pytest.raises(Unauthorized) as refused:
-            send(who, kept_in, peer, **changes)
+            send(who, stack_vault, peer, **changes)
         errors.add((refused.value.code, refused.value.message))
     with pytest.raises(Unauthorized) as refused:
-        received(who.tables, kept_in, made.peer.id, None, now=who.now)
+        received(who.tables, stack_vault, trust.peer.id, None, now=who.now)
     errors.add((refused.value.code, refused.value.message))
     assert errors == {("FEDERATION_INVALID_PROOF", "The peer or its proof is not valid")}
     assert State(who.tables).main == before
 
 
-def test_a_peer_expires_to_the_microsecond(who: Visitor, kept_in: Vault) -> None:
-    made = trusted(who, kept_in, expires_at=who.now + MINUTE)
+def test_a_peer_expires_to_the_microsecond(who: Visitor, stack_vault: Vault) -> None:
+    trust = trusted(who, stack_vault, expires_at=who.now + MINUTE)
     who.now += MINUTE - 1
-    assert send(who, kept_in, made)
+    assert send(who, stack_vault, trust)
     who.now += 1
     with pytest.raises(Unauthorized):
-        send(who, kept_in, made)
+        send(who, stack_vault, trust)
     with pytest.raises(BadInput, match="expires_at"):
-        trusted(who, kept_in, expires_at=who.now)
+        trusted(who, stack_vault, expires_at=who.now)
 
 
 @pytest.mark.parametrize("signal_type", SIGNAL_TYPES)
 def test_a_peer_can_send_only_types_that_its_scopes_name(
-    who: Visitor, kept_in: Vault, signal_type: str
+    who: Visitor, stack_vault: Vault, signal_type: str
 ) -> None:
-    one = trusted(who, kept_in, allowed_scopes=[f"signal:{signal_type}"])
-    everything, nothing = trusted(who, kept_in), trusted(who, kept_in, allowed_scopes=[])
-    assert send(who, kept_in, one, signal_type=signal_type)
-    assert send(who, kept_in, everything, signal_type=signal_type)
+    one = trusted(who, stack_vault, allowed_scopes=[f"signal:{signal_type}"])
+    everything, nothing = trusted(who, stack_vault), trusted(who, stack_vault, allowed_scopes=[])
+    assert send(who, stack_vault, one, signal_type=signal_type)
+    assert send(who, stack_vault, everything, signal_type=signal_type)
     other = next(name for name in SIGNAL_TYPES if name != signal_type)
     for peer, sent in ((one, other), (one, "*"), (one, "noise"), (nothing, signal_type)):
         with pytest.raises(Forbidden) as refused:
-            send(who, kept_in, peer, signal_type=sent)
+            send(who, stack_vault, peer, signal_type=sent)
         assert refused.value.code == "FEDERATION_SCOPE_DENIED"
     for unknown in ("*", "noise", ""):
         with pytest.raises(BadInput):
-            send(who, kept_in, everything, signal_type=unknown)
+            send(who, stack_vault, everything, signal_type=unknown)
 
 
 @pytest.mark.parametrize(
@@ -357,60 +361,60 @@ def test_a_peer_can_send_only_types_that_its_scopes_name(
     ],
 )
 def test_a_signal_out_of_bounds_is_refused_without_using_the_nonce(
-    who: Visitor, kept_in: Vault, fields: dict[str, str], error: type[Exception]
+    who: Visitor, stack_vault: Vault, fields: dict[str, str], error: type[Exception]
 ) -> None:
-    made = trusted(who, kept_in)
-    one = proof(made.secret, b"{}", who.now)
+    trust = trusted(who, stack_vault)
+    one = proof(trust.secret, b"{}", who.now)
     with pytest.raises(error):
-        send(who, kept_in, made, shown=one, **fields)
-    assert send(who, kept_in, made, shown=one, content="c" * 65_536)
+        send(who, stack_vault, trust, shown=one, **fields)
+    assert send(who, stack_vault, trust, shown=one, content="c" * 65_536)
 
 
 def test_an_account_has_at_most_100_peers_and_removing_one_makes_room(
-    who: Visitor, kept_in: Vault
+    who: Visitor, stack_vault: Vault
 ) -> None:
-    made = [trusted(who, kept_in) for _ in range(MOST_PEERS)]
+    trust = [trusted(who, stack_vault) for _ in range(MOST_PEERS)]
     with pytest.raises(BoundReached, match="at most 100"):
-        trusted(who, kept_in)
+        trusted(who, stack_vault)
     state = check_standing(who.tables, now=who.now)
     assert tally(state, f"PEERS#{who.account_id}") == MOST_PEERS
-    federation.remove(who.tables, who.call(), made[7].peer.id)
-    trusted(who, kept_in)
+    federation.remove(who.tables, who.call(), trust[7].peer.id)
+    trusted(who, stack_vault)
     assert len(federation.list_peers(who.tables.main, who.account_id)) == MOST_PEERS
 
 
-def test_another_accounts_peer_cannot_be_removed(who: Visitor, kept_in: Vault) -> None:
-    made = trusted(who, kept_in)
+def test_another_accounts_peer_cannot_be_removed(who: Visitor, stack_vault: Vault) -> None:
+    trust = trusted(who, stack_vault)
     stranger = boss(who.tables)
     with pytest.raises(NotFound):
-        federation.remove(who.tables, stranger.call(), made.peer.id)
+        federation.remove(who.tables, stranger.call(), trust.peer.id)
     assert federation.list_peers(who.tables.main, stranger.account_id) == []
-    assert send(who, kept_in, made)
+    assert send(who, stack_vault, trust)
 
 
 def test_of_two_concurrent_removals_of_a_peer_one_succeeds(
-    who: Visitor, kept_in: Vault, room_line: Wire
+    who: Visitor, stack_vault: Vault, room_line: Wire
 ) -> None:
-    made = trusted(who, kept_in)
+    trust = trusted(who, stack_vault)
 
     def between(_: int, operation: str) -> None:
         if operation == "TransactWriteItems":
             room_line.before = None
-            federation.remove(who.tables, who.call(), made.peer.id)
+            federation.remove(who.tables, who.call(), trust.peer.id)
 
     room_line.before = between
     with pytest.raises(NotFound):
-        federation.remove(who.tables, who.call(), made.peer.id)
+        federation.remove(who.tables, who.call(), trust.peer.id)
     check_standing(who.tables, now=who.now)
 
 
 def test_a_trust_repeated_with_its_idempotency_key_names_the_peer(
-    who: Visitor, kept_in: Vault
+    who: Visitor, stack_vault: Vault
 ) -> None:
     call = who.call(token="once")
-    asked = {"name": "o", "endpoint": "https://o.example", "allowed_scopes": None}
-    made = federation.trust(who.tables, call, kept_in, **asked, expires_at=who.now + DAY)
+    fields = {"name": "o", "endpoint": "https://o.example", "allowed_scopes": None}
+    trust = federation.trust(who.tables, call, stack_vault, **fields, expires_at=who.now + DAY)
     with pytest.raises(IdempotencyReused) as again:
-        federation.trust(who.tables, call, kept_in, **asked, expires_at=who.now + DAY)
-    assert again.value.details == {"id": f"peer:{made.peer.id}"}
+        federation.trust(who.tables, call, stack_vault, **fields, expires_at=who.now + DAY)
+    assert again.value.details == {"id": f"peer:{trust.peer.id}"}
     check_standing(who.tables, now=who.now)

@@ -1,4 +1,4 @@
-"""Invites: bounds, the budget of wrong codes, who comes first, and the last use."""
+"""Invites: bounds, inviters' grants, the first member, the last use, and wrong codes."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from gatehouse.core.grants import FULL, Grants, Permissions
 from gatehouse.credentials.model import Code
 from gatehouse.dynamo.table import Tables
 from gatehouse.invites import actions as invites
-from gatehouse.invites import rules
-from gatehouse.invites.model import MOST_OPEN, Invite, Redeemed
+from gatehouse.invites import redemption, rules
+from gatehouse.invites.model import MOST_OPEN, Invite, InviteRequest, Redeemed
 from support.actors.members import (
     boss,
     come_in,
@@ -56,8 +56,8 @@ def who(tables: Tables) -> Visitor:
 def guess(
     tables: Tables, code: str, now: Micros, *, source: str = "198.51.100.1", name: str = "bo"
 ) -> Redeemed:
-    arrival = invites.Arrival(code=code, name=name, type="human")
-    return invites.redeem(tables, outside(now, source=source), arrival)
+    request = redemption.RedeemRequest(code=code, name=name, type="human")
+    return redemption.redeem(tables, outside(now, source=source), request)
 
 
 def wrong(tables: Tables, times: int, now: Micros, source: str = "198.51.100.1") -> None:
@@ -69,14 +69,14 @@ def wrong(tables: Tables, times: int, now: Micros, source: str = "198.51.100.1")
 # ---- Bounds ----------------------------------------------------------------------------------
 
 
-def test_a_code_is_8_hex_digits_or_32_and_every_one_is_new(who: Visitor) -> None:
+def test_a_code_has_8_or_32_hex_digits_and_is_unique(who: Visitor) -> None:
     codes = [invited(who, long=long).code for long in (False, True) for _ in range(3)]
     assert [len(code) for code in codes] == [8, 8, 8, 32, 32, 32]
     assert all(re.fullmatch("[0-9a-f]+", code) for code in codes)
     assert len(set(codes)) == 6
 
 
-def test_a_code_that_stands_already_is_made_again(
+def test_a_code_that_exists_already_is_replaced_by_another(
     who: Visitor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     codes = iter(["aaaaaaaa", "aaaaaaaa", "bbbbbbbb"])
@@ -85,7 +85,7 @@ def test_a_code_that_stands_already_is_made_again(
     check_standing(who.tables, now=who.now)
 
 
-def test_an_invite_lives_72_hours_unless_said_otherwise_and_at_most_a_year(who: Visitor) -> None:
+def test_an_invite_expires_after_72_hours_or_at_most_a_year(who: Visitor) -> None:
     assert invited(who).expires_at == who.now + 72 * HOUR
     assert invited(who, expires_at=who.now + 1).expires_at == who.now + 1
     assert invited(who, expires_at=who.now + 365 * DAY).expires_at == who.now + 365 * DAY
@@ -112,7 +112,7 @@ def test_an_invite_lives_72_hours_unless_said_otherwise_and_at_most_a_year(who: 
         ({"permissions": {"ring_scopes": [f"r{n}" for n in range(51)]}}, "permissions.ring_scopes"),
     ],
 )
-def test_what_breaks_a_bound_is_refused_by_its_field(
+def test_the_error_for_a_value_out_of_bounds_names_its_field(
     who: Visitor, fields: dict[str, Any], field: str
 ) -> None:
     with pytest.raises(BadInput) as refused:
@@ -121,35 +121,35 @@ def test_what_breaks_a_bound_is_refused_by_its_field(
     assert kind(check_standing(who.tables, now=who.now), "INVITES#") == []
 
 
-def test_the_bounds_themselves_are_within(who: Visitor) -> None:
-    made = invited(who, name="n" * 200, max_uses=1_000)
-    assert (len(made.name), made.max_uses) == (200, 1_000)
+def test_values_at_the_bounds_are_accepted(who: Visitor) -> None:
+    invite = invited(who, name="n" * 200, max_uses=1_000)
+    assert (len(invite.name), invite.max_uses) == (200, 1_000)
 
 
-def test_names_of_who_comes_in_have_the_same_bounds(who: Visitor) -> None:
-    made = invited(who)
+def test_the_name_of_a_new_member_has_the_same_bounds(who: Visitor) -> None:
+    invite = invited(who)
     for name in ("", "n" * 201, "a\x1bb"):
         with pytest.raises(BadInput):
-            guess(who.tables, made.code, who.now, name=name)
-    assert guess(who.tables, made.code, who.now, name=" bo ").identity.name == "bo"
+            guess(who.tables, invite.code, who.now, name=name)
+    assert guess(who.tables, invite.code, who.now, name=" bo ").identity.name == "bo"
 
 
-def test_an_invite_is_for_its_type_only(who: Visitor) -> None:
-    made = invited(who, type="agent")
+def test_an_invite_can_be_redeemed_only_for_its_type(who: Visitor) -> None:
+    invite = invited(who, type="agent")
     with pytest.raises(BadInput, match="agent"):
-        guess(who.tables, made.code, who.now)
+        guess(who.tables, invite.code, who.now)
     check_standing(who.tables, now=who.now)
-    assert come_in(who.tables, made, now=who.now).identity.type == "agent"
+    assert come_in(who.tables, invite, now=who.now).identity.type == "agent"
 
 
-def test_an_account_has_at_most_50_open_invites_and_counts_again_at_the_bound(
+def test_at_50_open_invites_expired_ones_are_no_longer_counted(
     who: Visitor,
 ) -> None:
     for number in range(MOST_OPEN):
         invited(who, expires_at=who.now + (HOUR if number < 3 else DAY))
     with pytest.raises(BoundReached):
         invited(who)
-    who.now += HOUR  # three of them ran out, which nothing was written of
+    who.now += HOUR  # three of them expired, and nothing decremented the counter
     for _ in range(3):
         invited(who)
     with pytest.raises(BoundReached):
@@ -161,35 +161,35 @@ def test_an_account_has_at_most_50_open_invites_and_counts_again_at_the_bound(
     invited(who)
 
 
-def test_two_who_count_again_at_once_do_not_pass_the_bound(who: Visitor, room_line: Wire) -> None:
+def test_two_concurrent_recounts_do_not_exceed_the_bound(who: Visitor, room_line: Wire) -> None:
     for number in range(MOST_OPEN):
         invited(who, expires_at=who.now + (SECOND if number == 0 else DAY))
     who.now += SECOND
-    met = []
+    others = []
 
     def between(_: int, operation: str) -> None:
-        if operation == "UpdateItem":  # the correction of the first one
+        if operation == "UpdateItem":  # the first request corrects the counter
             room_line.before = None
-            met.append(invited(who))
+            others.append(invited(who))
 
     room_line.before = between
     with pytest.raises(BoundReached):
         invited(who)
-    assert len(met) == 1
+    assert len(others) == 1
     check_standing(who.tables, now=who.now)
 
 
-# ---- What an inviter can give ----------------------------------------------------------------
+# ---- The inviter's grants --------------------------------------------------------------------
 
 
-def _as(who: Visitor, **held: Any) -> Visitor:
-    return replace(who, principal=replace(who.principal, **held))
+def _as(who: Visitor, **changes: Any) -> Visitor:
+    return replace(who, principal=replace(who.principal, **changes))
 
 
-def test_an_invite_lies_within_its_inviters_own_grants(who: Visitor) -> None:
+def test_an_invite_cannot_exceed_its_inviters_grants(who: Visitor) -> None:
     grants = Grants(("admin:manage", "services:*"), Permissions(signal_types=("task",)))
     narrow = _as(who, grants=grants)
-    for asked, excess in (
+    for fields, excess in (
         ({}, {"scopes": ["*"], "signal_types": ["*"]}),
         ({"scopes": ["agents:read"]}, {"scopes": ["agents:read"], "signal_types": ["*"]}),
         ({"scopes": ["services:read"]}, {"signal_types": ["*"]}),
@@ -199,63 +199,65 @@ def test_an_invite_lies_within_its_inviters_own_grants(who: Visitor) -> None:
         ),
     ):
         with pytest.raises(GrantsExceeded) as refused:
-            invited(narrow, **asked)
+            invited(narrow, **fields)
         assert refused.value.details == excess
     within = {"scopes": ["services:read"], "permissions": {"signal_types": ["task"]}}
-    came = come_in(who.tables, invited(narrow, **within), now=who.now)
-    assert came.identity.ceiling == came.minted.key.grants
-    assert came.minted.key.grants == Grants(("services:read",), Permissions(signal_types=("task",)))
+    redeemed = come_in(who.tables, invited(narrow, **within), now=who.now)
+    assert redeemed.identity.ceiling == redeemed.minted.key.grants
+    assert redeemed.minted.key.grants == Grants(
+        ("services:read",), Permissions(signal_types=("task",))
+    )
     check_standing(who.tables, now=who.now)
 
 
-def test_what_an_invite_makes_ends_with_its_inviters_key_and_is_no_faster(who: Visitor) -> None:
-    passing = _as(who, expires_at=who.now + HOUR, rate_limit=7)
-    made = invited(passing)
-    key = come_in(who.tables, made, now=who.now + 1).minted.key
+def test_the_key_of_an_invite_has_its_inviters_expiry_and_limit(who: Visitor) -> None:
+    expiring = _as(who, expires_at=who.now + HOUR, rate_limit=7)
+    invite = invited(expiring)
+    key = come_in(who.tables, invite, now=who.now + 1).minted.key
     assert (key.expires_at, key.rate_limit) == (who.now + HOUR, 7)
 
 
-def test_an_invite_is_over_when_its_inviters_key_is(who: Visitor) -> None:
-    """Else who comes in has an identity and a key that was over before it was made."""
-    passing = _as(who, expires_at=who.now + HOUR)
-    made = invited(passing)
-    assert rules.is_open(made, who.now + HOUR - 1)
+def test_an_invite_expires_with_its_inviters_key(who: Visitor) -> None:
+    """Otherwise the new member would get a key that has expired already."""
+    expiring = _as(who, expires_at=who.now + HOUR)
+    invite = invited(expiring)
+    assert rules.is_open(invite, who.now + HOUR - 1)
     with pytest.raises(Gone):
-        come_in(who.tables, made, now=who.now + HOUR)
-    came = come_in(who.tables, made, now=who.now + HOUR - 1)
-    assert came.minted.key.expires_at == who.now + HOUR
+        come_in(who.tables, invite, now=who.now + HOUR)
+    redeemed = come_in(who.tables, invite, now=who.now + HOUR - 1)
+    assert redeemed.minted.key.expires_at == who.now + HOUR
 
 
-def test_a_repeat_under_an_idempotency_key_names_the_invite(who: Visitor) -> None:
+def test_a_creation_repeated_with_its_idempotency_key_names_the_invite(who: Visitor) -> None:
     call = who.call(token="once", body=b"1")
-    made = invites.create(who.tables, call, invites.Wish("new", "human"))
+    invite = invites.create(who.tables, call, InviteRequest("new", "human"))
     with pytest.raises(IdempotencyReused) as again:
-        invites.create(who.tables, call, invites.Wish("new", "human"))
-    assert again.value.details == {"id": f"invite:{made.id}"}
+        invites.create(who.tables, call, InviteRequest("new", "human"))
+    assert again.value.details == {"id": f"invite:{invite.id}"}
     other = who.call(token="once", body=b"2")
     with pytest.raises(IdempotencyReused, match="another body"):
-        invites.create(who.tables, other, invites.Wish("other", "human"))
+        invites.create(who.tables, other, InviteRequest("other", "human"))
     who.now += DAY
     later = who.call(token="once", body=b"1")
-    assert invites.create(who.tables, later, invites.Wish("new", "human")).id != made.id
+    assert invites.create(who.tables, later, InviteRequest("new", "human")).id != invite.id
 
 
-def test_a_repeated_redemption_under_an_idempotency_key_names_the_identity(who: Visitor) -> None:
-    made = invited(who, max_uses=5)
-    came = come_in(who.tables, made, now=who.now, token="once")
+def test_a_redemption_repeated_with_its_key_names_the_identity(who: Visitor) -> None:
+    invite = invited(who, max_uses=5)
+    redeemed = come_in(who.tables, invite, now=who.now, token="once")
     with pytest.raises(IdempotencyReused) as again:
-        come_in(who.tables, made, now=who.now, token="once")
-    assert again.value.details == {"id": f"identity:{came.identity.id}"}
+        come_in(who.tables, invite, now=who.now, token="once")
+    assert again.value.details == {"id": f"identity:{redeemed.identity.id}"}
     check_standing(who.tables, now=who.now)
 
 
-# ---- The last use, and the first to come -----------------------------------------------------
+# ---- The last use, and the first member ------------------------------------------------------
 
 
-def _within_each_other(line: Wire, act: Callable[[], Any], times: int, outcomes: list[Any]) -> None:
-    """Let `times` do the same, each beginning when the one before is about to write.
+def _run_concurrently(line: Wire, act: Callable[[], Any], times: int, outcomes: list[Any]) -> None:
+    """Call `act` so often, each call starting when the one before is about to write.
 
-    So all of them have read what stood before any of them wrote: fifty at a barrier.
+    So each call reads the state before any of them has written, like threads at a barrier.
     """
     left = times - 1
 
@@ -263,14 +265,14 @@ def _within_each_other(line: Wire, act: Callable[[], Any], times: int, outcomes:
         nonlocal left
         if operation == "TransactWriteItems" and left:
             left -= 1
-            _note(act, outcomes)
+            _collect(act, outcomes)
 
     line.before = between
-    _note(act, outcomes)
+    _collect(act, outcomes)
     line.clear()
 
 
-def _note(act: Callable[[], Any], outcomes: list[Any]) -> None:
+def _collect(act: Callable[[], Any], outcomes: list[Any]) -> None:
     try:
         outcomes.append(act())
     except (Conflict, Gone, NotFound) as error:
@@ -278,13 +280,11 @@ def _note(act: Callable[[], Any], outcomes: list[Any]) -> None:
 
 
 @pytest.mark.usefixtures("sleeps")
-def test_the_last_use_is_won_by_one_of_fifty_at_once_and_the_losers_leave_nothing(
-    who: Visitor, room_line: Wire
-) -> None:
-    made = invited(who, max_uses=2)
-    come_in(who.tables, made, now=who.now)
+def test_of_50_concurrent_requests_one_gets_the_last_use(who: Visitor, room_line: Wire) -> None:
+    invite = invited(who, max_uses=2)
+    come_in(who.tables, invite, now=who.now)
     outcomes: list[Any] = []
-    _within_each_other(room_line, lambda: come_in(who.tables, made, now=who.now), 50, outcomes)
+    _run_concurrently(room_line, lambda: come_in(who.tables, invite, now=who.now), 50, outcomes)
     assert len(outcomes) == 50
     won = [one for one in outcomes if isinstance(one, Redeemed)]
     assert len(won) == 1
@@ -296,50 +296,48 @@ def test_the_last_use_is_won_by_one_of_fifty_at_once_and_the_losers_leave_nothin
 
 
 @pytest.mark.usefixtures("sleeps")
-def test_all_of_several_at_once_come_in_where_there_are_uses_for_all(
-    who: Visitor, room_line: Wire
-) -> None:
-    made = invited(who, max_uses=4)
+def test_concurrent_requests_all_succeed_with_enough_uses(who: Visitor, room_line: Wire) -> None:
+    invite = invited(who, max_uses=4)
     outcomes: list[Any] = []
-    _within_each_other(room_line, lambda: come_in(who.tables, made, now=who.now), 4, outcomes)
+    _run_concurrently(room_line, lambda: come_in(who.tables, invite, now=who.now), 4, outcomes)
     assert all(isinstance(one, Redeemed) for one in outcomes)
     check_standing(who.tables, now=who.now)
 
 
-def test_an_invite_that_ran_out_is_gone_to_the_microsecond(who: Visitor) -> None:
-    made = invited(who, expires_at=who.now + MINUTE, max_uses=2)
-    come_in(who.tables, made, now=who.now + MINUTE - 1)
+def test_an_invite_expires_to_the_microsecond(who: Visitor) -> None:
+    invite = invited(who, expires_at=who.now + MINUTE, max_uses=2)
+    come_in(who.tables, invite, now=who.now + MINUTE - 1)
     with pytest.raises(Gone):
-        come_in(who.tables, made, now=who.now + MINUTE)
-    with pytest.raises(Conflict):  # used up says more than run out
-        come_in(who.tables, replace(made, code=_used_up(who)), now=who.now + MINUTE)
+        come_in(who.tables, invite, now=who.now + MINUTE)
+    with pytest.raises(Conflict):  # used up is reported before expired
+        come_in(who.tables, replace(invite, code=_used_up(who)), now=who.now + MINUTE)
 
 
 def _used_up(who: Visitor) -> str:
-    made = invited(who, expires_at=who.now + SECOND)
-    come_in(who.tables, made, now=who.now)
-    return made.code
+    invite = invited(who, expires_at=who.now + SECOND)
+    come_in(who.tables, invite, now=who.now)
+    return invite.code
 
 
-def _standing_of(came: Redeemed) -> tuple[bool, str]:
-    return came.identity.is_admin, came.identity.claw_type.value
+def _role_of(redeemed: Redeemed) -> tuple[bool, str]:
+    return redeemed.identity.is_admin, redeemed.identity.claw_type.value
 
 
-def test_the_first_to_come_to_an_empty_account_is_its_central_admin(tables: Tables) -> None:
+def test_the_first_member_of_an_empty_account_is_central_admin(tables: Tables) -> None:
     now = boss(tables).now
-    came = come_in(tables, empty_operator(tables, now), now=now)
-    assert _standing_of(came) == (True, "central")
-    first = seen_with(tables, came.minted, now)
+    redeemed = come_in(tables, empty_operator(tables, now), now=now)
+    assert _role_of(redeemed) == (True, "central")
+    first = seen_with(tables, redeemed.minted, now)
     assert (first.principal.operator, first.principal.rate_limit) == (True, None)
     assert first.principal.grants == FULL
-    assert _standing_of(come_in(tables, invited(first), now=now)) == (False, "employee")
+    assert _role_of(come_in(tables, invited(first), now=now)) == (False, "employee")
     check_standing(tables, now=now)
 
 
-def test_whoever_comes_after_the_first_is_an_employee(tables: Tables) -> None:
+def test_members_after_the_first_are_employees(tables: Tables) -> None:
     now = boss(tables).now
-    made = empty_operator(tables, now, uses=3)
-    assert [_standing_of(come_in(tables, made, now=now)) for _ in range(3)] == [
+    invite = empty_operator(tables, now, uses=3)
+    assert [_role_of(come_in(tables, invite, now=now)) for _ in range(3)] == [
         (True, "central"),
         (False, "employee"),
         (False, "employee"),
@@ -349,72 +347,72 @@ def test_whoever_comes_after_the_first_is_an_employee(tables: Tables) -> None:
 
 @pytest.mark.usefixtures("sleeps")
 @pytest.mark.parametrize("at_once", [2, 5])
-def test_of_several_first_at_once_one_is_the_admin(
+def test_of_several_concurrent_first_members_one_is_admin(
     tables: Tables, room_line: Wire, at_once: int
 ) -> None:
     now = boss(tables).now
-    made = empty_operator(tables, now, uses=at_once)
+    invite = empty_operator(tables, now, uses=at_once)
     outcomes: list[Any] = []
-    _within_each_other(room_line, lambda: come_in(tables, made, now=now), at_once, outcomes)
-    standings = sorted(_standing_of(one) for one in outcomes)
-    assert standings == [(False, "employee")] * (at_once - 1) + [(True, "central")]
+    _run_concurrently(room_line, lambda: come_in(tables, invite, now=now), at_once, outcomes)
+    roles = sorted(_role_of(one) for one in outcomes)
+    assert roles == [(False, "employee")] * (at_once - 1) + [(True, "central")]
     check_standing(tables, now=now)
 
 
-def test_an_account_that_was_opened_with_an_admin_has_no_first_to_come(who: Visitor) -> None:
+def test_a_member_of_an_account_with_an_admin_is_an_employee(who: Visitor) -> None:
     newcomer = member(who)
     assert identity_of(newcomer).claw_type == "employee"
     assert not newcomer.principal.is_admin
     assert who.admit(newcomer.minted.secret).code is Code.VALID
 
 
-# ---- The budget of wrong codes ---------------------------------------------------------------
+# ---- Wrong codes -----------------------------------------------------------------------------
 
 
-def test_after_five_wrong_codes_an_address_waits_even_with_the_right_one(who: Visitor) -> None:
-    made = invited(who, long=False)
+def test_after_five_wrong_codes_the_right_one_is_refused_too(who: Visitor) -> None:
+    invite = invited(who, long=False)
     wrong(who.tables, 5, who.now)
-    for code in ("00000009", made.code):
+    for code in ("00000009", invite.code):
         with pytest.raises(RateLimited) as refused:
             guess(who.tables, code, who.now)
         assert refused.value.retry_after == ceil_seconds(10 * MINUTE)
-    came = guess(who.tables, made.code, who.now, source="198.51.100.2")
-    assert came.identity.name == "bo"
+    redeemed = guess(who.tables, invite.code, who.now, source="198.51.100.2")
+    assert redeemed.identity.name == "bo"
 
 
-def test_four_wrong_codes_do_not_yet_cost_the_fifth_try(who: Visitor) -> None:
-    made = invited(who, long=False)
+def test_after_four_wrong_codes_the_right_one_is_accepted(who: Visitor) -> None:
+    invite = invited(who, long=False)
     wrong(who.tables, 4, who.now)
-    guess(who.tables, made.code, who.now)
+    guess(who.tables, invite.code, who.now)
 
 
-def test_the_window_of_an_address_ends_ten_minutes_after_its_first_wrong_code(
+def test_an_address_is_blocked_until_ten_minutes_after_its_first_code(
     who: Visitor,
 ) -> None:
-    made = invited(who, long=False, max_uses=9)
+    invite = invited(who, long=False, max_uses=9)
     wrong(who.tables, 1, who.now)
     wrong(who.tables, 4, who.now + 9 * MINUTE)
     with pytest.raises(RateLimited):
-        guess(who.tables, made.code, who.now + 10 * MINUTE - 1)
-    guess(who.tables, made.code, who.now + 10 * MINUTE)
-    wrong(who.tables, 5, who.now + 10 * MINUTE)  # a window of its own
+        guess(who.tables, invite.code, who.now + 10 * MINUTE - 1)
+    guess(who.tables, invite.code, who.now + 10 * MINUTE)
+    wrong(who.tables, 5, who.now + 10 * MINUTE)  # a new window
     with pytest.raises(RateLimited):
-        guess(who.tables, made.code, who.now + 20 * MINUTE - 1)
-    guess(who.tables, made.code, who.now + 20 * MINUTE)
+        guess(who.tables, invite.code, who.now + 20 * MINUTE - 1)
+    guess(who.tables, invite.code, who.now + 20 * MINUTE)
 
 
-def test_60_wrong_codes_in_an_hour_close_it_to_every_address(who: Visitor) -> None:
-    made = invited(who, long=False)
+def test_after_60_wrong_codes_in_an_hour_all_addresses_are_blocked(who: Visitor) -> None:
+    invite = invited(who, long=False)
     for number in range(12):
         wrong(who.tables, 5, who.now + number, source=f"198.51.100.{number}")
     for source in ("198.51.100.200", "198.51.100.201"):
         with pytest.raises(RateLimited) as refused:
-            guess(who.tables, made.code, who.now + HOUR - 1, source=source)
+            guess(who.tables, invite.code, who.now + HOUR - 1, source=source)
         assert refused.value.retry_after == 3_600
-    guess(who.tables, made.code, who.now + HOUR, source="198.51.100.200")
+    guess(who.tables, invite.code, who.now + HOUR, source="198.51.100.200")
 
 
-def test_long_codes_and_what_is_no_code_are_neither_counted_nor_refused(who: Visitor) -> None:
+def test_long_and_malformed_codes_are_not_counted(who: Visitor) -> None:
     long, short = invited(who), invited(who, long=False)
     for code in ("0" * 32, "not a code", "0" * 7, "0" * 9, "", "gggggggg", "é" * 8, "٣" * 8) * 8:
         with pytest.raises(NotFound):
@@ -426,18 +424,20 @@ def test_long_codes_and_what_is_no_code_are_neither_counted_nor_refused(who: Vis
     assert guess(who.tables, long.code, who.now)
 
 
-def test_right_codes_are_not_counted(who: Visitor) -> None:
-    made = invited(who, long=False, max_uses=9)
+def test_right_codes_are_not_counted_as_wrong(who: Visitor) -> None:
+    invite = invited(who, long=False, max_uses=9)
     for _ in range(7):
-        guess(who.tables, made.code, who.now)
+        guess(who.tables, invite.code, who.now)
     for _ in range(7):
-        arrival = invites.Arrival(code=made.code, name="bo", type="agent")
-        with pytest.raises(BadInput):  # it is known, only of another type
-            invites.redeem(who.tables, outside(who.now, source="198.51.100.1"), arrival)
+        request = redemption.RedeemRequest(code=invite.code, name="bo", type="agent")
+        with pytest.raises(BadInput):  # the code is right, the type is not
+            redemption.redeem(who.tables, outside(who.now, source="198.51.100.1"), request)
     assert kind(check_standing(who.tables, now=who.now), "GUESSES#") == []
 
 
-def test_two_who_begin_a_window_at_once_are_both_counted(who: Visitor, room_line: Wire) -> None:
+def test_two_wrong_codes_that_start_a_window_are_both_counted(
+    who: Visitor, room_line: Wire
+) -> None:
     def between(_: int, operation: str) -> None:
         if operation == "UpdateItem":
             room_line.before = None
@@ -453,13 +453,13 @@ def test_two_who_begin_a_window_at_once_are_both_counted(who: Visitor, room_line
     assert counted == {"GUESSES#198.51.100.1": 2, "GUESSES#*": 2}
 
 
-def test_what_is_counted_is_forgotten_by_the_table_once_its_window_is_over(who: Visitor) -> None:
+def test_counters_of_wrong_codes_have_a_ttl_after_their_window(who: Visitor) -> None:
     wrong(who.tables, 1, who.now)
     for item in kind(check_standing(who.tables, now=who.now), "GUESSES#"):
         assert item["ttl"] * SECOND >= item["ends_at"] > who.now
 
 
-def test_a_used_up_budget_is_logged_as_the_templates_metric_filter_reads_it(
+def test_the_log_line_about_guessing_matches_the_metric_filter(
     who: Visitor, logs: io.StringIO
 ) -> None:
     pattern = resources.template()["Resources"]["InviteGuessingFilter"]["Properties"][
@@ -478,26 +478,26 @@ def test_a_used_up_budget_is_logged_as_the_templates_metric_filter_reads_it(
 
 
 @given(st.text(max_size=40))
-def test_a_code_is_read_in_either_case_and_with_space_around_it_or_not_at_all(text: str) -> None:
-    read = rules.read_code(text)
-    if read is None:
+def test_a_text_is_read_as_a_code_or_as_none(text: str) -> None:
+    code = rules.parse_code(text)
+    if code is None:
         return
-    assert re.fullmatch("[0-9a-f]{8}|[0-9a-f]{32}", read)
-    assert read == text.strip().lower()
+    assert re.fullmatch("[0-9a-f]{8}|[0-9a-f]{32}", code)
+    assert code == text.strip().lower()
 
 
 @given(
     st.sampled_from([8, 32]).flatmap(lambda n: st.text("0123456789abcdef", min_size=n, max_size=n))
 )
-def test_every_code_is_read_as_itself(code: str) -> None:
+def test_a_code_is_read_in_either_case_and_with_spaces(code: str) -> None:
     for typed in (code, code.upper(), f" {code}\n"):
-        assert rules.read_code(typed) == code
+        assert rules.parse_code(typed) == code
     assert rules.is_short(code) == (len(code) == 8)
 
 
-def test_a_listing_pages_newest_first_and_knows_its_end(who: Visitor) -> None:
-    made: list[Invite] = [invited(who, name=f"n{number}") for number in range(5)]
-    names = [one.id for one in reversed(made)]
+def test_invites_are_listed_newest_first_until_the_last_page(who: Visitor) -> None:
+    invite: list[Invite] = [invited(who, name=f"n{number}") for number in range(5)]
+    names = [one.id for one in reversed(invite)]
     seen, after = [], None
     for _ in range(3):
         page, after = invites.page(who.tables.main, who.account_id, limit=2, after=after)

@@ -19,6 +19,8 @@ from gatehouse.core.errors import Conflict, IdempotencyReused, NotFound, Unautho
 from gatehouse.dynamo.table import Tables
 from gatehouse.federation import actions as federation
 from gatehouse.invites import actions as invites
+from gatehouse.invites import redemption
+from gatehouse.invites.model import InviteRequest
 from gatehouse.wallets import actions as wallets
 from support.actors.members import (
     NONCE_SECRET,
@@ -217,9 +219,9 @@ def test_a_crash_with_an_idempotency_key_never_acts_twice(
     call, later = who.call(token="once"), signed(who.now, wallet.address)
     anybody = outside(who.now, token="once")
     acts: dict[str, Act] = {
-        "invite": partial(invites.create, tables, call, invites.Wish("new", "human")),
+        "invite": partial(invites.create, tables, call, InviteRequest("new", "human")),
         "identity": partial(
-            invites.redeem, tables, anybody, invites.Arrival(invite.code, "cy", "human")
+            redemption.redeem, tables, anybody, redemption.RedeemRequest(invite.code, "cy", "human")
         ),
         "api_key": partial(wallets.sign_in, tables, anybody, later, secret=NONCE_SECRET),
         "peer": partial(

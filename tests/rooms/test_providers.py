@@ -31,7 +31,7 @@ IAM = Origin(actor="system:iam", request_id="iam")
 
 
 @pytest.fixture
-def kept_in(settings_key: str, tables: Tables) -> Vault:
+def stack_vault(settings_key: str, tables: Tables) -> Vault:
     del settings_key, tables
     return vault()
 
@@ -45,18 +45,18 @@ def place(who: Visitor, name: str = "anthropic") -> Place:
     return provider_place(who.account_id, name)
 
 
-def put(who: Visitor, kept_in: Vault, text: str = "key", at: Place | None = None) -> None:
+def put(who: Visitor, stack_vault: Vault, text: str = "key", at: Place | None = None) -> None:
     table = who.tables.main
-    providers.put(table, who.call(), kept_in, place=at or place(who), text=text, field="apiKey")
+    providers.put(table, who.call(), stack_vault, place=at or place(who), text=text, field="apiKey")
 
 
 def remove(who: Visitor, at: Place | None = None) -> None:
     providers.remove(who.tables.main, who.call(), at or place(who))
 
 
-def reveal(who: Visitor, kept_in: Vault, at: Place | None = None) -> str:
+def reveal(who: Visitor, stack_vault: Vault, at: Place | None = None) -> str:
     table = who.tables.main
-    return providers.reveal(table, kept_in, at or place(who), origin=IAM, now=who.now)
+    return providers.reveal(table, stack_vault, at or place(who), origin=IAM, now=who.now)
 
 
 # ---- Names and keys ------------------------------------------------------------------------------
@@ -116,7 +116,7 @@ def test_a_key_is_returned_unchanged_or_refused(text: str) -> None:
     )
 )
 def test_reveal_returns_the_key_that_was_put_last(
-    tables: Tables, kept_in: Vault, acts: list[tuple[str, str | None]]
+    tables: Tables, stack_vault: Vault, acts: list[tuple[str, str | None]]
 ) -> None:
     who = boss(tables)
     expected: dict[str, str] = {}
@@ -126,36 +126,36 @@ def test_reveal_returns_the_key_that_was_put_last(
             remove(who, place(who, name))
             expected.pop(name, None)
         else:
-            put(who, kept_in, text, place(who, name))
+            put(who, stack_vault, text, place(who, name))
             expected[name] = text
     for name in "abc":
         found = providers.find(tables.main, place(who, name))
         assert (found is not None) == (name in expected)
         if name in expected:
-            assert reveal(who, kept_in, place(who, name)) == expected[name]
+            assert reveal(who, stack_vault, place(who, name)) == expected[name]
     assert tally(check_standing(tables, now=who.now), f"PROVIDER#{who.account_id}") == len(expected)
 
 
 def test_the_bound_is_exact_and_does_not_count_transcription(
-    who: Visitor, kept_in: Vault, monkeypatch: pytest.MonkeyPatch
+    who: Visitor, stack_vault: Vault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gatehouse.providers.store.MOST_KEYS", 3)
-    put(who, kept_in, at=transcription_place(who.account_id))
+    put(who, stack_vault, at=transcription_place(who.account_id))
     for name in "abc":
-        put(who, kept_in, at=place(who, name))
+        put(who, stack_vault, at=place(who, name))
     with pytest.raises(BoundReached):
-        put(who, kept_in, at=place(who, "d"))
-    put(who, kept_in, "renewed", place(who, "a"))
+        put(who, stack_vault, at=place(who, "d"))
+    put(who, stack_vault, "renewed", place(who, "a"))
     remove(who, transcription_place(who.account_id))
     with pytest.raises(BoundReached):
-        put(who, kept_in, at=place(who, "d"))
+        put(who, stack_vault, at=place(who, "d"))
     remove(who, place(who, "b"))
-    put(who, kept_in, at=place(who, "d"))
+    put(who, stack_vault, at=place(who, "d"))
     check_standing(who.tables, now=who.now)
 
 
-def test_removing_a_key_twice_writes_one_audit_event(who: Visitor, kept_in: Vault) -> None:
-    put(who, kept_in)
+def test_removing_a_key_twice_writes_one_audit_event(who: Visitor, stack_vault: Vault) -> None:
+    put(who, stack_vault)
     remove(who)
     before = State(who.tables).main
     remove(who)
@@ -180,26 +180,26 @@ def meanwhile(room_line: Wire, act: Callable[[], Any], *, times: int = 1) -> Non
 
 
 def test_after_two_concurrent_puts_the_last_key_is_stored(
-    who: Visitor, kept_in: Vault, room_line: Wire
+    who: Visitor, stack_vault: Vault, room_line: Wire
 ) -> None:
     for text in ("first", "second"):
         who.now += 10
         other = Visitor(who.tables, who.principal, who.minted, who.now + 5)
-        meanwhile(room_line, lambda o=other: put(o, kept_in, "the other's"))
-        put(who, kept_in, text)
+        meanwhile(room_line, lambda o=other: put(o, stack_vault, "the other's"))
+        put(who, stack_vault, text)
         room_line.clear()
-        assert reveal(who, kept_in) == text
+        assert reveal(who, stack_vault) == text
         check_standing(who.tables, now=who.now)
 
 
 def test_put_and_remove_win_over_a_concurrent_remove(
-    who: Visitor, kept_in: Vault, room_line: Wire
+    who: Visitor, stack_vault: Vault, room_line: Wire
 ) -> None:
-    put(who, kept_in)
+    put(who, stack_vault)
     meanwhile(room_line, lambda: remove(who))
-    put(who, kept_in, "again")
+    put(who, stack_vault, "again")
     room_line.clear()
-    assert reveal(who, kept_in) == "again"
+    assert reveal(who, stack_vault) == "again"
     meanwhile(room_line, lambda: remove(who))
     remove(who)
     room_line.clear()
@@ -208,27 +208,31 @@ def test_put_and_remove_win_over_a_concurrent_remove(
 
 
 def test_reveal_returns_the_key_that_its_audit_event_records(
-    who: Visitor, kept_in: Vault, room_line: Wire
+    who: Visitor, stack_vault: Vault, room_line: Wire
 ) -> None:
-    put(who, kept_in, "old")
+    put(who, stack_vault, "old")
     later = Visitor(who.tables, who.principal, who.minted, who.now + 1)
-    meanwhile(room_line, lambda: put(later, kept_in, "new"))
-    assert reveal(who, kept_in) == "new"
+    meanwhile(room_line, lambda: put(later, stack_vault, "new"))
+    assert reveal(who, stack_vault) == "new"
     meanwhile(room_line, lambda: remove(who))
     with pytest.raises(NotFound):
-        reveal(who, kept_in)
+        reveal(who, stack_vault)
 
 
 def test_a_key_that_keeps_changing_raises_unavailable(
-    who: Visitor, kept_in: Vault, room_line: Wire
+    who: Visitor, stack_vault: Vault, room_line: Wire
 ) -> None:
-    put(who, kept_in)
+    put(who, stack_vault)
     moments = itertools.count(who.now + 1)
-    for act in (lambda: put(who, kept_in), lambda: remove(who), lambda: reveal(who, kept_in)):
+    for act in (
+        lambda: put(who, stack_vault),
+        lambda: remove(who),
+        lambda: reveal(who, stack_vault),
+    ):
         meanwhile(
             room_line,
             lambda: put(
-                Visitor(who.tables, who.principal, who.minted, next(moments)), kept_in, "other"
+                Visitor(who.tables, who.principal, who.minted, next(moments)), stack_vault, "other"
             ),
             times=9,
         )
@@ -240,19 +244,23 @@ def test_a_key_that_keeps_changing_raises_unavailable(
 
 @pytest.mark.usefixtures("sleeps")
 def test_conflicts_on_the_audit_chain_leave_nothing_half_written(
-    who: Visitor, kept_in: Vault, room_line: Wire
+    who: Visitor, stack_vault: Vault, room_line: Wire
 ) -> None:
-    put(who, kept_in)
+    put(who, stack_vault)
     before = State(who.tables).main
     room_line.before = lambda _, called: (
         conflict_in_transaction(4) if called == "TransactWriteItems" else None
     )
-    for act in (lambda: put(who, kept_in), lambda: remove(who), lambda: reveal(who, kept_in)):
+    for act in (
+        lambda: put(who, stack_vault),
+        lambda: remove(who),
+        lambda: reveal(who, stack_vault),
+    ):
         with pytest.raises(Unavailable):
             act()
     room_line.before = lambda *_: error("ThrottlingException")
     with pytest.raises(Unavailable):
-        put(who, kept_in)
+        put(who, stack_vault)
     room_line.clear()
     assert State(who.tables).main == before
 
@@ -263,15 +271,15 @@ def test_conflicts_on_the_audit_chain_leave_nothing_half_written(
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("what", ["put new", "put over", "remove", "reveal"])
 def test_killed_at_any_call_all_or_nothing_is_written_and_a_retry_works(
-    who: Visitor, kept_in: Vault, room_line: Wire, what: str, when: str
+    who: Visitor, stack_vault: Vault, room_line: Wire, what: str, when: str
 ) -> None:
     if what != "put new":
-        put(who, kept_in, "old")
+        put(who, stack_vault, "old")
     acts: dict[str, Callable[[], Any]] = {
-        "put new": lambda: put(who, kept_in, "new"),
-        "put over": lambda: put(who, kept_in, "new"),
+        "put new": lambda: put(who, stack_vault, "new"),
+        "put over": lambda: put(who, stack_vault, "new"),
         "remove": lambda: remove(who),
-        "reveal": lambda: reveal(who, kept_in),
+        "reveal": lambda: reveal(who, stack_vault),
     }
     who.now += 1
     start, deaths = Rewind(who.tables), 0
@@ -292,5 +300,5 @@ def test_killed_at_any_call_all_or_nothing_is_written_and_a_retry_works(
         acts[what]()
         check_standing(who.tables, now=who.now)
         if what.startswith("put"):
-            assert reveal(who, kept_in) == "new"
+            assert reveal(who, stack_vault) == "new"
     assert deaths >= 3

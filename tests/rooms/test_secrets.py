@@ -77,24 +77,24 @@ def test_the_repr_of_a_sealed_secret_shows_neither_key_nor_text() -> None:
 
 
 @pytest.fixture
-def kept_in(settings_key: str, tables: Tables) -> Vault:
+def stack_vault(settings_key: str, tables: Tables) -> Vault:
     del settings_key, tables
     return vault()
 
 
 @pytest.fixture
-def kms(kept_in: Vault) -> Iterator[Wire]:
-    with wire(kept_in.client, service="kms") as watching:
+def kms(stack_vault: Vault) -> Iterator[Wire]:
+    with wire(stack_vault.client, service="kms") as watching:
         yield watching
 
 
 def test_a_stored_secret_has_no_plaintext_and_its_own_data_key(
-    tables: Tables, kept_in: Vault
+    tables: Tables, stack_vault: Vault
 ) -> None:
     for name in ("one", "two"):
         place = replace(PLACE, name=name)
-        transact(tables.main.client, [writes.put_new(tables.main, kept_in, place, MARK)])
-        assert secrets.read(tables.main, kept_in, place) == MARK
+        transact(tables.main.client, [writes.put_new(tables.main, stack_vault, place, MARK)])
+        assert secrets.read(tables.main, stack_vault, place) == MARK
     one, two = State(tables).main
     assert MARK.encode() not in repr((one, two)).encode()
     assert bytes.fromhex(MARK) not in bytes(one["ciphertext"])
@@ -104,36 +104,36 @@ def test_a_stored_secret_has_no_plaintext_and_its_own_data_key(
 
 @pytest.mark.parametrize("place", ELSEWHERE, ids=lambda place: str(place.context()))
 def test_a_secret_copied_to_another_place_cannot_be_read(
-    tables: Tables, kept_in: Vault, place: Place
+    tables: Tables, stack_vault: Vault, place: Place
 ) -> None:
     """KMS checks the context; if it did not, the cipher would still fail."""
-    moved = kept_in.seal(PLACE, MARK)
+    moved = stack_vault.seal(PLACE, MARK)
     with pytest.raises((ClientError, rules.WrongPlace)):
-        kept_in.unseal(place, moved)
+        stack_vault.unseal(place, moved)
     transact(tables.main.client, [store.put_new(tables.main, place, moved)])
     with pytest.raises((ClientError, rules.WrongPlace)):
-        secrets.read(tables.main, kept_in, place)
+        secrets.read(tables.main, stack_vault, place)
 
 
 def test_kms_calls_carry_the_place_as_encryption_context(
-    kept_in: Vault, monkeypatch: pytest.MonkeyPatch
+    stack_vault: Vault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     requests: list[dict[str, Any]] = []
-    client = kept_in.client
+    client = stack_vault.client
     for name in ("generate_data_key", "decrypt"):
         real = getattr(client, name)
         monkeypatch.setattr(
             client, name, lambda real=real, **request: requests.append(request) or real(**request)
         )
-    kept_in.unseal(PLACE, kept_in.seal(PLACE, MARK))
+    stack_vault.unseal(PLACE, stack_vault.seal(PLACE, MARK))
     assert [one["EncryptionContext"] for one in requests] == [PLACE.context()] * 2
-    assert [one["KeyId"] for one in requests] == [kept_in.key_id] * 2
+    assert [one["KeyId"] for one in requests] == [stack_vault.key_id] * 2
 
 
 def test_reading_a_missing_secret_returns_none_without_kms(
-    tables: Tables, kept_in: Vault, kms: Wire
+    tables: Tables, stack_vault: Vault, kms: Wire
 ) -> None:
-    assert secrets.read(tables.main, kept_in, PLACE) is None
+    assert secrets.read(tables.main, stack_vault, PLACE) is None
     assert kms.calls == []
 
 
@@ -148,20 +148,20 @@ def test_reading_a_missing_secret_returns_none_without_kms(
     ],
 )
 def test_while_kms_is_unavailable_nothing_is_stored_or_read(
-    tables: Tables, kept_in: Vault, kms: Wire, code: str | None
+    tables: Tables, stack_vault: Vault, kms: Wire, code: str | None
 ) -> None:
-    whole = kept_in.seal(PLACE, MARK)
+    whole = stack_vault.seal(PLACE, MARK)
     kms.before = lambda *_: unreachable() if code is None else error(code)
     with pytest.raises(Unavailable):
-        writes.put_new(tables.main, kept_in, PLACE, MARK)
+        writes.put_new(tables.main, stack_vault, PLACE, MARK)
     with pytest.raises(Unavailable):
-        kept_in.unseal(PLACE, whole)
+        stack_vault.unseal(PLACE, whole)
     with pytest.raises(Unavailable):
-        secrets.stack_secret(tables.main, kept_in, Purpose.NONCE)
+        secrets.stack_secret(tables.main, stack_vault, Purpose.NONCE)
     assert State(tables).main == []
 
 
-def test_a_permanent_kms_error_is_not_raised_as_unavailable(kept_in: Vault, kms: Wire) -> None:
+def test_a_permanent_kms_error_is_not_raised_as_unavailable(stack_vault: Vault, kms: Wire) -> None:
     kms.before = lambda *_: error("AccessDeniedException")
     with pytest.raises(ClientError):
-        kept_in.seal(PLACE, MARK)
+        stack_vault.seal(PLACE, MARK)

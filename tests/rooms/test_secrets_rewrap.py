@@ -24,7 +24,7 @@ from gatehouse.secrets.model import KMS, STACK, Place, Purpose, RewrapStep
 from support.aws.faults import Killed, Wire, die_at, error, wire
 from support.aws.snapshot import Rewind
 from support.checks.inspection import State
-from support.worlds.settings_keys import MARK, PLACE, Keyed
+from support.worlds.settings_keys import MARK, PLACE, KeyedStack
 
 NOW = 1_790_000_000_000_000
 ORIGIN = Origin(actor="system:rewrap", request_id="rewrap")
@@ -47,14 +47,14 @@ def kms(settings_key: str, tables: Tables) -> Iterator[Wire]:
 
 
 @pytest.fixture
-def keyed(aws: pytest.MonkeyPatch, tables: Tables, kms: Wire) -> Iterator[Keyed]:
+def keyed(aws: pytest.MonkeyPatch, tables: Tables, kms: Wire) -> Iterator[KeyedStack]:
     del kms
-    stack = Keyed(aws, tables)
+    stack = KeyedStack(aws, tables)
     yield stack
     stack.set()
 
 
-def fill(keyed: Keyed, vault: Vault) -> None:
+def fill(keyed: KeyedStack, vault: Vault) -> None:
     for place in PLACES:
         keyed.put(vault, place, text_of(place))
 
@@ -63,19 +63,19 @@ def text_of(place: Place) -> str:
     return f"{MARK} {place}"
 
 
-def check_readable(keyed: Keyed, vault: Vault) -> None:
+def check_readable(keyed: KeyedStack, vault: Vault) -> None:
     for place in PLACES:
         assert keyed.read(vault, place) == text_of(place)
 
 
-def step(keyed: Keyed, vault: Vault, cursor: str | None = None) -> RewrapStep:
+def step(keyed: KeyedStack, vault: Vault, cursor: str | None = None) -> RewrapStep:
     table = keyed.tables.main
     return rewraps.run_step(
         table, vault, cursor=cursor, operator_id=OPERATOR, origin=ORIGIN, now=NOW
     )
 
 
-def rewrap(keyed: Keyed, vault: Vault) -> list[RewrapStep]:
+def rewrap(keyed: KeyedStack, vault: Vault) -> list[RewrapStep]:
     """Run steps until one reports that the rewrap is done."""
     steps: list[RewrapStep] = []
     while not (steps and steps[-1].done):
@@ -88,7 +88,7 @@ WAYS = [("", ONE), (ONE, TWO), (ONE, TEXT), (TEXT, ONE), (TEXT, TEXT + "!"), (ON
 
 
 @pytest.mark.parametrize(("old", "new"), WAYS)
-def test_every_secret_of_every_account_is_rewrapped(keyed: Keyed, old: str, new: str) -> None:
+def test_every_secret_of_every_account_is_rewrapped(keyed: KeyedStack, old: str, new: str) -> None:
     fill(keyed, keyed.set(old))
     before = keyed.stored()
     vault = keyed.set(new, old)
@@ -108,14 +108,14 @@ def test_every_secret_of_every_account_is_rewrapped(keyed: Keyed, old: str, new:
             keyed.read(keyed.set(old))
 
 
-def test_from_one_settings_key_to_another_kms_is_not_called(keyed: Keyed, kms: Wire) -> None:
+def test_from_one_settings_key_to_another_kms_is_not_called(keyed: KeyedStack, kms: Wire) -> None:
     fill(keyed, keyed.set(ONE))
     rewrap(keyed, keyed.set(TWO, ONE))
     assert kms.calls == []
 
 
 def test_each_rewrap_has_an_audit_event_in_its_accounts_trail(
-    keyed: Keyed,
+    keyed: KeyedStack,
 ) -> None:
     fill(keyed, keyed.set(ONE))
     vault = keyed.set(TWO, ONE)
@@ -136,7 +136,7 @@ def test_each_rewrap_has_an_audit_event_in_its_accounts_trail(
     assert state.events(STACK) == []
 
 
-def test_without_an_operator_the_stack_has_its_own_audit_trail(keyed: Keyed) -> None:
+def test_without_an_operator_the_stack_has_its_own_audit_trail(keyed: KeyedStack) -> None:
     fill(keyed, keyed.set())
     rewraps.run_step(
         keyed.tables.main, keyed.set(ONE), cursor=None, operator_id=None, origin=ORIGIN, now=NOW
@@ -144,7 +144,7 @@ def test_without_an_operator_the_stack_has_its_own_audit_trail(keyed: Keyed) -> 
     assert len(State(keyed.tables).events(STACK)) == 1
 
 
-def test_after_a_rewrap_only_the_new_key_can_store_secrets(keyed: Keyed) -> None:
+def test_after_a_rewrap_only_the_new_key_can_store_secrets(keyed: KeyedStack) -> None:
     fill(keyed, keyed.set(ONE))
     rewrap(keyed, keyed.set(TWO, ONE))
     other = replace(PLACE, name="later")
@@ -153,7 +153,7 @@ def test_after_a_rewrap_only_the_new_key_can_store_secrets(keyed: Keyed) -> None
     keyed.put(keyed.set(TWO), other)
 
 
-def test_until_a_rewrap_is_done_the_previous_key_is_required(keyed: Keyed) -> None:
+def test_until_a_rewrap_is_done_the_previous_key_is_required(keyed: KeyedStack) -> None:
     fill(keyed, keyed.set(ONE))
     first = step(keyed, keyed.set(TWO, ONE))
     assert (first.cursor, first.done) == (None, False)
@@ -161,14 +161,14 @@ def test_until_a_rewrap_is_done_the_previous_key_is_required(keyed: Keyed) -> No
         keyed.put(keyed.set(TWO), replace(PLACE, name="later"))
 
 
-def test_without_secrets_the_first_step_is_done(keyed: Keyed) -> None:
+def test_without_secrets_the_first_step_is_done(keyed: KeyedStack) -> None:
     for key in (ONE, ""):
         assert [one.done for one in rewrap(keyed, keyed.set(key))] == [True]
     keyed.put(keyed.set())
 
 
 def test_each_step_is_bounded_and_continues_after_the_last_one(
-    keyed: Keyed, monkeypatch: pytest.MonkeyPatch
+    keyed: KeyedStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in (("_PAGE", 3), ("_PAGES", 4), ("_MOST", 5)):
         monkeypatch.setattr(rewraps, name, value)
@@ -187,7 +187,7 @@ def test_each_step_is_bounded_and_continues_after_the_last_one(
 
 
 def test_a_pass_starts_again_when_the_key_was_changed(
-    keyed: Keyed, monkeypatch: pytest.MonkeyPatch
+    keyed: KeyedStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rewraps, "_PAGE", 2)
     monkeypatch.setattr(rewraps, "_PAGES", 1)
@@ -208,7 +208,7 @@ def test_a_pass_starts_again_when_the_key_was_changed(
 
 
 @pytest.mark.parametrize("cursor", ["", "x", "e30=", "bm90IGpzb24=", "W10=", "\u00e4"])
-def test_a_malformed_cursor_is_refused(keyed: Keyed, cursor: str) -> None:
+def test_a_malformed_cursor_is_refused(keyed: KeyedStack, cursor: str) -> None:
     with pytest.raises(BadInput):
         step(keyed, keyed.set(), cursor)
 
@@ -216,7 +216,9 @@ def test_a_malformed_cursor_is_refused(keyed: Keyed, cursor: str) -> None:
 # ---- Secrets that cannot be unwrapped, or change meanwhile ---------------------------------------
 
 
-def test_secrets_that_no_key_unwraps_are_left_and_logged(keyed: Keyed, logs: io.StringIO) -> None:
+def test_secrets_that_no_key_unwraps_are_left_and_logged(
+    keyed: KeyedStack, logs: io.StringIO
+) -> None:
     fill(keyed, keyed.set(ONE))
     rewrap(keyed, keyed.set(TWO, ONE))
     sealed = keyed.stored()[PLACE]
@@ -251,7 +253,7 @@ def test_secrets_that_no_key_unwraps_are_left_and_logged(keyed: Keyed, logs: io.
 
 
 def test_a_secret_replaced_or_removed_meanwhile_is_not_changed(
-    keyed: Keyed, room_line: Wire
+    keyed: KeyedStack, room_line: Wire
 ) -> None:
     fill(keyed, keyed.set(ONE))
     vault = keyed.set(TWO, ONE)
@@ -276,7 +278,7 @@ def test_a_secret_replaced_or_removed_meanwhile_is_not_changed(
 
 @pytest.mark.parametrize("new", [ONE, ""])
 def test_a_kms_failure_stops_a_step_and_the_next_run_continues(
-    keyed: Keyed, kms: Wire, new: str
+    keyed: KeyedStack, kms: Wire, new: str
 ) -> None:
     old = "" if new else ONE
     fill(keyed, keyed.set(old))
@@ -298,7 +300,7 @@ def test_a_kms_failure_stops_a_step_and_the_next_run_continues(
 @pytest.mark.parametrize(("old", "new"), [("", ONE), (ONE, TWO), (ONE, "")])
 @pytest.mark.parametrize("service", ["dynamodb", "kms"])
 def test_killed_at_any_call_nothing_is_lost_and_a_rerun_finishes(
-    keyed: Keyed, room_line: Wire, kms: Wire, service: str, old: str, new: str, when: str
+    keyed: KeyedStack, room_line: Wire, kms: Wire, service: str, old: str, new: str, when: str
 ) -> None:
     """Every secret is readable with both keys set, as they are until the rewrap is done."""
     fill(keyed, keyed.set(old))
@@ -327,7 +329,7 @@ def test_killed_at_any_call_nothing_is_lost_and_a_rerun_finishes(
     check_readable(keyed, keyed.set(new))
 
 
-def check_recorded(keyed: Keyed) -> None:
+def check_recorded(keyed: KeyedStack) -> None:
     """Check that each rewrapped secret has one audit event, and that the chains are whole."""
     state = State(keyed.tables)
     trails = {place.account_id: state.events(place.account_id) for place in PLACES}

@@ -20,7 +20,7 @@ from gatehouse.secrets.actions import Vault
 from gatehouse.secrets.model import KMS, Place, Purpose, Sealed, SettingsKey
 from support.aws.faults import Wire, wire
 from support.checks.inspection import State
-from support.worlds.settings_keys import CURRENT, MARK, PLACE, PREVIOUS, Keyed
+from support.worlds.settings_keys import CURRENT, MARK, PLACE, PREVIOUS, KeyedStack
 
 SECOND = replace(PLACE, name="peer-2")
 RAW, NONCE, SALT = bytes(range(32)), bytes(range(12)), bytes(range(16))
@@ -173,16 +173,16 @@ def kms(settings_key: str, tables: Tables) -> Iterator[Wire]:
 
 
 @pytest.fixture
-def keyed(aws: pytest.MonkeyPatch, tables: Tables, kms: Wire) -> Iterator[Keyed]:
+def keyed(aws: pytest.MonkeyPatch, tables: Tables, kms: Wire) -> Iterator[KeyedStack]:
     del kms
-    stack = Keyed(aws, tables)
+    stack = KeyedStack(aws, tables)
     yield stack
     stack.set()
 
 
 @pytest.mark.parametrize("text", [HEX, base64.b64encode(RAW).decode(), TEXT])
 def test_with_a_settings_key_secrets_are_stored_without_kms(
-    keyed: Keyed, kms: Wire, text: str
+    keyed: KeyedStack, kms: Wire, text: str
 ) -> None:
     place = keyed.put(keyed.set(text))
     assert keyed.read(keyed.set(text), place) == MARK
@@ -196,13 +196,13 @@ def test_with_a_settings_key_secrets_are_stored_without_kms(
         assert trace not in everything
 
 
-def test_a_secret_that_kms_wraps_is_stored_without_wrapped_by(keyed: Keyed) -> None:
+def test_a_secret_that_kms_wraps_is_stored_without_wrapped_by(keyed: KeyedStack) -> None:
     keyed.put(keyed.set())
     (item,) = State(keyed.tables).main
     assert set(item) == {"pk", "sk", "ciphertext", "nonce", "wrapped_key"}
 
 
-def test_a_text_is_stretched_with_one_salt_per_instance(keyed: Keyed) -> None:
+def test_a_text_is_stretched_with_one_salt_per_instance(keyed: KeyedStack) -> None:
     keyed.put(keyed.set(TEXT))
     keyed.put(keyed.set(TEXT), SECOND)
     (state,) = [item for item in State(keyed.tables).main if item["sk"] == "WRAPPING"]
@@ -211,7 +211,9 @@ def test_a_text_is_stretched_with_one_salt_per_instance(keyed: Keyed) -> None:
     assert len(state["salt"]) == rules.SALT_BYTES
 
 
-def test_two_environments_that_make_the_salt_at_once_use_one(keyed: Keyed, room_line: Wire) -> None:
+def test_two_environments_that_make_the_salt_at_once_use_one(
+    keyed: KeyedStack, room_line: Wire
+) -> None:
     """Another environment stores its salt between this one's read and its write."""
     vault = keyed.set(TEXT)
 
@@ -226,7 +228,7 @@ def test_two_environments_that_make_the_salt_at_once_use_one(keyed: Keyed, room_
     assert keyed.read(keyed.set(TEXT), place) == MARK
 
 
-def test_reading_a_secret_never_writes_the_salt(keyed: Keyed, room_line: Wire) -> None:
+def test_reading_a_secret_never_writes_the_salt(keyed: KeyedStack, room_line: Wire) -> None:
     """IAM lets some functions only read."""
     place = keyed.put(keyed.set())
     vault = keyed.set(TEXT)
@@ -240,7 +242,9 @@ def test_reading_a_secret_never_writes_the_salt(keyed: Keyed, room_line: Wire) -
 # ---- A key that changes, is missing or is wrong --------------------------------------------------
 
 
-def test_secrets_that_kms_wrapped_stay_readable_after_a_key_is_set(keyed: Keyed, kms: Wire) -> None:
+def test_secrets_that_kms_wrapped_stay_readable_after_a_key_is_set(
+    keyed: KeyedStack, kms: Wire
+) -> None:
     old = keyed.put(keyed.set())
     vault = keyed.set(HEX)
     new = keyed.put(vault, SECOND)
@@ -252,7 +256,7 @@ def test_secrets_that_kms_wrapped_stay_readable_after_a_key_is_set(keyed: Keyed,
 
 @pytest.mark.parametrize("current", [OTHER, TEXT, ""])
 def test_with_the_old_key_as_previous_a_new_key_reads_and_writes(
-    keyed: Keyed, current: str
+    keyed: KeyedStack, current: str
 ) -> None:
     old = keyed.put(keyed.set(HEX))
     vault = keyed.set(current, HEX)
@@ -269,7 +273,7 @@ def test_with_the_old_key_as_previous_a_new_key_reads_and_writes(
 )
 @pytest.mark.parametrize("first", [HEX, "a text that was first"])
 def test_with_a_missing_or_wrong_key_nothing_is_read_or_stored(
-    keyed: Keyed, kms: Wire, first: str, current: str, previous: str
+    keyed: KeyedStack, kms: Wire, first: str, current: str, previous: str
 ) -> None:
     place = keyed.put(keyed.set(first))
     vault = keyed.set(current, previous)
@@ -288,13 +292,13 @@ def test_with_a_missing_or_wrong_key_nothing_is_read_or_stored(
 
 
 @pytest.mark.parametrize("variable", [CURRENT, PREVIOUS])
-def test_with_a_malformed_key_there_is_no_vault(keyed: Keyed, variable: str) -> None:
+def test_with_a_malformed_key_there_is_no_vault(keyed: KeyedStack, variable: str) -> None:
     values = {CURRENT: HEX, variable: "too short"}
     with pytest.raises(SettingsKeyUnusable, match=f"^{variable} must be"):
         keyed.set(values[CURRENT], values.get(PREVIOUS, ""))
 
 
-def test_a_secret_with_a_false_wrapped_by_cannot_be_read(keyed: Keyed) -> None:
+def test_a_secret_with_a_false_wrapped_by_cannot_be_read(keyed: KeyedStack) -> None:
     """With write access to the table one can make a secret unreadable, but not readable."""
     vault = keyed.set(HEX, OTHER)
     keyed.put(vault)
@@ -304,7 +308,7 @@ def test_a_secret_with_a_false_wrapped_by_cannot_be_read(keyed: Keyed) -> None:
         vault.unseal(PLACE, swapped)
 
 
-def test_a_vault_without_keyring_refuses_a_key_wrapped_secret(keyed: Keyed) -> None:
+def test_a_vault_without_keyring_refuses_a_key_wrapped_secret(keyed: KeyedStack) -> None:
     vault = replace(keyed.set(HEX), keyring=None)
     with pytest.raises(SettingsKeyUnusable):
         vault.unseal(PLACE, Sealed(b"", NONCE, b"", "env:0123456789abcdef"))

@@ -63,8 +63,8 @@ def sign_in(tables: Tables, address: str, now: Micros, **options: Any) -> Signed
 def with_wallet(who: Visitor, **fields: Any) -> tuple[Visitor, str]:
     """Redeem an invite as a new member with a wallet."""
     wallet = signed(who.now)
-    came = come_in(who.tables, invited(who, **fields), now=who.now, signed=wallet)
-    return seen_with(who.tables, came.minted, who.now), wallet.address
+    result = come_in(who.tables, invited(who, **fields), now=who.now, signed=wallet)
+    return seen_with(who.tables, result.minted, who.now), wallet.address
 
 
 # ---- Nonces ----------------------------------------------------------------------------------
@@ -110,23 +110,23 @@ def test_100_nonces_of_one_moment_all_differ(who: Visitor) -> None:
 def test_the_nonce_secret_is_created_once_and_stored_encrypted(
     who: Visitor, room_line: Wire
 ) -> None:
-    kept_in = vault()
-    raced: list[str] = []
+    stack_vault = vault()
+    others: list[str] = []
 
     def between(_: int, operation: str) -> None:
         if operation == "TransactWriteItems":
             room_line.before = None
-            raced.append(wallets.nonce_secret(who.tables.main, kept_in))
+            others.append(wallets.nonce_secret(who.tables.main, stack_vault))
 
     room_line.before = between
-    made = wallets.nonce_secret(who.tables.main, kept_in)
+    secret = wallets.nonce_secret(who.tables.main, stack_vault)
     room_line.clear()
-    assert [made] == raced, "two concurrent creators get the same secret"
-    assert wallets.nonce_secret(who.tables.main, kept_in) == made
+    assert [secret] == others, "two concurrent creators get the same secret"
+    assert wallets.nonce_secret(who.tables.main, stack_vault) == secret
     (item,) = kind(State(who.tables), "SECRET#")
     assert item["sk"] == f"{Purpose.NONCE.value}#key"
-    assert made.encode() not in repr(item).encode()
-    assert len(made) == 64
+    assert secret.encode() not in repr(item).encode()
+    assert len(secret) == 64
 
 
 @pytest.mark.parametrize("late", [-1, 0, 1])
@@ -275,14 +275,14 @@ def test_signing_in_returns_the_ceiling_for_exactly_a_day(who: Visitor) -> None:
     holder, address = with_wallet(
         who, scopes=["services:*", "agents:read"], permissions={"ring_scopes": ["a"]}
     )
-    came = sign_in(who.tables, address, who.now)
-    key = came.minted.key
+    result = sign_in(who.tables, address, who.now)
+    key = result.minted.key
     assert key.grants == identity_of(holder).ceiling
     assert key.grants == Grants(("services:*", "agents:read"), Permissions(ring_scopes=("a",)))
     assert (key.owner, key.rate_limit) == (holder.principal.identity_id, 6_000)
     assert key.expires_at == who.now + 24 * 60 * MINUTE
     for moment, code in ((DAY - 1, Code.VALID), (DAY, Code.EXPIRED)):
-        assert replace(who, now=who.now + moment).admit(came.minted.secret).code is code
+        assert replace(who, now=who.now + moment).admit(result.minted.secret).code is code
 
 
 def test_signing_in_returns_the_current_ceiling(who: Visitor) -> None:
@@ -297,8 +297,8 @@ def test_signing_in_again_revokes_the_previous_sign_in_key(
 ) -> None:
     holder, address = with_wallet(who)
     pk = f"KEYS#{who.account_id}"
-    came = [sign_in(who.tables, address, who.now) for _ in range(3)]
-    codes = [who.admit(one.minted.secret).code for one in came]
+    result = [sign_in(who.tables, address, who.now) for _ in range(3)]
+    codes = [who.admit(one.minted.secret).code for one in result]
     assert codes == [Code.REVOKED, Code.REVOKED, Code.VALID]
     state = check_standing(who.tables, now=who.now)
     assert tally(state, pk) == live_keys(state, who.account_id, now=who.now) == 3
@@ -382,8 +382,8 @@ def test_an_unknown_wallet_cannot_sign_in(who: Visitor) -> None:
 
 def test_a_sign_in_repeated_with_its_idempotency_key_names_the_key(who: Visitor) -> None:
     _, address = with_wallet(who)
-    came = sign_in(who.tables, address, who.now, token="once")
+    result = sign_in(who.tables, address, who.now, token="once")
     with pytest.raises(IdempotencyReused) as again:
         sign_in(who.tables, address, who.now, token="once")
-    assert again.value.details == {"id": f"api_key:{came.minted.key.id}"}
-    assert who.admit(came.minted.secret).code is Code.VALID
+    assert again.value.details == {"id": f"api_key:{result.minted.key.id}"}
+    assert who.admit(result.minted.secret).code is Code.VALID

@@ -25,7 +25,9 @@ from gatehouse.federation.model import Proof, Received, Trusted
 from gatehouse.identities import actions as identities
 from gatehouse.identities.model import Identity, IdentityPatch
 from gatehouse.invites import actions as invites
-from gatehouse.invites.model import Invite, Redeemed
+from gatehouse.invites import redemption
+from gatehouse.invites import writes as invite_writes
+from gatehouse.invites.model import Invite, InviteRequest, Redeemed
 from gatehouse.keys import actions as keys
 from gatehouse.keys.model import Minted
 from gatehouse.memberships import actions as memberships
@@ -52,7 +54,7 @@ def outside(now: Micros, *, token: str | None = None, source: str = "203.0.113.9
 
 def invited(who: Visitor, **fields: Any) -> Invite:
     """Create an invite with a long code; its default is full grants."""
-    asked = invites.Wish(**{"name": "new", "type": "human", "long": True, **fields})
+    asked = InviteRequest(**{"name": "new", "type": "human", "long": True, **fields})
     return invites.create(who.tables, who.call(), asked)
 
 
@@ -66,14 +68,14 @@ def come_in(
 ) -> Redeemed:
     """Redeem an invite, with a wallet if `signed` is set."""
     bind = signed and partial(wallets.binding, tables.main, signed, secret=NONCE_SECRET, now=now)
-    arrival = invites.Arrival(
+    request = redemption.RedeemRequest(
         code=invite.code,
         name="bo",
         type=invite.type.value,
         wallet_address=signed.address if signed else None,
         bind=bind,
     )
-    return invites.redeem(tables, outside(now, token=token), arrival)
+    return redemption.redeem(tables, outside(now, token=token), request)
 
 
 def seen_with(tables: Tables, minted: Minted, now: Micros) -> Visitor:
@@ -132,14 +134,15 @@ def empty_operator(tables: Tables, now: Micros, *, uses: int = 1) -> Invite:
     invite = invites.open_operator(tables, name="operator", origin=origin, now=now)
     if uses == 1:
         return invite
-    asked = invites.Wish("first admins", "human", max_uses=uses, long=True)
+    asked = InviteRequest("first admins", "human", max_uses=uses, long=True)
     wide = replace(
-        invites.by_system(invite.account_id, asked, grants=FULL, now=now), rate_limit=None
+        invites.prepare_for_operator(invite.account_id, asked, grants=FULL, now=now),
+        rate_limit=None,
     )
     audit.commit(
         tables.main,
         invite.account_id,
-        writes=invites.creating(tables.main, wide),
+        writes=invite_writes.create(tables.main, wide),
         changes=[invites.creation(wide)],
         origin=origin,
         now=now,

@@ -7,12 +7,17 @@ import hmac
 import json
 import uuid
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from eth_account.messages import encode_defunct
 from siwe import ISO8601Datetime, SiweMessage
 
 from gatehouse.core import clock
+
+if TYPE_CHECKING:
+    from support.aws.api_gateway import Front
+
+DOMAIN = "app.example"
 
 
 def peer_request(
@@ -66,3 +71,17 @@ def sign_in_message(
         "message": message,
         "signature": wallet.sign_message(encode_defunct(text=message)).signature.to_0x_hex(),
     }
+
+
+def signed(front: Front, wallet: Any, **fields: Any) -> dict[str, str]:
+    """Sign a sign-in message with a new nonce from the front door in process."""
+    nonce = front("GET", "/auth/nonce").json()["data"]["nonce"]
+    parts = {"nonce": nonce, "domain": DOMAIN, "uri": f"https://{DOMAIN}/login", **fields}
+    return sign_in_message(wallet, **parts)
+
+
+def proven(peer: dict[str, Any], **fields: Any) -> tuple[str, dict[str, str]]:
+    """Return the body of a peer's signal and the two headers that prove it."""
+    signal = {"signal_type": "task", "content": "do it", "from_identity": "agent-7", **fields}
+    body, headers = peer_request(peer, body=json.dumps(signal).encode())
+    return body.decode(), headers

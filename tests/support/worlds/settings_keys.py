@@ -17,7 +17,7 @@ PLACE = Place(Purpose.PEER, "account-a", "peer-1")
 MARK = "5ec2e7" * 8
 
 
-class Keyed:
+class KeyedStack:
     """The stack's vault, made from the environment variables that a test sets."""
 
     def __init__(self, aws: pytest.MonkeyPatch, tables: Tables) -> None:

@@ -4,13 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from gatehouse.core.errors import BadInput
 from gatehouse.core.grants import Grants
 from gatehouse.identities.model import ClawType, IdentityType
 
 
 @dataclass(frozen=True, slots=True)
 class Located:
-    """A value of the file and the line it stands on, counted from 1.
+    """A value of the file and its line, counted from 1.
 
     `value` is a dict of name → Located, a list of Located, or a plain value.
     """
@@ -18,10 +19,32 @@ class Located:
     value: Any
     line: int
 
+    def at(self, *path: str | int) -> Located:
+        """Return the value at a path of names and indexes, or the nearest one above it."""
+        located = self
+        for part in path:
+            try:
+                located = located.value[part]
+            except (KeyError, IndexError, TypeError):
+                break
+        return located
+
+    def plain(self) -> Any:
+        """Return the value without lines."""
+        if isinstance(self.value, dict):
+            return {name: one.plain() for name, one in self.value.items()}
+        return [one.plain() for one in self.value] if isinstance(self.value, list) else self.value
+
+    def error(self, where: str, what: str) -> BadInput:
+        """Return the error about this value. `where` names its field."""
+        return BadInput(
+            f"line {self.line}: {where} {what}", details={"line": self.line, "field": where}
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class SeedIdentity:
-    """An identity that is to be there. Its name is what a later file finds it by."""
+    """An identity that the file declares. A later file finds it by its name."""
 
     name: str
     type: IdentityType
@@ -32,7 +55,7 @@ class SeedIdentity:
 
 @dataclass(frozen=True, slots=True)
 class SeedName:
-    """A ring or a role: `kind` is one of the two."""
+    """A ring or a role that the file declares. `kind` is `ring` or `role`."""
 
     kind: str
     name: str
@@ -41,7 +64,7 @@ class SeedName:
 
 @dataclass(frozen=True, slots=True)
 class SeedInvite:
-    """An invite that is to be made, once; its terms are those of its first day."""
+    """An invite that the file declares. It is created once and never changed."""
 
     name: str
     type: IdentityType
@@ -51,10 +74,11 @@ class SeedInvite:
 
 @dataclass(frozen=True, slots=True)
 class SeedWebhook:
-    """A webhook that is to be there, as the file has it: its bounds are the webhooks' own.
+    """A webhook that the file declares; only the types of its fields are checked.
 
-    `fields` are plain values by name, `lines` say where they stand, `line` where the entry does.
-    `secret_env` names a variable of the machine that applied the file; None: make a secret.
+    `fields` are plain values by name, `lines` the lines of the fields, `line` that of the entry.
+    `secret_env` names an environment variable of the machine that applies the file; None: a secret
+    is generated.
     """
 
     name: str
@@ -76,11 +100,11 @@ class Seed:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """What applying the file does to one thing: add, update or keep it.
+class PlannedStep:
+    """What applying the file does to one entry: `verb` is add, update or keep.
 
-    `detail` names what changes, from and to. `shown` is what is printed once: an invite's
-    code, a webhook's secret that was made here.
+    `detail` has the changes, from and to. `shown` is printed once: an invite's code, or a
+    webhook's secret that was generated.
     """
 
     verb: str

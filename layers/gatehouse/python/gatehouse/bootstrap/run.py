@@ -1,4 +1,4 @@
-"""One application of a file: for whom, when, and how each of its changes is written."""
+"""The context of applying a file, and how each change is written."""
 
 from __future__ import annotations
 
@@ -8,48 +8,54 @@ from dataclasses import dataclass
 from gatehouse.audit import actions as audit
 from gatehouse.audit.model import Change, Origin
 from gatehouse.bootstrap import store
-from gatehouse.bootstrap.model import Step
+from gatehouse.bootstrap.model import PlannedStep
 from gatehouse.core.clock import Micros
 from gatehouse.dynamo.table import Tables, Write
 
-Planned = tuple[Step, Callable[[], str | None]]
-"""What is to be done, and doing it: gives what is shown once, None for nothing."""
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A planned step and the function that does it.
+
+    `act` returns the text to show once, or None. It is not called for a step that keeps.
+    """
+
+    step: PlannedStep
+    act: Callable[[], str | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """The operator's account and who fills it."""
+    """One application of a file: the operator's account, the origin and the time."""
 
     tables: Tables
     account_id: str
     origin: Origin
     now: Micros
 
-    def commit(
+    def commit_new(
         self,
         writes: dict[str, Write],
         change: Change,
         *,
         kind: str,
         name: str,
-        made: str,
-        before: str | None = None,
+        created: str,
+        replaced: str | None = None,
     ) -> None:
-        """Write a new thing together with the note of what the entry became.
+        """Write a new thing, its audit event, and the record that the entry created it.
 
-        `before` is what it had become, where that is gone.
+        `created` is its id. `replaced` is the id that the entry had created before, where that
+        thing was deleted since.
         """
         main, account_id = self.tables.main, self.account_id
-        if before is None:
-            writes["seed"] = store.note(main, account_id, kind=kind, name=name, made=made)
-        else:
-            writes["seed"] = store.note_again(
-                main, account_id, kind=kind, name=name, made=made, before=before
-            )
-        self.keep(writes, change)
+        writes["seed"] = store.record(
+            main, account_id, kind=kind, name=name, created=created, replaced=replaced
+        )
+        self.commit(writes, change)
 
-    def keep(self, writes: dict[str, Write], change: Change) -> None:
-        """Write a changed thing."""
+    def commit(self, writes: dict[str, Write], change: Change) -> None:
+        """Write a change and its audit event."""
         audit.commit(
             self.tables.main,
             self.account_id,

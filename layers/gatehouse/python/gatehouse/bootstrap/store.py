@@ -1,4 +1,4 @@
-"""`SEED#<account>`: which thing a file's entry became; rings and roles by id."""
+"""`SEED#<account>`: the id of what each entry of a file created. Rings and roles, by id."""
 
 from __future__ import annotations
 
@@ -9,54 +9,47 @@ from gatehouse.dynamo.table import Item, Table, Write
 _KINDS = {"ring": keyspace.RING, "role": keyspace.ROLE}
 
 
-def known(table: Table, account_id: str) -> dict[tuple[str, str], str]:
-    """Read what earlier files made: kind and name → id."""
-    found = {}
+def list_created(table: Table, account_id: str) -> dict[tuple[str, str], str]:
+    """Return what earlier files created: kind and name of the entry → id."""
+    created = {}
     for item in table.query_all(keyspace.SEED.pk(account_id)):
         kind, _, name = item["sk"].partition("#")
-        found[kind, name] = str(item["id"])
-    return found
+        created[kind, name] = str(item["id"])
+    return created
 
 
-def note(table: Table, account_id: str, *, kind: str, name: str, made: str) -> Write:
-    """Note what an entry became, if it did not before."""
-    return table.put_new({"pk": keyspace.SEED.pk(account_id), "sk": f"{kind}#{name}", "id": made})
-
-
-def note_again(
-    table: Table, account_id: str, *, kind: str, name: str, made: str, before: str
+def record(
+    table: Table, account_id: str, *, kind: str, name: str, created: str, replaced: str | None
 ) -> Write:
-    """Note that an entry became another thing, after the one it was is gone."""
-    return table.put(
-        {"pk": keyspace.SEED.pk(account_id), "sk": f"{kind}#{name}", "id": made},
-        condition="id = :before",
-        names={},
-        values={":before": before},
-    )
+    """Record the id of what an entry created, if the record is still `replaced` or not there."""
+    item: Item = {"pk": keyspace.SEED.pk(account_id), "sk": f"{kind}#{name}", "id": created}
+    if replaced is None:
+        return table.put_new(item)
+    return table.put(item, condition="id = :replaced", names={}, values={":replaced": replaced})
 
 
-def read_name(table: Table, account_id: str, *, kind: str, made: str) -> SeedName | None:
-    """Read a ring or a role."""
-    item = table.get(_key(account_id, kind, made))
+def read_name(table: Table, account_id: str, *, kind: str, thing_id: str) -> SeedName | None:
+    """Read a ring or a role; None where there is none."""
+    item = table.get(_key(account_id, kind, thing_id))
     return None if item is None else SeedName(kind, item["name"], item["description"])
 
 
-def put_name(table: Table, account_id: str, seed: SeedName, *, made: str) -> Write:
+def put_name(table: Table, account_id: str, seed: SeedName, *, thing_id: str) -> Write:
     """Write a new ring or role."""
-    return table.put_new(_to_item(account_id, seed, made))
+    return table.put_new(_to_item(account_id, seed, thing_id))
 
 
-def replace_name(table: Table, account_id: str, seed: SeedName, *, made: str) -> Write:
+def replace_name(table: Table, account_id: str, seed: SeedName, *, thing_id: str) -> Write:
     """Write a changed ring or role."""
     return table.put(
-        _to_item(account_id, seed, made), condition="attribute_exists(pk)", names={}, values={}
+        _to_item(account_id, seed, thing_id), condition="attribute_exists(pk)", names={}, values={}
     )
 
 
-def _to_item(account_id: str, seed: SeedName, made: str) -> Item:
-    key = _key(account_id, seed.kind, made)
+def _to_item(account_id: str, seed: SeedName, thing_id: str) -> Item:
+    key = _key(account_id, seed.kind, thing_id)
     return {**key, "name": seed.name, "description": seed.description}
 
 
-def _key(account_id: str, kind: str, made: str) -> dict[str, str]:
-    return {"pk": _KINDS[kind].pk(account_id), "sk": made}
+def _key(account_id: str, kind: str, thing_id: str) -> dict[str, str]:
+    return {"pk": _KINDS[kind].pk(account_id), "sk": thing_id}

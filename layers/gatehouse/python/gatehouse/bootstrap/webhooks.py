@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from gatehouse.bootstrap.model import SeedWebhook, Step
-from gatehouse.bootstrap.run import Planned, Run
+from gatehouse.bootstrap.model import PlannedStep, SeedWebhook
+from gatehouse.bootstrap.run import Run, Task
 from gatehouse.core import ids
 from gatehouse.core.errors import BadInput, BoundReached
 from gatehouse.deliveries.writes import waking
@@ -28,9 +28,9 @@ def plan(
     vault: Vault,
     entries: Sequence[SeedWebhook],
     *,
-    known: Mapping[tuple[str, str], str],
+    created: Mapping[tuple[str, str], str],
     secrets: Mapping[str, str],
-) -> list[Planned]:
+) -> list[Task]:
     """Say what becomes of each entry, by the ids that earlier ones became.
 
     Raises BadInput that names line and field, and BoundReached.
@@ -38,23 +38,23 @@ def plan(
     if not entries:
         return []
     there = {one.id: one for one in webhooks.all_of(run.tables.main, run.account_id)}
-    planned = []
+    tasks = []
     for entry in entries:
         wanted = _wanted(entry, secrets)
-        made = known.get(("webhook", entry.name))
+        made = created.get(("webhook", entry.name))
         webhook = None if made is None else there.get(made)
         if webhook is None or webhook.url != wanted.checked["url"]:
             # A name that cannot be resolved today is no reason to refuse what stands unchanged.
             with _at(entry):
                 outbound.check_host(wanted.checked["url"])
         if webhook is None:
-            planned.append(_addition(run, vault, wanted, made=made))
+            tasks.append(_addition(run, vault, wanted, made=made))
         else:
-            planned.append(_change(run, vault, wanted, there=webhook))
-    new = sum(step.verb == "add" for step, _ in planned)
+            tasks.append(_change(run, vault, wanted, there=webhook))
+    new = sum(task.step.verb == "add" for task in tasks)
     if len(there) + new > MOST_WEBHOOKS:
         raise BoundReached("The file has more webhooks than the account may have")
-    return planned
+    return tasks
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,29 +88,29 @@ def _secret(entry: SeedWebhook, secrets: Mapping[str, str]) -> str | None:
         raise BadInput(f"names {entry.secret_env}, whose {refused.message}", details=said) from None
 
 
-def _addition(run: Run, vault: Vault, wanted: _Wanted, *, made: str | None) -> Planned:
+def _addition(run: Run, vault: Vault, wanted: _Wanted, *, made: str | None) -> Task:
     new = Webhook(
         id=ids.new(run.now), account_id=run.account_id, created_at=run.now, **wanted.checked
     )
 
     def add() -> str | None:
         text = wanted.secret or webhooks.new_secret()
-        run.commit(
+        run.commit_new(
             webhooks.creating(
                 run.tables.main, vault, new, secret=text, seeded=wanted.secret is not None
             ),
             webhooks.creation(new),
             kind="webhook",
             name=wanted.entry.name,
-            made=new.id,
-            before=made,
+            created=new.id,
+            replaced=made,
         )
         return None if wanted.secret else text
 
-    return Step("add", "webhook", wanted.entry.name, webhooks.audit_view(new)), add
+    return Task(PlannedStep("add", "webhook", wanted.entry.name, webhooks.audit_view(new)), add)
 
 
-def _change(run: Run, vault: Vault, wanted: _Wanted, *, there: Webhook) -> Planned:
+def _change(run: Run, vault: Vault, wanted: _Wanted, *, there: Webhook) -> Task:
     main, secret = run.tables.main, wanted.secret
     detail: dict[str, Any] = webhooks.difference(there, wanted.checked)
     changed = {name: wanted.said[name] for name in detail}
@@ -144,7 +144,8 @@ def _change(run: Run, vault: Vault, wanted: _Wanted, *, there: Webhook) -> Plann
                 now=run.now,
             )
 
-    return Step("update" if detail else "keep", "webhook", wanted.entry.name, detail), update
+    verb = "update" if detail else "keep"
+    return Task(PlannedStep(verb, "webhook", wanted.entry.name, detail), update)
 
 
 @contextmanager

@@ -123,9 +123,9 @@ def check_scopes(values: Iterable[str] | None) -> tuple[str, ...]:
 
 def excess(peer: Peer, caller: Principal) -> dict[str, Any]:
     """Return what a peer could do but the caller could not: signals it sends, and its end."""
-    found: dict[str, Any] = {}
+    beyond_caller: dict[str, Any] = {}
     if not caller.grants.opens("agents:write"):
-        found["scopes"] = ["agents:write"]
+        beyond_caller["scopes"] = ["agents:write"]
     types = caller.grants.permissions.signal_types
     beyond = [
         scope
@@ -133,11 +133,11 @@ def excess(peer: Peer, caller: Principal) -> dict[str, Any]:
         if types and scope.removeprefix("signal:") not in types
     ]
     if beyond:
-        found["allowed_scopes"] = beyond
+        beyond_caller["allowed_scopes"] = beyond
     outlives = peer.expires_at is None or peer.expires_at > (caller.expires_at or 0)
     if caller.expires_at is not None and outlives:
-        found["expires_at"] = None if peer.expires_at is None else rfc3339(peer.expires_at)
-    return found
+        beyond_caller["expires_at"] = None if peer.expires_at is None else rfc3339(peer.expires_at)
+    return beyond_caller
 
 
 def may_send(peer: Peer, signal_type: str) -> bool:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gatehouse.core.clock import Micros
@@ -11,11 +12,24 @@ MOST_OPEN = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Invite:
-    """A way in for `max_uses` people or agents, until `expires_at`.
+class InviteRequest:
+    """What a request for an invite asks for, unchecked. `long`: a code of 32 digits, not 8."""
 
-    `grants` is the ceiling of the identity and the grants of the key that redeeming makes.
-    `key_expires_at` and `rate_limit` bound that key by its inviter's own.
+    name: str
+    type: str
+    scopes: Sequence[str] | None = None
+    permissions: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    max_uses: int = 1
+    expires_at: Micros | None = None
+    long: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Invite:
+    """A code that creates an identity and a key, `max_uses` times, until `expires_at`.
+
+    `grants` is the ceiling of each identity and the grants of its key. `key_expires_at` and
+    `rate_limit` bound that key: they are those of the inviter's own key.
     """
 
     id: str
@@ -37,12 +51,12 @@ class Invite:
 
     @property
     def is_used_up(self) -> bool:
-        """Tell whether nobody can redeem it any more, whatever the time."""
+        """Return whether it was redeemed `max_uses` times."""
         return self.uses >= self.max_uses
 
     @property
     def ends_at(self) -> Micros:
-        """Give the moment it is over: its own, or the one that ends the key it would make."""
+        """Return when it expires: at its own time, or earlier with the key that it would create."""
         if self.key_expires_at is None:
             return self.expires_at
         return min(self.expires_at, self.key_expires_at)
@@ -50,7 +64,7 @@ class Invite:
 
 @dataclass(frozen=True, slots=True)
 class Redeemed:
-    """A new member and their key in its only showing."""
+    """A new member and their key. The key's secret is shown only here."""
 
     identity: Identity
     minted: Minted = field(repr=False)

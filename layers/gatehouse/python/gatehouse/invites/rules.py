@@ -1,4 +1,4 @@
-"""Codes, bounds and the budget of wrong guesses. Pure."""
+"""Codes, bounds, and the budget of wrong codes. Pure."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 from gatehouse.core.clock import MINUTE, Micros, rfc3339
 from gatehouse.core.errors import BadInput, Conflict, GatehouseError, Gone
+from gatehouse.identities.model import IdentityType
 from gatehouse.invites.model import Invite
 
 HOUR: Micros = 60 * MINUTE
@@ -16,33 +17,40 @@ MOST_USES = 1_000
 SHORT_BYTES = 4
 LONG_BYTES = 16
 
-# A short code has 32 bits: guessing is what its budget is about.
+# A short code has only 32 bits, so wrong ones are limited: how many, in which time.
 WRONG_PER_ADDRESS = (5, 10 * MINUTE)
 WRONG_IN_ALL = (60, HOUR)
 
 _CODE = re.compile(r"[0-9a-f]{8}|[0-9a-f]{32}", re.ASCII)
 
 
-def read_code(text: str) -> str | None:
-    """Take a code as typed; None when it cannot be one."""
+def parse_code(text: str) -> str | None:
+    """Read a code as a person typed it; None where it cannot be one."""
     code = text.strip().lower()
     return code if _CODE.fullmatch(code) else None
 
 
 def is_short(code: str) -> bool:
-    """Tell whether the code is one that could be guessed."""
+    """Return whether the code is short enough to be guessed."""
     return len(code) == 2 * SHORT_BYTES
 
 
-def uses_of(value: int) -> int:
-    """Check how often an invite may be redeemed."""
+def check_type(text: str) -> IdentityType:
+    """Check the type of a new member. Raises BadInput."""
+    if text not in set(IdentityType):
+        raise BadInput("type must be human or agent", details={"field": "type"})
+    return IdentityType(text)
+
+
+def check_max_uses(value: int) -> int:
+    """Check how often an invite may be redeemed. Raises BadInput."""
     if not 1 <= value <= MOST_USES:
         raise BadInput(f"max_uses must be from 1 to {MOST_USES}", details={"field": "max_uses"})
     return value
 
 
-def expiry_of(value: Micros | None, now: Micros) -> Micros:
-    """Check an expiry; None is 72 hours from now."""
+def check_expiry(value: Micros | None, now: Micros) -> Micros:
+    """Check an expiry; None means 72 hours from now. Raises BadInput."""
     if value is None:
         return now + LIFE
     if not now < value <= now + LONGEST_LIFE:
@@ -54,21 +62,21 @@ def expiry_of(value: Micros | None, now: Micros) -> Micros:
 
 
 def is_open(invite: Invite, now: Micros) -> bool:
-    """Tell whether the invite can be redeemed."""
+    """Return whether the invite can be redeemed."""
     return not invite.is_used_up and invite.ends_at > now
 
 
 def refusal(invite: Invite, now: Micros) -> GatehouseError | None:
-    """Say why an invite cannot be redeemed, None when it can."""
+    """Return the error why an invite cannot be redeemed, None where it can."""
     if invite.is_used_up:
-        return Conflict("The invite was redeemed already", code="INVITE_ALREADY_REDEEMED")
+        return Conflict("The invite was already redeemed", code="INVITE_ALREADY_REDEEMED")
     if invite.ends_at <= now:
         return Gone("The invite has expired", code="INVITE_EXPIRED")
     return None
 
 
 def audit_view(invite: Invite) -> dict[str, Any]:
-    """Show an invite in an audit event; its code lets people in, so it is left out."""
+    """Show an invite in an audit event, without its code, which works like a password."""
     return {
         "name": invite.name,
         "type": invite.type.value,

@@ -1,7 +1,7 @@
-"""`INVITES#<account>` by id, found by code through `INVITE#<code>`; wrong guesses as `GUESSES#...`.
+"""`INVITES#<account>` by id. `INVITE#<code>` points to it. `GUESSES#<address>` counts wrong codes.
 
-A guess counter is one item per address and one for all, each a window that begins with its first
-wrong code and is forgotten by TTL.
+There is one counter per address and one for all addresses together. A counter covers a window
+that starts with its first wrong code. TTL deletes it.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ _OPTIONAL = ("rate_limit", "key_expires_at", "redeemed_by", "redeemed_at")
 
 
 def read(table: Table, account_id: str, invite_id: str) -> Invite | None:
-    """Read an invite, consistently."""
+    """Read an invite, consistently; None where there is none."""
     item = table.get(_key(account_id, invite_id))
     return None if item is None else _from_item(item)
 
 
-def find(table: Table, code: str) -> Invite | None:
-    """Read an invite by its code, consistently."""
+def find_by_code(table: Table, code: str) -> Invite | None:
+    """Read an invite by its code, consistently; None where there is none."""
     pointer = table.get(_pointer(code))
     return None if pointer is None else read(table, pointer["account_id"], pointer["invite_id"])
 
@@ -32,7 +32,7 @@ def find(table: Table, code: str) -> Invite | None:
 def page(
     table: Table, account_id: str, *, after: str | None, limit: int
 ) -> tuple[list[Invite], bool]:
-    """Read invites, newest first; True: there may be more."""
+    """Read invites, newest first. Returns also whether there may be more."""
     position = None if after is None else _key(account_id, after)
     items, more = table.query(
         keyspace.INVITES.pk(account_id), after=position, newest_first=True, limit=limit
@@ -41,13 +41,13 @@ def page(
 
 
 def count_open(table: Table, account_id: str, now: Micros) -> int:
-    """Count the invites that can be redeemed."""
+    """Count an account's invites that can be redeemed."""
     found = (_from_item(item) for item in table.query_all(keyspace.INVITES.pk(account_id)))
     return sum(rules.is_open(invite, now) for invite in found)
 
 
 def create(table: Table, invite: Invite) -> dict[str, Write]:
-    """Write a new invite, its pointer and the tally of open ones."""
+    """Write a new invite and its pointer, and count it as open."""
     pointer = {**_pointer(invite.code), "account_id": invite.account_id, "invite_id": invite.id}
     return {
         "invite": table.put_new(_to_item(invite)),
@@ -57,7 +57,7 @@ def create(table: Table, invite: Invite) -> dict[str, Write]:
 
 
 def redeem(table: Table, invite: Invite, *, seen: Invite) -> dict[str, Write]:
-    """Write one use more, if nobody was faster; the last one closes the invite."""
+    """Write one more use, if no other was written since. The last use lowers the counter."""
     writes = {
         "invite": table.put(
             _to_item(invite), condition="uses = :seen", names={}, values={":seen": seen.uses}
@@ -70,35 +70,35 @@ def redeem(table: Table, invite: Invite, *, seen: Invite) -> dict[str, Write]:
 
 
 def correct_count(table: Table, account_id: str, *, seen: Item, to: int) -> None:
-    """Set the tally of open invites right. Raises ConditionFailed when it moved."""
+    """Set the counter of open invites. Raises ConditionFailed where it changed since `seen`."""
     counters.correct(table, keyspace.INVITES.pk(account_id), seen=seen, to=to)
 
 
-def guesses(table: Table, who: str, now: Micros) -> int:
-    """Read how many wrong codes came in the current window."""
-    item = table.get(_guesses(who))
+def count_wrong_codes(table: Table, address: str, now: Micros) -> int:
+    """Return how many wrong codes an address sent in its current window."""
+    item = table.get(_guesses_key(address))
     return 0 if item is None or item["ends_at"] <= now else int(item["wrong"])
 
 
-def note_guess(table: Table, who: str, *, window: Micros, now: Micros) -> None:
-    """Count a wrong code, in the current window or a new one."""
+def add_wrong_code(table: Table, address: str, *, window: Micros, now: Micros) -> None:
+    """Count a wrong code, in the current window or in a new one."""
     try:
         table.update(
-            _guesses(who),
+            _guesses_key(address),
             "SET wrong = wrong + :one",
             condition="ends_at > :now",
             names={},
             values={":one": 1, ":now": now},
         )
     except ConditionFailed:
-        _begin_window(table, who, window=window, now=now)
+        _start_window(table, address, window=window, now=now)
 
 
-def _begin_window(table: Table, who: str, *, window: Micros, now: Micros) -> None:
+def _start_window(table: Table, address: str, *, window: Micros, now: Micros) -> None:
     ends_at = now + window
     try:
         table.update(
-            _guesses(who),
+            _guesses_key(address),
             "SET wrong = :one, ends_at = :ends, #ttl = :ttl",
             condition="attribute_not_exists(ends_at) OR ends_at <= :now",
             names={"#ttl": "ttl"},
@@ -110,8 +110,8 @@ def _begin_window(table: Table, who: str, *, window: Micros, now: Micros) -> Non
             },
         )
     except ConditionFailed:
-        # Somebody else began it a moment ago.
-        note_guess(table, who, window=window, now=now)
+        # Another request started it since our first update.
+        add_wrong_code(table, address, window=window, now=now)
 
 
 def _to_item(invite: Invite) -> Item:
@@ -165,5 +165,5 @@ def _pointer(code: str) -> dict[str, str]:
     return {"pk": keyspace.INVITE.pk(code), "sk": "INVITE"}
 
 
-def _guesses(who: str) -> dict[str, str]:
-    return {"pk": keyspace.GUESSES.pk(who), "sk": "GUESSES"}
+def _guesses_key(address: str) -> dict[str, str]:
+    return {"pk": keyspace.GUESSES.pk(address), "sk": "GUESSES"}
