@@ -1,4 +1,4 @@
-"""Services in the services dialect: listed, checked, registered, restarted."""
+"""Services on the services surface: list, check, register, remove, restart."""
 
 from __future__ import annotations
 
@@ -17,8 +17,15 @@ from gatehouse.policy.actions import managing, scope
 from gatehouse.secrets import actions as vaults
 from gatehouse.secrets.actions import Vault
 from gatehouse.services import actions as services
+from gatehouse.services import discovery
 from gatehouse.services import restart as restarts
-from gatehouse.services.model import Kind, Registered, Seen, Status, Wish
+from gatehouse.services.model import (
+    CheckedService,
+    Kind,
+    NewService,
+    RegisteredService,
+    ServiceStatus,
+)
 from gatehouse.web.door import Caller, Door
 from gatehouse.web.envelopes import Body, written
 from gatehouse.web.strict_route import send
@@ -31,21 +38,21 @@ door = Door(SERVICES, title="Services")
 handler = door.handler
 
 
-class NewService(Body):
-    """An HTTP service to watch. `restartUrl` is called, signed, when somebody restarts it."""
+class NewServiceBody(Body):
+    """An HTTP service. A restart sends a signed POST to `restartUrl`."""
 
     name: str = Field(examples=["billing"], description="Lower-case letters, digits, hyphens.")
     healthUrl: str = Field(examples=["https://billing.example/health"])
     restartUrl: str | None = None
-    logGroup: str | None = Field(None, description="Of the operator's account only.")
+    logGroup: str | None = Field(None, description="For the operator's account only.")
 
 
 class ServiceView(BaseModel):
-    """A service and how it was when it was checked last; `detail` says what is not well."""
+    """A service with its last health check; `detail` explains a status other than running."""
 
     name: str
     kind: Kind
-    status: Status
+    status: ServiceStatus
     healthy: bool
     listening: bool
     healthUrl: str | None
@@ -56,13 +63,13 @@ class ServiceView(BaseModel):
 
 
 class CreatedService(ServiceView):
-    """A new registration. `restartSecret` is there with a hook, and shown once."""
+    """A new registration. With a restart hook, `restartSecret` is returned, only this once."""
 
     restartSecret: str | None = None
 
 
 class RestartView(BaseModel):
-    """A restart. `state` is in_progress where it takes longer than a request can."""
+    """A restart. `state` is in_progress if it takes longer than a request can."""
 
     restarted: bool
     service: str
@@ -72,7 +79,7 @@ class RestartView(BaseModel):
 
 
 class Metrics(BaseModel):
-    """How the machines are; what the source does not know is null."""
+    """Metrics of the machines; values that the source does not have are null."""
 
     cpuPercent: float | None
     cpuCount: int | None
@@ -90,15 +97,15 @@ class Metrics(BaseModel):
 
 @door.route("GET", "/api/services/list", needs=scope("services:read"))
 async def listing(call: Caller) -> list[ServiceView]:
-    """List services in name order. A state is at most half a minute old, see `lastChecked`."""
-    found = services.listing(TABLES.main, call, CLOUD)
+    """List services in name order. Checks are at most half a minute old, see `lastChecked`."""
+    found = services.list_services(TABLES.main, call, CLOUD)
     return [ServiceView(**_view(one)) for one in found]
 
 
 @door.route("GET", "/api/services/metrics", needs=managing("services:read"))
 async def metrics(call: Caller) -> Metrics:
-    """Tell how the machines are, from CloudWatch where it knows them. The operator's only."""
-    host = services.machine(call, CLOUD)
+    """Return metrics of the machines, from CloudWatch if it has them. For the operator only."""
+    host = services.get_host(call, CLOUD)
     total, used = host.memory_total, host.memory_used
     return Metrics(
         cpuPercent=_rounded(host.cpu_percent),
@@ -124,23 +131,23 @@ async def health(call: Caller, name: str) -> ServiceView:
 
 @door.route("GET", "/api/services/{name}/logs", needs=managing("services:read"))
 async def logs(call: Caller, name: str) -> None:
-    """Ask for a WebSocket: logs are streamed on one, under this very path."""
-    if services.log_group(TABLES.main, call, CLOUD, name=name) is None:
+    """Answer 426: a client must connect to this path with a WebSocket."""
+    if discovery.find_log_group(TABLES.main, call, CLOUD, name=name) is None:
         raise NotFound(f'Service "{name}" has no logs to watch')
-    # Without the header that goes with it: API Gateway keeps `Upgrade` to itself.
+    # RFC 9110 asks for an `Upgrade` header with 426, but API Gateway does not send one.
     raise UpgradeRequired("Upgrade Required: connect with a WebSocket")
 
 
 @door.route("POST", "/api/services/{name}/restart", needs=managing("services:write"))
 async def restart(call: Caller, name: str) -> RestartView:
     """Restart a service and wait up to 20 seconds for it."""
-    done = restarts.restart(TABLES.main, call, CLOUD, _vault(), name=name)
+    restarted = restarts.restart(TABLES.main, call, CLOUD, _vault(), name=name)
     return RestartView(
         restarted=True,
-        service=done.service.name,
-        kind=done.service.kind,
-        restartedAt=rfc3339(done.restarted_at),
-        state=done.state,
+        service=restarted.service.name,
+        kind=restarted.service.kind,
+        restartedAt=rfc3339(restarted.restarted_at),
+        state=restarted.state,
     )
 
 
@@ -151,23 +158,23 @@ async def restart(call: Caller, name: str) -> RestartView:
     status=201,
     response_model=CreatedService,
 )
-async def register(call: Caller, request: Request, body: NewService) -> Response:
-    """Register an HTTP service. `restartSecret` signs calls of its hook, and is shown once."""
+async def register(call: Caller, request: Request, body: NewServiceBody) -> Response:
+    """Register an HTTP service. `restartSecret` signs calls of its hook and is returned once."""
     answer = services.register(
         TABLES.main,
         call,
         CLOUD,
         _vault(),
-        wish=Wish(body.name, body.healthUrl, body.restartUrl, body.logGroup),
-        own=_own(request),
-        answered=lambda made: written(_created(made), status=201),
+        new=NewService(body.name, body.healthUrl, body.restartUrl, body.logGroup),
+        own=_own_hosts(request),
+        answered=lambda new: written(_created(new), status=201),
     )
     return send(answer)
 
 
 @door.route("DELETE", "/api/services/{name}", needs=managing("services:write"), status=204)
 async def remove(call: Caller, name: str) -> None:
-    """Stop to watch a registered service."""
+    """Remove a registered service."""
     services.remove(TABLES.main, call, CLOUD, name=name)
 
 
@@ -176,30 +183,30 @@ def _vault() -> Vault:
     return vaults.vault(TABLES.main)
 
 
-def _own(request: Request) -> tuple[str, ...]:
-    """Name the host that the request came to: a check must not lead back here."""
+def _own_hosts(request: Request) -> tuple[str, ...]:
+    """Return the host that received the request: checks must not call this API."""
     host = request.scope["aws.event"]["requestContext"].get("domainName")
     return (host,) if host else ()
 
 
-def _created(made: Registered) -> CreatedService:
-    secret = {} if made.secret is None else {"restartSecret": made.secret}
-    return CreatedService(**_view(made.seen), **secret)
+def _created(new: RegisteredService) -> CreatedService:
+    secret = {} if new.secret is None else {"restartSecret": new.secret}
+    return CreatedService(**_view(new.checked), **secret)
 
 
-def _view(seen: Seen) -> dict[str, Any]:
-    service, found = seen.service, seen.health
+def _view(checked: CheckedService) -> dict[str, Any]:
+    service, health = checked.service, checked.health
     return {
         "name": service.name,
         "kind": service.kind,
-        "status": found.status,
-        "healthy": found.status is Status.RUNNING,
-        "listening": found.listening,
+        "status": health.status,
+        "healthy": health.status is ServiceStatus.RUNNING,
+        "listening": health.listening,
         "healthUrl": service.health_url or None,
-        "latencyMs": found.latency_ms,
-        "lastChecked": rfc3339(found.checked_at) if found.checked_at else None,
-        "logGroup": service.log_group or found.log_group or None,
-        "detail": found.detail or None,
+        "latencyMs": health.latency_ms,
+        "lastChecked": rfc3339(health.checked_at) if health.checked_at else None,
+        "logGroup": service.log_group or health.log_group or None,
+        "detail": health.detail or None,
     }
 
 

@@ -13,15 +13,15 @@ from gatehouse.core.errors import BadInput
 from gatehouse.dynamo.table import Table, Tables
 from gatehouse.services import health_rules, rules, store
 from gatehouse.services.model import (
-    Calls,
+    CallCount,
     ContainerFacts,
     FunctionFacts,
-    Health,
+    HealthCheck,
     Kind,
-    Sample,
+    MetricSample,
     Service,
-    Status,
-    Tagged,
+    ServiceStatus,
+    TaggedResource,
 )
 
 NOW = 1_790_000_000 * SECOND
@@ -39,8 +39,10 @@ def fn(name: str) -> Service:
     return Service(name, ACCOUNT, Kind.LAMBDA, arn=f"{FUNCTION}-{name}")
 
 
-def well(*, seconds_ago: int = 0, **fields: object) -> Health:
-    health = Health(Status.RUNNING, listening=True, checked_at=NOW - seconds_ago * SECOND)
+def well(*, seconds_ago: int = 0, **fields: object) -> HealthCheck:
+    health = HealthCheck(
+        ServiceStatus.RUNNING, listening=True, checked_at=NOW - seconds_ago * SECOND
+    )
     return replace(health, **fields)  # type: ignore[arg-type]
 
 
@@ -60,18 +62,18 @@ def test_a_name_is_letters_digits_and_inner_hyphens(text: str) -> None:
     assert rules.is_name(text) is good
     if not good:
         with pytest.raises(BadInput, match="Invalid service name"):
-            rules.name_of(text)
+            rules.check_name(text)
 
 
 @pytest.mark.parametrize("text", ["/app/x", "a", "a.b_c-d#1/E"])
 def test_a_log_group_s_name(text: str) -> None:
-    assert rules.log_group_of(text) == text
+    assert rules.check_log_group(text) == text
 
 
 @pytest.mark.parametrize("text", ["", "a b", "a:*", "*", "x" * 513, "ä", "a\n"])
 def test_no_log_group_s_name(text: str) -> None:
     with pytest.raises(BadInput, match="logGroup"):
-        rules.log_group_of(text)
+        rules.check_log_group(text)
 
 
 # ---- What tags say -----------------------------------------------------------------------------
@@ -104,20 +106,20 @@ def test_a_service_is_read_off_its_tags(
 ) -> None:
     found = [
         (one.name, one.kind, one.alias, one.logs)
-        for one in rules.found([Tagged(arn, tags)], account_id=ACCOUNT)
+        for one in rules.services_of([TaggedResource(arn, tags)], account_id=ACCOUNT)
     ]
     assert found == ([] if expected is None else [expected])
 
 
 def test_of_two_with_one_name_the_first_arn_s_is_the_service() -> None:
     tags = {"gatehouse:service": "orders"}
-    several = [Tagged(f"{FUNCTION}-{end}", tags) for end in ("b", "a", "c")]
-    (one,) = rules.found(several, account_id=ACCOUNT)
+    several = [TaggedResource(f"{FUNCTION}-{end}", tags) for end in ("b", "a", "c")]
+    (one,) = rules.services_of(several, account_id=ACCOUNT)
     assert one.arn == f"{FUNCTION}-a"
 
 
 def test_a_registered_service_hides_a_found_one_of_its_name() -> None:
-    both = rules.together([http("b"), http("d")], [fn("b"), fn("a")])
+    both = rules.merge([http("b"), http("d")], [fn("b"), fn("a")])
     assert [(one.name, one.kind) for one in both] == [
         ("a", Kind.LAMBDA),
         ("b", Kind.HTTP),
@@ -140,29 +142,32 @@ def test_who_kept_us_waiting_comes_last() -> None:
     services = [http(name) for name in ("fresh", "silent", "old", "new", "older")]
     known = {
         "fresh": well(seconds_ago=5),
-        "silent": well(seconds_ago=900, status=Status.DEGRADED, listening=False),
+        "silent": well(seconds_ago=900, status=ServiceStatus.DEGRADED, listening=False),
         "old": well(seconds_ago=60),
         "older": well(seconds_ago=90),
     }
-    order = [one.name for one in rules.to_check(services, known, now=NOW)]
+    order = [one.name for one in rules.due_checks(services, known, now=NOW)]
     assert order == ["new", "older", "old", "silent"]
 
 
 def test_of_many_functions_those_looked_at_longest_ago_are_read() -> None:
     functions = [fn(f"f-{number:03}") for number in range(200)]
     known = {one.name: well(seconds_ago=31 + n) for n, one in enumerate(functions)}
-    chosen = rules.to_check([*functions, http("x")], known, now=NOW)
+    chosen = rules.due_checks([*functions, http("x")], known, now=NOW)
     assert {one.name for one in chosen} == {"x", *(f"f-{n:03}" for n in range(110, 200))}
 
 
 def test_what_is_known_no_longer_is_not_shown_as_well() -> None:
-    assert rules.seen(http("x"), None, now=NOW).health == rules.UNCHECKED
-    assert rules.seen(http("x"), well(seconds_ago=300), now=NOW).health.status is Status.RUNNING
-    old = rules.seen(http("x"), well(seconds_ago=420, log_group="/g"), now=NOW).health
-    assert (old.status, old.detail) == (Status.DEGRADED, "Not checked for 7 minutes")
+    assert rules.with_health(http("x"), None, now=NOW).health == rules.UNCHECKED
+    assert (
+        rules.with_health(http("x"), well(seconds_ago=300), now=NOW).health.status
+        is ServiceStatus.RUNNING
+    )
+    old = rules.with_health(http("x"), well(seconds_ago=420, log_group="/g"), now=NOW).health
+    assert (old.status, old.detail) == (ServiceStatus.DEGRADED, "Not checked for 7 minutes")
     assert (old.log_group, old.checked_at) == ("/g", NOW - 7 * MINUTE)
-    stopped = well(seconds_ago=900, status=Status.STOPPED)
-    assert rules.seen(http("x"), stopped, now=NOW).health == stopped
+    stopped = well(seconds_ago=900, status=ServiceStatus.STOPPED)
+    assert rules.with_health(http("x"), stopped, now=NOW).health == stopped
 
 
 def test_a_query_is_not_written_into_the_trail() -> None:
@@ -192,7 +197,7 @@ FACTS = FunctionFacts(
     ("changes", "calls", "status", "listening", "detail"),
     [
         ({}, None, "running", True, ""),
-        ({}, Calls(10, 0), "running", True, ""),
+        ({}, CallCount(10, 0), "running", True, ""),
         ({"state": "Inactive"}, None, "running", True, "Asleep until it is called"),
         ({"update": "InProgress"}, None, "running", True, "An update is under way"),
         (
@@ -226,20 +231,20 @@ FACTS = FunctionFacts(
             "Switched off: no concurrency is reserved for it",
         ),
         ({"reserved": 5}, None, "running", True, ""),
-        ({}, Calls(11, 1), "running", True, "1 of 11 calls failed in the last 5 minutes"),
-        ({}, Calls(10, 1), "degraded", True, "1 of 10 calls failed in the last 5 minutes"),
-        ({}, Calls(0, 3), "degraded", True, "3 of 3 calls failed in the last 5 minutes"),
-        ({"state": "Failed"}, Calls(9, 9), "stopped", False, "Failed"),
+        ({}, CallCount(11, 1), "running", True, "1 of 11 calls failed in the last 5 minutes"),
+        ({}, CallCount(10, 1), "degraded", True, "1 of 10 calls failed in the last 5 minutes"),
+        ({}, CallCount(0, 3), "degraded", True, "3 of 3 calls failed in the last 5 minutes"),
+        ({"state": "Failed"}, CallCount(9, 9), "stopped", False, "Failed"),
     ],
 )
 def test_a_function(
     changes: dict[str, object],
-    calls: Calls | None,
+    calls: CallCount | None,
     status: str,
     listening: bool,  # noqa: FBT001 - a column of the table
     detail: str,
 ) -> None:
-    health = health_rules.function(replace(FACTS, **changes), calls)  # type: ignore[arg-type]
+    health = health_rules.function_health(replace(FACTS, **changes), calls)  # type: ignore[arg-type]
     assert (health.status.value, health.listening, health.detail) == (status, listening, detail)
     assert health.log_group == "/aws/lambda/fn"
 
@@ -267,7 +272,7 @@ TASKS = ContainerFacts("ACTIVE", 2, 2, "d1", "COMPLETED", "", 1, "task:1")
 )
 def test_a_container_service(changes: dict[str, object], status: str, detail: str) -> None:
     facts = replace(TASKS, **changes)  # type: ignore[arg-type]
-    health = health_rules.container(facts, log_group="/g")
+    health = health_rules.container_health(facts, log_group="/g")
     assert (health.status.value, health.detail, health.log_group) == (status, detail, "/g")
     assert health.listening is (status != "stopped")
 
@@ -278,7 +283,7 @@ def test_a_container_service(changes: dict[str, object], status: str, detail: st
     + [(status, "degraded") for status in (301, 400, 404, 500, 503)],
 )
 def test_an_answer(status: int, expected: str) -> None:
-    health = health_rules.answered(status, latency_ms=12)
+    health = health_rules.reply_health(status, latency_ms=12)
     assert (health.status.value, health.listening, health.latency_ms) == (expected, True, 12)
     assert health.detail == ("" if expected == "running" else f"Answered {status}")
 
@@ -296,7 +301,7 @@ def test_an_answer(status: int, expected: str) -> None:
     ],
 )
 def test_no_answer(kind: str, status: str, listening: bool) -> None:  # noqa: FBT001
-    health = health_rules.unanswered(kind, "why")
+    health = health_rules.failure_health(kind, "why")
     assert (health.status.value, health.listening, health.detail) == (status, listening, "why")
 
 
@@ -307,26 +312,29 @@ START = "START RequestId: 1 Version: $LATEST"
 @pytest.mark.parametrize(
     ("lines", "expected"),
     [
-        ([], Calls(0, 0)),
-        ([START, "END RequestId: 1", REPORT], Calls(1, 0)),
-        ([START, "[ERROR] ValueError: x\nTraceback", "END RequestId: 1", REPORT], Calls(1, 1)),
-        ([START, "Traceback (most recent call last):", "  File", REPORT, REPORT], Calls(2, 1)),
-        ([START, "2026-01-01T00:00:00Z 1 Task timed out after 3.00 seconds", REPORT], Calls(1, 1)),
-        ([START, f"{REPORT}\tStatus: timeout"], Calls(1, 1)),
-        ([START, f"{REPORT}\tStatus: error\tError Type: X"], Calls(1, 1)),
+        ([], CallCount(0, 0)),
+        ([START, "END RequestId: 1", REPORT], CallCount(1, 0)),
+        ([START, "[ERROR] ValueError: x\nTraceback", "END RequestId: 1", REPORT], CallCount(1, 1)),
+        ([START, "Traceback (most recent call last):", "  File", REPORT, REPORT], CallCount(2, 1)),
+        (
+            [START, "2026-01-01T00:00:00Z 1 Task timed out after 3.00 seconds", REPORT],
+            CallCount(1, 1),
+        ),
+        ([START, f"{REPORT}\tStatus: timeout"], CallCount(1, 1)),
+        ([START, f"{REPORT}\tStatus: error\tError Type: X"], CallCount(1, 1)),
         # What a program says itself of an error that it handled is no failed call.
-        ([START, '{"exception": "Traceback (most recent call last)"}', REPORT], Calls(1, 0)),
-        ([START, '{"said": "Task timed out after 3 s"}', REPORT], Calls(1, 0)),
-        (["[ERROR] of a call that began earlier", START, REPORT], Calls(1, 0)),
+        ([START, '{"exception": "Traceback (most recent call last)"}', REPORT], CallCount(1, 0)),
+        ([START, '{"said": "Task timed out after 3 s"}', REPORT], CallCount(1, 0)),
+        (["[ERROR] of a call that began earlier", START, REPORT], CallCount(1, 0)),
     ],
 )
-def test_calls_are_counted_in_what_the_runtime_logs(lines: list[str], expected: Calls) -> None:
-    assert health_rules.calls_of(lines) == expected
+def test_calls_are_counted_in_what_the_runtime_logs(lines: list[str], expected: CallCount) -> None:
+    assert health_rules.count_calls(lines) == expected
 
 
 def test_machines_are_summed_up() -> None:
     samples = [
-        Sample(metric, value)
+        MetricSample(metric, value)
         for metric, value in (
             ("cpu_usage_active", 10.0),
             ("cpu_usage_active", 30.0),
@@ -334,16 +342,16 @@ def test_machines_are_summed_up() -> None:
             ("disk_used_percent", 70.0),
         )
     ]
-    host = health_rules.agent(samples)
+    host = health_rules.agent_host(samples)
     assert host is not None
     assert (host.source, host.cpu_percent, host.memory_used_percent) == ("cloudwatch", 20.0, 40.0)
     assert (host.memory_total, host.disk_used_percent) == (None, 70.0)
-    assert health_rules.agent(samples[:2]) is None, "too little to tell"
+    assert health_rules.agent_host(samples[:2]) is None, "too little to tell"
 
 
 def test_container_insights_are_summed_up() -> None:
     samples = [
-        Sample(metric, value)
+        MetricSample(metric, value)
         for metric, value in (
             ("CpuUtilized", 512.0),
             ("CpuReserved", 2048.0),
@@ -353,34 +361,34 @@ def test_container_insights_are_summed_up() -> None:
             ("EphemeralStorageReserved", 20.0),
         )
     ]
-    host = health_rules.insights(samples)
+    host = health_rules.insights_host(samples)
     assert host is not None
     assert (host.cpu_percent, host.cpu_count) == (25.0, 2)
     assert (host.memory_total, host.memory_used) == (4096 << 20, 1024 << 20)
     assert (host.disk_total, host.disk_used_percent) == (20 * 10**9, 25.0)
-    assert health_rules.insights([]) is None
+    assert health_rules.insights_host([]) is None
 
 
 # ---- What is kept ------------------------------------------------------------------------------
 
 
 def leased(
-    table: Table, what: str, *, holder: str, now: int, seen: store.Kept | None = None
+    table: Table, what: str, *, holder: str, now: int, seen: store.ServiceCache | None = None
 ) -> bool:
-    seen = seen or store.kept(table, ACCOUNT)
-    return store.lease(table, ACCOUNT, what, seen=seen, holder=holder, now=now)
+    seen = seen or store.read_cache(table, ACCOUNT)
+    return store.take_lease(table, ACCOUNT, what, seen=seen, holder=holder, now=now)
 
 
 def test_what_was_found_and_how_it_is_comes_back_as_it_was(tables: Tables) -> None:
     table = tables.main
-    assert store.kept(table, ACCOUNT) == store.Kept(health={})
+    assert store.read_cache(table, ACCOUNT) == store.ServiceCache(health={})
     found = (replace(fn("a"), alias="live", logs=False), replace(fn("b"), kind=Kind.ECS))
     health = {"a": (found[0].origin, well(latency_ms=3, log_group="/g", detail="ok"))}
     assert leased(table, store.FOUND, holder="h", now=NOW)
     assert leased(table, store.HEALTH, holder="h", now=NOW)
-    store.keep_found(table, ACCOUNT, found, holder="h", now=NOW)
-    store.keep_health(table, ACCOUNT, health, holder="h")
-    kept = store.kept(table, ACCOUNT)
+    store.save_found(table, ACCOUNT, found, holder="h", now=NOW)
+    store.save_health(table, ACCOUNT, health, holder="h")
+    kept = store.read_cache(table, ACCOUNT)
     assert (kept.found, kept.found_at) == (found, NOW)
     assert kept.health_of(found) == {"a": health["a"][1]}
     assert kept.health_of([fn("a"), http("a")]) == {"a": health["a"][1]}
@@ -394,11 +402,11 @@ def test_one_at_a_time_may_look_and_write(tables: Tables) -> None:
     assert leased(table, store.HEALTH, holder="two", now=NOW), "another thing"
     later = NOW + 3 * SECOND + 1
     assert leased(table, store.FOUND, holder="two", now=later), "it ran out"
-    store.keep_found(table, ACCOUNT, [fn("late")], holder="one", now=NOW)
-    assert store.kept(table, ACCOUNT).found == (), "whoever lost the lease writes nothing"
-    before = store.kept(table, ACCOUNT)
-    store.keep_found(table, ACCOUNT, [fn("a")], holder="two", now=later)
-    assert store.kept(table, ACCOUNT).found == (fn("a"),)
+    store.save_found(table, ACCOUNT, [fn("late")], holder="one", now=NOW)
+    assert store.read_cache(table, ACCOUNT).found == (), "whoever lost the lease writes nothing"
+    before = store.read_cache(table, ACCOUNT)
+    store.save_found(table, ACCOUNT, [fn("a")], holder="two", now=later)
+    assert store.read_cache(table, ACCOUNT).found == (fn("a"),)
     assert not leased(table, store.FOUND, holder="three", now=later, seen=before), "it was written"
     assert leased(table, store.FOUND, holder="three", now=later), "given back"
 
@@ -411,7 +419,7 @@ def test_five_hundred_services_are_kept_in_little(tables: Tables) -> None:
         for n, one in enumerate(services)
     }
     assert leased(table, store.HEALTH, holder="h", now=NOW)
-    store.keep_health(table, ACCOUNT, health, holder="h")
+    store.save_health(table, ACCOUNT, health, holder="h")
     (item,) = table.query_all(f"SERVICE#{ACCOUNT}#KEPT")
     assert len(item["body"]) < 40_000
-    assert len(store.kept(table, ACCOUNT).health_of(services)) == 500
+    assert len(store.read_cache(table, ACCOUNT).health_of(services)) == 500

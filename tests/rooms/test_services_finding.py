@@ -14,7 +14,7 @@ from gatehouse.core.grants import FULL
 from gatehouse.core.principal import Principal
 from gatehouse.core.request import Call
 from gatehouse.dynamo.table import Tables, transact
-from gatehouse.services import actions, store
+from gatehouse.services import actions, discovery, store
 from gatehouse.services.model import Kind, Service
 from support.worlds.workloads import Workloads
 
@@ -44,20 +44,22 @@ def test_the_log_group_of_a_found_service_is_read_where_nobody_knows_it(
     workloads.function("relay", tags={"gatehouse:logs": "off"})
     workloads.container("web")
     found = {
-        name: actions.log_group(table, call, CLOUD, name=name)
+        name: discovery.find_log_group(table, call, CLOUD, name=name)
         for name in ("orders", "relay", "web")
     }
     assert found == {"orders": "/aws/lambda/fn-orders", "relay": None, "web": "/ecs/web"}
     # Once a list has it, AWS is not asked again.
-    actions.listing(table, call, CLOUD)
+    actions.list_services(table, call, CLOUD)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(control_plane, "call", None)
-        assert actions.log_group(table, call, CLOUD, name="orders") == "/aws/lambda/fn-orders"
+        assert (
+            discovery.find_log_group(table, call, CLOUD, name="orders") == "/aws/lambda/fn-orders"
+        )
     other = calling(operator=False)
     with pytest.raises(NotFound, match='Service "orders" not found'):
-        actions.log_group(table, other, CLOUD, name="orders")
+        discovery.find_log_group(table, other, CLOUD, name="orders")
     with pytest.raises(BadInput, match="Invalid service name"):
-        actions.log_group(table, call, CLOUD, name="a/b")
+        discovery.find_log_group(table, call, CLOUD, name="a/b")
     workloads.clear()
 
 
@@ -73,5 +75,5 @@ def test_the_log_group_of_a_registered_service_is_the_one_it_named(tables: Table
             created_at=1,
         )
         transact(table.client, list(store.create(table, service).values()))
-    assert actions.log_group(table, call, CLOUD, name="with") == "/app/x"
-    assert actions.log_group(table, call, CLOUD, name="without") is None
+    assert discovery.find_log_group(table, call, CLOUD, name="with") == "/app/x"
+    assert discovery.find_log_group(table, call, CLOUD, name="without") is None

@@ -10,7 +10,7 @@ from gatehouse.core.request import Call
 from gatehouse.dynamo.table import Table
 from gatehouse.logs import relay, rules, store
 from gatehouse.logs.model import Open, Viewer, Wanted
-from gatehouse.services import actions as services
+from gatehouse.services import discovery
 
 wanted = rules.wanted
 
@@ -31,7 +31,7 @@ def connect(
     Raises NotFound for a service that the account does not have or that has no log group to
     watch, BadInput for what is no name, BoundReached, Unavailable.
     """
-    group = services.log_group(table, call, cloud, name=service)
+    group = discovery.find_log_group(table, call, cloud, name=service)
     if group is None:
         raise NotFound(f'Service "{service}" has no logs to watch')
     viewer = Viewer(

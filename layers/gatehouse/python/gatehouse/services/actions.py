@@ -1,4 +1,4 @@
-"""List, check, register and remove services, and look at the machine."""
+"""List, check, register and remove services, and read the metrics of the machines."""
 
 from __future__ import annotations
 
@@ -20,92 +20,90 @@ from gatehouse.secrets import writes as secret_writes
 from gatehouse.secrets.actions import Vault
 from gatehouse.secrets.model import Place, Purpose
 from gatehouse.services import discovery, health_checks, health_rules, rules, store
-from gatehouse.services.adapters import cloudwatch
-from gatehouse.services.adapters import machine as this_machine
+from gatehouse.services.adapters import cloudwatch, machine
 from gatehouse.services.model import (
     LOGS_TAG,
     MOST_SERVICES,
     TAG,
-    Health,
+    CheckedService,
+    HealthCheck,
     Host,
     Kind,
-    Registered,
-    Seen,
+    NewService,
+    RegisteredService,
     Service,
-    Wish,
 )
 
-named = discovery.named
-log_group = discovery.log_group
-
-_LIST_WITHIN = 0.8  # seconds of a list's second
+_LIST_WITHIN = 0.8  # seconds: a list should answer within one second
 _TICK = 0.05
 
 
-def listing(table: Table, call: Call, cloud: Cloud) -> list[Seen]:
-    """List the caller's services in name order, each checked in the last half minute.
+def list_services(table: Table, call: Call, cloud: Cloud) -> list[CheckedService]:
+    """Return the caller's services in name order, with checks of the last half minute.
 
-    Whoever finds checks that are older makes new ones, others at the same time wait for those.
-    A service that has not answered by then shows what was known of it.
+    One request at a time renews older checks, others wait for its results. A service whose check is
+    not finished in time is returned with its last known health.
     """
     account_id = call.caller.account_id
-    kept = store.kept(table, account_id)
-    registered = store.all_of(table, account_id)
-    services = rules.together(registered, kept.found if call.caller.operator else ())
-    known = kept.health_of(services)
-    searching = call.caller.operator and rules.is_search_due(kept.found_at, call.now)
-    due = rules.to_check(services, known, now=call.now)
+    cache = store.read_cache(table, account_id)
+    registered = store.list_registered(table, account_id)
+    services = rules.merge(registered, cache.found if call.caller.operator else ())
+    known = cache.health_of(services)
+    searching = call.caller.operator and rules.is_search_due(cache.found_at, call.now)
+    due = rules.due_checks(services, known, now=call.now)
     if not due and not searching:
-        return _shown(services, known, call)
-    if not store.lease(
-        table, account_id, store.HEALTH, seen=kept, holder=call.request_id, now=call.now
+        return _with_health(services, known, call)
+    if not store.take_lease(
+        table, account_id, store.HEALTH, seen=cache, holder=call.request_id, now=call.now
     ):
-        return _by_another(table, call, services)
+        return _wait_for_other(table, call, services)
     if call.caller.operator:
-        # An environment pays for these once; nobody is silent meanwhile.
+        # Making a client takes time once per environment: do it before the deadline starts.
         for make in (cloud.tagging, cloud.lambdas, cloud.cloudwatch, cloud.ecs):
             make()
     until = time.monotonic() + _LIST_WITHIN
-    with health_checks.Round(cloud, known, now=call.now, until=until) as checks:
-        # They take longest, and are known before a search ends.
+    with health_checks.CheckRun(cloud, known, now=call.now, until=until) as checks:
+        # These take longest, and do not depend on the search.
         checks.check(one for one in due if one.kind is Kind.HTTP)
         if call.caller.operator:
-            found = discovery.searched(table, call, cloud, kept=kept)
-            services = rules.together(registered, found)
-            known = kept.health_of(services)
-            due = rules.to_check(services, known, now=call.now)
+            tagged = discovery.list_tagged(table, call, cloud, cache=cache)
+            services = rules.merge(registered, tagged)
+            known = cache.health_of(services)
+            due = rules.due_checks(services, known, now=call.now)
         checks.check(one for one in due if one.kind is not Kind.HTTP)
         known |= checks.results()
     origins = {one.name: one.origin for one in services}
     health = {name: (origins[name], one) for name, one in known.items() if name in origins}
-    store.keep_health(table, account_id, health, holder=call.request_id)
-    return _shown(services, known, call)
+    store.save_health(table, account_id, health, holder=call.request_id)
+    return _with_health(services, known, call)
 
 
-def _by_another(table: Table, call: Call, services: Sequence[Service]) -> list[Seen]:
-    """Show what another request, which is checking just now, has found so far or will find."""
+def _wait_for_other(table: Table, call: Call, services: Sequence[Service]) -> list[CheckedService]:
+    """Return what another request, which is checking now, found; wait while it is incomplete."""
     until = time.monotonic() + _LIST_WITHIN
     account_id = call.caller.account_id
     while True:
-        kept = store.kept(table, account_id)
+        cache = store.read_cache(table, account_id)
         if call.caller.operator:
             own = [one for one in services if one.kind is Kind.HTTP]
-            services = rules.together(own, kept.found)
-        known = kept.health_of(services)
-        complete = len(known) == len(services) and (kept.found_at or not call.caller.operator)
+            services = rules.merge(own, cache.found)
+        known = cache.health_of(services)
+        complete = len(known) == len(services) and (cache.found_at or not call.caller.operator)
         if complete or time.monotonic() > until:
-            return _shown(services, known, call)
+            return _with_health(services, known, call)
         time.sleep(_TICK)
 
 
-def _shown(services: Sequence[Service], known: dict[str, Health], call: Call) -> list[Seen]:
-    return [rules.seen(one, known.get(one.name), now=call.now) for one in services]
+def _with_health(
+    services: Sequence[Service], known: dict[str, HealthCheck], call: Call
+) -> list[CheckedService]:
+    return [rules.with_health(one, known.get(one.name), now=call.now) for one in services]
 
 
-def check(table: Table, call: Call, cloud: Cloud, *, name: str) -> Seen:
-    """Check one service now. Raises NotFound, BadInput for what is no name."""
-    service = discovery.named(table, call, cloud, name=name)
-    return Seen(service, health_checks.look(call, cloud, service=service))
+def check(table: Table, call: Call, cloud: Cloud, *, name: str) -> CheckedService:
+    """Check one service now. Raises NotFound, and BadInput for an invalid name."""
+    service = discovery.get_service(table, call, cloud, name=name)
+    return CheckedService(service, health_checks.check_one(call, cloud, service=service))
 
 
 def register(
@@ -114,27 +112,27 @@ def register(
     cloud: Cloud,
     vault: Vault,
     *,
-    wish: Wish,
+    new: NewService,
     own: Iterable[str],
-    answered: Callable[[Registered], Answered],
+    answered: Callable[[RegisteredService], Answered],
 ) -> Answered:
-    """Register an HTTP service, check it, and give the answer, which `answered` writes.
+    """Register an HTTP service, check it, and return the answer, which `answered` makes.
 
-    The secret of a restart hook is in it once; an answer without one is kept for a repeat under
-    its Idempotency-Key. `own` are hosts that must not be called. Raises BadInput that names the
-    field, Forbidden for a log group of another account than the operator's, Conflict where the
-    name is taken, BoundReached, IdempotencyReused and Replay.
+    Only this answer contains the secret of a restart hook. An answer without a secret is stored for
+    repeats with the same Idempotency-Key. `own` are hosts of this API, which must not be called.
+    Raises BadInput that names the field, Forbidden for a log group unless the caller is the
+    operator, Conflict if the name is taken, BoundReached, IdempotencyReused and Replay.
     """
     idempotency.check(table, call.guard)
     service = Service(
-        name=rules.name_of(wish.name),
+        name=rules.check_name(new.name),
         account_id=call.caller.account_id,
         kind=Kind.HTTP,
-        health_url=_callable(wish.health_url, field="healthUrl", own=own),
-        restart_url=_callable(wish.restart_url, field="restartUrl", own=own)
-        if wish.restart_url
+        health_url=_check_url(new.health_url, field="healthUrl", own=own),
+        restart_url=_check_url(new.restart_url, field="restartUrl", own=own)
+        if new.restart_url
         else "",
-        log_group=_log_group(call, cloud, wish.log_group) if wish.log_group else "",
+        log_group=_check_log_group(call, cloud, new.log_group) if new.log_group else "",
         created_at=call.now,
     )
     _check_free(table, call, cloud, service)
@@ -142,9 +140,9 @@ def register(
     secret = None
     if service.restart_url:
         secret = rules.secret_text(secrets.token_bytes(rules.SECRET_BYTES))
-        writes["secret"] = secret_writes.put_new(table, vault, place(service), secret)
-    seen = Seen(service, health_checks.look(call, cloud, service=service))
-    answer = answered(Registered(seen, secret))
+        writes["secret"] = secret_writes.put_new(table, vault, secret_place(service), secret)
+    checked = CheckedService(service, health_checks.check_one(call, cloud, service=service))
+    answer = answered(RegisteredService(checked, secret))
     try:
         audit.commit(
             table,
@@ -170,17 +168,17 @@ def _claim(call: Call, service: Service, *, answer: Answered | None) -> audit.Cl
     return audit.Claim(call.guard, rules.target(service), answer) if call.guard else None
 
 
-def _callable(url: str, *, field: str, own: Iterable[str]) -> str:
+def _check_url(url: str, *, field: str, own: Iterable[str]) -> str:
     checked = outbound.checked_url(url, field=field, own=own)
     outbound.check_host(checked, field=field, own=own)
     return checked
 
 
-def _log_group(call: Call, cloud: Cloud, text: str) -> str:
-    """Check that a log group may be named: by the operator, and one that says so itself."""
+def _check_log_group(call: Call, cloud: Cloud, text: str) -> str:
+    """Check that the caller is the operator and that the log group carries the service tag."""
     if not call.caller.operator:
-        raise Forbidden("logGroup may be named by the operator's account only")
-    group = rules.log_group_of(text)
+        raise Forbidden("Only the operator's account can set logGroup")
+    group = rules.check_log_group(text)
     arn = settings.LOG_GROUPS.text() + group
     refused = BadInput(
         f"logGroup must be a log group of this region that carries the tag {TAG}",
@@ -198,9 +196,9 @@ def _log_group(call: Call, cloud: Cloud, text: str) -> str:
 
 
 def _check_free(table: Table, call: Call, cloud: Cloud, service: Service) -> None:
-    """Refuse a name that is taken already; the write itself is the judge of two at once."""
+    """Raise Conflict if the name is taken. The write's condition decides between two at once."""
     try:
-        discovery.named(table, call, cloud, name=service.name)
+        discovery.get_service(table, call, cloud, name=service.name)
     except NotFound:
         return
     raise _taken(service)
@@ -211,15 +209,13 @@ def _taken(service: Service) -> Conflict:
 
 
 def remove(table: Table, call: Call, cloud: Cloud, *, name: str) -> None:
-    """End a registration, and forget the secret of its hook."""
-    service = discovery.named(table, call, cloud, name=name)
+    """Remove a registration and the secret of its restart hook."""
+    service = discovery.get_service(table, call, cloud, name=name)
     if service.kind is not Kind.HTTP:
-        raise Conflict(
-            f'Service "{service.name}" was found by its tag {TAG}: take the tag away instead'
-        )
+        raise Conflict(f'Service "{service.name}" was found by its tag: remove {TAG} from it')
     writes = store.remove(table, service)
     if service.restart_url:
-        writes["secret"] = secret_writes.remove(table, place(service))
+        writes["secret"] = secret_writes.remove(table, secret_place(service))
     try:
         audit.commit(
             table,
@@ -235,25 +231,29 @@ def remove(table: Table, call: Call, cloud: Cloud, *, name: str) -> None:
         raise NotFound(f'Service "{service.name}" not found') from refused
 
 
-def place(service: Service) -> Place:
-    """Say where the secret of a service's restart hook is kept."""
+def secret_place(service: Service) -> Place:
+    """Return where the secret of a service's restart hook is stored."""
     return Place(Purpose.SERVICE, service.account_id, service.name)
 
 
-def machine(call: Call, cloud: Cloud) -> Host:
-    """Look at the machines, by CloudWatch's agent or Container Insights, else at this one."""
+def get_host(call: Call, cloud: Cloud) -> Host:
+    """Return the metrics of the machines from CloudWatch, or else of this environment.
+
+    CloudWatch has them from its agent, or from Container Insights. Raises Forbidden unless the
+    caller is the operator.
+    """
     if not call.caller.operator:
-        raise Forbidden("System metrics are the operator's account's alone")
+        raise Forbidden("Only the operator's account can read system metrics")
     client = cloud.cloudwatch()
-    for namespace, metrics, judge in (
-        (health_rules.AGENT, health_rules.AGENT_METRICS, health_rules.agent),
-        (health_rules.INSIGHTS, health_rules.INSIGHTS_METRICS, health_rules.insights),
+    for namespace, metrics, host_of in (
+        (health_rules.AGENT, health_rules.AGENT_METRICS, health_rules.agent_host),
+        (health_rules.INSIGHTS, health_rules.INSIGHTS_METRICS, health_rules.insights_host),
     ):
         try:
-            samples = cloudwatch.machines(client, namespace, metrics=metrics, now=call.now)
+            samples = cloudwatch.read_samples(client, namespace, metrics=metrics, now=call.now)
         except control_plane.ControlPlaneError:
             break
-        host = judge(samples)
+        host = host_of(samples)
         if host is not None:
             return host
-    return this_machine.measure()
+    return machine.measure()

@@ -1,4 +1,4 @@
-"""Ask services, and those who run them, how they are: many at once, and not for long."""
+"""Check many services at once, by HTTP, Lambda, ECS and CloudWatch, within a deadline."""
 
 from __future__ import annotations
 
@@ -19,97 +19,106 @@ from gatehouse.core.request import Call
 from gatehouse.outbound import client as outbound
 from gatehouse.services import health_rules, rules
 from gatehouse.services.adapters import cloudwatch, ecs, lambda_functions
-from gatehouse.services.model import Calls, FunctionFacts, Health, Kind, Service, Status
+from gatehouse.services.model import (
+    CallCount,
+    FunctionFacts,
+    HealthCheck,
+    Kind,
+    Service,
+    ServiceStatus,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_ecs import ECSClient
 
 PATIENCE = 1.5  # seconds for a service to answer
-_ONE_WITHIN = 3.0  # seconds for one service and those who run it
-_FAIR = 0.5  # seconds after which silence says something about the service
-_MARGIN = 0.1  # seconds for telling that somebody was silent
-_WORTH = 0.1  # seconds without which asking is not worth it
-_DOORS = 64  # services asked at once
-_PLANES = 32  # requests to AWS at once
-_NEW_TASKS = 2  # task definitions read for ten services: AWS answers few a second, and they stay
+_ONE_WITHIN = 3.0  # seconds for the check of a single service
+_FAIR = 0.5  # seconds: after a shorter wait a timeout says nothing about the service
+_MARGIN = 0.1  # seconds before the end, to record that a service did not answer
+_WORTH = 0.1  # seconds: with less time left no request is sent
+_HTTP_THREADS = 64  # requests to registered services at once
+_AWS_THREADS = 32  # requests to AWS at once
+# Task definitions read per ten services: AWS answers few a second, and they never change.
+_NEW_TASKS = 2
 
 _MOST_GROUPS = 1_000
 
 _HEADERS = {"Accept": "*/*", "User-Agent": "Gatehouse-Health/1.0"}
 
-# What task definitions log to; each is written once and never changed.
+# The log group of each task definition. Task definitions never change.
 _GROUPS: dict[str, str] = {}
 
-Done = TypeVar("Done")
-Facts = tuple[FunctionFacts, Calls | None]
+Result = TypeVar("Result")
+Facts = tuple[FunctionFacts, CallCount | None]
 
 
-class Round:
-    """One round of checks, which ends at `until` (monotonic seconds) whoever has not answered."""
+class CheckRun:
+    """One run of checks. It ends at `until` (monotonic seconds), with or without all results."""
 
     def __init__(
-        self, cloud: Cloud, known: Mapping[str, Health], *, now: Micros, until: float
+        self, cloud: Cloud, known: Mapping[str, HealthCheck], *, now: Micros, until: float
     ) -> None:
         self._cloud = cloud
         self._known = known
         self._now = now
         self._until = until
-        self._doors = ThreadPoolExecutor(_DOORS)
-        self._planes = ThreadPoolExecutor(_PLANES)
-        self._answers: list[Future[dict[str, Health]]] = []
+        self._http = ThreadPoolExecutor(_HTTP_THREADS)
+        self._aws = ThreadPoolExecutor(_AWS_THREADS)
+        self._answers: list[Future[dict[str, HealthCheck]]] = []
         self._functions: dict[str, Future[Facts]] = {}
-        self._calls: Future[dict[str, Calls]] | None = None
+        self._calls: Future[dict[str, CallCount]] | None = None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # Whoever still waits is left behind; each has a deadline of its own.
-        for pool in (self._doors, self._planes):
+        # Threads that still wait are not awaited: each request has a deadline of its own.
+        for pool in (self._http, self._aws):
             pool.shutdown(wait=False, cancel_futures=True)
 
     def check(self, services: Iterable[Service]) -> None:
-        """Begin to check services, in their order."""
-        of: dict[Kind, list[Service]] = {kind: [] for kind in Kind}
+        """Start to check services, in their order."""
+        by_kind: dict[Kind, list[Service]] = {kind: [] for kind in Kind}
         for service in services:
-            of[service.kind].append(service)
-        for service in of[Kind.HTTP]:
-            self._answers.append(self._doors.submit(self._knock, service))
-        if of[Kind.LAMBDA]:
-            self._read_functions(of[Kind.LAMBDA])
+            by_kind[service.kind].append(service)
+        for service in by_kind[Kind.HTTP]:
+            self._answers.append(self._http.submit(self._request, service))
+        if by_kind[Kind.LAMBDA]:
+            self._read_functions(by_kind[Kind.LAMBDA])
         clusters: dict[str, list[Service]] = {}
-        if of[Kind.ECS]:
-            self._cloud.ecs()  # made here: several threads would make several
-        for service in of[Kind.ECS]:
+        if by_kind[Kind.ECS]:
+            self._cloud.ecs()  # made here: each thread would make one of its own
+        for service in by_kind[Kind.ECS]:
             clusters.setdefault(ecs.cluster_of(service.arn), []).append(service)
-        for cluster, several in clusters.items():
-            for some in rules.chunks(several, ecs.AT_ONCE):
-                self._answers.append(self._planes.submit(self._read_containers, cluster, some))
+        for cluster, members in clusters.items():
+            for chunk in rules.chunks(members, ecs.AT_ONCE):
+                self._answers.append(self._aws.submit(self._read_containers, cluster, chunk))
 
-    def results(self) -> dict[str, Health]:
-        """Give how services are, by name, once all answered or the end came; others are missing."""
-        begun: list[Future[Any]] = [*self._answers, *self._functions.values()]
-        begun += [self._calls] if self._calls else []
-        wait(begun, timeout=max(0.0, self._until - time.monotonic()))
-        found: dict[str, Health] = {}
+    def results(self) -> dict[str, HealthCheck]:
+        """Return the results by name, when all are there or time is up; the others are left out."""
+        started: list[Future[Any]] = [*self._answers, *self._functions.values()]
+        started += [self._calls] if self._calls else []
+        wait(started, timeout=max(0.0, self._until - time.monotonic()))
+        found: dict[str, HealthCheck] = {}
         for answer in self._answers:
             checked = _value(answer)
             if checked:
                 found |= checked
         counted = _value(self._calls) if self._calls else None
         for name, future in self._functions.items():
-            facts = _value(future)
-            if facts is not None:
-                said, calls = facts
-                found[name] = health_rules.function(said, (counted or {}).get(said.name, calls))
+            read = _value(future)
+            if read is not None:
+                facts, calls = read
+                calls = (counted or {}).get(facts.name, calls)
+                found[name] = health_rules.function_health(facts, calls)
             elif future.done() and isinstance(future.exception(), control_plane.ResourceMissing):
-                found[name] = health_rules.gone()
+                found[name] = health_rules.missing_health()
         return {name: replace(one, checked_at=self._now) for name, one in found.items()}
 
-    def _knock(self, service: Service) -> dict[str, Health]:
-        """Ask a registered service. Empty where there was no time to ask fairly."""
-        began = time.monotonic()
-        patience = min(PATIENCE, self._until - began - _MARGIN)
+    def _request(self, service: Service) -> dict[str, HealthCheck]:
+        """Send a health request. Empty if too little time was left for a fair result."""
+        started = time.monotonic()
+        patience = min(PATIENCE, self._until - started - _MARGIN)
         if patience < _WORTH:
             return {}
         try:
@@ -119,22 +128,22 @@ class Round:
         except outbound.RequestFailed as failed:
             if failed.kind == "timeout" and patience < _FAIR:
                 return {}
-            return {service.name: health_rules.unanswered(failed.kind, str(failed))}
-        latency = round((time.monotonic() - began) * 1_000)
-        return {service.name: health_rules.answered(reply.status, latency_ms=latency)}
+            return {service.name: health_rules.failure_health(failed.kind, str(failed))}
+        latency = round((time.monotonic() - started) * 1_000)
+        return {service.name: health_rules.reply_health(reply.status, latency_ms=latency)}
 
     def _read_functions(self, services: Sequence[Service]) -> None:
         self._cloud.lambdas()
         read = self._read_function
         if settings.HEALTH_SOURCE.text() == "metrics":
             names = [lambda_functions.name_of(one.arn) for one in services]
-            count = partial(cloudwatch.calls, self._cloud.cloudwatch(), names, now=self._now)
-            self._calls = self._planes.submit(count)
+            count = partial(cloudwatch.count_calls, self._cloud.cloudwatch(), names, now=self._now)
+            self._calls = self._aws.submit(count)
         else:
             self._cloud.logs()
             read = self._read_function_and_log
         for one in services:
-            self._functions[one.name] = self._planes.submit(read, one)
+            self._functions[one.name] = self._aws.submit(read, one)
 
     def _read_function(self, service: Service) -> Facts:
         return lambda_functions.read(self._cloud.lambdas(), service.arn), None
@@ -142,41 +151,41 @@ class Round:
     def _read_function_and_log(self, service: Service) -> Facts:
         facts, _ = self._read_function(service)
         try:
-            lines = cloudwatch.lines(self._cloud.logs(), facts.log_group, now=self._now)
+            lines = cloudwatch.read_lines(self._cloud.logs(), facts.log_group, now=self._now)
         except control_plane.ControlPlaneError:
-            return facts, None  # it has never logged, or nobody can read it
-        return facts, health_rules.calls_of(lines)
+            return facts, None  # it has never logged, or its log cannot be read
+        return facts, health_rules.count_calls(lines)
 
-    def _read_containers(self, cluster: str, services: Sequence[Service]) -> dict[str, Health]:
+    def _read_containers(self, cluster: str, services: Sequence[Service]) -> dict[str, HealthCheck]:
         client = self._cloud.ecs()
-        facts = ecs.describe(client, cluster, arns=[one.arn for one in services])
-        groups = _log_groups(client, {one.task_definition for one in facts.values()})
-        found: dict[str, Health] = {}
+        described = ecs.describe(client, cluster, arns=[one.arn for one in services])
+        groups = _log_groups(client, {one.task_definition for one in described.values()})
+        found: dict[str, HealthCheck] = {}
         for service in services:
-            said = facts.get(service.arn)
-            if said is None:
-                found[service.name] = health_rules.gone()
+            facts = described.get(service.arn)
+            if facts is None:
+                found[service.name] = health_rules.missing_health()
                 continue
             before = self._known.get(service.name)
-            group = groups.get(said.task_definition, before.log_group if before else "")
-            found[service.name] = health_rules.container(said, log_group=group)
+            group = groups.get(facts.task_definition, before.log_group if before else "")
+            found[service.name] = health_rules.container_health(facts, log_group=group)
         return found
 
 
-def look(call: Call, cloud: Cloud, *, service: Service) -> Health:
-    """Check a service now, for three seconds at most."""
+def check_one(call: Call, cloud: Cloud, *, service: Service) -> HealthCheck:
+    """Check a service now, within three seconds."""
     until = time.monotonic() + _ONE_WITHIN
-    with Round(cloud, {}, now=call.now, until=until) as checks:
+    with CheckRun(cloud, {}, now=call.now, until=until) as checks:
         checks.check([service])
         found = checks.results()
-    silent = Health(
-        Status.DEGRADED, listening=False, detail="AWS did not answer", checked_at=call.now
+    unanswered = HealthCheck(
+        ServiceStatus.DEGRADED, listening=False, detail="AWS did not answer", checked_at=call.now
     )
-    return found.get(service.name, silent)
+    return found.get(service.name, unanswered)
 
 
 def _log_groups(client: ECSClient, task_definitions: Iterable[str]) -> dict[str, str]:
-    """Give the log groups that are known, a few of them asked for just now."""
+    """Return the known log groups by task definition, after reading a few new ones."""
     left = _NEW_TASKS
     for one in sorted(task_definitions):
         if one not in _GROUPS and left:
@@ -188,8 +197,8 @@ def _log_groups(client: ECSClient, task_definitions: Iterable[str]) -> dict[str,
     return dict(_GROUPS)
 
 
-def _value(future: Future[Done]) -> Done | None:
-    """Give what a check found; None where it is not done, or failed. A bug of ours is logged."""
+def _value(future: Future[Result]) -> Result | None:
+    """Return a finished check's result; None if it is not finished, or failed. Bugs are logged."""
     if not future.done() or future.cancelled():
         return None
     error = future.exception()

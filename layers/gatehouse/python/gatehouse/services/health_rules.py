@@ -1,4 +1,4 @@
-"""How a service is, out of what was seen of it. Pure."""
+"""The health of a service from what AWS, its log or its HTTP answer shows. Pure."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import re
 from collections.abc import Iterable, Sequence
 
 from gatehouse.services.model import (
-    Calls,
+    CallCount,
     ContainerFacts,
     FunctionFacts,
-    Health,
+    HealthCheck,
     Host,
-    Sample,
-    Status,
+    MetricSample,
+    ServiceStatus,
 )
 
 # One failed call in ten makes a function degraded.
 _TOO_MANY = 10
-_LONGEST = 200
+_LONGEST = 200  # characters of a detail
 
-# Metrics that tell of machines: what CloudWatch's agent writes, and Container Insights of ECS.
+# Metrics of machines: those of CloudWatch's agent, and those of Container Insights for ECS.
 AGENT = "CWAgent"
 AGENT_METRICS = (
     *("cpu_usage_active", "cpu_usage_idle"),
@@ -35,39 +35,39 @@ INSIGHTS_METRICS = (
 _MEBI, _GIGA = 1 << 20, 10**9
 
 
-def function(facts: FunctionFacts, calls: Calls | None) -> Health:
-    """Judge a Lambda function. `calls` None: nobody counted them in time."""
+def function_health(facts: FunctionFacts, calls: CallCount | None) -> HealthCheck:
+    """Return the health of a Lambda function. `calls` None: they were not counted in time."""
     status, detail = _state(facts)
-    if status is Status.RUNNING and calls is not None and calls.errors:
-        # The two are counted apart: a failure may be known before its call is.
+    if status is ServiceStatus.RUNNING and calls is not None and calls.errors:
+        # CloudWatch counts both separately: it may know a failure before its call.
         invocations = max(calls.invocations, calls.errors)
         if calls.errors * _TOO_MANY >= invocations:
-            status = Status.DEGRADED
+            status = ServiceStatus.DEGRADED
         detail = f"{calls.errors} of {invocations} calls failed in the last 5 minutes"
-    return Health(
+    return HealthCheck(
         status,
-        listening=status is not Status.STOPPED,
+        listening=status is not ServiceStatus.STOPPED,
         detail=_shortened(detail),
         log_group=facts.log_group,
     )
 
 
-def _state(facts: FunctionFacts) -> tuple[Status, str]:
+def _state(facts: FunctionFacts) -> tuple[ServiceStatus, str]:
     if facts.state == "Failed":
-        return Status.STOPPED, f"Failed: {facts.state_reason}"
+        return ServiceStatus.STOPPED, f"Failed: {facts.state_reason}"
     if facts.reserved == 0:
-        return Status.STOPPED, "Switched off: no concurrency is reserved for it"
+        return ServiceStatus.STOPPED, "Switched off: no concurrency is reserved for it"
     if facts.update == "Failed":
-        return Status.DEGRADED, f"The last update failed: {facts.update_reason}"
+        return ServiceStatus.DEGRADED, f"The last update failed: {facts.update_reason}"
     if facts.update == "InProgress":
-        return Status.RUNNING, "An update is under way"
+        return ServiceStatus.RUNNING, "An update is under way"
     if facts.state == "Pending":
-        return Status.DEGRADED, f"Not ready yet: {facts.state_reason}"
-    return Status.RUNNING, "Asleep until it is called" if facts.state == "Inactive" else ""
+        return ServiceStatus.DEGRADED, f"Not ready yet: {facts.state_reason}"
+    return ServiceStatus.RUNNING, "Asleep until it is called" if facts.state == "Inactive" else ""
 
 
-def calls_of(lines: Iterable[str]) -> Calls:
-    """Count calls and failures in what a function logged, by the lines of its runtime."""
+def count_calls(lines: Iterable[str]) -> CallCount:
+    """Count calls and failures in a function's log, by the lines that its runtime writes."""
     invocations = errors = 0
     failed = False
     for line in lines:
@@ -81,69 +81,69 @@ def calls_of(lines: Iterable[str]) -> Calls:
             failed = False
         elif "Task timed out after" in line:
             failed = not _is_json(line)
-    return Calls(invocations, errors)
+    return CallCount(invocations, errors)
 
 
 def _is_json(line: str) -> bool:
-    """Tell a line of a program's own log, which may quote anything, from one of the runtime's."""
+    """Return whether a program wrote the line, which may quote anything, and not the runtime."""
     try:
         return isinstance(json.loads(line), dict)
     except ValueError:
         return False
 
 
-def container(facts: ContainerFacts, *, log_group: str) -> Health:
-    """Judge an ECS service: what runs against what should."""
-    status, detail = Status.RUNNING, ""
+def container_health(facts: ContainerFacts, *, log_group: str) -> HealthCheck:
+    """Return the health of an ECS service: its running tasks compared with the desired ones."""
+    status, detail = ServiceStatus.RUNNING, ""
     counted = f"{facts.running} of {facts.desired} tasks run"
     if facts.status not in {"ACTIVE", ""}:
-        status, detail = Status.STOPPED, f"The service is {facts.status.lower()}"
+        status, detail = ServiceStatus.STOPPED, f"The service is {facts.status.lower()}"
     elif facts.running == 0:
-        status = Status.STOPPED
+        status = ServiceStatus.STOPPED
         detail = counted if facts.desired else "Scaled to no tasks"
     elif facts.rollout == "FAILED":
-        status, detail = Status.DEGRADED, f"The deployment failed: {facts.rollout_reason}"
+        status, detail = ServiceStatus.DEGRADED, f"The deployment failed: {facts.rollout_reason}"
     elif facts.running < facts.desired:
-        status, detail = Status.DEGRADED, counted
+        status, detail = ServiceStatus.DEGRADED, counted
     elif facts.rollout == "IN_PROGRESS":
         detail = "A deployment is under way"
-    return Health(
+    return HealthCheck(
         status,
-        listening=status is not Status.STOPPED,
+        listening=status is not ServiceStatus.STOPPED,
         detail=_shortened(detail),
         log_group=log_group,
     )
 
 
-def answered(http_status: int, *, latency_ms: int) -> Health:
-    """Judge an HTTP answer."""
+def reply_health(http_status: int, *, latency_ms: int) -> HealthCheck:
+    """Return the health of an HTTP service that answered."""
     fine = 200 <= http_status < 300  # noqa: PLR2004 - HTTP's own numbers
-    return Health(
-        Status.RUNNING if fine else Status.DEGRADED,
+    return HealthCheck(
+        ServiceStatus.RUNNING if fine else ServiceStatus.DEGRADED,
         listening=True,
         detail="" if fine else f"Answered {http_status}",
         latency_ms=latency_ms,
     )
 
 
-def unanswered(kind: str, sentence: str) -> Health:
-    """Judge a request that got no answer; `kind` is the door's word for why."""
+def failure_health(kind: str, sentence: str) -> HealthCheck:
+    """Return the health of an HTTP service that did not answer; `kind` is the outbound error's."""
     stopped = kind in {"address", "refused", "unresolvable"}
-    return Health(
-        Status.STOPPED if stopped else Status.DEGRADED,
-        # Somebody was there, though nobody whom one could talk to.
+    return HealthCheck(
+        ServiceStatus.STOPPED if stopped else ServiceStatus.DEGRADED,
+        # Something accepts connections, but does not speak TLS or HTTP correctly.
         listening=kind in {"tls", "protocol"},
         detail=_shortened(sentence),
     )
 
 
-def gone() -> Health:
-    """Judge what was found a moment ago and is not there any more."""
-    return Health(Status.STOPPED, listening=False, detail="It is not there any more")
+def missing_health() -> HealthCheck:
+    """Return the health of a tagged service that does not exist any more."""
+    return HealthCheck(ServiceStatus.STOPPED, listening=False, detail="It does not exist any more")
 
 
-def agent(samples: Sequence[Sample]) -> Host | None:
-    """Sum up what the agents of all machines wrote; None where it is not enough to tell."""
+def agent_host(samples: Sequence[MetricSample]) -> Host | None:
+    """Sum up what CloudWatch's agents reported; None if CPU or memory is missing."""
     idle = _mean(samples, "cpu_usage_idle")
     active = _mean(samples, "cpu_usage_active")
     return _host(
@@ -156,8 +156,8 @@ def agent(samples: Sequence[Sample]) -> Host | None:
     )
 
 
-def insights(samples: Sequence[Sample]) -> Host | None:
-    """Sum up what Container Insights wrote of ECS clusters; None where it is not enough."""
+def insights_host(samples: Sequence[MetricSample]) -> Host | None:
+    """Sum up Container Insights' metrics of ECS clusters; None if CPU or memory is missing."""
     reserved, used = _sum(samples, "CpuReserved"), _sum(samples, "CpuUtilized")
     return _host(
         samples,
@@ -170,7 +170,7 @@ def insights(samples: Sequence[Sample]) -> Host | None:
 
 
 def _host(
-    samples: Sequence[Sample],
+    samples: Sequence[MetricSample],
     *,
     cpu_percent: float | None,
     cpu_count: int | None,
@@ -197,7 +197,7 @@ def _host(
 
 
 def _share(
-    samples: Sequence[Sample], whole: str, part: str, *, unit: int
+    samples: Sequence[MetricSample], whole: str, part: str, *, unit: int
 ) -> tuple[int | None, int | None, float | None]:
     total, used = _sum(samples, whole), _sum(samples, part)
     if not total or used is None:
@@ -205,12 +205,12 @@ def _share(
     return round(total * unit), round(used * unit), 100 * used / total
 
 
-def _sum(samples: Sequence[Sample], metric: str) -> float | None:
+def _sum(samples: Sequence[MetricSample], metric: str) -> float | None:
     values = [one.value for one in samples if one.metric == metric]
     return sum(values) if values else None
 
 
-def _mean(samples: Sequence[Sample], metric: str) -> float | None:
+def _mean(samples: Sequence[MetricSample], metric: str) -> float | None:
     values = [one.value for one in samples if one.metric == metric]
     return sum(values) / len(values) if values else None
 

@@ -8,24 +8,24 @@ from gatehouse.core.clock import Micros
 
 MOST_SERVICES = 200  # registered by one account
 
-# The tags that make a function or a container service one of ours, and say how.
+# The tags of a Lambda function or ECS service that is listed as a service.
 TAG = "gatehouse:service"  # its name
 ALIAS_TAG = "gatehouse:alias"  # the alias that its traffic comes through
-LOGS_TAG = "gatehouse:logs"  # `off`: its log group is no log source
+LOGS_TAG = "gatehouse:logs"  # `off`: its log group cannot be watched
 
 RESTARTED_AT = "GATEHOUSE_RESTARTED_AT"
 
 
 class Kind(StrEnum):
-    """What a service runs on. Functions and container services are found, the rest registered."""
+    """What a service runs on. Lambda and ECS services are found by tag, HTTP ones registered."""
 
     LAMBDA = "lambda"
     ECS = "ecs"
     HTTP = "http"
 
 
-class Status(StrEnum):
-    """How a service is: as it should be, not quite, not at all."""
+class ServiceStatus(StrEnum):
+    """How well a service works: fully, partly, not at all."""
 
     RUNNING = "running"
     DEGRADED = "degraded"
@@ -34,10 +34,10 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """One service of an account. What its kind does not have is empty.
+    """One service of an account. Fields that its kind does not have are empty.
 
-    A found one has `arn`, and perhaps `alias`; a registered one `health_url`, perhaps
-    `restart_url` and `log_group`, and `created_at`.
+    A tagged service has `arn`, and perhaps `alias`; a registered one has `health_url` and
+    `created_at`, and perhaps `restart_url` and `log_group`.
     """
 
     name: str
@@ -53,12 +53,12 @@ class Service:
 
     @property
     def origin(self) -> str:
-        """Tell it from another one of the same name, then or later."""
+        """Identifies this service among all that have or had its name."""
         return self.arn or str(self.created_at)
 
 
 @dataclass(frozen=True, slots=True)
-class Tagged:
+class TaggedResource:
     """What the tagging API found: a resource and its tags."""
 
     arn: str
@@ -66,13 +66,13 @@ class Tagged:
 
 
 @dataclass(frozen=True, slots=True)
-class Health:
-    """What a check found. `checked_at` 0: none was made yet; `detail` is empty when all is well.
+class HealthCheck:
+    """The result of a check. `checked_at` 0: none was made yet; `detail` is empty when all is well.
 
-    `listening` tells whether something answers, or would; `latency_ms` is measured for HTTP only.
+    `listening` is whether something answers, or would; `latency_ms` is measured for HTTP only.
     """
 
-    status: Status
+    status: ServiceStatus
     listening: bool
     detail: str = ""
     latency_ms: int | None = None
@@ -81,16 +81,16 @@ class Health:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """A service and how it is."""
+class CheckedService:
+    """A service and the result of its last check."""
 
     service: Service
-    health: Health
+    health: HealthCheck
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """A registration as it was asked for; nothing of it is checked yet."""
+class NewService:
+    """A registration as requested, not validated yet."""
 
     name: str
     health_url: str
@@ -99,19 +99,19 @@ class Wish:
 
 
 @dataclass(frozen=True, slots=True)
-class Registered:
-    """A new registration. `secret` signs calls of its restart hook, None where it has none."""
+class RegisteredService:
+    """A new registration. `secret` signs calls of its restart hook, None if it has no hook."""
 
-    seen: Seen
+    checked: CheckedService
     secret: str | None = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class FunctionFacts:
-    """What Lambda says of a function. `revision` guards a change against another one.
+    """What Lambda returns about a function. `revision` is the condition of each change.
 
-    `variables` None: they are there and cannot be read. `reserved` None: no concurrency is
-    reserved for it.
+    `variables` None: there are some and they cannot be read. `reserved` None: no concurrency is
+    reserved.
     """
 
     name: str
@@ -127,13 +127,13 @@ class FunctionFacts:
 
     @property
     def is_settled(self) -> bool:
-        """Tell whether no update is under way."""
+        """Whether no update is in progress."""
         return self.update != "InProgress" and self.state != "Pending"
 
 
 @dataclass(frozen=True, slots=True)
 class AliasFacts:
-    """What Lambda says of an alias; `weighted`: a part of its traffic goes elsewhere."""
+    """What Lambda returns about an alias; `weighted`: two versions share its traffic."""
 
     version: str
     revision: str
@@ -142,7 +142,7 @@ class AliasFacts:
 
 @dataclass(frozen=True, slots=True)
 class ContainerFacts:
-    """What ECS says of a service and of its newest deployment."""
+    """What ECS returns about a service and its newest deployment."""
 
     status: str
     running: int
@@ -155,24 +155,24 @@ class ContainerFacts:
 
 
 @dataclass(frozen=True, slots=True)
-class Calls:
-    """How often a function was called in the last five minutes, and how often it failed."""
+class CallCount:
+    """The number of calls of a function in the last five minutes, and of failed ones."""
 
     invocations: int
     errors: int
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """How an act ended. `state`: done, in_progress, failed, or unknown where AWS did not say."""
+class RestartOutcome:
+    """How a restart ended: done, in_progress, failed, or unknown where AWS did not answer."""
 
     state: str
     detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Restarted:
-    """A restart that was begun; `state` is done or in_progress."""
+class Restart:
+    """A restart that was started; `state` is done or in_progress."""
 
     service: Service
     restarted_at: Micros
@@ -180,8 +180,8 @@ class Restarted:
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
-    """A metric of some machine as CloudWatch last knew it."""
+class MetricSample:
+    """The newest value of one metric of one machine in CloudWatch."""
 
     metric: str
     value: float
@@ -189,7 +189,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """How the machines are, or the one that answers. What its source does not know is None."""
+    """Metrics of the machines, or of this one. Values that the source does not have are None."""
 
     source: str  # cloudwatch or environment
     cpu_percent: float | None = None

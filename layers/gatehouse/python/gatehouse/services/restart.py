@@ -1,4 +1,4 @@
-"""Restart a service: written down before and after the act, awaited for twenty seconds."""
+"""Restart a service and wait up to twenty seconds; audit events record the start and the end."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from gatehouse.dynamo.table import Table
 from gatehouse.outbound import client as outbound
 from gatehouse.secrets import actions as vaults
 from gatehouse.secrets.actions import Vault
-from gatehouse.services import actions, health_checks, rules
+from gatehouse.services import actions, discovery, health_checks, rules
 from gatehouse.services.adapters import ecs, lambda_functions
 from gatehouse.services.model import (
     RESTARTED_AT,
     FunctionFacts,
     Kind,
-    Outcome,
-    Restarted,
+    Restart,
+    RestartOutcome,
     Service,
-    Status,
+    ServiceStatus,
 )
 from gatehouse.webhooks import signing
 
@@ -43,48 +43,54 @@ _ACCEPTED = 202
 DONE, IN_PROGRESS, FAILED, UNKNOWN = "done", "in_progress", "failed", "unknown"
 
 
-class _Hindered(Exception):
-    """The restart cannot be done; the text says why and may be shown."""
+class _NotRestartedError(Exception):
+    """The restart was not possible; the text says why and is shown to the caller."""
 
 
-def restart(table: Table, call: Call, cloud: Cloud, vault: Vault, *, name: str) -> Restarted:
-    """Restart a service. Raises NotFound, or Conflict where it has no way to, or it failed."""
+def restart(table: Table, call: Call, cloud: Cloud, vault: Vault, *, name: str) -> Restart:
+    """Restart a service.
+
+    Raises NotFound, Conflict if the service has no restart hook or the restart failed, and
+    Unavailable if AWS did not say whether it restarted.
+    """
     until = time.monotonic() + _WITHIN
-    service = actions.named(table, call, cloud, name=name)
+    service = discovery.get_service(table, call, cloud, name=name)
     if service.kind is Kind.HTTP and not service.restart_url:
         raise Conflict(f'Service "{service.name}" has no restart hook')
-    act: Callable[[], Outcome] = {
-        Kind.LAMBDA: partial(_function, cloud, service, call=call, until=until),
-        Kind.ECS: partial(_container, cloud, service, until=until),
-        Kind.HTTP: partial(_hook, table, cloud, vault, service=service, call=call, until=until),
+    act: Callable[[], RestartOutcome] = {
+        Kind.LAMBDA: partial(_restart_function, cloud, service, call=call, until=until),
+        Kind.ECS: partial(_redeploy, cloud, service, until=until),
+        Kind.HTTP: partial(
+            _call_hook, table, cloud, vault, service=service, call=call, until=until
+        ),
     }[service.kind]
-    asked = {"kind": service.kind.value, "state": "requested"}
-    _record(table, call, Change("service.restart", rules.target(service), after=asked))
-    outcome = Outcome(FAILED, "interrupted")
+    requested = {"kind": service.kind.value, "state": "requested"}
+    _record(table, call, Change("service.restart", rules.target(service), after=requested))
+    outcome = RestartOutcome(FAILED, "interrupted")
     try:
         outcome = _outcome(act, service)
     finally:
         after = {"kind": service.kind.value, "state": outcome.state, "detail": outcome.detail}
-        change = Change("service.restarted", rules.target(service), before=asked, after=after)
+        change = Change("service.restarted", rules.target(service), before=requested, after=after)
         _record(table, call, change)
     if outcome.state == UNKNOWN:
         raise Unavailable(f'Service "{service.name}" may have been restarted: {outcome.detail}')
     if outcome.state == FAILED:
         raise Conflict(f'Service "{service.name}" was not restarted: {outcome.detail}')
-    return Restarted(service, call.now, outcome.state)
+    return Restart(service, call.now, outcome.state)
 
 
-def _outcome(act: Callable[[], Outcome], service: Service) -> Outcome:
+def _outcome(act: Callable[[], RestartOutcome], service: Service) -> RestartOutcome:
     try:
         return act()
-    except _Hindered as hindered:
-        return Outcome(FAILED, str(hindered))
+    except _NotRestartedError as error:
+        return RestartOutcome(FAILED, str(error))
     except control_plane.NoAnswer as silent:
         logger.warning("restart_unknown", service=service.name, reason=silent.code)
-        return Outcome(UNKNOWN, "AWS did not answer in time")
+        return RestartOutcome(UNKNOWN, "AWS did not answer in time")
     except control_plane.ControlPlaneError as failed:
         logger.warning("restart_failed", service=service.name, reason=failed.code)
-        return Outcome(FAILED, f"AWS refused it with {failed.code}")
+        return RestartOutcome(FAILED, f"AWS refused it with {failed.code}")
 
 
 def _record(table: Table, call: Call, change: Change) -> None:
@@ -101,30 +107,40 @@ def _record(table: Table, call: Call, change: Change) -> None:
 # ---- Lambda ------------------------------------------------------------------------------------
 
 
-def _function(cloud: Cloud, service: Service, *, call: Call, until: float) -> Outcome:
-    """Change a variable of a function, which makes Lambda start new environments."""
+def _restart_function(
+    cloud: Cloud, service: Service, *, call: Call, until: float
+) -> RestartOutcome:
+    """Set an environment variable of a function, which makes Lambda start new environments."""
     client = cloud.lambdas()
     if service.alias:
         _check_alias(client, service)
-    facts = _marked(client, service, at=clock.rfc3339(call.now), until=until)
-    facts = _settled(client, service, facts, until=until)
+    facts = _set_restarted_at(client, service, at=clock.rfc3339(call.now), until=until)
+    facts = _wait_until_settled(client, service, facts, until=until)
     if facts.update == "Failed":
-        raise _Hindered(f"the update failed: {facts.update_reason}")
+        raise _NotRestartedError(f"the update failed: {facts.update_reason}")
     if service.alias:
         if not facts.is_settled:
-            raise _Hindered(f"it was not ready in time, and alias {service.alias} was not moved")
+            raise _NotRestartedError(
+                f"it was not ready in time, and alias {service.alias} was not moved"
+            )
         _move_alias(client, service, facts, until=until)
-    return Outcome(DONE if facts.is_settled else IN_PROGRESS)
+    return RestartOutcome(DONE if facts.is_settled else IN_PROGRESS)
 
 
-def _marked(client: LambdaClient, service: Service, *, at: str, until: float) -> FunctionFacts:
-    """Set the variable, keeping the others as they stand at that very moment."""
+def _set_restarted_at(
+    client: LambdaClient, service: Service, *, at: str, until: float
+) -> FunctionFacts:
+    """Set the variable and keep all others; the function's revision excludes lost updates."""
     while True:
-        facts = _settled(client, service, lambda_functions.read(client, service.arn), until=until)
+        facts = _wait_until_settled(
+            client, service, lambda_functions.read(client, service.arn), until=until
+        )
         if not facts.is_settled:
-            raise _Hindered("another update of it is under way")
+            raise _NotRestartedError("another update of it is under way")
         if facts.variables is None:
-            raise _Hindered("its environment variables cannot be read, so they would be lost")
+            raise _NotRestartedError(
+                "its environment variables cannot be read, so a change would delete them"
+            )
         variables = {**facts.variables, RESTARTED_AT: at}
         try:
             lambda_functions.set_variables(
@@ -138,7 +154,7 @@ def _marked(client: LambdaClient, service: Service, *, at: str, until: float) ->
             return lambda_functions.read(client, service.arn)
 
 
-def _settled(
+def _wait_until_settled(
     client: LambdaClient,
     service: Service,
     facts: FunctionFacts,
@@ -146,7 +162,7 @@ def _settled(
     until: float,
     version: str | None = None,
 ) -> FunctionFacts:
-    """Wait until no update is under way, or until time is up."""
+    """Wait until no update is in progress, or until time is up."""
     while not facts.is_settled and time.monotonic() < until:
         time.sleep(_TICK)
         facts = lambda_functions.read(client, service.arn, qualifier=version)
@@ -154,61 +170,63 @@ def _settled(
 
 
 def _check_alias(client: LambdaClient, service: Service) -> None:
-    """Refuse where moving the alias would do more than start the same code afresh."""
-    behind = lambda_functions.alias(client, service.arn, name=service.alias)
-    if behind.weighted:
-        raise _Hindered(f"a part of the traffic of alias {service.alias} goes elsewhere")
-    published = lambda_functions.read(client, service.arn, qualifier=behind.version)
+    """Raise if moving the alias would do more than restart the code that it runs now."""
+    alias = lambda_functions.read_alias(client, service.arn, name=service.alias)
+    if alias.weighted:
+        raise _NotRestartedError(f"alias {service.alias} splits its traffic between two versions")
+    published = lambda_functions.read(client, service.arn, qualifier=alias.version)
     if published.code != lambda_functions.read(client, service.arn).code:
-        raise _Hindered(f"alias {service.alias} runs other code than $LATEST")
+        raise _NotRestartedError(f"alias {service.alias} does not run the code of $LATEST")
 
 
 def _move_alias(
     client: LambdaClient, service: Service, facts: FunctionFacts, *, until: float
 ) -> None:
-    behind = lambda_functions.alias(client, service.arn, name=service.alias)
-    version = lambda_functions.publish(
+    alias = lambda_functions.read_alias(client, service.arn, name=service.alias)
+    version = lambda_functions.publish_version(
         client, service.arn, code=facts.code, revision=facts.revision
     )
     published = lambda_functions.read(client, service.arn, qualifier=version)
-    published = _settled(client, service, published, until=until, version=version)
+    published = _wait_until_settled(client, service, published, until=until, version=version)
     if not published.is_settled:
-        raise _Hindered(f"version {version} was not ready in time, and the alias was not moved")
-    lambda_functions.move(
-        client, service.arn, name=service.alias, version=version, revision=behind.revision
+        raise _NotRestartedError(
+            f"version {version} was not ready in time, and the alias was not moved"
+        )
+    lambda_functions.move_alias(
+        client, service.arn, name=service.alias, version=version, revision=alias.revision
     )
 
 
 # ---- ECS ---------------------------------------------------------------------------------------
 
 
-def _container(cloud: Cloud, service: Service, *, until: float) -> Outcome:
-    """Deploy what runs already once more, and wait until it is all that runs."""
+def _redeploy(cloud: Cloud, service: Service, *, until: float) -> RestartOutcome:
+    """Start a new deployment of the same tasks, and wait until the old ones are gone."""
     client = cloud.ecs()
-    begun = facts = ecs.redeploy(client, service.arn)
+    started = facts = ecs.redeploy(client, service.arn)
     while True:
-        ours = facts.deployment == begun.deployment
-        if ours and facts.rollout == "FAILED":
-            raise _Hindered(f"the deployment failed: {facts.rollout_reason}")
-        if ours and facts.deployments == 1 and facts.running == facts.desired:
-            return Outcome(DONE)
+        is_ours = facts.deployment == started.deployment
+        if is_ours and facts.rollout == "FAILED":
+            raise _NotRestartedError(f"the deployment failed: {facts.rollout_reason}")
+        if is_ours and facts.deployments == 1 and facts.running == facts.desired:
+            return RestartOutcome(DONE)
         if time.monotonic() > until:
-            return Outcome(IN_PROGRESS)
+            return RestartOutcome(IN_PROGRESS)
         time.sleep(2 * _TICK)
         cluster = ecs.cluster_of(service.arn)
         facts = ecs.describe(client, cluster, arns=[service.arn]).get(service.arn, facts)
 
 
-# ---- A hook ------------------------------------------------------------------------------------
+# ---- Restart hooks of HTTP services ------------------------------------------------------------
 
 
-def _hook(
+def _call_hook(
     table: Table, cloud: Cloud, vault: Vault, *, service: Service, call: Call, until: float
-) -> Outcome:
-    """Call a registered hook, signed, and wait until the service is well again."""
-    secret = vaults.read(table, vault, actions.place(service))
+) -> RestartOutcome:
+    """Call the restart hook with a signature, and wait until the service is running again."""
+    secret = vaults.read(table, vault, actions.secret_place(service))
     if secret is None:
-        raise _Hindered("it was removed meanwhile")
+        raise _NotRestartedError("it was removed during the request")
     body = json.dumps(
         {
             "type": "service.restart",
@@ -237,14 +255,19 @@ def _hook(
         )
     except outbound.RequestFailed as failed:
         if failed.kind == "timeout":
-            return Outcome(IN_PROGRESS, "its hook has not answered yet")
-        raise _Hindered(f"its hook: {failed}") from failed
+            return RestartOutcome(IN_PROGRESS, "its hook has not answered yet")
+        raise _NotRestartedError(f"its hook: {failed}") from failed
     if not 200 <= reply.status < 300:  # noqa: PLR2004 - HTTP's own numbers
-        raise _Hindered(f"its hook answered {reply.status}")
+        raise _NotRestartedError(f"its hook answered {reply.status}")
     if reply.status == _ACCEPTED:
-        return Outcome(IN_PROGRESS, "its hook took it on")
-    while health_checks.look(call, cloud, service=service).status is not Status.RUNNING:
+        return RestartOutcome(IN_PROGRESS, "its hook accepted the restart")
+    while _is_down(call, cloud, service):
         if time.monotonic() > until:
-            return Outcome(IN_PROGRESS, "it is not well yet")
+            return RestartOutcome(IN_PROGRESS, "it is not running again yet")
         time.sleep(2 * _TICK)
-    return Outcome(DONE)
+    return RestartOutcome(DONE)
+
+
+def _is_down(call: Call, cloud: Cloud, service: Service) -> bool:
+    health = health_checks.check_one(call, cloud, service=service)
+    return health.status is not ServiceStatus.RUNNING

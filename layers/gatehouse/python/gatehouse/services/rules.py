@@ -1,4 +1,4 @@
-"""Names, what was found, and when to look again. Pure: `now` is an argument."""
+"""Names of services, services read from tags, and which checks are due. Pure: `now` is passed."""
 
 from __future__ import annotations
 
@@ -14,74 +14,77 @@ from gatehouse.services.model import (
     ALIAS_TAG,
     LOGS_TAG,
     TAG,
-    Health,
+    CheckedService,
+    HealthCheck,
     Kind,
-    Seen,
     Service,
-    Status,
-    Tagged,
+    ServiceStatus,
+    TaggedResource,
 )
 from gatehouse.webhooks import signing
 
-FRESH: Micros = 30 * SECOND  # how old a check, or a search, may be that a list shows
-FORGOTTEN: Micros = 5 * MINUTE  # how old a check may be that still says anything
+FRESH: Micros = 30 * SECOND  # the age up to which a list shows a check, or uses a search
+FORGOTTEN: Micros = 5 * MINUTE  # the age after which a list no longer trusts `running`
 SECRET_BYTES = 32
-UNCHECKED = Health(Status.DEGRADED, listening=False, detail="Not checked yet")
+UNCHECKED = HealthCheck(ServiceStatus.DEGRADED, listening=False, detail="Not checked yet")
 
-# Of 100 reads of functions that an AWS account has in a second.
+# Lambda answers 100 GetFunction requests a second for one AWS account.
 MOST_READS = 90
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?", re.ASCII)
-# Paths of the surface, which would hide a service of the name.
+# Paths of the API that would hide a service with this name.
 _RESERVED = frozenset({"list", "metrics"})
 _LOG_GROUP = re.compile(r"[A-Za-z0-9_/.#-]{1,512}", re.ASCII)
 
 
 def is_name(text: str) -> bool:
-    """Tell whether this can be a service's name: lower-case letters, digits, inner hyphens."""
+    """Return whether this is a valid name: lower-case letters, digits, inner hyphens, up to 64."""
     return _NAME.fullmatch(text) is not None and text not in _RESERVED
 
 
-def name_of(text: str) -> str:
-    """Check a name as it came."""
+def check_name(text: str) -> str:
+    """Return a service's name. Raises BadInput if it is not valid."""
     if not is_name(text):
         raise BadInput("Invalid service name", details={"field": "name"})
     return text
 
 
-def log_group_of(text: str) -> str:
-    """Check a log group's name as it came."""
+def check_log_group(text: str) -> str:
+    """Return a log group's name. Raises BadInput if it is not valid."""
     if not _LOG_GROUP.fullmatch(text):
-        raise BadInput("logGroup is not the name of a log group", details={"field": "logGroup"})
+        raise BadInput(
+            "logGroup must be the name of a log group: 1 to 512 of letters, digits and _/.#-",
+            details={"field": "logGroup"},
+        )
     return text
 
 
 def secret_text(key: bytes) -> str:
-    """Write a hook's secret as it is shown once."""
+    """Return the text of a restart hook's secret."""
     return signing.PREFIX + base64.b64encode(key).decode()
 
 
-# ---- What was found ----------------------------------------------------------------------------
+# ---- Services found by their tags --------------------------------------------------------------
 
 
-def found(tagged: Iterable[Tagged], *, account_id: str) -> list[Service]:
-    """Read services off what carries the tag, by name; of two with one name the first ARN's."""
+def services_of(tagged: Iterable[TaggedResource], *, account_id: str) -> list[Service]:
+    """Return the services of tagged resources by name; of two with one name, the first by ARN."""
     services: dict[str, Service] = {}
-    for one in sorted(tagged, key=lambda entry: entry.arn):
-        service = _found(one, account_id)
+    for resource in sorted(tagged, key=lambda entry: entry.arn):
+        service = _service_of(resource, account_id)
         if service is not None:
             services.setdefault(service.name, service)
     return [services[name] for name in sorted(services)]
 
 
-def _found(tagged: Tagged, account_id: str) -> Service | None:
-    """Read one; None where name or ARN are none of ours, as an ECS ARN of the old form."""
-    # Stacks may have capitals in their names, which their functions' tags then have too.
-    name = tagged.tags.get(TAG, "").strip().lower()
-    owner, _, rest = tagged.arn.partition(":function:")
+def _service_of(resource: TaggedResource, account_id: str) -> Service | None:
+    """Return one service; None if the name or the ARN is not supported, as ECS's old short ARN."""
+    # Stack names may contain capitals, and so may the tags of their functions.
+    name = resource.tags.get(TAG, "").strip().lower()
+    owner, _, rest = resource.arn.partition(":function:")
     if owner.startswith("arn:") and re.fullmatch(r"[\w-]+", rest, re.ASCII):
         kind = Kind.LAMBDA
-    elif re.search(r":ecs:.*:service/[^/]+/[^/]+$", tagged.arn):
+    elif re.search(r":ecs:.*:service/[^/]+/[^/]+$", resource.arn):
         kind = Kind.ECS
     else:
         return None
@@ -91,75 +94,75 @@ def _found(tagged: Tagged, account_id: str) -> Service | None:
         name=name,
         account_id=account_id,
         kind=kind,
-        arn=tagged.arn,
-        alias=tagged.tags.get(ALIAS_TAG, "").strip(),
-        logs=tagged.tags.get(LOGS_TAG, "").strip().lower() != "off",
+        arn=resource.arn,
+        alias=resource.tags.get(ALIAS_TAG, "").strip(),
+        logs=resource.tags.get(LOGS_TAG, "").strip().lower() != "off",
     )
 
 
-def together(registered: Iterable[Service], searched: Iterable[Service]) -> list[Service]:
-    """Put both together in name order. A registered one hides a later one of its name."""
-    services = {one.name: one for one in searched} | {one.name: one for one in registered}
+def merge(registered: Iterable[Service], tagged: Iterable[Service]) -> list[Service]:
+    """Return both in name order. A registered service hides a tagged one with its name."""
+    services = {one.name: one for one in tagged} | {one.name: one for one in registered}
     return [services[name] for name in sorted(services)]
 
 
-# ---- When to look again ------------------------------------------------------------------------
+# ---- Which checks are due ----------------------------------------------------------------------
 
 
 def is_search_due(found_at: Micros, now: Micros) -> bool:
-    """Tell whether what was found is too old; `found_at` 0: nobody has searched yet."""
+    """Return whether the last search is too old; `found_at` 0: there was none yet."""
     return now - found_at > FRESH
 
 
-def is_stale(health: Health | None, now: Micros) -> bool:
-    """Tell whether a check is too old to be shown as it is."""
+def is_stale(health: HealthCheck | None, now: Micros) -> bool:
+    """Return whether a check is too old for a list."""
     return health is None or now - health.checked_at > FRESH
 
 
-def is_forgotten(health: Health, now: Micros) -> bool:
-    """Tell whether a check is too old to say anything."""
+def is_forgotten(health: HealthCheck, now: Micros) -> bool:
+    """Return whether a check is so old that `running` must not be shown any more."""
     return now - health.checked_at > FORGOTTEN
 
 
-def to_check(
-    services: Iterable[Service], known: Mapping[str, Health], *, now: Micros
+def due_checks(
+    services: Iterable[Service], known: Mapping[str, HealthCheck], *, now: Micros
 ) -> list[Service]:
-    """Choose what to check again and order it: whoever kept us waiting last time comes last.
+    """Return the services to check again, in order: those that did not answer last time come last.
 
-    Of functions at most 90, those first that were not looked at for longest.
+    At most 90 Lambda functions are among them, those with the oldest checks.
     """
     stale = [one for one in services if is_stale(known.get(one.name), now)]
 
-    def turn(service: Service) -> tuple[bool, Micros]:
+    def order(service: Service) -> tuple[bool, Micros]:
         health = known.get(service.name)
         return (False, 0) if health is None else (not health.listening, health.checked_at)
 
-    stale.sort(key=turn)
+    stale.sort(key=order)
     reads = sorted(
-        (one for one in stale if one.kind is Kind.LAMBDA), key=lambda service: turn(service)[1]
+        (one for one in stale if one.kind is Kind.LAMBDA), key=lambda service: order(service)[1]
     )
     left_out = {one.name for one in reads[MOST_READS:]}
     return [one for one in stale if one.name not in left_out]
 
 
-def seen(service: Service, health: Health | None, *, now: Micros) -> Seen:
-    """Show a service with what is known of it; what is known no longer says so."""
+def with_health(service: Service, health: HealthCheck | None, *, now: Micros) -> CheckedService:
+    """Return a service with its last check; a `running` that is too old becomes `degraded`."""
     if health is None:
-        return Seen(service, UNCHECKED)
-    if health.status is Status.RUNNING and is_forgotten(health, now):
+        return CheckedService(service, UNCHECKED)
+    if health.status is ServiceStatus.RUNNING and is_forgotten(health, now):
         minutes = (now - health.checked_at) // MINUTE
-        health = Health(
-            Status.DEGRADED,
+        health = HealthCheck(
+            ServiceStatus.DEGRADED,
             listening=False,
             detail=f"Not checked for {minutes} minutes",
             log_group=health.log_group,
             checked_at=health.checked_at,
         )
-    return Seen(service, health)
+    return CheckedService(service, health)
 
 
 def chunks(services: Sequence[Service], size: int) -> list[Sequence[Service]]:
-    """Cut a list into pieces of at most `size`."""
+    """Return the list in pieces of at most `size`."""
     return [services[start : start + size] for start in range(0, len(services), size)]
 
 
@@ -167,12 +170,15 @@ def chunks(services: Sequence[Service], size: int) -> list[Sequence[Service]]:
 
 
 def target(service: Service) -> str:
-    """Name a service in the audit trail."""
+    """Return the target that names a service in audit events."""
     return f"service:{service.name}"
 
 
 def audit_view(service: Service) -> dict[str, Any]:
-    """Show a registered service in an audit event; a query may hold a token, so it is left out."""
+    """Return what an audit event shows of a registered service.
+
+    URLs are without their query, which may contain a token.
+    """
     return {
         "name": service.name,
         "kind": service.kind.value,

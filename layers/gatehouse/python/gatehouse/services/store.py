@@ -1,8 +1,9 @@
-"""`SERVICE#<account>` by name; what was found and how everything is, `SERVICE#<account>#KEPT`.
+"""Registrations, `SERVICE#<account>` by name, and cached results, `SERVICE#<account>#KEPT`.
 
-The two kept items are written by whoever finds them too old and gets the lease on them, so that
-many callers at once ask AWS and the services themselves once. They are JSON, compressed: DynamoDB
-bills by the kilobyte, and 200 services say much the same.
+There are two cached items: the services found by tag, and the results of checks. A request that
+finds one too old takes the lease on it and renews it, so that many callers at once cause one round
+of requests to AWS and to the services. They are compressed JSON: DynamoDB bills by the kilobyte,
+and the entries of 200 services are much alike.
 """
 
 from __future__ import annotations
@@ -16,27 +17,28 @@ from typing import Any
 from gatehouse.core.clock import SECOND, Micros
 from gatehouse.dynamo import counters, keyspace
 from gatehouse.dynamo.table import ConditionFailed, Item, Table, Write
-from gatehouse.services.model import MOST_SERVICES, Health, Kind, Service, Status
+from gatehouse.services.model import MOST_SERVICES, HealthCheck, Kind, Service, ServiceStatus
 
-FOUND, HEALTH = "FOUND", "HEALTH"
+FOUND, HEALTH = "FOUND", "HEALTH"  # sort keys of the two cached items
 
 _LEASE: Micros = 3 * SECOND
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """What was kept. `found_at` 0: nobody has searched yet. `health` tells of which origin.
+class ServiceCache:
+    """The two cached items of an account. `found_at` 0: no search has been made yet.
 
-    `versions` tell how often each of the two was written.
+    `health` maps a name to the origin of the checked service and the result of the check.
+    `versions` counts the writes of each item.
     """
 
     found: tuple[Service, ...] = ()
     found_at: Micros = 0
-    health: Mapping[str, tuple[str, Health]] | None = None
+    health: Mapping[str, tuple[str, HealthCheck]] | None = None
     versions: Mapping[str, int] = field(default_factory=dict)
 
-    def health_of(self, services: Iterable[Service]) -> dict[str, Health]:
-        """Give what is known of these very services, not of others that had their names."""
+    def health_of(self, services: Iterable[Service]) -> dict[str, HealthCheck]:
+        """Return the checks of exactly these services, not of others that had their names."""
         known = self.health or {}
         return {
             one.name: known[one.name][1]
@@ -48,19 +50,19 @@ class Kept:
 # ---- Registrations -----------------------------------------------------------------------------
 
 
-def read(table: Table, account_id: str, name: str) -> Service | None:
+def find(table: Table, account_id: str, name: str) -> Service | None:
     """Read a registered service, consistently."""
     item = table.get(_key(account_id, name))
     return None if item is None else _from_item(item)
 
 
-def all_of(table: Table, account_id: str) -> list[Service]:
+def list_registered(table: Table, account_id: str) -> list[Service]:
     """Read an account's registered services in name order."""
     return [_from_item(item) for item in table.query_all(keyspace.SERVICE.pk(account_id))]
 
 
 def create(table: Table, service: Service) -> dict[str, Write]:
-    """Write a new registration."""
+    """Return the writes of a new registration."""
     item: Item = {
         **_key(service.account_id, service.name),
         "health_url": service.health_url,
@@ -75,7 +77,7 @@ def create(table: Table, service: Service) -> dict[str, Write]:
 
 
 def remove(table: Table, service: Service) -> dict[str, Write]:
-    """Remove the very registration that was read."""
+    """Return the writes that remove a registration, if it is still the one that was read."""
     return {
         "service": table.delete_if(
             _key(service.account_id, service.name),
@@ -88,38 +90,39 @@ def remove(table: Table, service: Service) -> dict[str, Write]:
 
 
 def _count(table: Table, service: Service, *, by: int) -> Write:
-    return counters.move(table, keyspace.SERVICE.pk(service.account_id), by=by, most=MOST_SERVICES)
+    counter = keyspace.SERVICE.pk(service.account_id)
+    return counters.move(table, counter, by=by, most=MOST_SERVICES)
 
 
-# ---- What is kept for a while ------------------------------------------------------------------
+# ---- Cached results ----------------------------------------------------------------------------
 
 
-def kept(table: Table, account_id: str) -> Kept:
-    """Read what was kept, consistently, whatever its age."""
-    items, _ = table.query(keyspace.SERVICE.pk(account_id, "KEPT"), limit=2)
-    by_kind = {item["sk"]: _unpacked(item) for item in items if "body" in item}
+def read_cache(table: Table, account_id: str) -> ServiceCache:
+    """Read both cached items, consistently, whatever their age."""
+    items, _ = table.query(_cache_pk(account_id), limit=2)
+    by_kind = {item["sk"]: _unpack(item) for item in items if "body" in item}
     found = by_kind.get(FOUND, {"at": 0, "services": []})
     health = by_kind.get(HEALTH, {"services": {}})
-    return Kept(
+    return ServiceCache(
         found=tuple(
-            Service(account_id=account_id, **{**said, "kind": Kind(said["kind"])})
-            for said in found["services"]
+            Service(account_id=account_id, **{**fields, "kind": Kind(fields["kind"])})
+            for fields in found["services"]
         ),
         found_at=found["at"],
         health={
-            name: (origin, Health(**{**said, "status": Status(said["status"])}))
-            for name, (origin, said) in health["services"].items()
+            name: (origin, HealthCheck(**{**fields, "status": ServiceStatus(fields["status"])}))
+            for name, (origin, fields) in health["services"].items()
         },
         versions={item["sk"]: item["version"] for item in items if "version" in item},
     )
 
 
-def lease(
-    table: Table, account_id: str, what: str, *, seen: Kept, holder: str, now: Micros
+def take_lease(
+    table: Table, account_id: str, what: str, *, seen: ServiceCache, holder: str, now: Micros
 ) -> bool:
-    """Take the right to write an item for three seconds.
+    """Take the right to write a cached item for three seconds.
 
-    False: somebody else has it, or has written it since it was seen.
+    Returns False if another request holds it, or has written the item since it was read.
     """
     version = seen.versions.get(what)
     free = "(attribute_not_exists(leased_until) OR leased_until < :now)"
@@ -127,7 +130,7 @@ def lease(
     values = {":holder": holder, ":until": now + _LEASE, ":now": now}
     try:
         table.update(
-            _kept_key(account_id, what),
+            _cache_key(account_id, what),
             "SET holder = :holder, leased_until = :until",
             condition=f"{free} AND {unchanged}",
             names={},
@@ -138,11 +141,11 @@ def lease(
     return True
 
 
-def keep_found(
+def save_found(
     table: Table, account_id: str, services: Iterable[Service], *, holder: str, now: Micros
 ) -> None:
-    """Keep what was found, and give the lease back."""
-    said = [
+    """Write the services that were found by tag, and release the lease."""
+    entries = [
         {
             "name": one.name,
             "kind": one.kind.value,
@@ -152,41 +155,41 @@ def keep_found(
         }
         for one in services
     ]
-    _keep(table, account_id, FOUND, holder=holder, value={"at": now, "services": said})
+    _save(table, account_id, FOUND, holder=holder, value={"at": now, "services": entries})
 
 
-def keep_health(
+def save_health(
     table: Table,
     account_id: str,
-    health: Mapping[str, tuple[str, Health]],
+    health: Mapping[str, tuple[str, HealthCheck]],
     *,
     holder: str,
 ) -> None:
-    """Keep how services are, by name and origin, and give the lease back."""
-    said = {name: (origin, asdict(one)) for name, (origin, one) in health.items()}
-    _keep(table, account_id, HEALTH, holder=holder, value={"services": said})
+    """Write the results of checks, by name and with the service's origin, and release the lease."""
+    entries = {name: (origin, asdict(one)) for name, (origin, one) in health.items()}
+    _save(table, account_id, HEALTH, holder=holder, value={"services": entries})
 
 
-def _keep(table: Table, account_id: str, what: str, *, holder: str, value: Any) -> None:
+def _save(table: Table, account_id: str, what: str, *, holder: str, value: Any) -> None:
     try:
         table.update(
-            _kept_key(account_id, what),
+            _cache_key(account_id, what),
             "SET body = :body, version = if_not_exists(version, :zero) + :one"
             " REMOVE holder, leased_until",
             condition="holder = :holder",
             names={},
-            values={":holder": holder, ":body": _packed(value), ":zero": 0, ":one": 1},
+            values={":holder": holder, ":body": _pack(value), ":zero": 0, ":one": 1},
         )
     except ConditionFailed:
-        # The lease ran out, and somebody else looked again meanwhile.
+        # The lease ran out and another request took it: its result is newer.
         return
 
 
-def _packed(value: Any) -> bytes:
+def _pack(value: Any) -> bytes:
     return zlib.compress(json.dumps(value, separators=(",", ":")).encode())
 
 
-def _unpacked(item: Item) -> Any:
+def _unpack(item: Item) -> Any:
     return json.loads(zlib.decompress(item["body"]))
 
 
@@ -206,5 +209,9 @@ def _key(account_id: str, name: str) -> dict[str, str]:
     return {"pk": keyspace.SERVICE.pk(account_id), "sk": name}
 
 
-def _kept_key(account_id: str, what: str) -> dict[str, str]:
-    return {"pk": keyspace.SERVICE.pk(account_id, "KEPT"), "sk": what}
+def _cache_key(account_id: str, what: str) -> dict[str, str]:
+    return {"pk": _cache_pk(account_id), "sk": what}
+
+
+def _cache_pk(account_id: str) -> str:
+    return keyspace.SERVICE.pk(account_id, "KEPT")

@@ -1,6 +1,6 @@
-"""What CloudWatch knows: how often functions failed, and how machines are.
+"""CloudWatch's metrics and logs: calls and failures of functions, and metrics of machines.
 
-Every metric that is asked for is billed, so invocations are asked only of functions with errors.
+Each metric that is read is billed, so invocations are read only for functions with errors.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from gatehouse.aws import control_plane
 from gatehouse.core.clock import MINUTE, SECOND, Micros
-from gatehouse.services.model import Calls, Sample
+from gatehouse.services.model import CallCount, MetricSample
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudwatch import CloudWatchClient
@@ -19,23 +19,25 @@ if TYPE_CHECKING:
 
 WINDOW: Micros = 5 * MINUTE
 
-_AT_ONCE = 500  # metrics that one call answers
+_AT_ONCE = 500  # metrics in one request
 _MOST_LINES = 1_000
 _FRESH: Micros = 15 * MINUTE
-# Of several disks and processors, those that stand for the machine.
+# Where a machine reports several disks and processors, these dimensions are its totals.
 _WHOLE = {"cpu": "cpu-total", "path": "/"}
 
 
-def calls(client: CloudWatchClient, functions: Sequence[str], *, now: Micros) -> dict[str, Calls]:
-    """Count calls and failures of the last five minutes. Raises ControlPlaneError."""
+def count_calls(
+    client: CloudWatchClient, functions: Sequence[str], *, now: Micros
+) -> dict[str, CallCount]:
+    """Count calls and failures of the last five minutes. Raises control_plane.ControlPlaneError."""
     errors = _sums(client, "Errors", functions=functions, now=now)
     failing = [name for name in functions if errors[name]]
     invocations = _sums(client, "Invocations", functions=failing, now=now)
-    return {name: Calls(invocations.get(name, 0), errors[name]) for name in functions}
+    return {name: CallCount(invocations.get(name, 0), errors[name]) for name in functions}
 
 
-def lines(client: CloudWatchLogsClient, log_group: str, *, now: Micros) -> list[str]:
-    """Read what a function logged in the last five minutes, up to 1,000 lines, oldest first."""
+def read_lines(client: CloudWatchLogsClient, log_group: str, *, now: Micros) -> list[str]:
+    """Read a log group's lines of the last five minutes, up to 1,000, oldest first."""
     answer = control_plane.call(
         client.filter_log_events,
         logGroupName=log_group,
@@ -46,19 +48,19 @@ def lines(client: CloudWatchLogsClient, log_group: str, *, now: Micros) -> list[
     return [event["message"] for event in events]
 
 
-def machines(
+def read_samples(
     client: CloudWatchClient, namespace: str, *, metrics: Iterable[str], now: Micros
-) -> list[Sample]:
-    """Read the newest values of some metrics, of each machine that has them.
+) -> list[MetricSample]:
+    """Read the newest values of some metrics, for each machine that reports them.
 
-    Empty where nothing writes to the namespace. Raises ControlPlaneError.
+    Empty if nothing writes to the namespace. Raises control_plane.ControlPlaneError.
     """
     wanted = set(metrics)
     listed = control_plane.call(client.list_metrics, Namespace=namespace, RecentlyActive="PT3H")
     chosen = [
         entry
         for entry in listed["Metrics"]
-        if entry["MetricName"] in wanted and _stands_for_all(entry["Dimensions"])
+        if entry["MetricName"] in wanted and _is_total(entry["Dimensions"])
     ][:_AT_ONCE]
     if not chosen:
         return []
@@ -74,15 +76,15 @@ def machines(
     )
     values = {result["Id"]: result["Values"] for result in answer["MetricDataResults"]}
     return [
-        Sample(entry["MetricName"], values[f"m{number}"][0])
+        MetricSample(entry["MetricName"], values[f"m{number}"][0])
         for number, entry in enumerate(chosen)
         if values.get(f"m{number}")
     ]
 
 
-def _stands_for_all(dimensions: Iterable[dict[str, str]]) -> bool:
-    given = {one["Name"]: one["Value"] for one in dimensions}
-    return all(given.get(name, value) == value for name, value in _WHOLE.items())
+def _is_total(dimensions: Iterable[dict[str, str]]) -> bool:
+    values = {one["Name"]: one["Value"] for one in dimensions}
+    return all(values.get(name, value) == value for name, value in _WHOLE.items())
 
 
 def _sums(
@@ -92,7 +94,7 @@ def _sums(
         return {}
     found = dict.fromkeys(functions, 0)
     for start in range(0, len(functions), _AT_ONCE):
-        some = functions[start : start + _AT_ONCE]
+        chunk = functions[start : start + _AT_ONCE]
         answer = control_plane.call(
             client.get_metric_data,
             MetricDataQueries=[
@@ -103,13 +105,13 @@ def _sums(
                     [{"Name": "FunctionName", "Value": name}],
                     "Sum",
                 )
-                for number, name in enumerate(some)
+                for number, name in enumerate(chunk)
             ],
             StartTime=_moment(now - WINDOW),
             EndTime=_moment(now),
         )
         for result in answer["MetricDataResults"]:
-            found[some[int(result["Id"][1:])]] += round(sum(result["Values"]))
+            found[chunk[int(result["Id"][1:])]] += round(sum(result["Values"]))
     return found
 
 

@@ -1,4 +1,4 @@
-"""ECS's control plane: how a service's tasks are, and a new deployment of the same ones."""
+"""ECS's control plane: the state of services, and new deployments of the same tasks."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from gatehouse.services.model import ContainerFacts
 if TYPE_CHECKING:
     from mypy_boto3_ecs import ECSClient
 
-AT_ONCE = 10  # services that one call describes
+AT_ONCE = 10  # services in one request
 
 
 def cluster_of(arn: str) -> str:
-    """Take the cluster's name out of a service's ARN."""
+    """Return the cluster's name from a service's ARN."""
     return arn.split("/")[1]
 
 
 def describe(client: ECSClient, cluster: str, *, arns: Sequence[str]) -> dict[str, ContainerFacts]:
     """Read up to ten services of a cluster by ARN; missing ones are left out.
 
-    Raises ControlPlaneError.
+    Raises control_plane.ControlPlaneError.
     """
     answer = control_plane.call(client.describe_services, cluster=cluster, services=list(arns))
-    return {said["serviceArn"]: _facts(said) for said in answer["services"]}
+    return {service["serviceArn"]: _facts(service) for service in answer["services"]}
 
 
 def redeploy(client: ECSClient, arn: str) -> ContainerFacts:
-    """Begin a deployment of what runs already. Raises ControlPlaneError."""
+    """Start a new deployment of the same tasks. Raises control_plane.ControlPlaneError."""
     answer = control_plane.call(
         client.update_service, cluster=cluster_of(arn), service=arn, forceNewDeployment=True
     )
@@ -37,7 +37,7 @@ def redeploy(client: ECSClient, arn: str) -> ContainerFacts:
 
 
 def log_group(client: ECSClient, task_definition: str) -> str:
-    """Name the group that the first container with one logs to; empty where none does."""
+    """Return the log group of the first container that has one, or an empty text."""
     answer = control_plane.call(client.describe_task_definition, taskDefinition=task_definition)
     for container in answer["taskDefinition"]["containerDefinitions"]:
         logging = container.get("logConfiguration", {})
@@ -46,18 +46,18 @@ def log_group(client: ECSClient, task_definition: str) -> str:
     return ""
 
 
-def _facts(said: dict[str, Any]) -> ContainerFacts:
-    deployments = said.get("deployments", [])
+def _facts(service: dict[str, Any]) -> ContainerFacts:
+    deployments = service.get("deployments", [])
     newest: dict[str, Any] = next(
         (one for one in deployments if one.get("status") == "PRIMARY"), {}
     )
     return ContainerFacts(
-        status=said.get("status", ""),
-        running=said.get("runningCount", 0),
-        desired=said.get("desiredCount", 0),
+        status=service.get("status", ""),
+        running=service.get("runningCount", 0),
+        desired=service.get("desiredCount", 0),
         deployment=newest.get("id", ""),
         rollout=newest.get("rolloutState", ""),
         rollout_reason=newest.get("rolloutStateReason", ""),
         deployments=len(deployments),
-        task_definition=said.get("taskDefinition", ""),
+        task_definition=service.get("taskDefinition", ""),
     )

@@ -1,7 +1,7 @@
-"""Lambda's control plane: how a function is, and what makes it start afresh.
+"""Lambda's control plane: the state of a function, and the changes that restart it.
 
-A function is read with GetFunction, of which an account has 100 a second; everything else shares
-15 a second with the account's deployments.
+Functions are read with GetFunction: AWS allows 100 of these per second and account. All other
+requests together have 15 per second, which the account's deployments need too.
 """
 
 from __future__ import annotations
@@ -17,28 +17,31 @@ if TYPE_CHECKING:
 
 
 def name_of(arn: str) -> str:
-    """Take a function's name out of its ARN."""
+    """Return a function's name from its ARN."""
     return arn.split(":")[6]
 
 
 def read(client: LambdaClient, arn: str, *, qualifier: str | None = None) -> FunctionFacts:
-    """Read a function, or the version behind a qualifier. Raises ControlPlaneError."""
+    """Read a function, or the version behind a qualifier.
+
+    Raises ControlPlaneError.
+    """
     name = name_of(arn)
     request = {"FunctionName": name} | ({"Qualifier": qualifier} if qualifier else {})
     answer: dict[str, Any] = control_plane.call(client.get_function, **request)
-    said = answer["Configuration"]
-    environment = said.get("Environment", {})
+    found = answer["Configuration"]
+    environment = found.get("Environment", {})
     return FunctionFacts(
         name=name,
-        state=said.get("State", "Active"),
-        state_reason=said.get("StateReason", ""),
-        update=said.get("LastUpdateStatus", "Successful"),
-        update_reason=said.get("LastUpdateStatusReason", ""),
+        state=found.get("State", "Active"),
+        state_reason=found.get("StateReason", ""),
+        update=found.get("LastUpdateStatus", "Successful"),
+        update_reason=found.get("LastUpdateStatusReason", ""),
         reserved=answer.get("Concurrency", {}).get("ReservedConcurrentExecutions"),
-        log_group=said.get("LoggingConfig", {}).get("LogGroup", f"/aws/lambda/{name}"),
-        revision=said.get("RevisionId", ""),
-        code=said.get("CodeSha256", ""),
-        # Sealed with a key that may not be used here: writing back what was read would lose them.
+        log_group=found.get("LoggingConfig", {}).get("LogGroup", f"/aws/lambda/{name}"),
+        revision=found.get("RevisionId", ""),
+        code=found.get("CodeSha256", ""),
+        # Encrypted with a key that we cannot use: writing back what was read would delete them.
         variables=None if "Error" in environment else environment.get("Variables", {}),
     )
 
@@ -46,7 +49,7 @@ def read(client: LambdaClient, arn: str, *, qualifier: str | None = None) -> Fun
 def set_variables(
     client: LambdaClient, arn: str, *, variables: Mapping[str, str], revision: str
 ) -> None:
-    """Give a function its variables, if it is still the one that was read."""
+    """Set a function's variables. Raises Changed if it was changed since `revision` was read."""
     control_plane.call(
         client.update_function_configuration,
         FunctionName=name_of(arn),
@@ -55,8 +58,8 @@ def set_variables(
     )
 
 
-def alias(client: LambdaClient, arn: str, *, name: str) -> AliasFacts:
-    """Read an alias. Raises ControlPlaneError."""
+def read_alias(client: LambdaClient, arn: str, *, name: str) -> AliasFacts:
+    """Read an alias. Raises control_plane.ControlPlaneError."""
     answer = control_plane.call(client.get_alias, FunctionName=name_of(arn), Name=name)
     return AliasFacts(
         version=answer["FunctionVersion"],
@@ -65,16 +68,16 @@ def alias(client: LambdaClient, arn: str, *, name: str) -> AliasFacts:
     )
 
 
-def publish(client: LambdaClient, arn: str, *, code: str, revision: str) -> str:
-    """Publish a version of the very function that was read, and give its number."""
+def publish_version(client: LambdaClient, arn: str, *, code: str, revision: str) -> str:
+    """Publish a version and return its number. Raises Changed if the function was changed."""
     answer = control_plane.call(
         client.publish_version, FunctionName=name_of(arn), CodeSha256=code, RevisionId=revision
     )
     return str(answer["Version"])
 
 
-def move(client: LambdaClient, arn: str, *, name: str, version: str, revision: str) -> None:
-    """Point an alias to a version, if it still points to where it did when it was read."""
+def move_alias(client: LambdaClient, arn: str, *, name: str, version: str, revision: str) -> None:
+    """Point an alias to a version. Raises Changed if it was changed since `revision` was read."""
     control_plane.call(
         client.update_alias,
         FunctionName=name_of(arn),

@@ -1,4 +1,4 @@
-"""The machine that answers: on AWS the function's own execution environment."""
+"""Metrics of the machine that runs this code: on AWS the function's own environment."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pathlib import Path
 from gatehouse.services.model import Host
 
 _PROC = Path("/proc")
-_BETWEEN = 0.1  # seconds between two looks at the processors' counters
+_BETWEEN = 0.1  # seconds between two reads of the processors' counters
 _IDLE = slice(3, 5)  # idle and waiting for disks, in the order of /proc/stat
 
 
 def measure() -> Host:
-    """Look at processors, memory and the disk that functions may write to."""
+    """Measure processors, memory and the disk that functions can write to."""
     count = os.cpu_count() or 1
     load = os.getloadavg()
     busy = _busy_percent()
@@ -24,7 +24,7 @@ def measure() -> Host:
     disk = shutil.disk_usage(tempfile.gettempdir())
     return Host(
         source="environment",
-        # Without counters, as many as wait for a processor out of as many as there are.
+        # Without counters: the processes that want a processor, as a share of the processors.
         cpu_percent=min(100.0, 100 * load[0] / count) if busy is None else busy,
         cpu_count=count,
         load=load,
@@ -49,17 +49,17 @@ def _busy_percent() -> float | None:
 
 
 def _counters() -> list[int] | None:
-    """Read what the processors did since the start, by kind; None where nothing tells it."""
+    """Read the processors' time since the start, by kind; None if the system does not report it."""
     try:
         line = (_PROC / "stat").read_text().partition("\n")[0]
     except OSError:
         return None
-    # The guests' shares are in the users' already.
+    # Time of guests is included in that of users.
     return [int(field) for field in line.split()[1:9]]
 
 
 def _memory() -> tuple[int, int | None]:
-    """Give bytes in all, and bytes free for use; None where nothing tells it."""
+    """Return total and available bytes; available is None if the system does not report it."""
     try:
         text = (_PROC / "meminfo").read_text()
     except OSError:
