@@ -1,4 +1,4 @@
-"""From end to end on the deployed stack of the local engine: signals, log lines, lists."""
+"""End-to-end times on the deployed stack of the local engine: signals, log lines, lists."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _WARM = 5
 
 @contextmanager
 def stack() -> Iterator[Deployed]:
-    """Deploy the real template into a folder that is gone afterwards."""
+    """Deploy the real template into a temporary folder."""
     with (
         tempfile.TemporaryDirectory(prefix="gatehouse-bench-") as folder,
         deployed(LocalFolder(Path(folder) / "home")) as up,
@@ -32,15 +32,15 @@ def stack() -> Iterator[Deployed]:
 
 
 def signals(stack: Deployed, count: int) -> list[float]:
-    """Give, for each of `count` signals, the ms from sending POST /emit to the receiver's request.
+    """Return for each of `count` signals the ms from POST /emit to the receiver's request.
 
-    The first few, which start the functions, are left out.
+    The first few start the functions and do not count.
     """
     tenant = open_tenant(stack)
     headers = {"Authorization": f"Bearer {tenant.key}"}
     with (
         Receiver() as receiver,
-        # One connection, as an emitter keeps it.
+        # One connection, since an emitter keeps its connection open.
         httpx.Client(base_url=stack.url, headers=headers, trust_env=False, timeout=60) as client,
     ):
         client.post("/admin/webhooks", json={"url": receiver.url("/in")}).raise_for_status()
@@ -55,11 +55,11 @@ def signals(stack: Deployed, count: int) -> list[float]:
 
 
 def lines(stack: Deployed, count: int) -> list[float]:
-    """Give, for each of `count` log lines, the ms from writing it to its frame at the viewer."""
+    """Return for each of `count` log lines the ms from writing it to the frame at the viewer."""
     function = Function(stack)
     function.invoke()
     operator = the_operator(stack)
-    until(lambda: function.service in listed(operator), "found by its tag")
+    until(lambda: function.service in listed(operator), "not found by its tag")
     logs, group = stack.client("logs"), f"/aws/lambda/{function.name}"
     logs.create_log_stream(logGroupName=group, logStreamName="bench")
     took = []
@@ -75,7 +75,7 @@ def lines(stack: Deployed, count: int) -> list[float]:
 
 
 def lists(stack: Deployed, services: int, rounds: int) -> tuple[list[float], list[float]]:
-    """Give the ms of lists of so many HTTP services: with checks due, and with fresh ones."""
+    """Return the ms of lists of so many HTTP services: with checks due, and with fresh checks."""
     tenant = open_tenant(stack)
     with Receiver() as receiver:
         for number in range(services):
@@ -83,7 +83,7 @@ def lists(stack: Deployed, services: int, rounds: int) -> tuple[list[float], lis
             tenant.call("POST", "/api/services", json=body).raise_for_status()
         due, fresh = [], []
         for _ in range(rounds):
-            time.sleep(31)  # until every check is too old
+            time.sleep(31)  # until each check is older than 30 seconds
             for took in (due, fresh):
                 began = time.time()
                 answer = tenant.call("GET", "/api/services/list")

@@ -23,7 +23,7 @@ _RUNTIME_CLIENT = ("awslambdaric", "simplejson", "snapshot_restore_py", "runtime
 
 @dataclass(frozen=True, slots=True)
 class Builds:
-    """Where things lie. `usual_compiled` is the usual way with the bytecode that SAM leaves out."""
+    """The folders of a build. `usual_compiled` adds the bytecode that SAM leaves out."""
 
     python: Path
     runtime_client: Path
@@ -36,7 +36,7 @@ class Builds:
 
 
 def build(place: Path) -> Builds:
-    """Build everything afresh."""
+    """Build everything from scratch."""
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
     subprocess.run(
@@ -54,7 +54,7 @@ def build(place: Path) -> Builds:
         usual_compiled=place / "usual_compiled",
     )
     _copy_runtime_client(builds.runtime_client)
-    # As SAM ships them: the handler's source alone.
+    # As SAM ships them: only the handler's source.
     shutil.copytree(ROOT / "functions", builds.functions, ignore=_NO_BYTECODE)
     _install_usual(builds.usual)
     shutil.copytree(builds.usual, builds.usual_compiled)
@@ -78,7 +78,7 @@ def _layer(folder: str, name: str, place: Path) -> Path:
 
 
 def _copy_runtime_client(target: Path) -> None:
-    """Take the runtime client alone out of the development environment."""
+    """Copy only the runtime client from the development environment."""
     target.mkdir()
     for name in _RUNTIME_CLIENT:
         spec = importlib.util.find_spec(name)

@@ -45,7 +45,7 @@ from support.aws.memory_dynamo import MemoryDynamo
 RECEIVER_MS = 50
 BATCH = 10
 ROUNDS = 60
-_ALONE = 3  # deliveries in a round of either side that makes one at a time
+_ALONE = 3  # deliveries in a round of a side that makes one at a time
 _UNIT = 1_024  # bytes of an item that one write unit pays for
 _TABLE = "bench"
 _PROPERTIES = resources.table_properties("MainTable")
@@ -60,7 +60,7 @@ _HERE = Path(__file__).parent
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """Deliveries a second, one rate for each round."""
+    """Deliveries per second, one rate for each round."""
 
     batched: list[float]
     alone: list[float]
@@ -68,19 +68,19 @@ class Rates:
 
     @property
     def ratio(self) -> float:
-        """What a batch at a time makes of one at a time, by the medians."""
+        """How many times faster batches are than single deliveries, by the medians."""
         return median(self.batched) / median(self.alone)
 
 
 @dataclass
 class Asked:
-    """What AWS was asked: requests by name, and the units of what was written, by item."""
+    """The requests to AWS by name, and the write units by item."""
 
     requests: Counter[str] = field(default_factory=Counter)
     units: Counter[str] = field(default_factory=Counter)
 
     def said(self, service: str) -> str:
-        """Name the requests to a service."""
+        """Return the requests to a service by name."""
         found = {
             name.partition(".")[2]: count
             for name, count in self.requests.items()
@@ -89,19 +89,19 @@ class Asked:
         return ", ".join(f"{count} {name}" for name, count in sorted(found.items())) or "none"
 
     def written(self) -> str:
-        """Name the write units by item."""
+        """Return the write units by item."""
         kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(self.units.items()))
         return f"{self.units.total()} ({kinds})" if kinds else "none"
 
 
 class _Counting:
-    """The table in memory as a client: one call at a time, each of them counted."""
+    """The table in memory as a client: one call at a time, and each call counts."""
 
     def __init__(self) -> None:
         self._memory = MemoryDynamo()
         self._memory.add_table(_TABLE, _PROPERTIES)
         self._lock = Lock()
-        self.asked: Asked | None = None  # where calls are counted, while they are
+        self.asked: Asked | None = None  # counts the calls, while set
 
     def image(self, pk: str, sk: str) -> dict[str, Any]:
         return self._memory.table(_TABLE).items[pk, sk]
@@ -118,14 +118,14 @@ class _Counting:
                 asked.requests[f"dynamodb.{kind}"] += 1
                 before = self._written(request)
                 answer = operation(**request)
-                factor = 1 + (kind == "TransactWriteItems")  # DynamoDB writes those twice
+                factor = 1 + (kind == "TransactWriteItems")  # DynamoDB counts a transaction twice
                 _pay(asked.units, before, self._written(request), factor=factor)
                 return answer
 
         return call
 
     def _written(self, request: dict[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:
-        """Give the items that a request writes, as they are."""
+        """Return the items that a request writes, as they are stored now."""
         each = [one for write in request.get("TransactItems", ()) for one in write.values()]
         if "UpdateExpression" in request or "Item" in request:
             each.append(request)
@@ -154,7 +154,7 @@ class Stack:
             self.usual = _load_usual()
 
     def emit(self) -> Signal:
-        """Store a signal, still to be fanned out."""
+        """Store a signal that is not fanned out yet."""
         now = clock.now()
         signal = Signal(
             id=ids.new(now),
@@ -169,7 +169,7 @@ class Stack:
         return signal
 
     def fan_out(self, signal: Signal) -> None:
-        """Have the stream's reader see a signal."""
+        """Pass the stream's record of a signal to the fan-out function."""
         day = signal.created_at // (86_400 * SECOND)
         image = self.client.image(f"SIGNAL#{_ACCOUNT}#{day}", signal.id)
         record = {"dynamodb": {"SequenceNumber": "1", "NewImage": image}}
@@ -177,7 +177,7 @@ class Stack:
         _expect(answer == {"batchItemFailures": []})
 
     def messages(self, count: int) -> list[dict[str, Any]]:
-        """Make deliveries that are to be attempted, and give their messages as SQS does."""
+        """Create deliveries that are due, and return their messages as SQS records."""
         sent: list[dict[str, Any]] = []
         kept = patch.object(type(messages.queue()), "_send", lambda _, some: sent.extend(some))
         with kept:
@@ -186,7 +186,7 @@ class Stack:
         return [_record(message.body) for message in sent]  # type: ignore[attr-defined]
 
     def deliver(self, records: list[dict[str, Any]], *, batch: int) -> float:
-        """Deliver, so many messages at a time; gives the deliveries a second."""
+        """Deliver so many messages at a time; return the deliveries per second."""
         started = time.perf_counter()
         for start in range(0, len(records), batch):
             event = {"Records": records[start : start + batch]}
@@ -200,7 +200,7 @@ class Stack:
         return len(records) / took
 
     def deliver_usually(self, count: int) -> float:
-        """Deliver the usual way; gives the deliveries a second."""
+        """Deliver the usual way; return the deliveries per second."""
         body = {
             "webhook": {"pk": {"S": f"WEBHOOK#{_ACCOUNT}"}, "sk": {"S": self.webhook.id}},
             "payload": {"type": "alert", "content": "the door is open"},
@@ -214,10 +214,10 @@ class Stack:
 
 
 def rates() -> Rates:
-    """Measure the three, a batch or a few deliveries of each in turn."""
+    """Measure all three, with a batch or a few deliveries of each in turn."""
     found = Rates([], [], [])
     with _receiver() as url, _stack(url) as stack:
-        stack.deliver(stack.messages(BATCH), batch=BATCH)  # opens the secret, fills the memories
+        stack.deliver(stack.messages(BATCH), batch=BATCH)  # fills the caches
         stack.deliver_usually(1)
         for _ in range(ROUNDS):
             found.batched.append(stack.deliver(stack.messages(BATCH), batch=BATCH))
@@ -227,7 +227,7 @@ def rates() -> Rates:
 
 
 def steps() -> list[tuple[str, Asked]]:
-    """Count what each step of a webhook's first delivery asks of AWS, and of its next one."""
+    """Count the requests to AWS for each step of a webhook's first delivery, and of the next."""
     found = []
     with _receiver(milliseconds=0) as url, _stack(url) as stack:
         client = boto3.client("sqs")
@@ -292,8 +292,8 @@ def _forget() -> None:
 
 @contextlib.contextmanager
 def _watched(asked: Asked) -> Iterator[None]:
-    """Count the requests of every client of botocore's."""
-    call = botocore.client.BaseClient._make_api_call  # noqa: SLF001 - every request goes through it
+    """Count the requests of every botocore client."""
+    call = botocore.client.BaseClient._make_api_call  # noqa: SLF001 - each request passes here
 
     def counted(client: Any, operation: str, parameters: Any) -> Any:
         asked.requests[f"{client.meta.service_model.service_name}.{operation}"] += 1
@@ -310,7 +310,7 @@ def _pay(
     *,
     factor: int,
 ) -> None:
-    """Add the write units of items, each index's entries by themselves."""
+    """Add the write units of items, with those of each index counted separately."""
     for (pk, sk), new in after.items():
         old = before[pk, sk]
         size = max(len(json.dumps(item, default=repr)) for item in (old, new))
@@ -318,7 +318,7 @@ def _pay(
         units[kind] += factor * -(-size // _UNIT)
         for index, names in _INDEXES.items():
             was, stands = ([item.get(name) for name in names] for item in (old, new))
-            if was != stands:  # an entry goes, comes, or both
+            if was != stands:  # an entry is deleted, written, or both
                 there = sum(all(name in item for name in names) for item in (old, new))
                 units[f"index {index}"] += there
 

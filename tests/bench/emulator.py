@@ -27,12 +27,12 @@ _MACHINES = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "arm64", "arm64":
 
 
 class NoReportError(Exception):
-    """The emulator came up and told no init duration; the message holds what it said."""
+    """The emulator started and printed no init duration; the message holds its output."""
 
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """A function as Lambda would load it: its folder, then what layers put behind it."""
+    """A function as Lambda would load it: its folder, then the folders of its layers."""
 
     name: str
     folder: Path
@@ -42,7 +42,7 @@ class Function:
 
 
 def binary(tools: Path) -> Path:
-    """Find the emulator inside SAM CLI's environment."""
+    """Return the path of the emulator inside SAM CLI's environment."""
     machine = _MACHINES[platform.machine().lower()]
     found = sorted(tools.glob(f"sam/lib/python*/site-packages/samcli/**/aws-lambda-rie-{machine}"))
     if not found:
@@ -51,7 +51,7 @@ def binary(tools: Path) -> Path:
 
 
 def init_ms(emulator: Path, python: Path, function: Function) -> float:
-    """Start a function cold, invoke it once, and give the duration of its init phase."""
+    """Start a function cold, invoke it once, and return the duration of its init phase."""
     door, runtime = _free_ports(2)
     with tempfile.TemporaryFile("w+") as said:
         process = subprocess.Popen(
@@ -85,7 +85,7 @@ def init_ms(emulator: Path, python: Path, function: Function) -> float:
 
 
 def _environment(function: Function) -> dict[str, str]:
-    """Give what Lambda gives, and nothing of the developer's own."""
+    """Return the variables that Lambda sets, and none of the developer's own."""
     return {
         "PATH": os.defpath,
         "PYTHONPATH": os.pathsep.join(map(str, (function.folder, *function.packages))),

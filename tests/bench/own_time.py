@@ -33,7 +33,7 @@ class _Body:
 
 
 class _Lambda:
-    """The part of Lambda's context that decorators ask for."""
+    """The part of Lambda's context that the decorators read."""
 
     aws_request_id = "bench"
     function_name = "bench"
@@ -43,13 +43,13 @@ class _Lambda:
 
 
 def main(requests: int, item: dict[str, Any], event: dict[str, Any]) -> dict[str, float]:
-    """Time so many requests: all, in botocore, and the difference. Milliseconds."""
+    """Time so many requests: whole, within botocore, and the difference, in milliseconds."""
     answers = {
         "GetItem": json.dumps({"Item": item}).encode(),
         "UpdateItem": json.dumps({"Attributes": item | {"requests": {"N": "1"}}}).encode(),
     }
     spent: list[float] = []
-    made = botocore.client.BaseClient._make_api_call  # noqa: SLF001 - botocore's one way in
+    made = botocore.client.BaseClient._make_api_call  # noqa: SLF001 - each request passes here
 
     def answer(request: Any, **_: Any) -> AWSResponse:
         operation = request.headers["X-Amz-Target"].decode().rpartition(".")[2]
@@ -88,7 +88,7 @@ def main(requests: int, item: dict[str, Any], event: dict[str, Any]) -> dict[str
 
 
 def _clients(handler: Any) -> list[Any]:
-    """Find the clients of ours (`TABLE.client`) or of the usual way (`table.meta.client`)."""
+    """Return our clients (`TABLE.client`) or those of the usual way (`table.meta.client`)."""
     if hasattr(handler, "TABLE"):
         return [handler.TABLE.client]
     return [handler.table.meta.client]

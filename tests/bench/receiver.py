@@ -27,7 +27,7 @@ async def _serve(seconds: float) -> None:
                 if b"connection: close" in head:
                     break
         except (asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionError):
-            pass  # the sender hung up, or it is over
+            pass  # the sender hung up, or the benchmark is over
         writer.close()
 
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
