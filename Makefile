@@ -16,6 +16,8 @@ UV := $(TOOLS)/uv/bin/uv
 PYTEST := .venv/bin/python -m pytest
 # In as many processes as there are cores; a file's tests share their tables, so they stay together.
 UNIT := $(PYTEST) tests/rooms tests/functions tests/conformance tests/house tests/cli -n auto --dist loadfile
+# More processes than cores: they wait more than they compute. Files start in the order of their conftest.
+E2E := $(PYTEST) tests/e2e -n 5 --dist loadfile --no-loadscope-reorder
 LOCK := $(UV) pip compile --quiet --upgrade --universal --python-version 3.11 \
     --generate-hashes --no-header --no-annotate --no-emit-index-url
 
@@ -39,7 +41,7 @@ test: setup lint ## Everything: what check does, the end-to-end tests, coverage.
 	@echo "==> All tests"
 	@$(UNIT) --cov --cov-fail-under=0 --cov-report=
 	@echo "==> End to end, on the deployed stack"
-	@$(PYTEST) tests/e2e --cov --cov-append --cov-report=term
+	@$(E2E) --cov --cov-append --cov-report=term
 
 .PHONY: bench
 bench: setup ## Measure init, calls and time per request, and print a table.

@@ -34,7 +34,7 @@ def stack() -> Iterator[Deployed]:
 def signals(stack: Deployed, count: int) -> list[float]:
     """Return for each of `count` signals the ms from sending POST /emit to the receiver's request.
 
-    The first few, which start the functions, are left out.
+    The first few start the functions and do not count.
     """
     tenant = open_tenant(stack)
     headers = {"Authorization": f"Bearer {tenant.key}"}
@@ -59,7 +59,7 @@ def lines(stack: Deployed, count: int) -> list[float]:
     function = Function(stack)
     function.invoke()
     operator = the_operator(stack)
-    until(lambda: function.service in listed(operator), "found by its tag")
+    until(lambda: function.service in listed(operator), "not found by its tag")
     logs, group = stack.client("logs"), f"/aws/lambda/{function.name}"
     logs.create_log_stream(logGroupName=group, logStreamName="bench")
     took = []

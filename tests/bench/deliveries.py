@@ -45,7 +45,7 @@ from support.aws.memory_dynamo import MemoryDynamo
 RECEIVER_MS = 50
 BATCH = 10
 ROUNDS = 60
-_ALONE = 3  # deliveries in a round of either side that makes one at a time
+_ALONE = 3  # deliveries in a round of a side that makes one at a time
 _UNIT = 1_024  # bytes of an item that one write unit pays for
 _TABLE = "bench"
 _PROPERTIES = resources.table_properties("MainTable")
@@ -60,7 +60,7 @@ _HERE = Path(__file__).parent
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """Deliveries a second, one rate for each round."""
+    """Deliveries per second, one rate for each round."""
 
     batched: list[float]
     alone: list[float]

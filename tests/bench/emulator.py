@@ -42,7 +42,7 @@ class Function:
 
 
 def binary(tools: Path) -> Path:
-    """Find the emulator inside SAM CLI's environment."""
+    """Return the path of the emulator inside SAM CLI's environment."""
     machine = _MACHINES[platform.machine().lower()]
     found = sorted(tools.glob(f"sam/lib/python*/site-packages/samcli/**/aws-lambda-rie-{machine}"))
     if not found:

@@ -43,13 +43,13 @@ class _Lambda:
 
 
 def main(requests: int, item: dict[str, Any], event: dict[str, Any]) -> dict[str, float]:
-    """Time so many requests: all, in botocore, and the difference. Milliseconds."""
+    """Time so many requests: whole, within botocore, and the difference, in milliseconds."""
     answers = {
         "GetItem": json.dumps({"Item": item}).encode(),
         "UpdateItem": json.dumps({"Attributes": item | {"requests": {"N": "1"}}}).encode(),
     }
     spent: list[float] = []
-    made = botocore.client.BaseClient._make_api_call  # noqa: SLF001 - botocore's one way in
+    made = botocore.client.BaseClient._make_api_call  # noqa: SLF001 - each request passes here
 
     def answer(request: Any, **_: Any) -> AWSResponse:
         operation = request.headers["X-Amz-Target"].decode().rpartition(".")[2]

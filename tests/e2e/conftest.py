@@ -54,13 +54,9 @@ def pytest_runtestloop(session: pytest.Session) -> Iterator[Any]:
             host.stop()
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Sort the files, and make each file a group that one worker runs."""
+    """Sort the files; a run in several processes starts them in this order."""
     items.sort(key=lambda item: _place(item.path.stem))
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,4 +1,4 @@
-"""Tests that need the deployed stack alone: they change its functions, or need it silent.
+"""Tests that need the deployed stack alone: they change it for everybody, or need it silent.
 
 The viewers of every log are opened first: a new filter is polled for a minute before it counts as
 proven, and the other tests of this file run in that time. The silent minute comes last.
@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from support.actors.deployed_function import listed, until
+from support.actors.deployed_members import invite, redeem
 from support.actors.deployed_tenant import Tenant, open_tenant, the_operator
 from support.actors.http_receiver import Receiver
 from support.actors.http_receiver_server import Hold
@@ -84,7 +85,7 @@ def test_a_pasted_restart_works(stack: Deployed, page: str, command: str) -> Non
 
 @pytest.fixture
 def set_key(stack: Deployed) -> Iterator[Callable[..., None]]:
-    """Set both variables of each function that encrypts; at the end KMS wraps everything again."""
+    """Set both variables of each function that encrypts; at the end neither is set."""
     client = stack.client("lambda")
     functions = [
         one
@@ -103,10 +104,7 @@ def set_key(stack: Deployed) -> Iterator[Callable[..., None]]:
             )
 
     yield set_to
-    set_to("", ONE)
-    assert gatehouse(stack, "secrets", "rewrap").exit_code == 0
     set_to("")
-    assert not [one for one in encrypted_items(stack) if "wrapped_by" in one]
 
 
 def test_secrets_follow_a_settings_key_of_one_s_own(
@@ -119,29 +117,22 @@ def test_secrets_follow_a_settings_key_of_one_s_own(
     )
     peer = made.json()["data"]
     put(tenant)
+
+    def rewrap() -> int:
+        done = gatehouse(stack, "secrets", "rewrap")
+        assert (done.exit_code, done.stderr) == (0, "")
+        return int(done.stdout.split()[0])
+
     set_key(TEXT)
     assert put(tenant, OPENAI).status_code == 204
     assert len(wrapped_by(stack)) == 2, "what KMS wrapped stays so until the command runs"
     check_secrets(tenant, peer)
-    for current, previous in ((TEXT, ""), (ONE, TEXT)):
-        set_key(current, previous)
-        done = gatehouse(stack, "secrets", "rewrap")
-        assert (done.exit_code, done.stderr) == (0, "")
-        assert int(done.stdout.split()[0]) >= 2
-        (wrapper,) = wrapped_by(stack)
-        assert wrapper.startswith("env:")
-        check_secrets(tenant, peer)
-    set_key(ONE)
+    assert rewrap() >= 2
+    assert rewrap() == 0
+    (by_text,) = wrapped_by(stack)
+    assert by_text.startswith("env:")
     check_secrets(tenant, peer)
-    again = gatehouse(stack, "secrets", "rewrap")
-    assert (again.exit_code, again.stdout) == (0, "0 re-wrapped\n")
-    rewraps = [one for one in tenant.events() if one["action"] == "secret.rewrap"]
-    assert {one["actor"] for one in rewraps} == {"system:rewrap"}
-    assert {one["target"].partition("/")[0] for one in rewraps} == {
-        "secret:peer",
-        "secret:provider",
-        "secret:transcription",
-    }
+
     before = stored_item(tenant, "provider#anthropic")
     for current, text in (("", "Secrets are wrapped by another key"), ("too short", "must be 64")):
         set_key(current)
@@ -152,12 +143,29 @@ def test_secrets_follow_a_settings_key_of_one_s_own(
         reading = gatehouse(stack, "secrets", "get", tenant.account_id, "provider/anthropic")
         assert (reading.exit_code, reading.stdout) == (1, "")
         assert VARIABLE in reading.stderr
-    rewrap = gatehouse(stack, "secrets", "rewrap")
-    assert (rewrap.exit_code, rewrap.stderr.count("\n")) == (1, 1)
-    assert f"{VARIABLE} must be" in rewrap.stderr
+    failed = gatehouse(stack, "secrets", "rewrap")
+    assert (failed.exit_code, failed.stderr.count("\n")) == (1, 1)
+    assert f"{VARIABLE} must be" in failed.stderr
     assert stored_item(tenant, "provider#anthropic") == before
-    set_key(ONE)
-    assert read(tenant, "provider/anthropic") == KEY
+
+    set_key(ONE, TEXT)
+    assert rewrap() >= 2
+    (by_one,) = wrapped_by(stack)
+    assert by_one not in {by_text, "kms"}
+    check_secrets(tenant, peer)
+    set_key("", ONE)
+    assert rewrap() >= 2
+    assert wrapped_by(stack) == {"kms"}
+    set_key("")
+    check_secrets(tenant, peer)
+
+    rewraps = [one for one in tenant.events() if one["action"] == "secret.rewrap"]
+    assert {one["actor"] for one in rewraps} == {"system:rewrap"}
+    assert {one["target"].partition("/")[0] for one in rewraps} == {
+        "secret:peer",
+        "secret:provider",
+        "secret:transcription",
+    }
 
 
 def wrapped_by(stack: Deployed) -> set[str]:
@@ -176,6 +184,27 @@ def check_secrets(tenant: Tenant, peer: Mapping[str, Any]) -> None:
         headers=headers | {"Content-Type": "application/json"},
     )
     assert received.status_code == 201, received.text
+
+
+# ---- Wrong invite codes ------------------------------------------------------------------------
+
+
+def test_after_five_wrong_codes_even_the_right_one_is_429(stack: Deployed) -> None:
+    """It uses up the guesses of the tests' address for ten minutes: no other test may follow."""
+    tenant = open_tenant(stack)
+    made, long = invite(tenant), invite(tenant, long=True)
+    assert redeem(stack, "not a code").status_code == 404
+    statuses = [redeem(stack, f"{number:08x}").status_code for number in range(6)]
+
+    assert statuses[-1] == 429
+    assert set(statuses) <= {404, 429}
+    refused = redeem(stack, made["code"])
+    assert refused.status_code == 429
+    assert refused.json()["error"]["code"] == "RATE_LIMIT_EXCEEDED"
+    assert int(refused.headers["retry-after"]) > 0
+    # Long codes cannot be guessed and are not counted, nor is a text that is not a code.
+    assert redeem(stack, "not a code").status_code == 404
+    assert redeem(stack, long["code"]).status_code == 201
 
 
 # ---- A list of two hundred services ------------------------------------------------------------

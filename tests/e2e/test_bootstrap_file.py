@@ -7,13 +7,8 @@ import os
 import subprocess
 from pathlib import Path
 
-import pytest
-
 from support.actors.operator_commands import environment, gatehouse
 from support.worlds.deployed_stack import Deployed, command
-
-# Both files redeem short invite codes; at the end of the other one none can be redeemed.
-pytestmark = pytest.mark.xdist_group("invite codes")
 
 FILE = """
 identities:

@@ -1,4 +1,4 @@
-"""An authorizer the usual way: boto3's resource, a read, a write, Powertools' three decorators."""
+"""An authorizer the usual way: a boto3 resource, a read, a write, three Powertools decorators."""
 
 import hashlib
 import os
@@ -20,7 +20,7 @@ table = boto3.resource("dynamodb").Table(os.environ["GATEHOUSE_KEYS_TABLE"])
 @tracer.capture_lambda_handler
 @metrics.log_metrics(capture_cold_start_metric=True)
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: ARG001 - Lambda passes it
-    """Allow a live key under its requests of this minute."""
+    """Allow a live key that is below its limit for this minute."""
     headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
     key = headers.get("authorization", "").removeprefix("Bearer ")
     item = find(key)
@@ -31,7 +31,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: ARG
 
 @tracer.capture_method
 def find(key: str) -> dict[str, Any] | None:
-    """Read the key, judge it, then count the request and note the time of use."""
+    """Read the key, check it, count the request and record the time of use."""
     pk = f"KEY#{hashlib.sha256(key.encode()).hexdigest()}"
     item = table.get_item(Key={"pk": pk}, ConsistentRead=True).get("Item")
     if item is None or not item["en"]:
@@ -47,7 +47,7 @@ def find(key: str) -> dict[str, Any] | None:
 
 
 def policy(method_arn: str, item: dict[str, Any] | None) -> dict[str, Any]:
-    """Write the policy as API Gateway wants it."""
+    """Return a policy as API Gateway expects it."""
     return {
         "principalId": item["id"] if item else "nobody",
         "policyDocument": {

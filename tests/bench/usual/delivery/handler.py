@@ -1,4 +1,4 @@
-"""Webhook deliveries the usual way: for each record read the webhook, post, note the result."""
+"""Webhook deliveries the usual way: for each record read the webhook, post, store the result."""
 
 import json
 import os
@@ -12,7 +12,7 @@ http = urllib3.PoolManager()
 
 
 def handler(event: dict[str, Any], context: Any) -> None:  # noqa: ARG001 - Lambda's signature
-    """Do a batch."""
+    """Deliver a batch."""
     for record in event["Records"]:
         message = json.loads(record["body"])
         webhook = dynamodb.get_item(

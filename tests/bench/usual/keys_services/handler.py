@@ -27,7 +27,7 @@ app = FastAPI(title="Keys")
 
 
 class NewKey(BaseModel):
-    """A key to make."""
+    """The body that creates a key."""
 
     name: str = Field(min_length=1, max_length=200)
     scopes: list[str] = []
@@ -47,7 +47,7 @@ class KeyView(BaseModel):
 
 
 class CreatedKey(KeyView):
-    """A key in its only showing."""
+    """A new key with its text, which no other answer shows."""
 
     key: str
 
@@ -66,7 +66,7 @@ Account = Annotated[str, Depends(account_id)]
 @app.post("/api/auth/keys", status_code=201)
 @tracer.capture_method
 def create(account: Account, body: NewKey) -> CreatedKey:
-    """Make a key."""
+    """Create a key."""
     text = f"hb_{secrets.token_hex(36)}"
     digest = hashlib.sha256(text.encode()).hexdigest()
     view = KeyView(
@@ -106,7 +106,7 @@ def listing(account: Account, limit: Annotated[int, Query(ge=1, le=100)] = 100) 
 @app.delete("/api/auth/keys/{key_id}", status_code=204)
 @tracer.capture_method
 def revoke(account: Account, key_id: str) -> None:
-    """End a key."""
+    """Revoke a key."""
     item = main_table.get_item(Key={"pk": f"KEYS#{account}", "sk": key_id}).get("Item")
     if item is None:
         raise HTTPException(404, "API key not found")
