@@ -1,12 +1,13 @@
 """Small faults for a Python file, each one change of its syntax tree.
 
-A fault that no test notices shows behaviour that no test holds. Texts of errors and log lines,
-annotations, decorators and docstrings are left alone.
+A fault that no test notices is in behaviour that no test checks. Texts of errors and log lines,
+other sentences, annotations, decorators and docstrings are not changed.
 """
 
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -42,6 +43,8 @@ _COMPOUND = (
     *(ast.If, ast.While, ast.For, ast.AsyncFor, ast.With, ast.AsyncWith, ast.Try),
     *(ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Match),
 )
+# A text for people: only words, and at least two of them.
+_SENTENCE = re.compile(r"[A-Za-z][A-Za-z',.:;-]*( [A-Za-z0-9',.:;-]+)+")
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
@@ -239,7 +242,7 @@ def _of_value(value: object, *, is_text: bool) -> Iterator[bool | float | str | 
         case int() | float() if not isinstance(value, bool):
             yield value + 1
             yield value - 1
-        case str() if not is_text:
+        case str() if not is_text and not _SENTENCE.fullmatch(value):
             yield value + "~"
         case bytes():
             yield value + b"~"

@@ -84,6 +84,7 @@ def test_a_condition_is_negated() -> None:
         "x = zip(a, b, strict=True)",
         "x = cast('A', b)",
         "x = f'text {a}'",
+        "x = 'no rule denies it'",
     ],
 )
 def test_what_no_test_could_notice_is_not_changed(source: str) -> None:
