@@ -53,7 +53,8 @@ class Covering:
         self._folder = folder
         self._folder.mkdir(parents=True, exist_ok=True)
         self._files: dict[str, Measured] = {}
-        self._alone: dict[str, bool] = {}
+        self._whole: set[str] = set()
+        self.independent: set[str] = set()  # tests that pass without the others of their file
 
     def kept(self, test_file: str) -> Measured | None:
         """Return the measure of a test file, None where the file has changed since."""
@@ -67,7 +68,7 @@ class Covering:
         return Measured(values["digest"], values["seconds"], sources)
 
     def keep(self, test_file: str, result: Result) -> Measured:
-        """Write down what a run of a test file executed."""
+        """Store what a run of a test file executed."""
         numbers = {test: number for number, test in enumerate(result.seconds)}
         measured = Measured(
             _digest(test_file),
@@ -85,16 +86,25 @@ class Covering:
         """Use these measures, by test file."""
         self._files = dict(measured)
 
-    def test(self, test_id: str) -> Test:
-        """Return one test."""
-        file = test_id.partition("::")[0]
-        return Test(test_id, file, self._files[file].seconds[test_id])
+    def test(self, test_id: str | None) -> Test | None:
+        """Return a test, None for anything else that pytest reports as failed."""
+        file = (test_id or "").partition("::")[0]
+        seconds = self._files[file].seconds.get(test_id or "") if file in self._files else None
+        return None if test_id is None or seconds is None else Test(test_id, file, seconds)
+
+    def run_whole(self, test_file: str) -> None:
+        """Select all tests of a file from now on, or none."""
+        self._whole.add(test_file)
+
+    def runs_whole(self, test_file: str) -> bool:
+        """Return whether a file's tests depend on each other, so that all of them are selected."""
+        return test_file in self._whole
 
     def tests(self, mutant: Mutant, budget: float) -> list[Test]:
         """List the tests that execute a mutant's lines, the nearest first, within some seconds.
 
         Near are the files that import the module; then those whose tests are short. A statement
-        at module level or in a class body counts as executed by whatever executes the module.
+        at module level or in a class body counts as executed by every test of the module.
         """
         found: dict[str, list[Test]] = {}
         for file, measured in self._files.items():
@@ -103,25 +113,16 @@ class Covering:
                 found[file] = [
                     Test(test_id, file, seconds)
                     for number, (test_id, seconds) in enumerate(measured.seconds.items())
-                    if number in numbers
+                    if number in numbers or file in self._whole
                 ]
         chosen: list[Test] = []
         spent = 0.0
         for file in sorted(found, key=lambda file: _distance(file, found[file], mutant.path)):
             for test in found[file]:
-                if not chosen or spent + test.seconds <= budget:
+                if not chosen or file in self._whole or spent + test.seconds <= budget:
                     chosen.append(test)
                     spent += test.seconds
         return chosen
-
-    def passes_alone(self, test_id: str) -> bool | None:
-        """Say whether a test passes without others, None where that was not tried."""
-        return self._alone.get(test_id)
-
-    def keep_passes_alone(self, test_id: str, *, passes: bool) -> bool:
-        """Remember whether a test passes without others, and return it."""
-        self._alone[test_id] = passes
-        return passes
 
     def _path(self, test_file: str) -> Path:
         return self._folder / f"{test_file.replace('/', '.')}.json"

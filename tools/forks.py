@@ -53,12 +53,12 @@ class Result:
 
 
 T = TypeVar("T")
-# A task yields runs, is sent their results, and returns what it found out.
+# A task yields runs, receives their results, and returns what it found.
 Task = Generator[Run, Result, T]
 
 
 def work(tasks: Iterable[Task[T]], jobs: int) -> Iterator[T]:
-    """Do tasks, so many at a time, and yield what they return as they end."""
+    """Run tasks, `jobs` at a time, and yield what they return in the order in which they end."""
     waiting = iter(tasks)
     active: list[tuple[Task[T], _Fork]] = []
     try:
@@ -87,7 +87,7 @@ def work(tasks: Iterable[Task[T]], jobs: int) -> Iterator[T]:
 
 
 class _Fork:
-    """A child process at its tests."""
+    """A child process that runs tests."""
 
     def __init__(self, run: Run) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="mutant"))
@@ -118,7 +118,7 @@ class _Fork:
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def stop(self) -> None:
-        """End the child and whatever it started."""
+        """Kill the child and the processes that it started."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._pid, signal.SIGKILL)
         with contextlib.suppress(ChildProcessError):
@@ -163,7 +163,7 @@ def _tests(run: Run, folder: Path) -> dict[str, Any]:
 
 
 def _put(mutant: Mutant) -> None:
-    """Have the import system compile the mutant where it would read the file."""
+    """Make the import system compile the mutant instead of reading the file."""
     path = str(Path(mutant.path).resolve())
     code = compile(mutant.code(), path, "exec", dont_inherit=True)
     loader: Any = importlib.machinery.SourceFileLoader

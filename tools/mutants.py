@@ -159,17 +159,18 @@ def _examine(mutant: mutations.Mutant, covering: Covering, budget: float) -> Tas
         if result.status == "timeout":
             return Verdict(mutant, killed=True, how="the time limit")
         if result.status != "passed":
-            if result.failed in {test.id for test in stage} and not (
-                yield from _passes_alone(covering, result.failed)
-            ):
-                raise SystemExit(f"{result.failed} fails when it is run alone.")
+            if not (yield from _is_proof(covering, result.failed)):
+                return (yield from _examine(mutant, covering, budget))
             return Verdict(mutant, killed=True, how=result.failed or "an import that fails")
     return Verdict(mutant, killed=False, how="survived")
 
 
 def _stages(tests: list[Test]) -> Iterator[list[Test]]:
+    """Split tests into near and other ones, at a boundary of files."""
     seconds, near = 0.0, 0
-    while near < len(tests) and seconds < NEAR_SECONDS:
+    while near < len(tests) and (
+        seconds < NEAR_SECONDS or tests[near].file == tests[near - 1].file
+    ):
         seconds += tests[near].seconds
         near += 1
     yield tests[:near]
@@ -188,13 +189,21 @@ def _run(tests: list[Test], mutant: mutations.Mutant | None) -> Generator[Run, R
     return result
 
 
-def _passes_alone(covering: Covering, test_id: str) -> Generator[Run, Result, bool]:
-    """Find out whether a test depends on those before it: then its failure would prove nothing."""
-    known = covering.passes_alone(test_id)
-    if known is None:
-        result = yield from _run([covering.test(test_id)], None)
-        known = covering.keep_passes_alone(test_id, passes=result.status == "passed")
-    return known
+def _is_proof(covering: Covering, test_id: str | None) -> Generator[Run, Result, bool]:
+    """Return whether a test fails because of the mutant, and not because others were left out.
+
+    A test that fails alone without a mutant needs the tests before it: from then on its file is
+    always run whole.
+    """
+    test = covering.test(test_id)
+    if test is None or covering.runs_whole(test.file) or test.id in covering.independent:
+        return True
+    result = yield from _run([test], None)
+    if result.status == "passed":
+        covering.independent.add(test.id)
+        return True
+    covering.run_whole(test.file)
+    return False
 
 
 def _line(verdict: Verdict) -> str:

@@ -386,15 +386,15 @@ def test_a_refusal_without_a_body_is_returned_too(stage: Stage, url: str, status
 
 
 @pytest.mark.parametrize(
-    ("plain", "told"), [(403, 403), (404, 404), (429, 429), (503, 503), (400, 400), (426, 400)]
+    ("plain", "expected"), [(403, 403), (404, 404), (429, 429), (503, 503), (400, 400), (426, 400)]
 )
 def test_a_bare_403_becomes_the_status_of_a_plain_request(
-    stage: Stage, url: str, plain: int, told: int
+    stage: Stage, url: str, plain: int, expected: int
 ) -> None:
     """The engine answers 403 for every refusal of $connect. 426 means that the query is wrong."""
     stage.refusal, stage.plain = (403, b""), plain
 
-    assert refused(f"{url}/api/services/a%2Fb/logs?lines=x&token=hk_1").status_code == told
+    assert refused(f"{url}/api/services/a%2Fb/logs?lines=x&token=hk_1").status_code == expected
     (request,) = stage.plain_requests
     assert request.path == f"{REST}/api/services/a%2Fb/logs"
     assert request.headers["Authorization"] == "Bearer hk_1"

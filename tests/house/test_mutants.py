@@ -131,14 +131,26 @@ def allowed(number: int) -> bool:
 
 def untested() -> int:
     return 7
+
+
+def late() -> int:
+    return 3
 """
 TESTS = """
-from module import allowed
+from module import allowed, late
+
+
+seen: list[int] = []
 
 
 def test_it_allows_small_numbers() -> None:
+    seen.append(1)
     assert allowed(0)
     assert not allowed(9)
+
+
+def test_it_follows_the_first_one() -> None:
+    assert seen and late() > 1
 """
 SETTINGS = """
 modules = ["module.py"]
@@ -183,6 +195,7 @@ def run(project: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_survivors_and_outdated_acceptances_are_reported_and_fail_the_run(project: Path) -> None:
     done = run(project, SAMPLE="all")
 
@@ -194,6 +207,9 @@ def test_survivors_and_outdated_acceptances_are_reported_and_fail_the_run(projec
     )
     assert "NOT COVERED module.py:10 untested: return 7  ->  return 8" in done.stdout
     assert "return 7  ->  return None" not in done.stdout
-    assert "16.7 % killed: 1 of 6 mutants" in done.stdout
+    # The test of `late` fails without the one before it, which is no proof of anything.
+    assert "SURVIVED  module.py:14 late: return 3  ->  return 4" in done.stdout
+    assert "killed    module.py:14 late: return 3  ->  return None" in done.stdout
+    assert "22.2 % killed: 2 of 9 mutants" in done.stdout
     assert "1 accepted ones were not run" in done.stdout
     assert "accepted, but there is no such mutant: module.py untested: return 9" in done.stdout
