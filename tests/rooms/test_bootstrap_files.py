@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gatehouse.accounts import actions as accounts
 from gatehouse.audit import actions as audit
@@ -21,6 +26,11 @@ from gatehouse.secrets.actions import Vault
 
 NOW = 1_790_000_000_000_000
 ORIGIN = Origin("system:bootstrap", "request")
+SECTIONS = ("identities", "roles", "rings", "invites", "webhooks")
+FIELDS = (
+    *("name", "type", "claw_type", "is_admin", "scopes", "permissions", "signal_types"),
+    *("description", "max_uses", "url", "filters", "min_urgency", "active", "secret_env"),
+)
 FILE = """
 identities:
   - name: deploy bot
@@ -197,6 +207,38 @@ def test_the_error_for_a_bad_file_names_line_and_field(
         apply(tables, text)
     assert refused.value.message.startswith(message)
     assert count_events(tables, operator) == before
+
+
+VALUES = st.recursive(
+    st.one_of(
+        st.none(), st.booleans(), st.integers(), st.floats(), st.dates(), st.text(max_size=70)
+    ),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=4),
+        st.dictionaries(st.sampled_from(FIELDS), inner, max_size=4),
+    ),
+    max_leaves=20,
+)
+
+
+@given(st.one_of(VALUES, st.dictionaries(st.sampled_from(SECTIONS), st.lists(VALUES, max_size=3))))
+def test_any_file_is_parsed_or_refused_with_line_and_field(file: object) -> None:
+    messages = []
+    try:
+        bootstrap.parse(yaml.safe_dump(file, allow_unicode=True))
+    except BadInput as refused:
+        messages.append(refused.message)
+    assert all(message.startswith("line ") for message in messages)
+
+
+@pytest.mark.parametrize("number", ["1" + "0" * 400, ".inf", ".nan"])
+def test_numbers_out_of_range_raise_nothing_but_bad_input(number: str) -> None:
+    for field in (f"max_uses: {number}", f"type: {number}"):
+        with pytest.raises(BadInput):
+            bootstrap.parse(f"invites:\n  - {{name: a, {field}}}")
+    text = f"webhooks:\n  - {{name: a, url: x, filters: {{min_urgency: {number}}}}}"
+    with contextlib.suppress(BadInput):
+        bootstrap.parse(text)
 
 
 def test_without_an_operators_account_no_file_can_be_applied(tables: Tables) -> None:

@@ -287,7 +287,7 @@ def entry(**fields: str) -> str:
             entry(secret_env="5"),
             "line 4: webhooks[0].secret_env must be the name of an environment",
         ),
-        (entry(secret_env="OTHER"), "line 4: webhooks[0].secret_env names OTHER, which was not"),
+        (entry(secret_env="OTHER"), "line 4: webhooks[0].secret_env names OTHER, but its value"),
         (entry() + "\n  - {name: a, url: x}", "line 4: webhooks[1].name 'a' appears twice"),
     ],
 )

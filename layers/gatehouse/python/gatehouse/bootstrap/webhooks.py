@@ -1,4 +1,4 @@
-"""The webhooks of a file: made, or brought to what the file says."""
+"""Create and update the webhooks of a file."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from gatehouse.bootstrap.model import PlannedStep, SeedWebhook
+from gatehouse.bootstrap.model import Located, PlannedStep, SeedWebhook
 from gatehouse.bootstrap.run import Run, Task
 from gatehouse.core import ids
 from gatehouse.core.errors import BadInput, BoundReached
@@ -31,7 +31,7 @@ def plan(
     created: Mapping[tuple[str, str], str],
     secrets: Mapping[str, str],
 ) -> list[Task]:
-    """Say what becomes of each entry, by the ids that earlier ones became.
+    """Return a task for each entry. `created` has the ids of what earlier files created.
 
     Raises BadInput that names line and field, and BoundReached.
     """
@@ -80,11 +80,11 @@ def _secret(entry: SeedWebhook, secrets: Mapping[str, str]) -> str | None:
     said = {"field": "secret_env"}
     secret = secrets.get(entry.secret_env)
     if secret is None:
-        raise BadInput(f"names {entry.secret_env}, which was not sent along", details=said)
+        raise BadInput(f"names {entry.secret_env}, but its value was not sent", details=said)
     try:
         return webhooks.secret_of(secret)
     except BadInput as refused:
-        # Not `from` it: what it was about is a secret.
+        # Not `from refused`: that error is about a secret.
         raise BadInput(f"names {entry.secret_env}, whose {refused.message}", details=said) from None
 
 
@@ -119,7 +119,7 @@ def _change(run: Run, vault: Vault, wanted: _Wanted, *, there: Webhook) -> Task:
 
     def update() -> None:
         if changed:
-            # Whoever makes it active wakes what waited.
+            # A webhook that becomes active again gets its parked deliveries.
             wakes = changed.get("active") is True
             webhooks.apply(
                 main,
@@ -150,13 +150,11 @@ def _change(run: Run, vault: Vault, wanted: _Wanted, *, there: Webhook) -> Task:
 
 @contextmanager
 def _at(entry: SeedWebhook) -> Iterator[None]:
-    """Name the line and the field of what is refused."""
+    """Add line and field to a BadInput about one field of an entry."""
     try:
         yield
     except BadInput as refused:
         name = str(refused.details["field"])
         line, where = entry.lines.get(name, entry.line), f"{entry.where}.{name}"
-        said = refused.message.removeprefix(name).strip()
-        raise BadInput(
-            f"line {line}: {where} {said}", details={"line": line, "field": where}
-        ) from refused
+        what = refused.message.removeprefix(name).strip()
+        raise Located(None, line).error(where, what) from refused

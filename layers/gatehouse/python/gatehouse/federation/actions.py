@@ -58,7 +58,7 @@ def trust(
     )
     excess = rules.excess(peer, call.caller)
     if excess:
-        raise GrantsExceeded("The peer would have more than the key's own grants", details=excess)
+        raise GrantsExceeded("Beyond this key's own grants", details=excess)
     secret = secrets.token_hex(rules.SECRET_BYTES)
     writes = store.create(tables.main, peer)
     writes["secret"] = secret_writes.put_new(tables.main, vault, _place(peer), secret)

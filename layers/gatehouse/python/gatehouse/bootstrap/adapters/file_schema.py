@@ -212,7 +212,8 @@ def _message(error: ErrorDetails) -> str:
     if error["type"] == "extra_forbidden":
         known = ", ".join(sorted(_model_at(error["loc"][:-1]).model_fields))
         return f"is not a known field; known are {known}"
-    return _MESSAGES.get(error["type"], error["msg"]).format(**error.get("ctx", {}))
+    template = _MESSAGES.get(error["type"])
+    return error["msg"] if template is None else template.format(**error.get("ctx", {}))
 
 
 def _model_at(loc: Sequence[int | str]) -> type[BaseModel]:
