@@ -8,7 +8,7 @@ from fastapi import Query, Response
 from pydantic import BaseModel, Field
 
 from gatehouse.core import ids
-from gatehouse.core.clock import rfc3339
+from gatehouse.core.clock import HOUR, rfc3339
 from gatehouse.core.errors import BadInput
 from gatehouse.core.unset import UNSET
 from gatehouse.dynamo import connection
@@ -16,7 +16,7 @@ from gatehouse.identities import actions as identities
 from gatehouse.identities import model
 from gatehouse.identities.model import Identity
 from gatehouse.invites import actions as invites
-from gatehouse.invites.model import Invite, InviteRequest
+from gatehouse.invites.model import LIFE, MOST_USES, Invite, InviteRequest
 from gatehouse.keys import actions as keys
 from gatehouse.memberships import actions as memberships
 from gatehouse.policy import actions as policy
@@ -44,8 +44,8 @@ class NewInvite(Body):
     type: str = Field(description="human or agent")
     scopes: list[str] | None = Field(None, description="Default: everything.")
     permissions: PermissionLists = PermissionLists()
-    max_uses: int = Field(1, description="1 to 1000.")
-    expires_at: str | None = Field(None, description="Default: 72 hours from now.")
+    max_uses: int = Field(1, description=f"1 to {MOST_USES}.")
+    expires_at: str | None = Field(None, description=f"Default: {LIFE // HOUR} hours from now.")
     long: bool = Field(default=False, description="A code of 32 digits instead of 8.")
 
 

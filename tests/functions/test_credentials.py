@@ -143,7 +143,7 @@ def test_a_key_in_the_query_is_not_read(front: Front, admin: Holder) -> None:
 
 @pytest.mark.parametrize("headers", [None, {}, {"Authorization": None}, {"X-Api-Key": None}])
 def test_an_event_without_headers_is_refused(headers: dict | None, front: Front) -> None:
-    said = front.function("authorizer").handler(
+    answer = front.function("authorizer").handler(
         {
             "methodArn": f"{ARN}/GET/v1/whoami",
             "headers": headers,
@@ -151,7 +151,7 @@ def test_an_event_without_headers_is_refused(headers: dict | None, front: Front)
         },
         Context(),
     )
-    assert said["policyDocument"]["Statement"][0]["Effect"] == "Deny"
+    assert answer["policyDocument"]["Statement"][0]["Effect"] == "Deny"
 
 
 @pytest.mark.parametrize("partition", ["aws", "aws-cn", "aws-us-gov"])
@@ -159,7 +159,7 @@ def test_the_policy_allows_the_whole_stage_in_its_own_partition(
     front: Front, admin: Holder, partition: str
 ) -> None:
     stage = f"arn:{partition}:execute-api:cn-north-1:1:api/live"
-    said = front.function("authorizer").handler(
+    answer = front.function("authorizer").handler(
         {
             "methodArn": f"{stage}/GET/v1/whoami",
             "headers": {"x-api-key": admin.key},
@@ -167,14 +167,14 @@ def test_the_policy_allows_the_whole_stage_in_its_own_partition(
         },
         Context(),
     )
-    statement = said["policyDocument"]["Statement"][0]
+    statement = answer["policyDocument"]["Statement"][0]
     assert statement == {
         "Action": "execute-api:Invoke",
         "Effect": "Allow",
         "Resource": f"{stage}/*",
     }
-    assert said["principalId"] == admin.key_id
-    assert admin.key not in json.dumps(said)
+    assert answer["principalId"] == admin.key_id
+    assert admin.key not in json.dumps(answer)
 
 
 @pytest.mark.parametrize(
@@ -246,6 +246,6 @@ def test_a_refused_request_costs_no_extra_table_call(
     authorizer.handler(event, Context())
     line.clear()
     for _ in range(3):
-        said = authorizer.handler(event, Context())
-        assert said["context"]["limit_state"] == "1 0 60 60"
+        answer = authorizer.handler(event, Context())
+        assert answer["context"]["limit_state"] == "1 0 60 60"
     assert line.calls == ["UpdateItem"] * 3

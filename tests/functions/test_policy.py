@@ -110,9 +110,9 @@ def test_each_rule_decides_its_own_case(
         membership=Membership(identity.get("status", "active")),
     )
     for named in (member.id, f"identity:{member.id}"):
-        said = decided(front, admin, identity=named, action=action)
-        assert (said["allowed"], said["rule"]) == (allowed, rule)
-        assert said["would_allow"] == would_allow
+        decision = decided(front, admin, identity=named, action=action)
+        assert (decision["allowed"], decision["rule"]) == (allowed, rule)
+        assert decision["would_allow"] == would_allow
 
 
 @pytest.mark.parametrize(
@@ -147,9 +147,9 @@ def test_a_keys_own_grants_are_checked_first(
 ) -> None:
     key = people.employee(admin, **held)
     for named in (key.key_id, f"api_key:{key.key_id}"):
-        said = decided(front, admin, key_id=named, **question)
-        assert (said["allowed"], said["rule"]) == (False, "key_scope")
-        assert said["would_allow"] == would_allow
+        decision = decided(front, admin, key_id=named, **question)
+        assert (decision["allowed"], decision["rule"]) == (False, "key_scope")
+        assert decision["would_allow"] == would_allow
 
 
 some_entries = st.lists(st.sampled_from("ab"), max_size=1)
@@ -202,10 +202,10 @@ def test_applying_a_would_allow_through_the_routes_allows(
     path = f"/admin/identities/{member.id}"
     front("PATCH", path, key=admin.key, body={"status": status})
     question = {"action": action, "resource": resource}
-    said = decided(front, admin, key_id=key.key_id, **question)
-    if said["allowed"]:
+    decision = decided(front, admin, key_id=key.key_id, **question)
+    if decision["allowed"]:
         return
-    change = dict(said["would_allow"])
+    change = dict(decision["would_allow"])
     added, lists = change.pop("scopes", []), change.pop("permissions", {})
     # A new key is created, so its owner must be active for a moment.
     front("PATCH", path, key=admin.key, body={"status": "active"})

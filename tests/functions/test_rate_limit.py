@@ -34,13 +34,13 @@ def test_every_answer_has_the_rate_limit_headers(
     front: Front, people: People, admin: Holder, held: HeldClock
 ) -> None:
     key = people.key(admin, rate_limit=4)  # one request in 15 s
-    told = []
+    headers = []
     for path in ("/v1/whoami", "/api/auth/keys", "/admin/policy", "/v1/api-keys"):
         answer = front("GET", path, key=key.key)
         assert answer.status == 200
         names = ("ratelimit-limit", "ratelimit-remaining", "ratelimit-reset")
-        told.append(tuple(answer.headers[name] for name in names))
-    assert told == [
+        headers.append(tuple(answer.headers[name] for name in names))
+    assert headers == [
         ("4", "3", "15"),
         ("4", "2", "30"),
         ("4", "1", "45"),
@@ -106,8 +106,8 @@ def _event(key: str) -> dict:
     }
 
 
-def _admitted(said: dict) -> bool:
-    return not Principal.from_context(said["context"]).limit_state.exceeded
+def _admitted(answer: dict) -> bool:
+    return not Principal.from_context(answer["context"]).limit_state.exceeded
 
 
 def test_of_200_parallel_calls_a_limit_of_50_admits_50(

@@ -23,13 +23,13 @@ def admin(people: People) -> Holder:
 @pytest.mark.parametrize("shape", ["aws", "engine"])
 def test_a_key_is_created_and_its_text_shown_once(front: Front, admin: Holder, shape: str) -> None:
     front.shape = shape
-    wish = {
+    fields = {
         "name": "  billing worker ",
         "scopes": ["services:read", "agents:*"],
         "expiresAt": "2999-01-01T00:00:00+01:00",
         "rateLimit": 60,
     }
-    made = front("POST", "/api/auth/keys", key=admin.key, body=wish)
+    made = front("POST", "/api/auth/keys", key=admin.key, body=fields)
     front.shape = "aws"
 
     assert made.status == 201

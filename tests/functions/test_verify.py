@@ -50,14 +50,14 @@ def verify(front: Front, admin: Holder) -> Verify:
 def test_a_valid_key_is_described(
     front: Front, people: People, admin: Holder, verify: Verify, shape: str, held: HeldClock
 ) -> None:
-    wish = {
+    fields = {
         "scopes": ["agents:*"],
         "permissions": {"signal_types": ["task"], "ring_scopes": ["a"]},
         "rate_limit": 6,
         "expires_at": held.text(seconds=3600),
         "metadata": {"plan": "gold"},
     }
-    key = people.key(admin, **wish)
+    key = people.key(admin, **fields)
     front.shape = shape
     data = verify(key.key)
     front.shape = "aws"

@@ -56,12 +56,19 @@ def _listed(heading: str) -> list[str]:
     return [name for cell in cells for name in re.findall(r"`([^`]+)`", cell)]
 
 
+def _differences(written: set[str], listed: list[str]) -> list[str]:
+    missing = [f"{name} is not on the page" for name in sorted(written - set(listed))]
+    unknown = [f"{name} is written by no code" for name in sorted(set(listed) - written)]
+    repeated = [f"{name} is listed twice" for name in sorted(set(listed)) if listed.count(name) > 1]
+    return [*missing, *unknown, *repeated]
+
+
 def test_the_page_lists_every_action_that_the_code_writes_and_no_other() -> None:
     written: set[str] = set()
     for call in _calls("Change"):
         written |= _texts(call.args[0])
 
-    assert sorted(_listed("Actions")) == sorted(written)
+    assert not _differences(written, _listed("Actions"))
 
 
 def test_the_page_lists_every_actor_that_the_code_writes_and_no_other() -> None:
@@ -72,4 +79,4 @@ def test_the_page_lists_every_actor_that_the_code_writes_and_no_other() -> None:
             if keyword.arg == "actor":
                 written |= _texts(keyword.value, otherwise=PLACEHOLDER)
 
-    assert sorted(_listed("Actors")) == sorted(written)
+    assert not _differences(written, _listed("Actors"))

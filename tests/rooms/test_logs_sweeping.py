@@ -147,7 +147,7 @@ def test_keys_that_cannot_be_read_end_no_socket(
     def away(*_: object) -> None:
         raise Unavailable
 
-    monkeypatch.setattr(credentials, "known", away)
+    monkeypatch.setattr(credentials, "find_many", away)
     with pytest.raises(Unavailable):
         lookout.sweep()
     assert lookout.counts() == (1, 1)

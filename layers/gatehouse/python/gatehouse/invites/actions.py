@@ -20,7 +20,7 @@ from gatehouse.dynamo import idempotency
 from gatehouse.dynamo.table import ConditionFailed, Item, Table, Tables
 from gatehouse.identities.model import IdentityType
 from gatehouse.invites import rules, store, writes
-from gatehouse.invites.model import MOST_OPEN, Invite, InviteRequest
+from gatehouse.invites.model import LIFE, MOST_OPEN, Invite, InviteRequest
 from gatehouse.keys import actions as keys
 
 _CONFLICTS = Backoff(6)
@@ -76,7 +76,7 @@ def prepare_for_operator(
     account_id: str, request: InviteRequest, *, grants: Grants, now: Micros
 ) -> Invite:
     """Return a new invite into the operator's account, for bootstrap. Nothing is written."""
-    invite = _new(account_id, request, grants, expires_at=now + rules.LIFE, now=now)
+    invite = _new(account_id, request, grants, expires_at=now + LIFE, now=now)
     limit = settings.DEFAULT_RATE_LIMIT.number()
     return replace(invite, operator=True, rate_limit=limit)
 

@@ -3,12 +3,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from gatehouse.core.clock import Micros
+from gatehouse.core.clock import HOUR, Micros
 from gatehouse.core.grants import Grants
 from gatehouse.identities.model import Identity, IdentityType
 from gatehouse.keys.model import Minted
 
 MOST_OPEN = 50
+MOST_USES = 1_000
+LIFE: Micros = 72 * HOUR
+"""How long an invite can be used if its request names no other time."""
 
 
 @dataclass(frozen=True, slots=True)

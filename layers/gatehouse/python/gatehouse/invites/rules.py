@@ -5,15 +5,12 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from gatehouse.core.clock import MINUTE, Micros, rfc3339
+from gatehouse.core.clock import HOUR, MINUTE, Micros, rfc3339
 from gatehouse.core.errors import BadInput, Conflict, GatehouseError, Gone
 from gatehouse.identities.model import IdentityType
-from gatehouse.invites.model import Invite
+from gatehouse.invites.model import LIFE, MOST_USES, Invite
 
-HOUR: Micros = 60 * MINUTE
-LIFE: Micros = 72 * HOUR
 LONGEST_LIFE: Micros = 365 * 24 * HOUR
-MOST_USES = 1_000
 SHORT_BYTES = 4
 LONG_BYTES = 16
 
@@ -50,7 +47,7 @@ def check_max_uses(value: int) -> int:
 
 
 def check_expiry(value: Micros | None, now: Micros) -> Micros:
-    """Check an expiry; None means 72 hours from now. Raises BadInput."""
+    """Check an expiry; None means LIFE from now. Raises BadInput."""
     if value is None:
         return now + LIFE
     if not now < value <= now + LONGEST_LIFE:

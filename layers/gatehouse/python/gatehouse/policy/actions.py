@@ -12,7 +12,7 @@ from gatehouse.policy import rules
 from gatehouse.policy.model import MANAGE, Decision, Resource, RuleDescription, Subject
 
 
-def evaluate(action: str, subject: Subject, resource: Resource) -> Decision:
+def evaluate(action: str, subject: Subject, *, resource: Resource) -> Decision:
     """Decide whether the subject may do the action, and what would change a denial."""
     return rules.evaluate(action, subject, resource)
 

@@ -236,7 +236,7 @@ def _for_work(table: Table, call: Call, signal_id: str, action: str) -> tuple[Si
 
 
 def _permit(call: Call, action: str, resource: Resource) -> None:
-    decision = policy.evaluate(action, policy.subject_of(call.caller), resource)
+    decision = policy.evaluate(action, policy.subject_of(call.caller), resource=resource)
     if not decision.allowed:
         raise policy.denial(decision)
 

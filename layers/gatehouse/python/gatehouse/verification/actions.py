@@ -56,7 +56,7 @@ def _refusal(credential: Credential, question: KeyQuestion, now: Micros) -> Code
     resource = Resource(question.signal_type, question.task_type, question.ring, question.memory_op)
     actions = (question.action, policy.memory_action(question.memory_op))
     allowed = all(
-        policy.evaluate(action, subject, resource).allowed
+        policy.evaluate(action, subject, resource=resource).allowed
         for action in actions
         if action is not None
     )
@@ -85,7 +85,7 @@ def evaluate(tables: Tables, call: Call, question: PolicyQuestion) -> Decision:
     subject = Subject(
         grants, identity.is_admin, identity.claw_type.value, identity.membership.value
     )
-    return policy.evaluate(question.action, subject, Resource(**question.resource))
+    return policy.evaluate(question.action, subject, resource=Resource(**question.resource))
 
 
 def _id(text: str, kind: str, field_name: str) -> str:
