@@ -18,6 +18,7 @@ from gatehouse.credentials.model import ACCOUNT_PREFIX
 from gatehouse.dynamo import connection
 from gatehouse.identities import actions as identities
 from gatehouse.keys import actions as keys
+from gatehouse.keys import lists as key_lists
 from gatehouse.keys import model
 from gatehouse.keys.model import LONGEST_GRACE, Key, KeyFilter, KeyRequest
 from gatehouse.policy.actions import scope
@@ -196,7 +197,7 @@ async def listing(
     after: str | None = None,
 ) -> Page[list[ListedKey]]:
     """List the keys that are not revoked, oldest first."""
-    page, next_position = keys.page(
+    page, next_position = key_lists.page(
         TABLES,
         call,
         KeyFilter.UNREVOKED,
@@ -227,10 +228,16 @@ async def rotate(call: Caller, id: str, body: Rotation) -> Data[CreatedKey]:
 @door.route("PATCH", "/v1/api-keys/{id}", needs=scope("services:write"))
 async def patch(call: Caller, id: str, body: KeyPatch) -> Data[KeyView]:
     """Change a key; null clears an expiry or a rate limit."""
-    fields = {name: getattr(body, name) for name in body.model_fields_set}
-    if "expires_at" in fields:
-        fields["expires_at"] = bodies.moment(fields["expires_at"], field="expires_at")
-    return Data(data=_key(keys.patch(TABLES, call, _id(id), model.KeyPatch(**fields)), call))
+    sent = body.model_fields_set
+    expires_at = bodies.moment(body.expires_at, field="expires_at")
+    changed = model.KeyPatch(
+        name=body.name if "name" in sent else UNSET,
+        enabled=body.enabled if "enabled" in sent else UNSET,
+        expires_at=expires_at if "expires_at" in sent else UNSET,
+        rate_limit=body.rate_limit if "rate_limit" in sent else UNSET,
+        metadata=body.metadata if "metadata" in sent else UNSET,
+    )
+    return Data(data=_key(keys.patch(TABLES, call, _id(id), changed), call))
 
 
 @door.route("GET", "/v1/whoami", needs=authenticated)

@@ -16,6 +16,7 @@ from gatehouse.core.unset import UNSET
 from gatehouse.credentials.model import ADMIN_PREFIX
 from gatehouse.dynamo import connection
 from gatehouse.keys import actions as keys
+from gatehouse.keys import lists as key_lists
 from gatehouse.keys.model import LONGEST_GRACE, Key, KeyFilter, KeyRequest, Minted
 from gatehouse.policy import actions as policy
 from gatehouse.policy.model import MANAGE
@@ -175,7 +176,7 @@ async def listing(
     after: str | None = None,
 ) -> Answer[list[KeyView]]:
     """List the account's API keys, newest first, revoked ones included and marked."""
-    page, next_position = keys.page(
+    page, next_position = key_lists.page(
         TABLES, call, KeyFilter.ALL, limit=limit, after=position(call, KEY_LISTING, after)
     )
     cursor = next_cursor(response, call, KEY_LISTING, following=next_position)

@@ -15,6 +15,7 @@ from gatehouse.core.unset import UNSET
 from gatehouse.credentials.model import SERVICES_PREFIX
 from gatehouse.dynamo import connection
 from gatehouse.keys import actions as keys
+from gatehouse.keys import lists as key_lists
 from gatehouse.keys.model import Key, KeyFilter, KeyRequest, KeyStatus
 from gatehouse.policy.actions import scope
 from gatehouse.web import bodies
@@ -88,7 +89,7 @@ async def listing(
 ) -> list[KeyView]:
     """List API keys, newest first. `?status=all` adds revoked and expired ones."""
     which = KeyFilter.ALL if status == "all" else KeyFilter.LIVE
-    page, next_position = keys.page(
+    page, next_position = key_lists.page(
         TABLES, call, which, limit=limit, after=position(call, LISTING, after)
     )
     next_cursor(response, call, LISTING, following=next_position)

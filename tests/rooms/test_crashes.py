@@ -18,6 +18,7 @@ from gatehouse.core.request import Call
 from gatehouse.credentials.model import Code
 from gatehouse.dynamo.table import Tables
 from gatehouse.keys import actions as keys
+from gatehouse.keys import lists as key_lists
 from gatehouse.keys.model import KeyFilter, KeyPatch
 from support.actors.visitor import Visitor, key_request, visitor
 from support.aws.faults import Killed, Wire, conflict_in_transaction, die_at, error, first
@@ -119,7 +120,7 @@ def test_a_crash_with_an_idempotency_key_never_creates_twice(
 ) -> None:
     for number in range(1, MOST_CALLS):
         who = visitor(tables)
-        before = len(keys.page(tables, who.call(), KeyFilter.ALL, limit=100)[0])
+        before = len(key_lists.page(tables, who.call(), KeyFilter.ALL, limit=100)[0])
 
         def act(visit: Visitor, _: str) -> Any:
             return keys.create(visit.tables, visit.call(token="once"), key_request())
@@ -134,7 +135,7 @@ def test_a_crash_with_an_idempotency_key_never_creates_twice(
                 made = keys.get(tables, who.call(), reused.details["id"])
                 assert made.name == "made"
         assert len(with_repeat) <= 1
-        after = len(keys.page(tables, who.call(), KeyFilter.ALL, limit=100)[0])
+        after = len(key_lists.page(tables, who.call(), KeyFilter.ALL, limit=100)[0])
         assert after == before + 1
         check_everything(tables, now=who.now)
     else:

@@ -14,6 +14,7 @@ from gatehouse.credentials.model import Code
 from gatehouse.dynamo import counters
 from gatehouse.dynamo.table import ConditionFailed, Tables, marshal
 from gatehouse.keys import actions as keys
+from gatehouse.keys import lists as key_lists
 from gatehouse.keys import rules, store
 from gatehouse.keys.model import MOST_LIVE, Key, KeyFilter, KeyPatch
 from support.actors.visitor import Visitor, key_request, visitor
@@ -109,7 +110,7 @@ def test_one_list_call_reads_at_most_about_1000_keys_and_paging_ends(
     pages, after = [], None
     while True:
         room_line.clear()
-        found, after = keys.page(tables, who.call(), KeyFilter.LIVE, limit=100, after=after)
+        found, after = key_lists.page(tables, who.call(), KeyFilter.LIVE, limit=100, after=after)
         assert room_line.calls.count("Query") <= 11
         pages.append(found)
         if after is None:
@@ -130,7 +131,7 @@ def test_pages_of_any_size_show_every_key_once_in_order(tables: Tables) -> None:
         seen: list[str] = []
         after = None
         while True:
-            page, after = keys.page(
+            page, after = key_lists.page(
                 tables, who.call(), which, limit=limit, after=after, newest_first=newest_first
             )
             assert len(page) <= limit
@@ -156,10 +157,10 @@ def test_unprocessed_keys_of_a_batch_are_read_again_then_503(
         return http, {"Responses": {}, "UnprocessedKeys": {tables.keys.name: wanted}}
 
     room_line.before = some_unread
-    assert keys.page(tables, who.call(), KeyFilter.ALL, limit=10)[0][0].last_used_at == who.now
+    assert key_lists.page(tables, who.call(), KeyFilter.ALL, limit=10)[0][0].last_used_at == who.now
     left = 99
     with pytest.raises(Unavailable):
-        keys.page(tables, who.call(), KeyFilter.ALL, limit=10)
+        key_lists.page(tables, who.call(), KeyFilter.ALL, limit=10)
 
 
 def test_a_failing_table_is_503_and_nothing_is_written(

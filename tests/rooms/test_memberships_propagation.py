@@ -28,6 +28,7 @@ from gatehouse.dynamo.table import Tables
 from gatehouse.identities import actions as identities
 from gatehouse.identities.model import Identity
 from gatehouse.keys import actions as keys
+from gatehouse.keys import lists as key_lists
 from gatehouse.keys.model import KeyFilter, KeyPatch
 from gatehouse.memberships import actions as memberships
 from gatehouse.wallets import actions as wallets
@@ -331,11 +332,11 @@ def _tasks() -> dict[str, Any]:
 def test_creating_a_key_fails_if_its_owner_is_suspended_meanwhile(
     cast: Cast, line: Wire, status: str
 ) -> None:
-    before = len(keys.page(cast.tables, cast.boss.call(), KeyFilter.ALL, limit=100)[0])
+    before = len(key_lists.page(cast.tables, cast.boss.call(), KeyFilter.ALL, limit=100)[0])
     line.before = _once("TransactWriteItems", lambda: cast.change(status=status), line)
     with pytest.raises(Conflict, match="not an active member"):
         key_of(cast.boss, cast.target)
-    after = len(keys.page(cast.tables, cast.boss.call(), KeyFilter.ALL, limit=100)[0])
+    after = len(key_lists.page(cast.tables, cast.boss.call(), KeyFilter.ALL, limit=100)[0])
     assert after == before
     cast.settle()
 

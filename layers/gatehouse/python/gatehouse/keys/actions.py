@@ -1,4 +1,4 @@
-"""Create, list, change, rotate and revoke keys.
+"""Create, change, rotate and revoke keys. Lists of them are in `lists`.
 
 Every change is one transaction: both items of the key, its audit event, the head of the audit
 chain and, if the request has one, the Idempotency-Key. If another request changed the key since
@@ -21,7 +21,6 @@ from gatehouse.core.grants import Grants
 from gatehouse.core.principal import Principal
 from gatehouse.core.request import Call
 from gatehouse.core.retry import Backoff
-from gatehouse.credentials import actions as credentials
 from gatehouse.credentials import writes as credential_writes
 from gatehouse.dynamo import idempotency
 from gatehouse.dynamo.table import ConditionFailed, Item, Tables, Write
@@ -44,8 +43,6 @@ Result = TypeVar("Result")
 
 # Each try reads anew, and `audit.commit` has waited already.
 _ON_CHANGE = Backoff(attempts=4)
-# How many keys one call to `page` reads.
-_MOST_READ = 1_000
 
 
 def create(tables: Tables, call: Call, request: KeyRequest) -> Minted:
@@ -80,43 +77,6 @@ def create(tables: Tables, call: Call, request: KeyRequest) -> Minted:
         return minted
 
     return _retry(tables, call, attempt)
-
-
-def page(
-    tables: Tables,
-    call: Call,
-    which: KeyFilter,
-    *,
-    limit: int,
-    after: str | None = None,
-    newest_first: bool = True,
-) -> tuple[list[Key], str | None]:
-    """List the keys that the caller may see, and the position of the next page, if any.
-
-    One call reads a bounded number of keys, so a page may have fewer than `limit` entries, even
-    none, although there are more.
-    """
-    caller = call.caller
-    owner = None if caller.is_admin else caller.identity_id
-    listed: list[Key] = []
-    read, more = 0, True
-    while more and read < _MOST_READ:
-        keys, more = store.page(
-            tables.main,
-            caller.account_id,
-            owner=owner,
-            after=after,
-            newest_first=newest_first,
-            limit=limit + 1,
-        )
-        for key in keys:
-            read += 1
-            if rules.is_listed(key, which, call.now):
-                if len(listed) == limit:
-                    return _with_last_uses(tables, listed), listed[-1].id
-                listed.append(key)
-            after = key.id
-    return _with_last_uses(tables, listed), after if more else None
 
 
 def get(tables: Tables, call: Call, key_id: str) -> Key:
@@ -318,9 +278,3 @@ def _retry(tables: Tables, call: Call, attempt: Callable[[], Result]) -> Result:
             if counter is not None:
                 recount_live(tables, call.caller.account_id, seen=counter, now=call.now)
     raise Unavailable
-
-
-def _with_last_uses(tables: Tables, keys: list[Key]) -> list[Key]:
-    """Add the times of last use, which only the looked-up items have."""
-    uses = credentials.last_uses(tables, [key.digest for key in keys]) if keys else {}
-    return [replace(key, last_used_at=uses.get(key.digest)) for key in keys]
