@@ -10,9 +10,7 @@ from typing import Any
 import pytest
 
 from gatehouse.core import clock, ids
-from gatehouse.deliveries.model import Status
-from support.actors.deployed_tenant import Tenant, add_member, open_tenant
-from support.worlds.deployed_stack import Deployed
+from gatehouse.deliveries.model import DeliveryStatus
 
 COUNTED_WITHIN = 60.0
 NONE = {"pending": 0, "delivered": 0, "acked": 0, "dead_letter": 0}
@@ -37,8 +35,8 @@ def wait_for(tenant: Tenant, part: Callable[[dict[str, Any]], Any], expected: An
         time.sleep(0.3)
 
 
-def put_delivery(tenant: Tenant, status: Status) -> dict[str, str]:
-    """Write a delivery that no worker will attempt."""
+def put_delivery(tenant: Tenant, status: DeliveryStatus) -> dict[str, str]:
+    """Write a delivery as it stands when nobody is to attempt it."""
     key = {"pk": f"DELIVERY#{uuid.uuid4()}", "sk": "DELIVERY"}
     tenant.stack.table("MainTableName").put_item(
         Item={**key, "account_id": tenant.account_id, "status": status.value}
@@ -83,7 +81,7 @@ def test_a_new_account_counts_nothing_of_another_account(stack: Deployed, tenant
 def test_the_counts_follow_the_stored_items(stack: Deployed) -> None:
     tenant = open_tenant(stack)
     table = stack.table("MainTableName")
-    kept = {status: put_delivery(tenant, status) for status in Status}
+    kept = {status: put_delivery(tenant, status) for status in DeliveryStatus}
     signals = [emit(tenant) for _ in range(4)] + [emit(tenant, signal_type="pulse")]
     wait_for(tenant, lambda data: data["signal_volume_24h"], 5)
     wait_for(
@@ -95,12 +93,12 @@ def test_the_counts_follow_the_stored_items(stack: Deployed) -> None:
     ack(tenant, signals[0])
     ack(tenant, signals[1])
     table.update_item(
-        Key=kept[Status.RETRYING],
+        Key=kept[DeliveryStatus.RETRYING],
         UpdateExpression="SET #status = :dead",
         ExpressionAttributeNames={"#status": "status"},
         ExpressionAttributeValues={":dead": "dead_letter"},
     )
-    table.delete_item(Key=kept[Status.DELIVERED])
+    table.delete_item(Key=kept[DeliveryStatus.DELIVERED])
     table.delete_item(Key=key_of(tenant, signals[1]))
     wait_for(
         tenant,
