@@ -14,7 +14,7 @@ from gatehouse.dynamo import connection
 from gatehouse.policy import actions as policy
 from gatehouse.signals import actions as signals
 from gatehouse.signals import model
-from gatehouse.web.door import Caller, Door, next_cursor, position, send
+from gatehouse.web.door import Caller, Door, next_cursor, position
 from gatehouse.web.envelopes import Answer, Body, answer, written
 from gatehouse.web.strict_route import send
 from gatehouse.web.surfaces import ADMIN

@@ -13,6 +13,7 @@ from gatehouse.core.errors import BadInput
 from gatehouse.deliveries import actions as deliveries
 from gatehouse.deliveries import messages
 from gatehouse.dynamo import connection
+from gatehouse.outbound.headers import MAX_CUSTOM
 from gatehouse.policy import actions as policy
 from gatehouse.policy.model import MANAGE
 from gatehouse.secrets import actions as vaults
@@ -54,7 +55,7 @@ class NewWebhook(Body):
         f" Default: {', '.join(map(str, model.DEFAULT_SCHEDULE))}.",
     )
     headers: dict[str, str] | None = Field(
-        None, description=f"At most {model.MOST_HEADERS}, sent and never shown."
+        None, description=f"At most {MAX_CUSTOM}, sent and never shown."
     )
     active: bool = True
 

@@ -11,6 +11,8 @@ import pytest
 
 from gatehouse.core import clock, ids
 from gatehouse.deliveries.model import DeliveryStatus
+from support.actors.deployed_tenant import Tenant, add_member, open_tenant
+from support.worlds.deployed_stack import Deployed
 
 COUNTED_WITHIN = 60.0
 NONE = {"pending": 0, "delivered": 0, "acked": 0, "dead_letter": 0}
@@ -36,7 +38,7 @@ def wait_for(tenant: Tenant, part: Callable[[dict[str, Any]], Any], expected: An
 
 
 def put_delivery(tenant: Tenant, status: DeliveryStatus) -> dict[str, str]:
-    """Write a delivery as it stands when nobody is to attempt it."""
+    """Write a delivery that no worker will attempt."""
     key = {"pk": f"DELIVERY#{uuid.uuid4()}", "sk": "DELIVERY"}
     tenant.stack.table("MainTableName").put_item(
         Item={**key, "account_id": tenant.account_id, "status": status.value}

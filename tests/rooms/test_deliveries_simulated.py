@@ -14,7 +14,6 @@ from gatehouse.audit import store as audit_store
 from gatehouse.core import ids
 from gatehouse.deliveries import store
 from gatehouse.deliveries.model import DeadLetterReason, DeliveryStatus
-from gatehouse.dynamo.table import unmarshal
 from support.worlds.deliveries import ACCOUNT
 from support.worlds.simulation import Simulation
 
@@ -58,8 +57,8 @@ def _check(world: Simulation) -> None:
     assert observed.internal == 0 or len(observed.faults) >= 5, (
         "parked as internal after few faults"
     )
-    events = world.table.client.items[f"AUDIT#{ACCOUNT}"] if world.audited() else {}  # type: ignore[attr-defined]
-    trail = [unmarshal(events[sk])["event"] for sk in sorted(events) if sk != audit_store.HEAD]
+    items = world.table.query_all(f"AUDIT#{ACCOUNT}")
+    trail = [item["event"] for item in items if item["sk"] != audit_store.HEAD]
     head = audit_store.read_head(world.table, ACCOUNT)
     assert audit.verify(trail, head) == []
     assert head.seq == len(trail)

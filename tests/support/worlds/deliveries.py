@@ -84,7 +84,7 @@ class Receiver:
         if callable(answer):
             answer = answer()
         if isinstance(answer, str):
-            raise Failed(answer)
+            raise RequestFailed(answer)
         code, extra = answer if isinstance(answer, tuple) else (answer, {})
         return Reply(code, extra, b"said " + str(code).encode())
 

@@ -38,8 +38,9 @@ from gatehouse.webhooks import actions as webhooks
 from gatehouse.webhooks import writes as webhook_writes
 from gatehouse.webhooks.model import Filters, Webhook, WebhookFields
 from gatehouse.webhooks.secret_cache import SecretCache
-from support.aws.faults import Killed
-from support.aws.memory_table import MemoryTable, canceled, failure
+from support.aws import resources
+from support.aws.faults import Killed, Wire
+from support.aws.memory_dynamo import MemoryDynamo, client_error
 from support.worlds.deliveries import ACCOUNT, SECRET, START
 
 FAULTS_END: Micros = START + 12 * MINUTE  # no fault is injected later
@@ -93,9 +94,13 @@ class Simulation:
         self._number = 0
         self._jobs: list[Job] = []
         self._faulty = False
-        self._client = MemoryTable()
-        self._client.before, self._client.after = self._before, self._after
-        self.table = Table("main", self._client)  # type: ignore[arg-type]
+        client = MemoryDynamo()
+        client.add_table("main", resources.table_properties("MainTable"))
+        line = Wire(client)
+        line.before = lambda _, name: self._before(name)
+        line.after = lambda _, name: self._after(name)
+        self._items = client.table("main")
+        self.table = Table("main", client)  # type: ignore[arg-type]
         self._vault = Vault(_Kms(self), "key")  # type: ignore[arg-type]
         ids.secrets = SimpleNamespace(randbits=self.rng.getrandbits)  # type: ignore[assignment]
         self._set_up()
@@ -130,10 +135,6 @@ class Simulation:
             webhook.id in self.removed if one is None else not one.is_open
             for _, webhook, one in self.expected()
         )
-
-    def audited(self) -> bool:
-        """Whether there are audit events."""
-        return f"AUDIT#{ACCOUNT}" in self._client.items
 
     # ---- The initial state, and what callers and admins do
 
@@ -424,11 +425,11 @@ class Simulation:
         if name in {"Send", "Depth"}:
             raise Unavailable
         if name != "Post":
-            raise failure(name, "ThrottlingException")
+            raise client_error(name, "ThrottlingException")
         attempt = self._jobs[-1].attempt
         assert attempt is not None
         self.observed.responses[attempt].append(None)
-        raise Failed("connection")
+        raise RequestFailed("connection")
 
 
 @dataclass

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from gatehouse.bootstrap.model import SeedWebhook, Step
-from gatehouse.bootstrap.run import Planned, Run
+from gatehouse.bootstrap.model import Located, PlannedStep, SeedWebhook
+from gatehouse.bootstrap.run import Run, Task
 from gatehouse.core.errors import BadInput, BoundReached, FieldRequired
 from gatehouse.core.unset import UNSET, set_fields
 from gatehouse.deliveries.writes import unpark_marker
@@ -40,13 +40,13 @@ def plan(
     if not entries:
         return []
     there = {one.id: one for one in webhooks.list_all(run.tables.main, run.account_id)}
-    planned = []
+    tasks = []
     for entry in entries:
         wanted = _wanted(entry, secrets)
         made = created.get(("webhook", entry.name))
         webhook = None if made is None else there.get(made)
         if webhook is None or webhook.url != wanted.url:
-            # A name that cannot be resolved today is no reason to refuse what stands unchanged.
+            # An unchanged URL is not resolved again: its host may be unresolvable today.
             with _at(entry):
                 outbound.check_host(wanted.url)
         if webhook is None:
@@ -61,7 +61,7 @@ def plan(
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """An entry, the fields it sets, the same checked, and its secret."""
+    """An entry, the fields it sets, unchecked and checked, and its secret."""
 
     entry: SeedWebhook
     fields: WebhookFields
@@ -108,13 +108,13 @@ def _secret(entry: SeedWebhook, secrets: Mapping[str, str]) -> str | None:
         raise BadInput(f"names {entry.secret_env}, whose {refused.message}", details=said) from None
 
 
-def _addition(run: Run, vault: Vault, wanted: _Wanted, *, made: str | None) -> Planned:
+def _addition(run: Run, vault: Vault, wanted: _Wanted, *, made: str | None) -> Task:
     new = webhooks.new_webhook(run.account_id, wanted.checked, now=run.now)
     creation = webhook_writes.creation(new)
 
     def add() -> str | None:
         text = wanted.secret or webhooks.new_secret()
-        run.commit(
+        run.commit_new(
             webhook_writes.create(
                 run.tables.main, vault, new, secret=text, seeded=wanted.secret is not None
             ),
@@ -126,7 +126,7 @@ def _addition(run: Run, vault: Vault, wanted: _Wanted, *, made: str | None) -> P
         )
         return None if wanted.secret else text
 
-    return Step("add", "webhook", wanted.entry.name, creation.after or {}), add
+    return Task(PlannedStep("add", "webhook", wanted.entry.name, creation.after or {}), add)
 
 
 def _change(run: Run, vault: Vault, wanted: _Wanted, *, there: Webhook) -> Task:
@@ -139,7 +139,7 @@ def _change(run: Run, vault: Vault, wanted: _Wanted, *, there: Webhook) -> Task:
     def update() -> None:
         if changed:
             # A webhook that becomes active again gets its parked deliveries.
-            wakes = changed.get("active") is True
+            activates = changed.get("active") is True
             webhooks.update_as(
                 main,
                 vault,
@@ -149,7 +149,7 @@ def _change(run: Run, vault: Vault, wanted: _Wanted, *, there: Webhook) -> Task:
                 origin=run.origin,
                 now=run.now,
                 also=unpark_marker(main, run.account_id, there.id, now=run.now)
-                if wakes
+                if activates
                 else webhooks.NO_WRITES,
             )
         if secret is not None and "secret" in detail:

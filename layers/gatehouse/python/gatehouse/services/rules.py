@@ -60,7 +60,7 @@ def check_log_group(text: str) -> str:
 
 
 def secret_text(key: bytes) -> str:
-    """Write a hook's secret as it is shown once."""
+    """Return the text of a restart hook's secret."""
     return SECRET_PREFIX + base64.b64encode(key).decode()
 
 

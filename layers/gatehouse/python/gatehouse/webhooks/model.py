@@ -19,9 +19,6 @@ MOST_FILTERED = 50  # entries of a list
 LONGEST_RING = 64  # characters
 LOWEST_URGENCY, HIGHEST_URGENCY = 0, 1
 
-MOST_HEADERS = 20
-LONGEST_HEADER_NAME = 128
-LONGEST_HEADER_VALUE = 1_024
 LONGEST_DESCRIPTION = 500
 
 SECRET_PREFIX = "whsec_"  # noqa: S105 - the start of every secret, as Standard Webhooks has it

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from decimal import Decimal
@@ -11,17 +10,15 @@ from typing import Any
 from gatehouse.core.errors import BadInput, FieldRequired, NotFound
 from gatehouse.core.grants import SIGNAL_TYPES
 from gatehouse.core.unset import UNSET, Unset, set_fields
+from gatehouse.outbound.headers import check_custom
 from gatehouse.signals.model import Signal
 from gatehouse.webhooks.model import (
     HIGHEST_URGENCY,
     LONGEST_DESCRIPTION,
-    LONGEST_HEADER_NAME,
-    LONGEST_HEADER_VALUE,
     LONGEST_RING,
     LONGEST_SCHEDULE_DAYS,
     LOWEST_URGENCY,
     MOST_FILTERED,
-    MOST_HEADERS,
     MOST_STEPS,
     CheckedFields,
     Filters,
@@ -29,17 +26,6 @@ from gatehouse.webhooks.model import (
     Webhook,
     WebhookFields,
 )
-
-_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+", re.ASCII)  # RFC 9110, 5.6.2
-_VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?", re.ASCII)
-# Headers that the delivery sets, and headers of the connection.
-_RESERVED = frozenset(
-    {
-        *("connection", "date", "expect", "host", "keep-alive", "te", "trailer"),
-        *("transfer-encoding", "upgrade", "user-agent"),
-    }
-)
-_RESERVED_STARTS = ("content-", "proxy-", "webhook-", "x-chorus-")
 
 
 def matches(webhook: Webhook, signal: Signal) -> bool:
@@ -105,32 +91,7 @@ def check_schedule(steps: Iterable[int] | None) -> tuple[int, ...]:
 
 def check_headers(headers: Mapping[str, str] | None) -> dict[str, str]:
     """Check custom headers; None becomes {}. The BadInput names the header, never its value."""
-    checked = dict(headers or {})
-    if len(checked) > MOST_HEADERS:
-        raise _bad_field("headers", f"must have at most {MOST_HEADERS} entries")
-    seen: set[str] = set()
-    for name, value in checked.items():
-        shown = ascii(name)[1:-1][:64]
-        if len(name) > LONGEST_HEADER_NAME or not _TOKEN.fullmatch(name):
-            raise _bad_field(
-                "headers",
-                f"must have names of 1 to {LONGEST_HEADER_NAME} characters that HTTP allows: "
-                f"{shown}",
-            )
-        # A receiver behind CGI cannot tell x_chorus_event from x-chorus-event.
-        lowered = name.lower().replace("_", "-")
-        if lowered in _RESERVED or lowered.startswith(_RESERVED_STARTS):
-            raise _bad_field("headers", f"must not set {shown}")
-        if name.lower() in seen:
-            raise _bad_field("headers", f"must not set {shown} twice")
-        seen.add(name.lower())
-        if len(value) > LONGEST_HEADER_VALUE or not _VALUE.fullmatch(value):
-            raise _bad_field(
-                "headers",
-                f"must have values of 1 to {LONGEST_HEADER_VALUE} printable ASCII characters: "
-                f"{shown}",
-            )
-    return checked
+    return check_custom(headers)
 
 
 def header_names(headers: Mapping[str, str]) -> tuple[str, ...]:
