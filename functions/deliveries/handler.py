@@ -1,4 +1,4 @@
-"""Deliveries: what became of signals on their way to webhooks, and sending them again."""
+"""Deliveries on the admin surface: lists and shows them, replays, recovers, tests webhooks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gatehouse.core.errors import BadInput, FieldRequired
 from gatehouse.core.request import Answered
 from gatehouse.deliveries import actions as deliveries
 from gatehouse.deliveries import messages
-from gatehouse.deliveries.model import Attempt, Delivery, Status
+from gatehouse.deliveries.model import Attempt, Delivery, DeliveryStatus
 from gatehouse.dynamo import connection
 from gatehouse.policy import actions as policy
 from gatehouse.policy.model import MANAGE
@@ -32,7 +32,7 @@ manage = policy.require(MANAGE)
 
 
 class DeliveryView(BaseModel):
-    """A delivery. `reason` tells why it ended or, while it is pending, what it waits for."""
+    """A delivery. `reason` says why it was given up or, while it is pending, why it is parked."""
 
     id: str
     webhook_id: str
@@ -49,7 +49,7 @@ class DeliveryView(BaseModel):
 
 
 class AttemptView(BaseModel):
-    """One POST. `error` is a class: address, unresolvable, refused, timeout, tls, ..."""
+    """One POST. `error` is the error's class: address, unresolvable, refused, timeout, tls, ..."""
 
     number: int
     started_at: str
@@ -72,21 +72,21 @@ class Ping(BaseModel):
 
 
 class Replayed(BaseModel):
-    """A delivery that is on its way again."""
+    """A delivery that will be sent again."""
 
     id: str
     status: str
 
 
 class Recovery(Body):
-    """From which moment on, and whether only to count."""
+    """Which dead letters to replay, and whether to count them only."""
 
     since: str | None = None
     dry_run: bool = False
 
 
 class Recovered(BaseModel):
-    """How many dead letters there are to be replayed."""
+    """How many dead letters will be replayed."""
 
     count: int
 
@@ -95,7 +95,7 @@ class Recovered(BaseModel):
     "POST", "/admin/webhooks/{id}/test", needs=manage, status=202, response_model=Answer[Ping]
 )
 async def test(call: Caller, id: str) -> Response:
-    """Send a `ping` to the webhook, on the way that every delivery takes."""
+    """Send a `ping` to the webhook, the same way as every delivery."""
 
     def answered(delivery: Delivery) -> Answered:
         return written(answer(call, Ping(delivery_id=f"delivery:{delivery.id}")), status=202)
@@ -123,13 +123,14 @@ async def listing(
     after: str | None = None,
 ) -> Answer[list[DeliveryView]]:
     """List a webhook's deliveries, newest first, of one status or of all."""
-    if status is not None and status not in [*Status]:
-        raise BadInput(f"status must be one of {', '.join(Status)}", details={"field": "status"})
+    if status is not None and status not in [*DeliveryStatus]:
+        statuses = ", ".join(DeliveryStatus)
+        raise BadInput(f"status must be one of {statuses}", details={"field": "status"})
     page, following = deliveries.page(
         TABLES.main,
         call,
         _id(id, "webhook"),
-        status=None if status is None else Status(status),
+        status=None if status is None else DeliveryStatus(status),
         limit=limit,
         after=position(call, LISTING, after),
     )
@@ -141,7 +142,7 @@ async def listing(
     "GET", "/admin/webhooks/deliveries/{id}", needs=manage, response_model_exclude_unset=True
 )
 async def read(call: Caller, id: str) -> Answer[DeliveryDetail]:
-    """Show one delivery with its attempts, the first of them first."""
+    """Show one delivery with its attempts, oldest first."""
     delivery, attempts = deliveries.get(TABLES.main, call, _id(id, "delivery"))
     shown = [_attempt(one) for one in attempts]
     return answer(call, DeliveryDetail(**_view(delivery), attempts=shown))
@@ -155,7 +156,7 @@ async def read(call: Caller, id: str) -> Answer[DeliveryDetail]:
     response_model=Answer[Replayed],
 )
 async def replay(call: Caller, id: str) -> Response:
-    """Send a dead delivery again. A delivered one is sent as a new one, with `replay_of`."""
+    """Send a dead letter again. A delivered one is sent as a new delivery, with `replay_of`."""
 
     def answered(delivery: Delivery) -> Answered:
         shown = Replayed(id=f"delivery:{delivery.id}", status=delivery.status)
@@ -180,7 +181,7 @@ async def replay(call: Caller, id: str) -> Response:
     response_model=Answer[Recovered],
 )
 async def recover(call: Caller, id: str, body: Recovery) -> Response:
-    """Replay all dead letters of signals since a moment; `dry_run` only counts them."""
+    """Replay all dead letters of signals emitted since a time; `dry_run` only counts them."""
     since = bodies.moment(body.since, field="since")
     if since is None:
         raise FieldRequired("since")
@@ -190,7 +191,9 @@ async def recover(call: Caller, id: str, body: Recovery) -> Response:
         return written(answer(call, Recovered(count=count)), status=202)
 
     if body.dry_run:
-        return send(answered(deliveries.count_dead(TABLES.main, call, webhook_id, since=since)))
+        return send(
+            answered(deliveries.count_dead_letters(TABLES.main, call, webhook_id, since=since))
+        )
     return send(
         deliveries.recover(
             TABLES.main,
@@ -204,10 +207,10 @@ async def recover(call: Caller, id: str, body: Recovery) -> Response:
 
 
 def _id(text: str, kind: str) -> str:
-    found = ids.read(text, kind=kind)
-    if found is None:
+    bare = ids.read(text, kind=kind)
+    if bare is None:
         raise BadInput(f"Invalid {kind} id", code="VALIDATION_INVALID_ID", details={"field": "id"})
-    return found
+    return bare
 
 
 def _moment(moment: Micros | None) -> str | None:

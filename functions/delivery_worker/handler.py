@@ -1,4 +1,4 @@
-"""The worker of deliveries: takes messages in batches and makes their attempts side by side."""
+"""The delivery worker: receives messages in batches and makes their attempts concurrently."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from gatehouse.core import clock
 from gatehouse.core.errors import GatehouseError
 from gatehouse.core.observe import flush, logger, measure
 from gatehouse.deliveries import messages, sweep
-from gatehouse.deliveries.attempt import Bench, Report, work
-from gatehouse.deliveries.model import Go, Recover
+from gatehouse.deliveries.attempt import AttemptReport, Worker, make_attempt
+from gatehouse.deliveries.model import AttemptMessage, RecoverMessage
 from gatehouse.dynamo import connection
 from gatehouse.outbound import client as outbound
 from gatehouse.secrets import actions as vaults
-from gatehouse.webhooks.secret_cache import Opened
+from gatehouse.webhooks.secret_cache import SecretCache
 
 TABLES = connection.tables()
 QUEUE = messages.queue()
 
-# An outcome's metric. What was dropped was somebody else's, and is counted there.
-OUTCOMES = {
+# The metric of each outcome.
+METRICS = {
     "delivered": "Delivered",
     "retrying": "Retried",
     "dead_letter": "DeadLettered",
@@ -33,55 +33,56 @@ _POOL = ThreadPoolExecutor(_BATCH)
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Do a batch. What the receivers do is recorded; the messages that we failed come back."""
-    bench = Bench(
+    """Process a batch. SQS delivers again only the messages that we failed to process."""
+    worker = Worker(
         TABLES.main,
         QUEUE,
-        _opened(),
+        _secrets(),
         post=outbound.send,
         now=clock.now,
         request_id=str(context.aws_request_id),
     )
-    done = list(_POOL.map(partial(_one, bench), event["Records"]))
-    _measure([report for report in done if isinstance(report, Report)])
+    results = list(_POOL.map(partial(_process, worker), event["Records"]))
+    _measure([result for result in results if isinstance(result, AttemptReport)])
     failed = [
         {"itemIdentifier": record["messageId"]}
-        for record, result in zip(event["Records"], done, strict=True)
+        for record, result in zip(event["Records"], results, strict=True)
         if result is None
     ]
     return {"batchItemFailures": failed}
 
 
-def _one(bench: Bench, record: dict[str, Any]) -> Report | int | None:
-    """Do one message: what became of the attempt, or how many others it sent on.
+def _process(worker: Worker, record: dict[str, Any]) -> AttemptReport | int | None:
+    """Process one message; return the attempt's report, or how many deliveries it sent.
 
-    None: it shall come back. After five times it goes to the technical dead-letter queue.
+    None: SQS must deliver the message again. After five times it moves to the technical dead-letter
+    queue.
     """
-    about = {
+    received = {
         "message_id": record["messageId"],
         "received": int(record["attributes"]["ApproximateReceiveCount"]),
     }
     try:
         message = messages.read(record["body"])
-        if isinstance(message, Go):
-            report = work(bench, message)
-            _tell(message, report, about)
+        if isinstance(message, AttemptMessage):
+            report = make_attempt(worker, message)
+            _log(message, report, received)
             return report
-        if isinstance(message, Recover):
-            sent = sweep.recover(bench.table, bench.queue, message, now=bench.now())
+        if isinstance(message, RecoverMessage):
+            sent = sweep.recover(worker.table, worker.queue, message, now=worker.now())
         else:
-            sent = sweep.wake(bench.table, bench.queue, message, now=bench.now())
+            sent = sweep.unpark(worker.table, worker.queue, message, now=worker.now())
     except GatehouseError:
-        logger.exception("delivery_unavailable", **about)
+        logger.exception("delivery_unavailable", **received)
         return None
     except Exception:  # noqa: BLE001 - a bug in one must not repeat the attempts of the others
-        logger.exception("delivery_bug", **about)
+        logger.exception("delivery_bug", **received)
         return None
-    logger.info("sent_on", webhook_id=message.webhook_id, deliveries=sent, **about)
+    logger.info("sent_on", webhook_id=message.webhook_id, deliveries=sent, **received)
     return sent
 
 
-def _tell(message: Go, report: Report, about: dict[str, Any]) -> None:
+def _log(message: AttemptMessage, report: AttemptReport, received: dict[str, Any]) -> None:
     line: dict[str, Any] = {
         "delivery_id": message.delivery_id,
         "attempt": message.attempt,
@@ -94,22 +95,22 @@ def _tell(message: Go, report: Report, about: dict[str, Any]) -> None:
         line["status"] = report.attempt.status_code
         line["error"] = report.attempt.error
         line["duration_ms"] = report.attempt.duration_ms
-    logger.info("attempt", **line, **about)
+    logger.info("attempt", **line, **received)
 
 
-def _measure(reports: list[Report]) -> None:
-    for outcome, name in OUTCOMES.items():
+def _measure(reports: list[AttemptReport]) -> None:
+    for outcome, name in METRICS.items():
         count = sum(report.outcome == outcome for report in reports)
         if count:
             measure(name, [count], unit="Count")
-    made = [report.attempt for report in reports if report.attempt is not None]
-    measure("AttemptLatency", [one.duration_ms for one in made], unit="Milliseconds")
-    arrived = [one.delivery for one in reports if one.outcome == "delivered" and one.delivery]
-    ages = [((one.delivered_at or 0) - one.created_at) / 1_000 for one in arrived]
+    attempts = [report.attempt for report in reports if report.attempt is not None]
+    measure("AttemptLatency", [one.duration_ms for one in attempts], unit="Milliseconds")
+    delivered = [one.delivery for one in reports if one.outcome == "delivered" and one.delivery]
+    ages = [((one.delivered_at or 0) - one.created_at) / 1_000 for one in delivered]
     measure("DeliveryAge", ages, unit="Milliseconds")
     flush()
 
 
 @cache
-def _opened() -> Opened:
-    return Opened(TABLES.main, vaults.vault(TABLES.main))
+def _secrets() -> SecretCache:
+    return SecretCache(TABLES.main, vaults.vault(TABLES.main))

@@ -1,4 +1,4 @@
-"""The stream's first reader: from each new signal to its deliveries."""
+"""The first reader of the table's stream: creates the deliveries of each new signal."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gatehouse.core import clock, settings
 from gatehouse.core.errors import GatehouseError
 from gatehouse.core.observe import logger
 from gatehouse.deliveries import messages
-from gatehouse.deliveries.fan_out import Audience, fan_out
+from gatehouse.deliveries.fan_out import WebhookCache, fan_out
 from gatehouse.dynamo import connection
 from gatehouse.signals import actions as signals
 
@@ -20,13 +20,13 @@ QUEUE = messages.queue()
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Fan a batch of the stream's records out, in order.
+    """Fan out the signals in a batch of stream records, in order.
 
-    The first that fails is named, and the stream comes back with it and what follows. After five
-    times it goes to the on-failure queue; the sweeper finds the signal all the same.
+    Stops at the first failure and returns its record; Lambda passes it and the following ones
+    again. After five times it moves to the on-failure queue; the sweeper then fans the signal out.
     """
     del context
-    audience = Audience(TABLES.main)
+    webhook_cache = WebhookCache(TABLES.main)
     for record in event["Records"]:
         number = record["dynamodb"]["SequenceNumber"]
         image = record["dynamodb"].get("NewImage")
@@ -34,11 +34,11 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
             continue
         signal = signals.from_image(image)
         try:
-            made = fan_out(
+            count = fan_out(
                 TABLES.main,
                 QUEUE,
                 signal,
-                audience=audience,
+                webhook_cache=webhook_cache,
                 embedding=_embedding(),
                 now=clock.now(),
             )
@@ -46,7 +46,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
             logger.exception("fan_out_failed", signal_id=signal.id, account_id=signal.account_id)
             return {"batchItemFailures": [{"itemIdentifier": number}]}
         logger.info(
-            "fanned_out", signal_id=signal.id, account_id=signal.account_id, deliveries=made
+            "fanned_out", signal_id=signal.id, account_id=signal.account_id, deliveries=count
         )
     return {"batchItemFailures": []}
 

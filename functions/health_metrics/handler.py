@@ -1,4 +1,4 @@
-"""How an account's traffic stands: `GET /admin/health-metrics`."""
+"""An account's health metrics: `GET /admin/health-metrics`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from gatehouse.aws import clients
 from gatehouse.aws.queue import Queue
 from gatehouse.core import settings, uptime
 from gatehouse.dynamo import connection
-from gatehouse.health_metrics import actions as stats
+from gatehouse.health_metrics import actions as metrics
 from gatehouse.policy.actions import require
 from gatehouse.policy.model import MANAGE
 from gatehouse.web.door import Caller, Door
@@ -22,7 +22,7 @@ handler = door.handler
 
 
 class DeliveryStats(BaseModel):
-    """Deliveries that are stored, by state, and signals that were acknowledged."""
+    """Stored deliveries by state, and acknowledged signals."""
 
     pending: int = Field(description="Waiting for an attempt, a retry or their webhook.")
     delivered: int
@@ -31,32 +31,34 @@ class DeliveryStats(BaseModel):
 
 
 class HealthMetrics(BaseModel):
-    """How the caller's account stands, counted off the table's stream, seconds behind it."""
+    """The account's health metrics, counted from the table's stream, a few seconds behind."""
 
-    db_latency_ms: float = Field(description="Of the consistent read behind this answer.")
+    db_latency_ms: float = Field(description="Of the consistent read for this response.")
     uptime_seconds: int = Field(description="Since this version was deployed.")
     delivery_stats: DeliveryStats
     dead_letter_count: int
-    embedding_queue_depth: int = Field(description="0 where embedding_provider is none.")
-    signal_volume_24h: int = Field(description="Of the last 24 hours, to the minute.")
+    embedding_queue_depth: int = Field(description="0 if embedding_provider is none.")
+    signal_volume_24h: int = Field(
+        description="Signals that arrived in the last 24 hours, to the minute."
+    )
 
 
 @door.route(
     "GET", "/admin/health-metrics", needs=require(MANAGE), response_model_exclude_unset=True
 )
 async def health_metrics(call: Caller) -> Answer[HealthMetrics]:
-    """Tell how the account's signals and deliveries stand."""
-    health = stats.health(TABLES.main, call.caller.account_id, now=call.now)
-    totals = DeliveryStats(**health.totals)
+    """Show the counts of the account's signals and deliveries."""
+    found = metrics.read(TABLES.main, call.caller.account_id, now=call.now)
+    totals = DeliveryStats(**found.totals)
     return answer(
         call,
         HealthMetrics(
-            db_latency_ms=health.latency_ms,
+            db_latency_ms=found.latency_ms,
             uptime_seconds=uptime.seconds(call.now),
             delivery_stats=totals,
             dead_letter_count=totals.dead_letter,
             embedding_queue_depth=_embedding_queue_depth(),
-            signal_volume_24h=health.volume,
+            signal_volume_24h=found.volume,
         ),
     )
 

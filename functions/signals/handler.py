@@ -1,4 +1,4 @@
-"""Signals on the admin surface: emitted, listed, claimed, acknowledged."""
+"""Signals on the admin surface: emits, lists, shows, claims and acknowledges them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from pydantic import BaseModel, Field
 
 from gatehouse.core import ids
 from gatehouse.core.errors import BadInput, Conflict
+from gatehouse.core.grants import SIGNAL_TYPES
 from gatehouse.dynamo import connection
 from gatehouse.policy import actions as policy
 from gatehouse.signals import actions as signals
-from gatehouse.signals.model import Signal, Wish
+from gatehouse.signals import model
 from gatehouse.web.door import Caller, Door, next_cursor, position
 from gatehouse.web.envelopes import Answer, Body, answer, written
 from gatehouse.web.strict_route import send
@@ -26,35 +27,37 @@ handler = door.handler
 
 
 class NewSignal(Body):
-    """What happened, and for whom it is."""
+    """A signal to emit."""
 
-    signal_type: str = Field(
-        description="pulse, sense, task, query, alert, artifact, proposal or shift"
-    )
-    content: str = Field(description="At most 65,536 characters.")
+    signal_type: str = Field(description=f"{', '.join(SIGNAL_TYPES[:-1])} or {SIGNAL_TYPES[-1]}")
+    content: str = Field(description=f"At most {model.LONGEST_CONTENT:,} characters.")
     from_role: str | None = None
     to_role: str | None = None
     to_ring: str | None = Field(None, description="A key with ring_scopes must name one of them.")
     to_identity: str | None = Field(
         None, examples=["identity:0190a3c4-7d52-7b1e-9c1e-2f3a4b5c6d7e"]
     )
-    urgency: float = Field(0.5, description="0 to 1.")
-    tags: list[str] = Field(default_factory=list, description="At most 50.")
-    payload: dict[str, Any] | None = Field(None, description="At most 64 KiB.")
-    metadata: dict[str, Any] | None = Field(
-        None, description="At most 16 KiB. `task_type` names the kind of a task."
+    urgency: float = Field(model.DEFAULT_URGENCY, description="0 to 1.")
+    tags: list[str] = Field(default_factory=list, description=f"At most {model.MOST_TAGS}.")
+    payload: dict[str, Any] | None = Field(
+        None, description=f"At most {model.LARGEST_PAYLOAD // 1_024} KiB."
     )
-    parent_id: str | None = Field(None, description="A signal's id; it need not exist any more.")
+    metadata: dict[str, Any] | None = Field(
+        None,
+        description=f"At most {model.LARGEST_METADATA // 1_024} KiB."
+        " `task_type` names the kind of a task.",
+    )
+    parent_id: str | None = Field(None, description="A signal's id; that signal may have expired.")
 
 
 class SignalName(Body):
-    """Which signal."""
+    """A signal's id."""
 
     signal_id: str = Field(examples=["signal:0190a3c4-7d52-7b1e-9c1e-2f3a4b5c6d7e"])
 
 
 class SignalView(BaseModel):
-    """A signal. `origin_peer` is there where a peer sent it."""
+    """A signal. `origin_peer` is present if a peer sent it."""
 
     id: str
     signal_type: str
@@ -85,15 +88,18 @@ class SignalView(BaseModel):
     response_model=Answer[SignalView],
 )
 async def emit(call: Caller, request: Request, body: NewSignal) -> Response:
-    """Emit a signal. A repeat under the same Idempotency-Key gets the first answer again."""
+    """Emit a signal. A repeat under the same Idempotency-Key returns the first response."""
     if "x-chorus-delivery" in request.headers:
-        raise Conflict("A delivery emits no signal", code="SIGNAL_LOOP")
+        raise Conflict(
+            "Requests that carry X-Chorus-Delivery cannot emit signals (loop protection)",
+            code="SIGNAL_LOOP",
+        )
 
     return send(
         signals.emit(
             TABLES.main,
             call,
-            Wish(**body.model_dump()),
+            model.NewSignal(**body.model_dump()),
             answered=lambda signal: written(answer(call, _view(signal, call.now)), status=201),
         )
     )
@@ -103,15 +109,15 @@ async def emit(call: Caller, request: Request, body: NewSignal) -> Response:
     "POST", "/claim", needs=policy.require(signals.CLAIM), response_model_exclude_unset=True
 )
 async def claim(call: Caller, body: SignalName) -> Answer[SignalView]:
-    """Claim a signal for 15 minutes, or renew a claim. Of many at once one gets it."""
-    signal = signals.claim(TABLES.main, call, _named(body.signal_id, field="signal_id"))
+    """Claim a signal for 15 minutes, or renew the claim. Of concurrent callers, one succeeds."""
+    signal = signals.claim(TABLES.main, call, _signal_id(body.signal_id))
     return answer(call, _view(signal, call.now))
 
 
 @door.route("POST", "/ack", needs=policy.require(signals.ACK), response_model_exclude_unset=True)
 async def ack(call: Caller, body: SignalName) -> Answer[SignalView]:
     """Acknowledge a signal that the caller has claimed. A repeat changes nothing."""
-    signal = signals.ack(TABLES.main, call, _named(body.signal_id, field="signal_id"))
+    signal = signals.ack(TABLES.main, call, _signal_id(body.signal_id))
     return answer(call, _view(signal, call.now))
 
 
@@ -126,7 +132,7 @@ async def listing(
     limit: Annotated[int, Query(ge=1, le=100)] = 50,
     after: str | None = None,
 ) -> Answer[list[SignalView]]:
-    """List signals, newest first. A page may be short and have more behind its cursor."""
+    """List signals, newest first. A page may be short, even empty, and still have a cursor."""
     page, following = signals.page(
         TABLES.main,
         call,
@@ -150,12 +156,12 @@ async def show(call: Caller, id: str) -> Answer[SignalView]:
     return answer(call, _view(signals.get(TABLES.main, call, signal_id), call.now))
 
 
-def _named(text: str, *, field: str) -> str:
+def _signal_id(text: str) -> str:
     signal_id = ids.read(text, kind="signal")
     if signal_id is None:
-        raise BadInput(f"{field} is no id of a signal", details={"field": field})
+        raise BadInput("signal_id must be a signal id", details={"field": "signal_id"})
     return signal_id
 
 
-def _view(signal: Signal, now: int) -> SignalView:
+def _view(signal: model.Signal, now: int) -> SignalView:
     return SignalView(**signals.view(signal, now))

@@ -1,4 +1,4 @@
-"""The stream's second reader: counts signals and deliveries as they come, change and go."""
+"""The second reader of the table's stream: counts signals and deliveries as they change."""
 
 from __future__ import annotations
 
@@ -7,30 +7,30 @@ from typing import Any
 from gatehouse.core import clock, settings
 from gatehouse.core.observe import logger
 from gatehouse.dynamo import connection
-from gatehouse.health_metrics import actions as stats
+from gatehouse.health_metrics import actions as health_metrics
 
 TABLES = connection.tables()
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Count a batch of the table's stream.
+    """Count a batch of stream records.
 
-    Raises where the table does not answer or a record cannot be read: the batch comes again, in
-    halves. The mapping has a tumbling window for one reason: without it Lambda does not say which
-    shard a batch is of, and positions are kept by shard. Nothing is kept in the window's state,
-    which must be answered, and its last call, without records, does nothing.
+    Raises if the table is unavailable or a record cannot be parsed; Lambda then passes the batch
+    again, in halves. The mapping has a tumbling window for one reason: without it the event does
+    not name the shard, and positions are stored by shard. The window's state, which must be
+    returned, stays empty. Its last call, without records, does nothing.
     """
     del context
     records = event["Records"]
     if records:
         shard = _shard(event)
-        written = stats.count(TABLES.main, shard, records, now=clock.now())
+        written = health_metrics.count(TABLES.main, shard, records, now=clock.now())
         logger.info("counted", shard=shard, records=len(records), transactions=written)
     return {"state": {}}
 
 
 def _shard(event: dict[str, Any]) -> str:
-    """Name the shard; on the local engine the whole stream is one, and is named by its label."""
+    """Return the shard's name; on the local engine, with one shard, the stream's label."""
     if settings.STREAM_SHARDS.text() == "one":
         return str(event["Records"][0]["eventSourceARN"].rpartition("/")[2])
     return str(event["shardId"])

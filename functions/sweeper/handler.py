@@ -1,4 +1,4 @@
-"""The net: each minute, finish what a crash, a lost message or a long wait left to be done."""
+"""The sweeper: every minute, completes what a crash, a lost message or a long wait left undone."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gatehouse.core.errors import GatehouseError
 from gatehouse.core.observe import logger
 from gatehouse.deliveries import messages, sweep
 from gatehouse.dynamo import connection
-from gatehouse.logs import sweep as looking
+from gatehouse.logs import sweep as log_sweep
 from gatehouse.logs.relay import Relay, Sockets
 from gatehouse.memberships import actions as memberships
 
@@ -23,10 +23,10 @@ QUEUE = messages.queue()
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, int]:
-    """Answer a scheduled event with what was done.
+    """Do every duty and return the counts of what was done.
 
-    A duty that fails holds up no other. Raises its error in the end: the schedule comes again, and
-    the alarm tells.
+    An error in one duty does not stop the others. The last error is raised at the end, so that the
+    alarm on failed invocations fires; the next minute's invocation tries again.
     """
     del event
     origin = Origin(actor="system:sweeper", request_id=str(context.aws_request_id))
@@ -49,13 +49,13 @@ def _memberships(origin: Origin) -> dict[str, int]:
 
 
 def _deliveries(origin: Origin) -> dict[str, int]:
-    del origin  # nobody decided anything
+    del origin  # unused: sweeping deliveries writes no audit events
     return asdict(sweep.sweep(TABLES.main, QUEUE, embedding=_embedding(), now=clock.now()))
 
 
 def _logs(origin: Origin) -> dict[str, int]:
-    del origin  # likewise
-    return asdict(looking.sweep(TABLES, _relay()))
+    del origin  # unused: sweeping log viewers writes no audit events
+    return asdict(log_sweep.sweep(TABLES, _relay()))
 
 
 @cache

@@ -1,9 +1,8 @@
-"""Webhooks: who wants to know of signals, on the admin surface."""
+"""Webhooks on the admin surface: creates, lists, shows, changes, rotates and deletes them."""
 
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
 
 from fastapi import Request
 from pydantic import BaseModel, Field
@@ -14,6 +13,7 @@ from gatehouse.core.errors import BadInput
 from gatehouse.deliveries import actions as deliveries
 from gatehouse.deliveries import messages
 from gatehouse.dynamo import connection
+from gatehouse.outbound.headers import MAX_CUSTOM
 from gatehouse.policy import actions as policy
 from gatehouse.policy.model import MANAGE
 from gatehouse.secrets import actions as vaults
@@ -22,8 +22,8 @@ from gatehouse.web.door import Caller, Door
 from gatehouse.web.envelopes import Answer, Body, answer
 from gatehouse.web.surfaces import ADMIN
 from gatehouse.webhooks import actions as webhooks
-from gatehouse.webhooks import update as updates
-from gatehouse.webhooks.model import Webhook
+from gatehouse.webhooks import model
+from gatehouse.webhooks.model import Webhook, WebhookFields
 
 TABLES = connection.tables()
 
@@ -33,28 +33,35 @@ manage = policy.require(MANAGE)
 
 
 class SignalFilters(Body):
-    """Which signals a webhook wants: all of what is said must hold, an empty list means all."""
+    """Which signals a webhook receives: all filters must match, an empty list matches all."""
 
     rings: list[str] = Field(default_factory=list, description="Matches to_ring only.")
     types: list[str] = Field(default_factory=list)
-    min_urgency: float = Field(0, description="0 to 1, inclusive.")
+    min_urgency: float = Field(
+        model.LOWEST_URGENCY,
+        description=f"{model.LOWEST_URGENCY} to {model.HIGHEST_URGENCY}, inclusive.",
+    )
 
 
 class NewWebhook(Body):
-    """A URL that wants signals."""
+    """A webhook to create."""
 
     url: str = Field(examples=["https://receiver.example/in"])
     filters: SignalFilters | None = None
     description: str | None = None
     retry_schedule: list[int] | None = Field(
-        None, description="Seconds before each retry, up to 20 steps. Default: 5, 30, 300."
+        None,
+        description=f"Seconds before each retry, up to {model.MOST_STEPS} steps."
+        f" Default: {', '.join(map(str, model.DEFAULT_SCHEDULE))}.",
     )
-    headers: dict[str, str] | None = Field(None, description="At most 20, sent and never shown.")
+    headers: dict[str, str] | None = Field(
+        None, description=f"At most {MAX_CUSTOM}, sent and never shown."
+    )
     active: bool = True
 
 
 class WebhookPatch(NewWebhook):
-    """What to change; fields that are not there stay as they are, null is the default again."""
+    """The fields to change; absent ones stay as they are, null sets the default."""
 
     url: str = ""
 
@@ -62,7 +69,7 @@ class WebhookPatch(NewWebhook):
 class WebhookView(BaseModel):
     """A webhook. `failure_count` counts failed attempts since the last success.
 
-    `disabled_reason` is null unless the receiver's answer made it inactive.
+    `disabled_reason` is null unless a receiver's response made it inactive.
     """
 
     id: str
@@ -87,13 +94,16 @@ class CreatedWebhook(WebhookView):
 
 
 class Rotation(Body):
-    """How long the old secret signs beside the new one."""
+    """How long the old secret stays live."""
 
-    grace_seconds: int | None = Field(None, description="0 to 604800. Default: 86400.")
+    grace_seconds: int | None = Field(
+        None,
+        description=f"0 to {model.LONGEST_GRACE_SECONDS}. Default: {model.DEFAULT_GRACE_SECONDS}.",
+    )
 
 
 class RotatedSecret(BaseModel):
-    """The new secret, shown here and never again, and when the old one ends."""
+    """The new secret, shown here and never again, and when the old one expires."""
 
     id: str
     secret: str
@@ -101,7 +111,7 @@ class RotatedSecret(BaseModel):
 
 
 class DeletedWebhook(BaseModel):
-    """A webhook that is no more."""
+    """A deleted webhook."""
 
     id: str
     deleted: bool
@@ -109,23 +119,23 @@ class DeletedWebhook(BaseModel):
 
 @door.route("POST", "/admin/webhooks", needs=manage, status=201, response_model_exclude_unset=True)
 async def create(call: Caller, request: Request, body: NewWebhook) -> Answer[CreatedWebhook]:
-    """Make a webhook. `secret` is shown here and never again."""
-    made = webhooks.create(TABLES.main, call, _vault(), fields=_fields(body), own=_own(request))
-    shown = _view(made.webhook).model_dump()
-    return answer(call, CreatedWebhook(**shown, secret=made.secret))
+    """Create a webhook. `secret` is shown here and never again."""
+    created = webhooks.create(TABLES.main, call, _vault(), fields=_fields(body), own=_own(request))
+    shown = _view(created.webhook).model_dump()
+    return answer(call, CreatedWebhook(**shown, secret=created.secret))
 
 
 @door.route("GET", "/admin/webhooks", needs=manage, response_model_exclude_unset=True)
 async def listing(call: Caller) -> Answer[list[WebhookView]]:
     """List the webhooks, oldest first; never a secret, never a header's value."""
-    found = webhooks.all_of(TABLES.main, call.caller.account_id)
-    return answer(call, [_view(webhook) for webhook in found])
+    listed = webhooks.list_all(TABLES.main, call.caller.account_id)
+    return answer(call, [_view(webhook) for webhook in listed])
 
 
 @door.route("GET", "/admin/webhooks/{id}", needs=manage, response_model_exclude_unset=True)
 async def read(call: Caller, id: str) -> Answer[WebhookView]:
     """Show one webhook."""
-    return answer(call, _view(updates.get(TABLES.main, call.caller.account_id, _id(id))))
+    return answer(call, _view(webhooks.get(TABLES.main, call.caller.account_id, _id(id))))
 
 
 @door.route("PATCH", "/admin/webhooks/{id}", needs=manage, response_model_exclude_unset=True)
@@ -134,10 +144,10 @@ async def update(
 ) -> Answer[WebhookView]:
     """Change a webhook. `filters` and `headers` are replaced as a whole.
 
-    With `active` true, the deliveries that waited for it go out.
+    With `active` true, its parked deliveries are sent.
     """
     fields, webhook_id = _fields(body), _id(id)
-    wakes = fields.get("active") is True
+    activates = fields.active is True
     changed = webhooks.update(
         TABLES.main,
         call,
@@ -145,21 +155,22 @@ async def update(
         webhook_id,
         fields=fields,
         own=_own(request),
-        also=deliveries.waking(TABLES.main, call, webhook_id) if wakes else webhooks.NOTHING,
+        also=deliveries.unpark_marker(TABLES.main, call, webhook_id)
+        if activates
+        else webhooks.NO_WRITES,
     )
-    if wakes:
-        deliveries.send_wake(messages.queue(), call, webhook_id)
+    if activates:
+        deliveries.send_unpark(messages.queue(), call, webhook_id)
     return answer(call, _view(changed))
 
 
 @door.route("DELETE", "/admin/webhooks/{id}", needs=manage, response_model_exclude_unset=True)
 async def remove(call: Caller, id: str) -> Answer[DeletedWebhook]:
-    """Delete a webhook and its secret. Its open deliveries end as dead letters."""
+    """Delete a webhook and its secret. Its open deliveries become dead letters."""
     webhook_id = _id(id)
-    removed = webhooks.remove(
-        TABLES.main, call, webhook_id, also=deliveries.waking(TABLES.main, call, webhook_id)
-    )
-    deliveries.send_wake(messages.queue(), call, webhook_id)
+    marker = deliveries.unpark_marker(TABLES.main, call, webhook_id)
+    removed = webhooks.remove(TABLES.main, call, webhook_id, also=marker)
+    deliveries.send_unpark(messages.queue(), call, webhook_id)
     return answer(call, DeletedWebhook(id=f"webhook:{removed.id}", deleted=True))
 
 
@@ -167,14 +178,14 @@ async def remove(call: Caller, id: str) -> Answer[DeletedWebhook]:
     "POST", "/admin/webhooks/{id}/rotate-secret", needs=manage, response_model_exclude_unset=True
 )
 async def rotate_secret(call: Caller, id: str, body: Rotation) -> Answer[RotatedSecret]:
-    """Make a new secret. During the grace, deliveries are signed with both."""
-    made = webhooks.rotate_secret(
+    """Create a new secret. During the grace, deliveries are signed with both."""
+    rotated = webhooks.rotate_secret(
         TABLES.main, call, _vault(), _id(id), grace_seconds=body.grace_seconds
     )
     shown = RotatedSecret(
-        id=f"webhook:{made.webhook.id}",
-        secret=made.secret,
-        old_secret_ends_at=rfc3339(made.old_ends_at),
+        id=f"webhook:{rotated.webhook.id}",
+        secret=rotated.secret,
+        old_secret_ends_at=rfc3339(rotated.old_ends_at),
     )
     return answer(call, shown)
 
@@ -191,15 +202,16 @@ def _id(text: str) -> str:
     return webhook_id
 
 
-def _fields(body: NewWebhook) -> dict[str, Any]:
+def _fields(body: NewWebhook) -> WebhookFields:
+    """Return the fields that the request contains; the others stay UNSET."""
     fields = {name: getattr(body, name) for name in body.model_fields_set}
     if body.filters is not None:
-        fields["filters"] = webhooks.filters_of(**body.filters.model_dump())
-    return fields
+        fields["filters"] = model.NewFilters(**body.filters.model_dump())
+    return WebhookFields(**fields)
 
 
 def _own(request: Request) -> tuple[str, ...]:
-    """Name the host that the request came to: a webhook must not lead back here."""
+    """Return the host that the request was sent to: a webhook must not lead back here."""
     host = request.scope["aws.event"]["requestContext"].get("domainName")
     return (host,) if host else ()
 
@@ -209,12 +221,12 @@ def _moment(moment: Micros | None) -> str | None:
 
 
 def _view(webhook: Webhook) -> WebhookView:
-    wanted = webhook.filters
+    filters = webhook.filters
     return WebhookView(
         id=f"webhook:{webhook.id}",
         url=webhook.url,
         filters=SignalFilters(
-            rings=[*wanted.rings], types=[*wanted.types], min_urgency=float(wanted.min_urgency)
+            rings=[*filters.rings], types=[*filters.types], min_urgency=float(filters.min_urgency)
         ),
         active=webhook.active,
         failing=webhook.failing,

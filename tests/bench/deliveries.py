@@ -37,7 +37,7 @@ from gatehouse.dynamo.table import Table, transact
 from gatehouse.secrets import actions as vaults
 from gatehouse.signals import store as signals
 from gatehouse.signals.model import Signal
-from gatehouse.webhooks import actions as webhooks
+from gatehouse.webhooks import writes as webhook_writes
 from gatehouse.webhooks.model import Webhook
 from support.aws import invocation, resources
 from support.aws.memory_dynamo import MemoryDynamo
@@ -148,7 +148,7 @@ class Stack:
             )
         self.webhook = Webhook(ids.new(clock.now()), _ACCOUNT, url, clock.now())
         vault = vaults.vault(self.table)
-        made = webhooks.creating(self.table, vault, self.webhook, secret=_SECRET)
+        made = webhook_writes.create(self.table, vault, self.webhook, secret=_SECRET)
         transact(self.table.client, list(made.values()))
         with patch.object(boto3, "client", lambda _: self.client):
             self.usual = _load_usual()

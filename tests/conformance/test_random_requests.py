@@ -17,8 +17,8 @@ import pytest
 from conformance.mirror import Mirror
 from gatehouse.core import ids
 from gatehouse.core.clock import DAY, SECOND
-from gatehouse.deliveries import rules, store
-from gatehouse.deliveries.model import Attempt, Delivery, Outcome, Parked, Wake
+from gatehouse.deliveries import rules, store, sweep_rules
+from gatehouse.deliveries.model import Attempt, Delivery, Outcome, ParkReason, UnparkMessage
 from gatehouse.dynamo import counters
 from gatehouse.dynamo.table import (
     ConditionFailed,
@@ -50,7 +50,7 @@ class Chooser:
             for n in range(3)
         ]
         self.deliveries = [
-            rules.made(
+            rules.new_delivery(
                 id=rules.id_of(signal.id, webhook.id),
                 account_id=ACCOUNT,
                 webhook_id=webhook.id,
@@ -77,23 +77,23 @@ class Chooser:
             lambda t: store.insert(t, seen),
             lambda t: store.claim(t, seen.id, attempt=seen.next_attempt, now=now),
             lambda t: store.find(t, seen.id),
-            lambda t: store.find_all(t, every),
-            lambda t: store.attempts(t, seen.id, limit=limit),
-            lambda t: store.due(t, rules.shard(seen.id), now=now, limit=limit),
-            lambda t: store.listed(t, webhook.id, state, limit=limit, newest_first=flip),
-            lambda t: store.listed(t, webhook.id, state, low=low, limit=limit, newest_first=flip),
-            lambda t: store.listed(t, webhook.id, state, high=high, limit=limit),
-            lambda t: store.listed(t, webhook.id, state, low=low, high=high, limit=limit),
-            lambda t: store.marks(t, limit=limit),
+            lambda t: store.list_by_ids(t, every),
+            lambda t: store.list_attempts(t, seen.id, limit=limit),
+            lambda t: store.list_due(t, rules.shard_of(seen.id), now=now, limit=limit),
+            lambda t: store.list_ids(t, webhook.id, state, limit=limit, newest_first=flip),
+            lambda t: store.list_ids(t, webhook.id, state, low=low, limit=limit, newest_first=flip),
+            lambda t: store.list_ids(t, webhook.id, state, high=high, limit=limit),
+            lambda t: store.list_ids(t, webhook.id, state, low=low, high=high, limit=limit),
+            lambda t: store.list_markers(t, limit=limit),
             lambda t: t.query(f"DELIVERY#{seen.id}", limit=limit),
             lambda t: list(t.query_all(f"WEBHOOK#{ACCOUNT}")),
             lambda t: signals.insert(t, signal),
-            lambda t: signals.read(t, ACCOUNT, signal.id),
-            lambda t: signals.fanned_out(t, signal),
-            lambda t: signals.overdue(t, shard=shard, before=now, limit=limit),
-            lambda t: webhooks.read(t, ACCOUNT, webhook.id),
-            lambda t: webhooks.note_failure(t, webhook, now=now),
-            lambda t: webhooks.note_success(t, webhook, now=now, unless_since=now - 60 * SECOND),
+            lambda t: signals.find(t, ACCOUNT, signal.id),
+            lambda t: signals.mark_fanned_out(t, signal),
+            lambda t: signals.list_overdue(t, shard=shard, before=now, limit=limit),
+            lambda t: webhooks.find(t, ACCOUNT, webhook.id),
+            lambda t: webhooks.record_failure(t, webhook, now=now),
+            lambda t: webhooks.record_success(t, webhook, now=now, unless_since=now - 60 * SECOND),
             lambda t: t.get({"pk": "T#COUNT", "sk": "COUNT"}),
         ]
         # Half of all are transactions.
@@ -113,8 +113,8 @@ class Chooser:
         one = self.deliveries[kept]
         if self.rng.random() < 0.3:
             outcome = Outcome(self.rng.choice((200, 500, 410)))
-            step = rules.next_step(one.step, outcome, schedule=(5, 30, 1_200), now=self.now)
-            self.deliveries[kept] = rules.after(one, outcome, step=step, now=self.now)
+            step = rules.next_action(one.step, outcome, schedule=(5, 30, 1_200), now=self.now)
+            self.deliveries[kept] = rules.after_attempt(one, outcome, action=step, now=self.now)
         return one
 
     def _write(self) -> tuple[str, Callable[[Table], Write]]:
@@ -122,14 +122,14 @@ class Chooser:
         seen, now = self._seen(), self.now
         after = self.rng.choice(
             (
-                rules.parked(seen, Parked.PAUSED),
-                rules.again(seen, now),
-                rules.woken(seen, now),
-                rules.swept(seen, now, backlog=False),
-                rules.after(
+                rules.parked(seen, ParkReason.PAUSED),
+                rules.next_round(seen, now),
+                rules.unparked(seen, now),
+                sweep_rules.after_sweep(seen, now, backlog=False),
+                rules.after_attempt(
                     seen,
                     Outcome(500),
-                    step=rules.next_step(0, Outcome(500), schedule=(5,), now=now),
+                    action=rules.next_action(0, Outcome(500), schedule=(5,), now=now),
                     now=now,
                 ),
             )
@@ -144,16 +144,24 @@ class Chooser:
             (
                 (seen.id, lambda t: store.create(t, seen)),
                 (seen.id, lambda t: store.replace(t, after, seen=seen)),
-                (seen.id, lambda t: store.move(t, after, seen=due)),
-                (f"{seen.id} {attempt.number}", lambda t: store.record(t, seen, attempt)),
-                ("mark", lambda t: store.mark(t, Wake(ACCOUNT, webhook.id), now=START)),
-                ("mark", lambda t: store.unmark(t, Wake(ACCOUNT, webhook.id), marked_at=START)),
+                (seen.id, lambda t: store.replace_swept(t, after, seen=due)),
+                (f"{seen.id} {attempt.number}", lambda t: store.put_attempt(t, seen, attempt)),
+                (
+                    "mark",
+                    lambda t: store.put_marker(t, UnparkMessage(ACCOUNT, webhook.id), now=START),
+                ),
+                (
+                    "mark",
+                    lambda t: store.delete_marker(
+                        t, UnparkMessage(ACCOUNT, webhook.id), marked_at=START
+                    ),
+                ),
                 (keyed, lambda t: webhooks.create(t, webhook)["webhook"]),
                 (keyed, lambda t: webhooks.replace(t, newer, seen=webhook)),
                 (keyed, lambda t: webhooks.remove(t, newer)["webhook"]),
-                (keyed, lambda t: webhooks.unchanged(t, newer)),
-                (keyed, lambda t: webhooks.failing(t, webhook, now=now)),
-                (keyed, lambda t: webhooks.recovered(t, webhook, now=now)),
+                (keyed, lambda t: webhooks.check_unchanged(t, newer)),
+                (keyed, lambda t: webhooks.mark_failing(t, webhook, now=now)),
+                (keyed, lambda t: webhooks.clear_failing(t, webhook, now=now)),
                 ("tally", lambda t: counters.move(t, "T", by=by, most=most)),
                 ("tally", lambda t: counters.leave_one(t, "T")),
                 (

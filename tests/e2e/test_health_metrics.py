@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gatehouse.core import clock, ids
-from gatehouse.deliveries.model import Status
+from gatehouse.deliveries.model import DeliveryStatus
 from support.actors.deployed_tenant import Tenant, add_member, open_tenant
 from support.worlds.deployed_stack import Deployed
 
@@ -37,7 +37,7 @@ def wait_for(tenant: Tenant, part: Callable[[dict[str, Any]], Any], expected: An
         time.sleep(0.3)
 
 
-def put_delivery(tenant: Tenant, status: Status) -> dict[str, str]:
+def put_delivery(tenant: Tenant, status: DeliveryStatus) -> dict[str, str]:
     """Write a delivery that no worker will attempt."""
     key = {"pk": f"DELIVERY#{uuid.uuid4()}", "sk": "DELIVERY"}
     tenant.stack.table("MainTableName").put_item(
@@ -83,7 +83,7 @@ def test_a_new_account_counts_nothing_of_another_account(stack: Deployed, tenant
 def test_the_counts_follow_the_stored_items(stack: Deployed) -> None:
     tenant = open_tenant(stack)
     table = stack.table("MainTableName")
-    kept = {status: put_delivery(tenant, status) for status in Status}
+    kept = {status: put_delivery(tenant, status) for status in DeliveryStatus}
     signals = [emit(tenant) for _ in range(4)] + [emit(tenant, signal_type="pulse")]
     wait_for(tenant, lambda data: data["signal_volume_24h"], 5)
     wait_for(
@@ -95,12 +95,12 @@ def test_the_counts_follow_the_stored_items(stack: Deployed) -> None:
     ack(tenant, signals[0])
     ack(tenant, signals[1])
     table.update_item(
-        Key=kept[Status.RETRYING],
+        Key=kept[DeliveryStatus.RETRYING],
         UpdateExpression="SET #status = :dead",
         ExpressionAttributeNames={"#status": "status"},
         ExpressionAttributeValues={":dead": "dead_letter"},
     )
-    table.delete_item(Key=kept[Status.DELIVERED])
+    table.delete_item(Key=kept[DeliveryStatus.DELIVERED])
     table.delete_item(Key=key_of(tenant, signals[1]))
     wait_for(
         tenant,

@@ -14,7 +14,7 @@ from gatehouse.core import clock
 from gatehouse.core.errors import Unavailable
 from gatehouse.dynamo.table import Tables
 from gatehouse.health_metrics import actions as stats
-from gatehouse.health_metrics.model import Health
+from gatehouse.health_metrics.model import HealthMetrics
 from support.aws import invocation
 from support.aws.api_gateway import Front
 from support.aws.faults import Wire, error
@@ -41,8 +41,8 @@ def fresh(shard: str, account: str) -> dict[str, Any]:
     return {**json.loads(text), "shardId": shard}
 
 
-def health(stack: Tables, account: str) -> Health:
-    return stats.health(stack.main, account, now=AT + clock.MINUTE)
+def health(stack: Tables, account: str) -> HealthMetrics:
+    return stats.read(stack.main, account, now=AT + clock.MINUTE)
 
 
 def test_a_batch_of_aws_is_counted_once(

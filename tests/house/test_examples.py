@@ -16,7 +16,7 @@ from gatehouse.core import clock
 from gatehouse.federation import rules as proofs
 from gatehouse.services import rules as services
 from gatehouse.signals import rules as signals
-from gatehouse.signals.model import Wish
+from gatehouse.signals.model import NewSignal
 from gatehouse.webhooks import signing
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -83,7 +83,7 @@ def test_a_signal_is_returned_as_on_the_page() -> None:
     (text,) = blocks("signals.md", "json")
     shown = json.loads(text)
     made = signals.made(
-        Wish(**{field.name: shown[field.name] for field in fields(Wish)}),
+        NewSignal(**{field.name: shown[field.name] for field in fields(NewSignal)}),
         signal_id=shown["id"].removeprefix("signal:"),
         account_id="account",
         from_identity=shown["from_identity"],

@@ -18,7 +18,8 @@ from gatehouse.credentials import actions as credentials
 from gatehouse.dynamo.table import Tables
 from gatehouse.secrets.actions import Vault
 from gatehouse.webhooks import actions as webhooks
-from gatehouse.webhooks.model import Filters, Webhook
+from gatehouse.webhooks.model import Filters, Webhook, WebhookFields
+from gatehouse.webhooks.secret_cache import SecretCache
 from support.actors.members import vault
 from support.actors.receivers import Names
 from support.aws.faults import Killed, Wire, die_at
@@ -70,12 +71,12 @@ class Operator:
         """Return the webhooks by the names of their entries."""
         items = kind(State(self.tables), f"SEED#{self.account_id}")
         names = {item["id"]: item["sk"].removeprefix("webhook#") for item in items}
-        found = webhooks.all_of(self.tables.main, self.account_id)
+        found = webhooks.list_all(self.tables.main, self.account_id)
         return {names.get(one.id, "?"): one for one in found}
 
     def live(self, name: str, *, later: int = 0) -> tuple[str, ...]:
         webhook = self.webhooks()[name]
-        there = webhooks.material(self.tables.main, self.vault, webhook, now=NOW + later)
+        there = SecretCache(self.tables.main, self.vault).find_material(webhook, now=NOW + later)
         assert there is not None
         return there.secrets
 
@@ -85,7 +86,11 @@ class Operator:
 
     def update(self, name: str, **fields: Any) -> None:
         webhooks.update(
-            self.tables.main, self.call(), self.vault, self.webhooks()[name].id, fields=fields
+            self.tables.main,
+            self.call(),
+            self.vault,
+            self.webhooks()[name].id,
+            fields=WebhookFields(**fields),
         )
 
     def verbs(self, *args: Any, **kwargs: Any) -> list[str]:

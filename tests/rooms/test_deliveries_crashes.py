@@ -1,7 +1,7 @@
-"""Killed at every call to the outside, before it and after it: table, queue, KMS and receiver.
+"""Deliveries when the process dies before or after any call to table, queue, KMS or receiver.
 
-Then time passes, what was being worked on comes back after its 180 seconds, and the sweeper comes
-each minute: every delivery ends, its POSTs carry one id and one body, and no attempt is missing.
+Then time passes: SQS delivers the message again after 180 seconds, and the sweeper runs every
+minute. Every delivery must end, its POSTs must have one id and one body, and no attempt may miss.
 """
 
 from __future__ import annotations
@@ -18,27 +18,34 @@ from gatehouse.audit import store as audit_store
 from gatehouse.aws.queue import Outgoing, Queue
 from gatehouse.core.clock import MINUTE, SECOND
 from gatehouse.deliveries import rules, store
-from gatehouse.deliveries.attempt import Bench, Report
-from gatehouse.deliveries.model import GRACE, Death, Delivery, Recover, Status, Wake
-from gatehouse.dynamo.table import Tables, transact
-from gatehouse.outbound.client import RequestFailed
+from gatehouse.deliveries.attempt import AttemptReport, Worker
+from gatehouse.deliveries.model import (
+    GRACE,
+    DeadLetterReason,
+    Delivery,
+    DeliveryStatus,
+    RecoverMessage,
+    UnparkMessage,
+)
+from gatehouse.dynamo.table import Tables
+from gatehouse.outbound.client import Failed
 from gatehouse.secrets import actions as vaults
 from gatehouse.signals.model import Signal
 from gatehouse.webhooks.model import Webhook
-from gatehouse.webhooks.secret_cache import Opened
+from gatehouse.webhooks.secret_cache import SecretCache
 from support.aws.faults import Killed, wire
 from support.aws.snapshot import Rewind
 from support.checks.inspection import State
-from support.worlds.deliveries import ACCOUNT, Works
+from support.worlds.deliveries import ACCOUNT, DeliveryWorld
 
 MOST_CALLS = 60
-MOST_STEPS = 200
-VISIBLE_AGAIN = 180 * SECOND
+MOST_EVENTS = 200
+VISIBILITY_TIMEOUT = 180 * SECOND
 
 
 @dataclass
-class Doom:
-    """Counts the calls to the outside, and kills once."""
+class KillSwitch:
+    """Counts the calls to the outside, and kills the process once: `when` call number `at`."""
 
     when: str = "before"
     at: int | None = None
@@ -46,79 +53,77 @@ class Doom:
 
     def before(self, *_: Any) -> None:
         self.calls += 1
-        self._strike("before")
+        self._kill("before")
 
     def after(self, *_: Any) -> None:
-        self._strike("after")
+        self._kill("after")
 
-    def _strike(self, when: str) -> None:
+    def _kill(self, when: str) -> None:
         if when == self.when and self.calls == self.at:
             self.at = None
             raise Killed
 
 
 @dataclass
-class _Mailbox:
+class _KillableQueue:
     inner: Queue
-    doom: Doom
+    kill_switch: KillSwitch
 
     def send(self, messages: list[Outgoing]) -> None:
         if messages:
-            self.doom.before()
+            self.kill_switch.before()
             self.inner.send(messages)
-            self.doom.after()
+            self.kill_switch.after()
 
     def depth(self) -> Any:
-        self.doom.before()
+        self.kill_switch.before()
         found = self.inner.depth()
-        self.doom.after()
+        self.kill_switch.after()
         return found
 
 
-class Mortal(Works):
-    """Works whose processes can be killed."""
+class KillableWorld(DeliveryWorld):
+    """A world whose processes can be killed."""
 
     def __init__(self, tables: Tables) -> None:
         super().__init__(tables, vaults.vault(tables.main))
         self.tables = tables
-        self.doom = Doom()
+        self.kill_switch = KillSwitch()
         self.swept_at = self.time
         self.signals: list[Signal] = []
         self.webhooks: list[Webhook] = []
 
     @property
-    def bench(self) -> Bench:
-        return replace(super().bench, post=self._post)
+    def worker(self) -> Worker:
+        return replace(super().worker, post=self._post)
 
     @property
-    def mailbox(self) -> Queue:
-        return _Mailbox(super().mailbox, self.doom)  # type: ignore[return-value]
+    def outbox(self) -> Queue:
+        return _KillableQueue(super().outbox, self.kill_switch)  # type: ignore[return-value]
 
-    def _post(self, *given: Any, **named: Any) -> Any:
-        self.doom.before()
+    def _post(self, *args: Any, **kwargs: Any) -> Any:
+        self.kill_switch.before()
         try:
-            return self.receiver(*given, **named)
-        except RequestFailed:
-            self.doom.after()
+            return self.receiver(*args, **kwargs)
+        except Failed:
+            self.kill_switch.after()
             raise
         finally:
-            self.doom.after()
+            self.kill_switch.after()
 
-    def take(self) -> Report | None:
-        """Work on a message; one whose worker died is visible again after a while."""
+    def process_next(self) -> AttemptReport | None:
+        """Process a message; if the worker dies, the message becomes visible again."""
         _, body = min(self.sent)
         try:
-            return super().take()
+            return super().process_next()
         except Killed:
-            self.sent.append((self.time + VISIBLE_AGAIN, body))
+            self.sent.append((self.time + VISIBILITY_TIMEOUT, body))
             raise
 
     def resume(self, webhook: Webhook) -> None:
-        """Make a webhook active, with the note that its deliveries go on and without a message."""
-        self.switch(webhook, active=True)
-        transact(
-            self.table.client, [store.mark(self.table, Wake(ACCOUNT, webhook.id), now=self.time)]
-        )
+        """Activate a webhook with the marker of its parked deliveries, but without a message."""
+        self.set_active(webhook, active=True)
+        self.put_marker(UnparkMessage(ACCOUNT, webhook.id))
 
     def all_deliveries(self) -> list[Delivery | None]:
         """Read each signal's delivery to each webhook."""
@@ -129,17 +134,17 @@ class Mortal(Works):
         ]
 
     def is_quiet(self) -> bool:
-        """Tell whether nothing goes on by itself any more."""
+        """Whether no message is left and every delivery has ended or is parked."""
         return not self.sent and all(
             one is not None and (not one.is_open or one.parked) for one in self.all_deliveries()
         )
 
     def finish(self) -> None:
-        """Let time pass until all is quiet, and once more after every webhook is active again."""
+        """Let time pass until all is quiet; activate the webhooks; let it pass again."""
         self._pass()
         for webhook in self.webhooks:
-            there = self.table.get({"pk": f"WEBHOOK#{ACCOUNT}", "sk": webhook.id})
-            if there is not None and not there["active"]:
+            item = self.table.get({"pk": f"WEBHOOK#{ACCOUNT}", "sk": webhook.id})
+            if item is not None and not item["active"]:
                 self.receiver.always = 200
                 self.resume(webhook)
         self.swept_at = self.time
@@ -148,215 +153,215 @@ class Mortal(Works):
         self._pass()
 
     def _pass(self) -> None:
-        for _ in range(MOST_STEPS):
+        for _ in range(MOST_EVENTS):
             if self.is_quiet():
                 return
             sweep_at = max(self.time, self.swept_at + MINUTE)
             if self.sent and min(self.sent)[0] <= sweep_at:
-                self.take()
+                self.process_next()
                 continue
             self.time = self.swept_at = sweep_at
             if self._has_overdue():
                 self.sweep()
-        raise AssertionError("it does not end")
+        raise AssertionError("the deliveries do not end")
 
     def _has_overdue(self) -> bool:
-        """Tell whether a sweep would find anything: most do not, and moto is slow to say so."""
-        kept = self.all_deliveries()
-        due = [one.due_at for one in kept if one is not None and one.due_at is not None]
-        lost = None in kept and self.time > self.signals[0].created_at + GRACE
-        return lost or min(due, default=self.time + 1) <= self.time or bool(self._marks())
-
-    def _marks(self) -> list[Any]:
-        return store.marks(self.table, limit=1)
+        """Whether a sweep would find anything. Most would not, and a sweep is slow here."""
+        deliveries = self.all_deliveries()
+        due = [one.due_at for one in deliveries if one is not None and one.due_at is not None]
+        lost = None in deliveries and self.time > self.signals[0].created_at + GRACE
+        return (
+            lost
+            or min(due, default=self.time + 1) <= self.time
+            or bool(store.list_markers(self.table, limit=1))
+        )
 
 
 @dataclass(frozen=True)
 class Case:
-    """What is done and killed, and how the deliveries then end. `fresh` deliveries have no past."""
+    """What is done while the process dies, and how the deliveries end.
+
+    `fresh`: the table has no deliveries from before.
+    """
 
     act: Callable[[], Any]
-    end: Status = Status.DELIVERED
-    reason: Death | None = None
+    end: DeliveryStatus = DeliveryStatus.DELIVERED
+    reason: DeadLetterReason | None = None
     fresh: bool = True
 
 
-Prepare = Callable[[Mortal], Case]
+Prepare = Callable[[KillableWorld], Case]
 
 
-def _ready(works: Mortal, webhooks: int = 1, signals: int = 1) -> None:
-    works.webhooks = [works.webhook(f"https://r{n}.example/in") for n in range(webhooks)]
-    works.signals = [works.emit() for _ in range(signals)]
+def _prepared(world: KillableWorld, webhooks: int = 1, signals: int = 1) -> None:
+    world.webhooks = [world.webhook(f"https://r{n}.example/in") for n in range(webhooks)]
+    world.signals = [world.emit() for _ in range(signals)]
 
 
-def _sent(works: Mortal) -> None:
-    _ready(works)
-    works.fan_out(works.signals[0])
+def _fanned_out(world: KillableWorld) -> None:
+    _prepared(world)
+    world.fan_out(world.signals[0])
 
 
-def _dead(works: Mortal) -> None:
-    _ready(works, signals=2)
-    works.receiver.always = 500
-    for signal in works.signals:
-        works.fan_out(signal)
-    works.run()
-    works.receiver.always = 200
-    works.pass_time(1)
+def _with_dead_letters(world: KillableWorld) -> None:
+    _prepared(world, signals=2)
+    world.receiver.always = 500
+    for signal in world.signals:
+        world.fan_out(signal)
+    world.run()
+    world.receiver.always = 200
+    world.pass_time(1)
 
 
-def _parked(works: Mortal) -> None:
-    _ready(works, signals=2)
-    works.switch(works.webhooks[0], active=False)
-    for signal in works.signals:
-        works.fan_out(signal)
-    works.run()
-    works.resume(works.webhooks[0])
+def _with_parked(world: KillableWorld) -> None:
+    _prepared(world, signals=2)
+    world.set_active(world.webhooks[0], active=False)
+    for signal in world.signals:
+        world.fan_out(signal)
+    world.run()
+    world.resume(world.webhooks[0])
 
 
-def _fan_out(works: Mortal) -> Case:
-    _ready(works, webhooks=3)
-    return Case(lambda: works.fan_out(works.signals[0]))
+def _fan_out(world: KillableWorld) -> Case:
+    _prepared(world, webhooks=3)
+    return Case(lambda: world.fan_out(world.signals[0]))
 
 
-def _success(works: Mortal) -> Case:
-    _sent(works)
-    return Case(works.take)
+def _success(world: KillableWorld) -> Case:
+    _fanned_out(world)
+    return Case(world.process_next)
 
 
-def _success_that_clears_failing(works: Mortal) -> Case:
-    _dead(works)
-    works.signals = [works.emit()]
-    works.fan_out(works.signals[0])
-    return Case(works.take, fresh=False)
+def _success_that_clears_failing(world: KillableWorld) -> Case:
+    _with_dead_letters(world)
+    world.signals = [world.emit()]
+    world.fan_out(world.signals[0])
+    return Case(world.process_next, fresh=False)
 
 
-def _retry(works: Mortal) -> Case:
-    _sent(works)
-    works.receiver.answers[works.webhooks[0].url] = [500, 500]
-    return Case(works.take)
+def _retry(world: KillableWorld) -> Case:
+    _fanned_out(world)
+    world.receiver.answers[world.webhooks[0].url] = [500, 500]
+    return Case(world.process_next)
 
 
-def _timeout(works: Mortal) -> Case:
-    _sent(works)
-    works.receiver.answers[works.webhooks[0].url] = ["timeout", "timeout"]
-    return Case(works.take)
+def _timeout(world: KillableWorld) -> Case:
+    _fanned_out(world)
+    world.receiver.answers[world.webhooks[0].url] = ["timeout", "timeout"]
+    return Case(world.process_next)
 
 
-def _long_wait(works: Mortal) -> Case:
-    works.webhooks = [works.webhook(retry_schedule=(1_200, 5))]
-    works.signals = [works.emit()]
-    works.fan_out(works.signals[0])
-    works.receiver.answers[works.webhooks[0].url] = [500]
-    return Case(works.take)
+def _long_wait(world: KillableWorld) -> Case:
+    world.webhooks = [world.webhook(retry_schedule=(1_200, 5))]
+    world.signals = [world.emit()]
+    world.fan_out(world.signals[0])
+    world.receiver.answers[world.webhooks[0].url] = [500]
+    return Case(world.process_next)
 
 
-def _dead_letter(works: Mortal) -> Case:
-    _sent(works)
-    works.receiver.always = 500
+def _dead_letter(world: KillableWorld) -> Case:
+    _fanned_out(world)
+    world.receiver.always = 500
     for _ in range(3):
-        works.take()
-    return Case(works.take, Status.DEAD_LETTER, Death.EXHAUSTED)
+        world.process_next()
+    return Case(world.process_next, DeliveryStatus.DEAD_LETTER, DeadLetterReason.EXHAUSTED)
 
 
-def _gone(works: Mortal) -> Case:
-    _sent(works)
-    works.receiver.always = 410
-    return Case(works.take)
+def _answered_410(world: KillableWorld) -> Case:
+    _fanned_out(world)
+    world.receiver.always = 410
+    return Case(world.process_next)
 
 
-def _park(works: Mortal) -> Case:
-    _sent(works)
-    works.switch(works.webhooks[0], active=False)
-    return Case(works.take)
+def _paused(world: KillableWorld) -> Case:
+    _fanned_out(world)
+    world.set_active(world.webhooks[0], active=False)
+    return Case(world.process_next)
 
 
-def _deleted(works: Mortal) -> Case:
-    _sent(works)
-    works.remove(works.webhooks[0])
-    return Case(works.take, Status.DEAD_LETTER, Death.WEBHOOK_DELETED)
+def _deleted(world: KillableWorld) -> Case:
+    _fanned_out(world)
+    world.remove(world.webhooks[0])
+    return Case(world.process_next, DeliveryStatus.DEAD_LETTER, DeadLetterReason.WEBHOOK_DELETED)
 
 
-def _wake(works: Mortal) -> Case:
-    _parked(works)
-    works.sent.append((works.time, rules.write(Wake(ACCOUNT, works.webhooks[0].id))))
-    return Case(works.take)
+def _unpark(world: KillableWorld) -> Case:
+    _with_parked(world)
+    world.queue_message(UnparkMessage(ACCOUNT, world.webhooks[0].id))
+    return Case(world.process_next)
 
 
-def _recover(works: Mortal) -> Case:
-    _dead(works)
-    message = Recover(ACCOUNT, works.webhooks[0].id, rules.lowest_id(0), works.time)
-    works.sent.append((works.time, rules.write(message)))
-    return Case(works.take)
+def _recover(world: KillableWorld) -> Case:
+    _with_dead_letters(world)
+    message = RecoverMessage(ACCOUNT, world.webhooks[0].id, rules.lowest_id(0), world.time)
+    world.queue_message(message)
+    return Case(world.process_next)
 
 
-def _sweep_a_lost_record(works: Mortal) -> Case:
-    _ready(works, webhooks=2)
-    works.pass_time(121)
-    return Case(works.sweep)
+def _sweep_a_lost_record(world: KillableWorld) -> Case:
+    _prepared(world, webhooks=2)
+    world.pass_time(121)
+    return Case(world.sweep)
 
 
-def _sweep_lost_messages(works: Mortal) -> Case:
-    _ready(works, webhooks=2)
-    works.fan_out(works.signals[0])
-    works.sent.clear()
-    works.pass_time(121)
-    return Case(works.sweep)
+def _sweep_lost_messages(world: KillableWorld) -> Case:
+    _prepared(world, webhooks=2)
+    world.fan_out(world.signals[0])
+    world.sent.clear()
+    world.pass_time(121)
+    return Case(world.sweep)
 
 
-def _sweep_a_mark(works: Mortal) -> Case:
-    _parked(works)
-    return Case(works.sweep)
+def _sweep_a_marker(world: KillableWorld) -> Case:
+    _with_parked(world)
+    return Case(world.sweep)
 
 
 CASES: list[Prepare] = [_fan_out, _success, _retry, _recover]
-# As instructive, and a minute of work together; a sweep asks each of 32 shards.
+# Together these take a minute, because a sweep queries each of 32 shards.
 MORE_CASES: list[Prepare] = [
     _success_that_clears_failing,
     _timeout,
     _long_wait,
     _dead_letter,
-    _gone,
-    _park,
+    _answered_410,
+    _paused,
     _deleted,
-    _wake,
+    _unpark,
     _sweep_a_lost_record,
     _sweep_lost_messages,
-    _sweep_a_mark,
+    _sweep_a_marker,
 ]
 
 
 @dataclass
 class Snapshot:
-    """Works as they stood, to be killed in many ways from there."""
+    """A prepared world, which every kill starts from."""
 
-    works: Mortal
+    world: KillableWorld
     tables: Rewind = field(init=False)
-    kept: dict[str, Any] = field(init=False)
+    saved: dict[str, Any] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.tables = Rewind(self.works.tables)
-        self.kept = copy.deepcopy(self._now())
+        self.tables = Rewind(self.world.tables)
+        self.saved = copy.deepcopy(self._state())
 
-    def back(self) -> None:
-        """Begin again, in a fresh process."""
+    def restore(self) -> None:
+        """Go back to the prepared world, with a new process."""
         self.tables.back()
-        kept = copy.deepcopy(self.kept)
-        self.works.time, self.works.sent, self.works.swept_at = (
-            kept["time"],
-            kept["sent"],
-            kept["time"],
-        )
-        self.works.receiver.answers = kept["answers"]
-        self.works.receiver.always = kept["always"]
-        self.works.receiver.seen = kept["seen"]
-        self.works.opened = Opened(self.works.table, self.works.vault)
+        saved = copy.deepcopy(self.saved)
+        world, receiver = self.world, self.world.receiver
+        world.time = world.swept_at = saved["time"]
+        world.sent = saved["sent"]
+        receiver.answers, receiver.always = saved["answers"], saved["always"]
+        receiver.seen = saved["seen"]
+        world.secrets = SecretCache(world.table, world.vault)
 
-    def _now(self) -> dict[str, Any]:
-        works = self.works
-        receiver = works.receiver
+    def _state(self) -> dict[str, Any]:
+        receiver = self.world.receiver
         return {
-            "time": works.time,
-            "sent": works.sent,
+            "time": self.world.time,
+            "sent": self.world.sent,
             "answers": receiver.answers,
             "always": receiver.always,
             "seen": receiver.seen,
@@ -364,16 +369,16 @@ class Snapshot:
 
 
 @pytest.fixture
-def works(tables: Tables, settings_key: str, aws: pytest.MonkeyPatch) -> Iterator[Mortal]:
+def world(tables: Tables, settings_key: str, aws: pytest.MonkeyPatch) -> Iterator[KillableWorld]:
     assert settings_key
     aws.setenv("GATEHOUSE_SIGNAL_DAYS", "30")
-    works = Mortal(tables)
-    doom = works.doom
-    kms = works.vault.client
-    with wire(works.table.client) as to_table, wire(kms, service="kms") as to_kms:
+    world = KillableWorld(tables)
+    kill_switch = world.kill_switch
+    kms = world.vault.client
+    with wire(world.table.client) as to_table, wire(kms, service="kms") as to_kms:
         for line in (to_table, to_kms):
-            line.before, line.after = doom.before, doom.after
-        yield works
+            line.before, line.after = kill_switch.before, kill_switch.after
+        yield world
 
 
 def _named(prepare: Prepare) -> str:
@@ -386,59 +391,65 @@ def _named(prepare: Prepare) -> str:
     [*CASES, *(pytest.param(one, marks=pytest.mark.slow) for one in MORE_CASES)],
     ids=_named,
 )
-def test_a_death_at_any_call_loses_no_delivery_and_repeats_under_one_id(
-    works: Mortal, prepare: Prepare, when: str
+def test_a_crash_at_any_call_loses_no_delivery_and_repeats_under_one_id(
+    world: KillableWorld, prepare: Prepare, when: str
 ) -> None:
-    case = prepare(works)
-    start, deaths = Snapshot(works), 0
+    case = prepare(world)
+    start, crashes = Snapshot(world), 0
     for number in range(1, MOST_CALLS):
-        start.back()
-        if not _dies(works, when, number, case.act):
+        start.restore()
+        if not _dies(world, when, number, case.act):
             break
-        deaths += 1
-        works.finish()
-        _check(works, case)
+        crashes += 1
+        world.finish()
+        _check(world, case)
     else:
-        pytest.fail("it never came to an end")
-    works.finish()
-    _check(works, case)
-    assert deaths >= 3, "it was killed at least three times"
+        pytest.fail(f"more than {MOST_CALLS} calls")
+    world.finish()
+    _check(world, case)
+    assert crashes >= 3
 
 
-def _dies(works: Mortal, when: str, number: int, act: Callable[[], Any]) -> bool:
-    works.doom.calls, works.doom.when, works.doom.at = 0, when, number
+def _dies(world: KillableWorld, when: str, number: int, act: Callable[[], Any]) -> bool:
+    world.kill_switch.calls, world.kill_switch.when, world.kill_switch.at = 0, when, number
     try:
         act()
     except Killed:
         return True
     finally:
-        works.doom.at = None
+        world.kill_switch.at = None
     return False
 
 
-def _check(works: Mortal, case: Case) -> None:
-    state = State(works.tables)
-    made = {item["pk"] for item in state.main if item["sk"] == "DELIVERY"}
-    deliveries = [one for one in works.all_deliveries() if one is not None]
-    assert len(deliveries) == len(works.signals) * len(works.webhooks)
+def _check(world: KillableWorld, case: Case) -> None:
+    state = State(world.tables)
+    stored = {item["pk"] for item in state.main if item["sk"] == "DELIVERY"}
+    deliveries = [one for one in world.all_deliveries() if one is not None]
+    assert len(deliveries) == len(world.signals) * len(world.webhooks)
     if case.fresh:
-        assert made == {f"DELIVERY#{one.id}" for one in deliveries}, "a delivery too many"
+        assert stored == {f"DELIVERY#{one.id}" for one in deliveries}, "an additional delivery"
     for delivery in deliveries:
         assert (delivery.status, delivery.reason) == (case.end, case.reason)
-        attempts = works.attempts(delivery)
+        attempts = world.attempts(delivery)
         assert [one.number for one in attempts] == [*range(1, delivery.attempt_count + 1)]
         posts = [
             one
-            for one in works.receiver.seen
+            for one in world.receiver.seen
             if one.headers["webhook-id"] == f"delivery:{delivery.id}"
         ]
-        assert len({one.body for one in posts}) == min(1, len(posts)), "another body"
-        assert len(attempts) <= len(posts) <= len(attempts) + 1, "one death, one repeat at most"
-        if case.end is Status.DELIVERED:
+        assert len({one.body for one in posts}) == min(1, len(posts)), (
+            "two attempts had different bodies"
+        )
+        assert len(attempts) <= len(posts) <= len(attempts) + 1, (
+            "more than one repeat after one crash"
+        )
+        if case.end is DeliveryStatus.DELIVERED:
             assert attempts[-1].status_code == 200
-    asked = {one.headers["webhook-id"].removeprefix("delivery:") for one in works.receiver.seen}
-    assert {f"DELIVERY#{one}" for one in asked} <= made, "a POST of nothing that is kept"
-    head = audit_store.read_head(works.table, ACCOUNT)
+    posted = {one.headers["webhook-id"].removeprefix("delivery:") for one in world.receiver.seen}
+    assert {f"DELIVERY#{one}" for one in posted} <= stored, (
+        "a POST of a delivery that is not stored"
+    )
+    head = audit_store.read_head(world.table, ACCOUNT)
     trail = state.events(ACCOUNT)
     assert audit.verify(trail, head) == []
     assert head.seq == len(trail)

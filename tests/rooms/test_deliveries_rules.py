@@ -1,4 +1,4 @@
-"""When a delivery is tried again, given up or kept."""
+"""What follows an attempt, what messages contain, and what the sweeper sends; no table needed."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from hypothesis import strategies as st
 
 from gatehouse.core import ids
 from gatehouse.core.clock import DAY, HOUR, MINUTE, SECOND
-from gatehouse.deliveries import rules
+from gatehouse.deliveries import message_rules, rules, sweep_rules
 from gatehouse.deliveries.model import (
     GRACE,
     MOST_SWEEPS,
-    Dead,
-    Death,
+    AttemptMessage,
+    DeadLetterReason,
+    Delivered,
     Delivery,
-    Done,
-    Go,
+    DeliveryStatus,
+    GiveUp,
     Outcome,
     Park,
-    Parked,
-    Recover,
+    ParkReason,
+    RecoverMessage,
     Retry,
-    Status,
-    Wake,
+    UnparkMessage,
 )
 
 NOW = 1_800_000_000 * SECOND
@@ -35,7 +35,7 @@ SCHEDULE = (5, 30, 300)
 
 
 def delivery(now: int = NOW) -> Delivery:
-    return rules.made(
+    return rules.new_delivery(
         id=ids.new(now),
         account_id="a",
         webhook_id="w",
@@ -46,29 +46,31 @@ def delivery(now: int = NOW) -> Delivery:
     )
 
 
-def answered(code: int | None, retry_after: int | None = None) -> Outcome:
+def outcome(code: int | None, retry_after: int | None = None) -> Outcome:
     return Outcome(code, None if code else "timeout", retry_after)
 
 
 @pytest.mark.parametrize("code", [200, 201, 202, 204, 299])
 @pytest.mark.parametrize("step", [0, 3, 19])
-def test_any_2xx_is_success_at_any_attempt(code: int, step: int) -> None:
-    assert rules.next_step(step, answered(code), schedule=SCHEDULE, now=NOW) == Done()
+def test_any_2xx_delivers_at_any_step(code: int, step: int) -> None:
+    assert rules.next_action(step, outcome(code), schedule=SCHEDULE, now=NOW) == Delivered()
 
 
 @pytest.mark.parametrize("code", [None, 100, 199, 301, 302, 304, 400, 401, 404, 409, 500, 502, 503])
-def test_whatever_else_is_tried_after_5_s_30_s_and_5_min_and_then_given_up(
+def test_any_other_outcome_is_retried_by_the_schedule_and_then_given_up(
     code: int | None,
 ) -> None:
-    steps = [rules.next_step(step, answered(code), schedule=SCHEDULE, now=NOW) for step in range(4)]
+    actions = [
+        rules.next_action(step, outcome(code), schedule=SCHEDULE, now=NOW) for step in range(4)
+    ]
 
     waits = [Retry(NOW + wait * SECOND) for wait in SCHEDULE]
-    assert steps == [*waits, Dead(Death.EXHAUSTED)]
+    assert actions == [*waits, GiveUp(DeadLetterReason.EXHAUSTED)]
 
 
-def test_gone_keeps_the_delivery_at_any_attempt() -> None:
-    assert rules.next_step(0, answered(410), schedule=SCHEDULE, now=NOW) == Park(Parked.GONE)
-    assert rules.next_step(3, answered(410), schedule=SCHEDULE, now=NOW) == Park(Parked.GONE)
+def test_a_410_parks_the_delivery_at_any_step() -> None:
+    assert rules.next_action(0, outcome(410), schedule=SCHEDULE, now=NOW) == Park(ParkReason.GONE)
+    assert rules.next_action(3, outcome(410), schedule=SCHEDULE, now=NOW) == Park(ParkReason.GONE)
 
 
 @pytest.mark.parametrize(
@@ -78,19 +80,19 @@ def test_gone_keeps_the_delivery_at_any_attempt() -> None:
         (503, 60, 60),
         (429, 1, 5),  # never shorter
         (503, 999_999, 3_600),  # an hour at most
-        (500, 60, 5),  # only these two may ask
+        (500, 60, 5),  # only 429 and 503
         (429, None, 5),
     ],
 )
 def test_retry_after_lengthens_the_wait(code: int, asked: int | None, waited: int) -> None:
-    assert rules.next_step(0, answered(code, asked), schedule=SCHEDULE, now=NOW) == Retry(
+    assert rules.next_action(0, outcome(code, asked), schedule=SCHEDULE, now=NOW) == Retry(
         NOW + waited * SECOND
     )
 
 
-def test_retry_after_gives_no_further_attempt() -> None:
-    assert rules.next_step(3, answered(429, 60), schedule=SCHEDULE, now=NOW) == Dead(
-        Death.EXHAUSTED
+def test_retry_after_allows_no_attempt_beyond_the_schedule() -> None:
+    assert rules.next_action(3, outcome(429, 60), schedule=SCHEDULE, now=NOW) == GiveUp(
+        DeadLetterReason.EXHAUSTED
     )
 
 
@@ -106,146 +108,168 @@ def test_retry_after_gives_no_further_attempt() -> None:
         ("1.5", None),
         ("soon", None),
         ("", None),
-        ("٣", None),  # a digit, but none of HTTP's
+        ("٣", None),  # a digit, but not in ASCII
         ("Fri, 15 Jan 2027 08:01:00 GMT", 60),
         ("Fri, 15 Jan 2027 07:00:00 GMT", 0),
         ("Fri, 99 Jan 2027 07:00:00 GMT", None),
         ("Fri, 15 Jan 99999 07:00:00 GMT", None),
     ],
 )
-def test_retry_after_is_seconds_or_a_date(text: str | None, seconds: int | None) -> None:
-    assert rules.retry_after(text, NOW) == seconds
+def test_retry_after_is_parsed_as_seconds_or_a_date(text: str | None, seconds: int | None) -> None:
+    assert rules.parse_retry_after(text, NOW) == seconds
 
 
-def test_the_id_is_derived_and_sorts_by_its_signal() -> None:
+def test_ids_are_derived_and_sort_like_their_signals_ids() -> None:
     first, second = ids.new(NOW), ids.new(NOW + SECOND)
-    made = rules.id_of(first, "w")
+    derived = rules.id_of(first, "w")
 
-    assert made == rules.id_of(first, "w") == ids.read(made)
-    assert made != rules.id_of(first, "x") != rules.id_of(second, "x")
-    assert made < rules.id_of(second, "w")
-    assert UUID(made).version == 7
-    assert rules.lowest_id(NOW) <= made < rules.lowest_id(NOW + SECOND)
+    assert derived == rules.id_of(first, "w") == ids.read(derived)
+    assert derived != rules.id_of(first, "x") != rules.id_of(second, "x")
+    assert derived < rules.id_of(second, "w")
+    assert UUID(derived).version == 7
+    assert rules.lowest_id(NOW) <= derived < rules.lowest_id(NOW + SECOND)
 
 
-def test_ids_are_pinned_since_receivers_drop_repeats_by_them() -> None:
+def test_derived_ids_never_change_because_receivers_deduplicate_by_them() -> None:
     signal, webhook = "01945d3c-5c00-7abc-8def-0123456789ab", "01945d3c-5c01-7000-8000-000000000001"
 
     assert rules.id_of(signal, webhook) == "01945d3c-5c00-739d-a894-4e2cea69dd4a"
 
 
-def test_success_ends_a_delivery_and_nobody_looks_at_it_again() -> None:
-    done = rules.after(delivery(), answered(200), step=Done(), now=NOW)
+def test_a_delivered_one_has_no_next_attempt_and_no_sweep() -> None:
+    done = rules.after_attempt(delivery(), outcome(200), action=Delivered(), now=NOW)
 
-    assert (done.status, done.delivered_at, done.due_at) == (Status.DELIVERED, NOW, None)
+    assert (done.status, done.delivered_at, done.due_at) == (DeliveryStatus.DELIVERED, NOW, None)
     assert (done.attempt_count, done.next_retry_at, done.last_status_code) == (1, None, 200)
     assert not done.is_open
 
 
-def test_a_retry_is_looked_at_two_minutes_after_it_was_due() -> None:
+def test_a_retry_is_due_for_the_sweeper_two_minutes_after_its_time() -> None:
     at = NOW + 30 * SECOND
-    tried = rules.after(delivery(), answered(None), step=Retry(at), now=NOW)
+    attempted = rules.after_attempt(delivery(), outcome(None), action=Retry(at), now=NOW)
 
-    assert (tried.status, tried.next_attempt, tried.step) == (Status.RETRYING, 2, 1)
-    assert (tried.next_retry_at, tried.due_at, tried.unsent) == (at, at + GRACE, False)
-    assert rules.delay(tried, NOW) == 30
+    assert (attempted.status, attempted.next_attempt, attempted.step) == (
+        DeliveryStatus.RETRYING,
+        2,
+        1,
+    )
+    assert (attempted.next_retry_at, attempted.due_at, attempted.unsent) == (at, at + GRACE, False)
+    assert message_rules.delay(attempted, NOW) == 30
 
 
-def test_a_wait_that_no_message_can_wait_lies_in_the_index() -> None:
+def test_a_long_wait_has_no_message_and_is_due_for_the_sweeper_a_minute_early() -> None:
     at = NOW + HOUR
-    tried = rules.after(delivery(), answered(503), step=Retry(at), now=NOW)
+    attempted = rules.after_attempt(delivery(), outcome(503), action=Retry(at), now=NOW)
 
-    assert (tried.unsent, tried.due_at) == (True, at - MINUTE)
-    assert rules.delay(tried, at - MINUTE) == 60
+    assert (attempted.unsent, attempted.due_at) == (True, at - MINUTE)
+    assert message_rules.delay(attempted, at - MINUTE) == 60
 
 
 @pytest.mark.parametrize("wait", [900, 901])
-def test_fifteen_minutes_is_the_longest_that_a_message_waits(wait: int) -> None:
-    tried = rules.after(delivery(), answered(500), step=Retry(NOW + wait * SECOND), now=NOW)
+def test_a_message_is_delayed_by_at_most_fifteen_minutes(wait: int) -> None:
+    attempted = rules.after_attempt(
+        delivery(), outcome(500), action=Retry(NOW + wait * SECOND), now=NOW
+    )
 
-    assert tried.unsent is (wait > 900)
-
-
-def test_a_parked_delivery_shows_as_pending_and_goes_on_where_it_was() -> None:
-    tried = rules.after(delivery(), answered(500), step=Retry(NOW), now=NOW)
-    parked = rules.parked(tried, Parked.PAUSED)
-    woken = rules.woken(parked, NOW + DAY)
-
-    assert (parked.status, parked.parked, parked.due_at) == (Status.PENDING, Parked.PAUSED, None)
-    assert (woken.status, woken.parked, woken.step) == (Status.RETRYING, None, 1)
-    assert (woken.next_attempt, woken.due_at) == (2, NOW + DAY + GRACE)
+    assert attempted.unsent is (wait > 900)
 
 
-def test_attempts_number_on_through_a_replay() -> None:
-    dead = replace(rules.dead(delivery(), Death.EXHAUSTED, NOW), next_attempt=5, step=4)
-    again = rules.again(dead, NOW + DAY)
+def test_an_unparked_delivery_continues_in_its_round_and_step() -> None:
+    attempted = rules.after_attempt(delivery(), outcome(500), action=Retry(NOW), now=NOW)
+    parked = rules.parked(attempted, ParkReason.PAUSED)
+    unparked = rules.unparked(parked, NOW + DAY)
 
-    assert (again.status, again.round, again.step) == (Status.PENDING, 2, 0)
-    assert (again.next_attempt, again.reason, again.ended_at) == (5, None, None)
+    assert (parked.status, parked.parked, parked.due_at) == (
+        DeliveryStatus.PENDING,
+        ParkReason.PAUSED,
+        None,
+    )
+    assert (unparked.status, unparked.parked, unparked.step) == (DeliveryStatus.RETRYING, None, 1)
+    assert (unparked.next_attempt, unparked.due_at) == (2, NOW + DAY + GRACE)
 
 
-def test_the_sweeper_doubles_its_pause_and_gives_up_after_five() -> None:
+def test_attempt_numbers_continue_after_a_replay() -> None:
+    given_up = replace(
+        rules.dead_letter(delivery(), DeadLetterReason.EXHAUSTED, NOW), next_attempt=5, step=4
+    )
+    replayed = rules.next_round(given_up, NOW + DAY)
+
+    assert (replayed.status, replayed.round, replayed.step) == (DeliveryStatus.PENDING, 2, 0)
+    assert (replayed.next_attempt, replayed.reason, replayed.ended_at) == (5, None, None)
+
+
+def test_the_pause_between_sweeps_doubles_and_the_sixth_sweep_parks() -> None:
     swept, pauses = delivery(), []
     for _ in range(MOST_SWEEPS):
         now = swept.due_at or 0
-        swept = rules.swept(swept, now, backlog=False)
+        swept = sweep_rules.after_sweep(swept, now, backlog=False)
         pauses.append(((swept.due_at or 0) - now) // MINUTE)
 
     assert pauses == [2, 4, 8, 16, 32]
-    assert rules.swept(swept, swept.due_at or 0, backlog=False).parked is Parked.INTERNAL
+    assert (
+        sweep_rules.after_sweep(swept, swept.due_at or 0, backlog=False).parked
+        is ParkReason.INTERNAL
+    )
 
 
-def test_a_backlog_proves_nothing_about_a_delivery() -> None:
+def test_a_sweep_during_a_backlog_does_not_count() -> None:
     swept = replace(delivery(), sweeps=MOST_SWEEPS)
 
-    assert rules.swept(swept, NOW, backlog=True).parked is None
-    assert rules.swept(swept, NOW, backlog=True).sweeps == MOST_SWEEPS
+    assert sweep_rules.after_sweep(swept, NOW, backlog=True).parked is None
+    assert sweep_rules.after_sweep(swept, NOW, backlog=True).sweeps == MOST_SWEEPS
 
 
 @pytest.mark.parametrize(
     "message",
-    [Go("d", 3), Wake("a", "w"), Wake("a", "w", "x"), Recover("a", "w", "0", NOW)],
+    [
+        AttemptMessage("d", 3),
+        UnparkMessage("a", "w"),
+        UnparkMessage("a", "w", "x"),
+        RecoverMessage("a", "w", "0", NOW),
+    ],
 )
-def test_a_message_is_read_as_it_was_written(message: Go | Wake | Recover) -> None:
-    assert rules.read(rules.write(message)) == message
+def test_messages_survive_writing_and_reading(
+    message: AttemptMessage | UnparkMessage | RecoverMessage,
+) -> None:
+    assert message_rules.read(message_rules.write(message)) == message
 
 
-def test_the_text_of_messages_is_pinned_since_old_ones_wait_in_the_queue() -> None:
-    assert rules.write(Go("d", 3)) == '{"delivery":"d","attempt":3}'
-    assert rules.write(Wake("a", "w")) == '{"wake":"w","account":"a","above":""}'
+def test_message_bodies_never_change_because_old_ones_wait_in_the_queue() -> None:
+    assert message_rules.write(AttemptMessage("d", 3)) == '{"delivery":"d","attempt":3}'
+    assert message_rules.write(UnparkMessage("a", "w")) == '{"wake":"w","account":"a","above":""}'
     assert (
-        rules.write(Recover("a", "w", "i", 7))
+        message_rules.write(RecoverMessage("a", "w", "i", 7))
         == '{"recover":"w","account":"a","above":"i","asked_at":7}'
     )
 
 
-def test_an_answer_is_shown_as_text_up_to_a_kibibyte() -> None:
-    assert rules.shown(b"ok\xff\x00") == "ok\ufffd\x00"
-    assert len(rules.shown(b"x" * 5_000)) == rules.SHOWN_BYTES
+def test_a_response_is_shown_as_text_up_to_one_kib() -> None:
+    assert rules.shown_text(b"ok\xff\x00") == "ok\ufffd\x00"
+    assert len(rules.shown_text(b"x" * 5_000)) == rules.SHOWN_BYTES
 
 
 @given(
     st.lists(st.one_of(st.none(), st.integers(100, 599)), min_size=1, max_size=30),
     st.lists(st.integers(1, 20_000), min_size=1, max_size=20),
 )
-def test_a_delivery_ends_after_as_many_attempts_as_its_schedule_has_steps_and_one(
+def test_a_delivery_has_at_most_one_attempt_more_than_its_schedule_has_steps(
     codes: list[int | None], schedule: list[int]
 ) -> None:
-    going, now = delivery(), NOW
+    current, now = delivery(), NOW
     for code in codes:
-        step = rules.next_step(going.step, answered(code), schedule=schedule, now=now)
-        going = rules.after(going, answered(code), step=step, now=now)
-        assert going.attempt_count <= len(schedule) + 1
-        # Whatever is open has somebody who looks at it, or waits for its webhook.
-        assert going.is_open == (going.due_at is not None or going.parked is not None)
-        if not going.is_open or going.parked:
+        action = rules.next_action(current.step, outcome(code), schedule=schedule, now=now)
+        current = rules.after_attempt(current, outcome(code), action=action, now=now)
+        assert current.attempt_count <= len(schedule) + 1
+        # An open delivery is either due for the sweeper or parked.
+        assert current.is_open == (current.due_at is not None or current.parked is not None)
+        if not current.is_open or current.parked:
             break
-        now = going.next_retry_at or now
+        now = current.next_retry_at or now
 
 
 @pytest.mark.parametrize("rate", [50, 100, 400])
-def test_the_sweeper_adds_little_to_a_backlog_of_100_000(rate: int) -> None:
-    """`rate`: attempts a second. Each delivery is attempted once, whatever was sent twice."""
+def test_the_sweeper_adds_at_most_ten_percent_to_a_backlog_of_100_000(rate: int) -> None:
+    """`rate`: attempts a second. A second message for a delivery makes no second attempt."""
     count = 100_000
     open_ = {number: replace(delivery(), id=f"{number:08x}") for number in range(count)}
     queue, sent, now = deque(open_), count, NOW
@@ -256,27 +280,27 @@ def test_the_sweeper_adds_little_to_a_backlog_of_100_000(rate: int) -> None:
             open_.pop(queue.popleft(), None)
         now += MINUTE
         due = [one for one in open_.values() if (one.due_at or 0) <= now]
-        for one in rules.to_sweep(due, now, visible=len(queue)):
+        for one in sweep_rules.choose_to_send(due, now, visible=len(queue)):
             number = int(one.id, 16)
-            open_[number] = rules.swept(one, now, backlog=bool(queue))
+            open_[number] = sweep_rules.after_sweep(one, now, backlog=bool(queue))
             queue.append(number)
             sent += 1
 
     assert sent <= 1.1 * count
 
 
-def test_what_a_queue_lost_is_sent_again_within_minutes_once_it_is_quiet() -> None:
+def test_an_idle_queue_gets_all_overdue_deliveries_and_a_busy_one_a_few() -> None:
     chosen = range(0, 2_000, 50)
     open_ = {number: replace(delivery(), id=f"{number:08x}") for number in chosen}
     now = NOW + 3 * MINUTE
 
-    assert len(rules.to_sweep(list(open_.values()), now, visible=0)) == len(chosen)
-    assert rules.to_sweep(list(open_.values()), now, visible=1) == []
-    late = rules.to_sweep(list(open_.values()), NOW + 16 * MINUTE, visible=1)
+    assert len(sweep_rules.choose_to_send(list(open_.values()), now, visible=0)) == len(chosen)
+    assert sweep_rules.choose_to_send(list(open_.values()), now, visible=1) == []
+    late = sweep_rules.choose_to_send(list(open_.values()), NOW + 16 * MINUTE, visible=1)
     assert 0 < len(late) < len(chosen)
 
 
-def test_a_long_wait_is_over_even_with_a_busy_queue() -> None:
-    waits = rules.waiting(delivery(), NOW + HOUR, NOW)
+def test_a_delivery_without_a_message_is_sent_even_to_a_busy_queue() -> None:
+    waiting = rules.scheduled(delivery(), NOW + HOUR, NOW)
 
-    assert rules.to_sweep([waits], NOW + HOUR - MINUTE, visible=5_000) == [waits]
+    assert sweep_rules.choose_to_send([waiting], NOW + HOUR - MINUTE, visible=5_000) == [waiting]

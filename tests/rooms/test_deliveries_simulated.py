@@ -1,6 +1,6 @@
-"""Ten thousand seeded runs of the real rooms in a world where everything goes wrong at times.
+"""Ten thousand seeded runs of the real rooms with injected faults.
 
-A failure names its seed: `Simulation(seed).run()` does the same again.
+A failure names its seed: `Simulation(seed).run()` repeats the run.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from gatehouse.audit import rules as audit
 from gatehouse.audit import store as audit_store
 from gatehouse.core import ids
 from gatehouse.deliveries import store
-from gatehouse.deliveries.model import Death, Status
+from gatehouse.deliveries.model import DeadLetterReason, DeliveryStatus
 from support.worlds.deliveries import ACCOUNT
 from support.worlds.simulation import Simulation
 
@@ -21,38 +21,42 @@ PARTS, RUNS = 10, 1_000
 
 
 @pytest.fixture(autouse=True)
-def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_sleep(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "sleep", lambda _: None)
-    monkeypatch.setattr(ids, "secrets", ids.secrets)  # each run brings its own
+    monkeypatch.setattr(ids, "secrets", ids.secrets)  # each run replaces it
 
 
 def _check(world: Simulation) -> None:
-    told = world.told
+    observed = world.observed
     for _, webhook, delivery in world.expected():
         if delivery is None:
-            assert webhook.id in world.removed, "a delivery that was never made"
+            assert webhook.id in world.removed, "a delivery is missing"
             continue
-        if delivery.status is not Status.DELIVERED:
-            assert delivery.status is Status.DEAD_LETTER, "a delivery that was lost"
-            if delivery.reason is Death.WEBHOOK_DELETED:
+        if delivery.status is not DeliveryStatus.DELIVERED:
+            assert delivery.status is DeliveryStatus.DEAD_LETTER, "a delivery did not end"
+            if delivery.reason is DeadLetterReason.WEBHOOK_DELETED:
                 assert webhook.id in world.removed
             else:
-                assert delivery.reason is Death.EXHAUSTED
+                assert delivery.reason is DeadLetterReason.EXHAUSTED
                 assert delivery.step > len(webhook.schedule), "given up too early"
-        attempts = store.attempts(world.table, delivery.id, limit=100)
+        attempts = store.list_attempts(world.table, delivery.id, limit=100)
         assert [one.number for one in attempts] == [*range(1, delivery.attempt_count + 1)]
-        if delivery.status is Status.DELIVERED:
+        if delivery.status is DeliveryStatus.DELIVERED:
             assert attempts[-1].status_code == 200
         for one in attempts:
-            assert one.status_code in told.answers[delivery.id, one.number], "never sent"
-    for (delivery_id, number), answers in told.answers.items():
-        assert len(told.bodies[delivery_id]) <= 1, "another body"
-        if (delivery_id, number) in told.hit:
+            assert one.status_code in observed.responses[delivery.id, one.number], (
+                "an attempt without a POST"
+            )
+    for (delivery_id, number), responses in observed.responses.items():
+        assert len(observed.bodies[delivery_id]) <= 1, "two attempts had different bodies"
+        if (delivery_id, number) in observed.disturbed:
             continue
-        assert len(answers) == 1, "sent twice, and nothing had hit the attempt"
-        recorded = store.attempts(world.table, delivery_id, limit=100)
-        assert [one.status_code for one in recorded if one.number == number] == answers
-    assert told.internal == 0 or len(told.faults) >= 5, "put aside, and not for many faults"
+        assert len(responses) == 1, "a second POST without a fault"
+        recorded = store.list_attempts(world.table, delivery_id, limit=100)
+        assert [one.status_code for one in recorded if one.number == number] == responses
+    assert observed.internal == 0 or len(observed.faults) >= 5, (
+        "parked as internal after few faults"
+    )
     items = world.table.query_all(f"AUDIT#{ACCOUNT}")
     trail = [item["event"] for item in items if item["sk"] != audit_store.HEAD]
     head = audit_store.read_head(world.table, ACCOUNT)
@@ -68,25 +72,27 @@ def _run(seeds: range) -> list[Simulation]:
             world.run()
             _check(world)
         except Exception as error:
-            raise AssertionError(f"seed {seed}: {error!r}; {world.told.faults}") from error
+            raise AssertionError(f"seed {seed}: {error!r}; {world.observed.faults}") from error
         worlds.append(world)
     return worlds
 
 
-def test_in_three_hundred_runs_nothing_is_lost_and_every_fault_was_tried() -> None:
+def test_three_hundred_runs_lose_no_delivery_and_inject_every_fault() -> None:
     worlds = _run(range(300))
 
-    tried = {fault.split(" ", 1)[1] for world in worlds for fault in world.told.faults}
+    injected = {fault.split(" ", 1)[1] for world in worlds for fault in world.observed.faults}
     for name in ("TransactWriteItems", "UpdateItem", "GetItem", "Query", "Send"):
         for how in ("dies before", "dies after", "frozen before", "refused", "answer lost of"):
-            assert f"{how} {name}" in tried
-    assert tried >= {"record lost", "message lost", "message late", "message twice"}
+            assert f"{how} {name}" in injected
+    assert injected >= {"record lost", "message lost", "message late", "message twice"}
     ends = {one.status for world in worlds for *_, one in world.expected() if one is not None}
-    assert ends == {Status.DELIVERED, Status.DEAD_LETTER}
-    assert any(len(answers) > 1 for world in worlds for answers in world.told.answers.values())
+    assert ends == {DeliveryStatus.DELIVERED, DeliveryStatus.DEAD_LETTER}
+    assert any(
+        len(answers) > 1 for world in worlds for answers in world.observed.responses.values()
+    )
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("part", range(PARTS))
-def test_in_ten_thousand_runs_no_delivery_is_lost_and_repeats_keep_their_id(part: int) -> None:
+def test_ten_thousand_runs_lose_no_delivery_and_repeat_under_one_id(part: int) -> None:
     _run(range(part * RUNS, (part + 1) * RUNS))

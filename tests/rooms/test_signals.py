@@ -20,7 +20,7 @@ from gatehouse.dynamo.table import Tables, transact
 from gatehouse.policy.model import UNNAMED, Resource
 from gatehouse.signals import actions as signals
 from gatehouse.signals import rules, store
-from gatehouse.signals.model import PING, Signal, TaskStatus, Wish
+from gatehouse.signals.model import PING, NewSignal, Signal, TaskStatus
 from support.actors.emitter import emit, stored
 from support.actors.visitor import Visitor, visitor
 from support.aws.faults import Wire, error, first
@@ -61,7 +61,7 @@ objects = st.dictionaries(
 
 
 def made(**fields: Any) -> Signal:
-    wish = Wish(**{"signal_type": "pulse", "content": "x", **fields})
+    wish = NewSignal(**{"signal_type": "pulse", "content": "x", **fields})
     return rules.made(
         wish,
         signal_id=ID,

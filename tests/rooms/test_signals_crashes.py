@@ -15,7 +15,7 @@ from gatehouse.core.request import Answered
 from gatehouse.dynamo.idempotency import Replay
 from gatehouse.dynamo.table import Tables
 from gatehouse.signals import actions as signals
-from gatehouse.signals.model import Signal, Wish
+from gatehouse.signals.model import NewSignal, Signal
 from support.actors.visitor import Visitor, visitor
 from support.aws.faults import Killed, Wire, die_at, first, unreachable
 from support.checks.inspection import items
@@ -26,7 +26,7 @@ WHEN = pytest.mark.parametrize("when", ["before", "after"])
 
 def emit(who: Visitor, *, token: str | None = None, body: bytes = b"") -> str:
     """Emit a signal for the caller itself; give the answer's text, first or again."""
-    wish = Wish("task", "x", to_identity=who.principal.identity_id)
+    wish = NewSignal("task", "x", to_identity=who.principal.identity_id)
     call = who.call(token=token, body=body)
     try:
         return signals.emit(who.tables.main, call, wish, answered=_answered).text

@@ -45,13 +45,13 @@ def _busy(accounts: int = 3) -> Stream:
 
 def _check(tables: Tables, accounts: int = 3) -> None:
     for number in range(accounts):
-        health = stats.health(tables.main, f"account-{number}", now=NOW)
+        health = stats.read(tables.main, f"account-{number}", now=NOW)
         assert health.totals == {"pending": 2, "delivered": 1, "dead_letter": 1, "acked": 1}
         assert health.volume == 2
 
 
 def test_an_account_without_traffic_has_nothing(tables: Tables) -> None:
-    health = stats.health(tables.main, "nobody", now=NOW)
+    health = stats.read(tables.main, "nobody", now=NOW)
 
     assert health.totals == dict.fromkeys(TOTALS, 0)
     assert health.volume == 0
@@ -87,7 +87,7 @@ def test_shards_stand_by_themselves(tables: Tables) -> None:
     stats.count(tables.main, "shard-1", late.records, now=NOW)
     stats.count(tables.main, "shard-2", early.records, now=NOW)
 
-    assert stats.health(tables.main, "account-0", now=NOW).volume == 2
+    assert stats.read(tables.main, "account-0", now=NOW).volume == 2
 
 
 def test_a_batch_over_many_accounts_takes_several_transactions(
@@ -106,7 +106,7 @@ def test_what_goes_is_taken_off_and_the_volume_stays(tables: Tables) -> None:
         stream.remove(item)
     stats.count(tables.main, SHARD, stream.records, now=NOW)
 
-    health = stats.health(tables.main, "account-0", now=NOW)
+    health = stats.read(tables.main, "account-0", now=NOW)
     assert health.totals == dict.fromkeys(TOTALS, 0)
     assert health.volume == 2
 
@@ -123,7 +123,7 @@ def test_the_volume_rolls_by_the_minute_over_the_hours(tables: Tables) -> None:
     stats.count(tables.main, SHARD, stream.records, now=NOW)
 
     for later, left in ((0, 144), (9, 144), (10, 143), (719, 73), (1_439, 1), (1_440, 0)):
-        health = stats.health(tables.main, "a", now=NOW + later * MINUTE)
+        health = stats.read(tables.main, "a", now=NOW + later * MINUTE)
         assert health.volume == left, later
 
 
@@ -172,7 +172,7 @@ def test_a_death_at_any_call_and_the_repeat_count_once(
             stats.count(tables.main, f"{SHARD}-{number}", batch, now=NOW)
     assert deaths == 3  # one reading, two transactions
     for number in range(MANY):
-        health = stats.health(tables.main, f"account-{number}", now=NOW)
+        health = stats.read(tables.main, f"account-{number}", now=NOW)
         # Each of the rounds, and the one that nobody killed, counted the same stream once.
         assert health.volume == 2 * (deaths + 1)
         assert health.totals["pending"] == 2 * (deaths + 1)

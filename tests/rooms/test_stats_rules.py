@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gatehouse.core.clock import DAY, MINUTE, SECOND
-from gatehouse.deliveries.model import Status
+from gatehouse.deliveries.model import DeliveryStatus
 from gatehouse.health_metrics import rules
 from gatehouse.health_metrics.model import Portion, Sums
 from support.aws.stream_records import Item, Stream, delivery, record, signal
@@ -72,7 +72,7 @@ def test_what_a_record_changes(old: Item | None, new: Item | None, expected: Any
 
 
 def test_every_state_of_a_delivery_is_counted_somewhere() -> None:
-    for status in Status:
+    for status in DeliveryStatus:
         _, totals, _ = _changed(None, delivery("a", "d", status.value))
         assert list(totals.values()) == [1]
 
@@ -158,11 +158,13 @@ ACCOUNTS = st.sampled_from(["a", "b", "c"])
 NAMES = st.integers(0, 5).map(str)
 MOMENTS = st.integers(AT, AT + 2 * DAY)
 EMITTED = st.tuples(st.just("emit"), ACCOUNTS, NAMES, MOMENTS, st.sampled_from(["task", "ping"]))
-SENT = st.tuples(st.just("send"), ACCOUNTS, NAMES, st.sampled_from([one.value for one in Status]))
+SENT = st.tuples(
+    st.just("send"), ACCOUNTS, NAMES, st.sampled_from([one.value for one in DeliveryStatus])
+)
 TURNS = st.tuples(
     st.sampled_from(["ack", "touch", "remove", "status"]),
     st.integers(0, 1_000),
-    st.sampled_from([one.value for one in Status]),
+    st.sampled_from([one.value for one in DeliveryStatus]),
 )
 HISTORIES = st.lists(st.one_of(EMITTED, SENT, TURNS), max_size=60)
 

@@ -1,4 +1,4 @@
-"""Killed at every call to the tables, before it and after it: a webhook is never half changed."""
+"""Webhooks when the process dies before or after any call to the tables: never half changed."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from gatehouse.core.errors import IdempotencyReused, NotFound, Unavailable
 from gatehouse.dynamo.table import Tables
 from gatehouse.secrets.actions import Vault
 from gatehouse.webhooks import actions as webhooks
-from gatehouse.webhooks import update as updates
-from gatehouse.webhooks.model import Webhook
+from gatehouse.webhooks import health
+from gatehouse.webhooks.model import Webhook, WebhookFields
+from gatehouse.webhooks.secret_cache import SecretCache
 from support.actors.members import boss, vault
 from support.actors.visitor import Visitor
 from support.aws.faults import Killed, Wire, conflict_in_transaction, die_at, error, first
@@ -39,12 +40,12 @@ def kept_in(settings_key: str, tables: Tables) -> Vault:
 
 
 def _create(who: Visitor, kept_in: Vault, _: Webhook) -> Any:
-    fields = {"url": URL, "headers": {"X-A": "1"}}
+    fields = WebhookFields(url=URL, headers={"X-A": "1"})
     return webhooks.create(who.tables.main, who.call(token="c"), kept_in, fields=fields)
 
 
 def _update(who: Visitor, kept_in: Vault, one: Webhook) -> Any:
-    fields = {"active": False, "headers": {"X-B": "2"}}
+    fields = WebhookFields(active=False, headers={"X-B": "2"})
     return webhooks.update(who.tables.main, who.call(), kept_in, one.id, fields=fields)
 
 
@@ -59,9 +60,9 @@ def _remove(who: Visitor, _: Vault, one: Webhook) -> Any:
 
 
 def _disable(who: Visitor, _: Vault, one: Webhook) -> Any:
-    seen = updates.get(who.tables.main, who.account_id, one.id)
+    seen = webhooks.get(who.tables.main, who.account_id, one.id)
     if seen.active:
-        webhooks.disable(who.tables.main, seen, reason="gone", also={}, origin=WORKER, now=who.now)
+        health.disable(who.tables.main, seen, reason="gone", also={}, origin=WORKER, now=who.now)
 
 
 ACTIONS: list[Act] = [_create, _update, _rotate, _remove, _disable]
@@ -72,7 +73,7 @@ def _named(act: Act) -> str:
     return act.__name__.strip("_")
 
 
-def _died(room_line: Wire, when: str, number: int, act: Callable[[], Any]) -> bool:
+def _crashed(room_line: Wire, when: str, number: int, act: Callable[[], Any]) -> bool:
     room_line.clear()
     setattr(room_line, when, die_at(number))
     try:
@@ -86,18 +87,18 @@ def _died(room_line: Wire, when: str, number: int, act: Callable[[], Any]) -> bo
 
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("act", ACTIONS, ids=_named)
-def test_a_death_at_any_call_leaves_all_or_nothing_and_the_repeat_finishes(
+def test_a_crash_at_any_call_writes_all_or_nothing_and_a_repeat_completes_it(
     tables: Tables, kept_in: Vault, room_line: Wire, act: Act, when: str
 ) -> None:
-    died_at = []
+    crashed_at = []
     for number in range(1, MOST_CALLS):
         who = boss(tables)
-        fields = {"url": URL, "headers": {"X-A": "1"}}
+        fields = WebhookFields(url=URL, headers={"X-A": "1"})
         one = webhooks.create(tables.main, who.call(), kept_in, fields=fields)
         before = State(tables).main
-        if not _died(room_line, when, number, lambda w=who, o=one: act(w, kept_in, o.webhook)):
+        if not _crashed(room_line, when, number, lambda w=who, o=one: act(w, kept_in, o.webhook)):
             break
-        died_at.append(number)
+        crashed_at.append(number)
         changed = check_standing(tables, now=who.now).main != before
         assert not (changed and when == "before")
         if changed and act in ONCE:
@@ -106,24 +107,24 @@ def test_a_death_at_any_call_leaves_all_or_nothing_and_the_repeat_finishes(
         else:
             act(who, kept_in, one.webhook)
         check_standing(tables, now=who.now)
-        there = webhooks.find(tables.main, who.account_id, one.webhook.id)
-        if there is None:
+        after = webhooks.find(tables.main, who.account_id, one.webhook.id)
+        if after is None:
             assert act is _remove
             continue
-        material = webhooks.material(tables.main, kept_in, there, now=who.now)
+        material = SecretCache(tables.main, kept_in).find_material(after, now=who.now)
         assert material is not None
         assert one.secret in material.secrets
-        assert tuple(material.headers) == there.header_names
-        assert there.version == (1 if act is _create else 2)
+        assert tuple(material.headers) == after.header_names
+        assert after.version == (1 if act is _create else 2)
         assert len(material.secrets) == (2 if act is _rotate else 1)
-    assert len(died_at) >= 2, "it was killed at least twice"
+    assert len(crashed_at) >= 2, "at least two crashes"
 
 
-def test_a_conflict_with_another_transaction_is_tried_again(
+def test_a_conflict_with_another_transaction_is_retried(
     tables: Tables, kept_in: Vault, room_line: Wire, sleeps: list[float]
 ) -> None:
     who = boss(tables)
-    one = webhooks.create(tables.main, who.call(), kept_in, fields={"url": URL}).webhook
+    one = webhooks.create(tables.main, who.call(), kept_in, fields=WebhookFields(url=URL)).webhook
     room_line.before = first(2, lambda: conflict_in_transaction(5), "TransactWriteItems")
     _update(who, kept_in, one)
     assert len(sleeps) == 2
@@ -134,11 +135,11 @@ def test_a_conflict_with_another_transaction_is_tried_again(
     check_standing(tables, now=who.now)
 
 
-def test_a_webhook_that_changes_all_the_time_is_unavailable_rather_than_half_decided(
+def test_a_change_that_always_meets_another_one_is_unavailable(
     tables: Tables, kept_in: Vault, room_line: Wire
 ) -> None:
     who = boss(tables)
-    one = webhooks.create(tables.main, who.call(), kept_in, fields={"url": URL}).webhook
+    one = webhooks.create(tables.main, who.call(), kept_in, fields=WebhookFields(url=URL)).webhook
     reasons = [{"Code": "ConditionalCheckFailed"}] + [{"Code": "None"}] * 3
     room_line.before = first(
         99,
@@ -146,6 +147,8 @@ def test_a_webhook_that_changes_all_the_time_is_unavailable_rather_than_half_dec
         "TransactWriteItems",
     )
     with pytest.raises(Unavailable):
-        webhooks.update(tables.main, who.call(), kept_in, one.id, fields={"active": False})
+        webhooks.update(
+            tables.main, who.call(), kept_in, one.id, fields=WebhookFields(active=False)
+        )
     room_line.clear()
-    assert updates.get(tables.main, who.account_id, one.id) == one
+    assert webhooks.get(tables.main, who.account_id, one.id) == one

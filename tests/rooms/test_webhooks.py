@@ -1,4 +1,4 @@
-"""Webhooks: made, changed, matched and marked, on moto; the audit trail tells all of it."""
+"""Webhooks are created, changed, rotated, disabled and deleted, each with its audit event."""
 
 from __future__ import annotations
 
@@ -21,7 +21,18 @@ from gatehouse.core.errors import (
 from gatehouse.dynamo.table import Table, Tables, TransactionCanceled, transact
 from gatehouse.secrets.actions import Vault
 from gatehouse.webhooks import actions as webhooks
-from gatehouse.webhooks.model import MOST_WEBHOOKS, Filters, Shown, Webhook
+from gatehouse.webhooks import health
+from gatehouse.webhooks import writes as webhook_writes
+from gatehouse.webhooks.model import (
+    MOST_WEBHOOKS,
+    CreatedWebhook,
+    Material,
+    NewFilters,
+    RotatedSecret,
+    Webhook,
+    WebhookFields,
+)
+from gatehouse.webhooks.secret_cache import SecretCache
 from support.actors.members import boss, vault
 from support.actors.visitor import Visitor
 from support.aws.faults import Wire, error, first
@@ -48,118 +59,122 @@ def kept_in(settings_key: str, tables: Tables) -> Vault:
     return vault()
 
 
-def made(who: Visitor, kept_in: Vault, **fields: Any) -> Shown:
-    return webhooks.create(who.tables.main, who.call(), kept_in, fields={"url": URL, **fields})
+def create(who: Visitor, kept_in: Vault, **fields: Any) -> CreatedWebhook:
+    wanted = WebhookFields(**{"url": URL, **fields})
+    return webhooks.create(who.tables.main, who.call(), kept_in, fields=wanted)
 
 
 def update(who: Visitor, kept_in: Vault, webhook: Webhook, **fields: Any) -> Webhook:
-    return webhooks.update(who.tables.main, who.call(), kept_in, webhook.id, fields=fields)
+    wanted = WebhookFields(**fields)
+    return webhooks.update(who.tables.main, who.call(), kept_in, webhook.id, fields=wanted)
 
 
-def rotate(who: Visitor, kept_in: Vault, webhook: Webhook, grace: int | None = None) -> Shown:
+def rotate(
+    who: Visitor, kept_in: Vault, webhook: Webhook, grace: int | None = None
+) -> RotatedSecret:
     return webhooks.rotate_secret(
         who.tables.main, who.call(), kept_in, webhook.id, grace_seconds=grace
     )
 
 
-def found(who: Visitor, webhook: Webhook) -> Webhook:
-    there = webhooks.find(who.tables.main, who.account_id, webhook.id)
-    assert there is not None
-    return there
+def reread(who: Visitor, webhook: Webhook) -> Webhook:
+    return webhooks.get(who.tables.main, who.account_id, webhook.id)
+
+
+def find_material(who: Visitor, kept_in: Vault, webhook: Webhook) -> Material | None:
+    return SecretCache(who.tables.main, kept_in).find_material(webhook, now=who.now)
 
 
 def live(who: Visitor, kept_in: Vault, webhook: Webhook) -> tuple[str, ...]:
-    there = webhooks.material(who.tables.main, kept_in, webhook, now=who.now)
-    assert there is not None
-    return there.secrets
+    material = find_material(who, kept_in, webhook)
+    assert material is not None
+    return material.secrets
 
 
-def mark(table: Table, name: str = "mark") -> Any:
+def marker(table: Table, name: str = "marker") -> Any:
     return table.put_new({"pk": f"MARK#{name}", "sk": "MARK"})
 
 
-# ---- Made, found, changed, removed -------------------------------------------------------------
+# ---- Created, read, changed, deleted -----------------------------------------------------------
 
 
-def test_a_webhook_is_made_with_a_secret_shown_once_and_found_again(
+def test_a_created_webhook_is_stored_and_its_secret_shown_once(
     who: Visitor, kept_in: Vault
 ) -> None:
-    shown = made(who, kept_in, headers={"X-Token": "a value"}, filters=Filters(("inner",)))
+    shown = create(who, kept_in, headers={"X-Token": "a value"}, filters=NewFilters(("inner",)))
     assert shown.secret.startswith("whsec_")
     assert len(base64.b64decode(shown.secret.removeprefix("whsec_"))) == 32
     assert shown.secret not in repr(shown)
-    assert found(who, shown.webhook) == shown.webhook
+    assert reread(who, shown.webhook) == shown.webhook
     assert shown.webhook.schedule == (5, 30, 300)
-    there = webhooks.material(who.tables.main, kept_in, shown.webhook, now=who.now)
-    assert there is not None
-    assert (there.secrets, there.headers) == ((shown.secret,), {"X-Token": "a value"})
-    assert "a value" not in repr(there)
-    assert shown.secret not in repr(there)
+    after = find_material(who, kept_in, shown.webhook)
+    assert after is not None
+    assert (after.secrets, after.headers) == ((shown.secret,), {"X-Token": "a value"})
+    assert "a value" not in repr(after)
+    assert shown.secret not in repr(after)
     check_standing(who.tables, now=who.now)
 
 
 def test_a_webhook_needs_a_url(who: Visitor, kept_in: Vault) -> None:
     with pytest.raises(FieldRequired, match="url"):
-        webhooks.create(who.tables.main, who.call(), kept_in, fields={})
+        webhooks.create(who.tables.main, who.call(), kept_in, fields=WebhookFields())
 
 
-def test_all_of_an_account_are_listed_in_the_order_they_were_made(
-    who: Visitor, kept_in: Vault
-) -> None:
-    several = [made(who, kept_in, description=str(number)).webhook for number in range(3)]
+def test_an_accounts_webhooks_are_listed_oldest_first(who: Visitor, kept_in: Vault) -> None:
+    several = [create(who, kept_in, description=str(number)).webhook for number in range(3)]
     stranger = boss(who.tables)
-    assert sorted(webhooks.all_of(who.tables.main, who.account_id), key=lambda one: one.id) == (
-        webhooks.all_of(who.tables.main, who.account_id)
+    assert sorted(webhooks.list_all(who.tables.main, who.account_id), key=lambda one: one.id) == (
+        webhooks.list_all(who.tables.main, who.account_id)
     )
     assert {one.id for one in several} == {
-        one.id for one in webhooks.all_of(who.tables.main, who.account_id)
+        one.id for one in webhooks.list_all(who.tables.main, who.account_id)
     }
-    assert webhooks.all_of(who.tables.main, stranger.account_id) == []
+    assert webhooks.list_all(who.tables.main, stranger.account_id) == []
     assert webhooks.find(who.tables.main, stranger.account_id, several[0].id) is None
 
 
-def test_an_account_has_at_most_100_webhooks_and_removing_one_makes_room(
+def test_an_account_has_at_most_100_webhooks_until_one_is_deleted(
     who: Visitor, kept_in: Vault
 ) -> None:
-    several = [made(who, kept_in).webhook for _ in range(MOST_WEBHOOKS)]
+    several = [create(who, kept_in).webhook for _ in range(MOST_WEBHOOKS)]
     with pytest.raises(BoundReached, match="at most 100"):
-        made(who, kept_in)
+        create(who, kept_in)
     state = check_standing(who.tables, now=who.now)
     assert tally(state, f"WEBHOOK#{who.account_id}") == MOST_WEBHOOKS
     webhooks.remove(who.tables.main, who.call(), several[7].id)
-    made(who, kept_in)
+    create(who, kept_in)
     check_standing(who.tables, now=who.now)
 
 
-def test_a_change_that_changes_nothing_writes_nothing_not_even_what_comes_with_it(
-    who: Visitor, kept_in: Vault
-) -> None:
-    one = made(who, kept_in, headers={"X-A": "1"}, description="d").webhook
+def test_an_update_without_a_difference_writes_nothing(who: Visitor, kept_in: Vault) -> None:
+    one = create(who, kept_in, headers={"X-A": "1"}, description="d").webhook
     before = State(who.tables).main
     same = webhooks.update(
         who.tables.main,
         who.call(),
         kept_in,
         one.id,
-        fields={
-            "url": URL,
-            "headers": {"X-A": "1"},
-            "description": "d",
-            "active": True,
-            "retry_schedule": None,
-            "filters": Filters(),
-        },
-        also={"mark": mark(who.tables.main)},
+        fields=WebhookFields(
+            url=URL,
+            headers={"X-A": "1"},
+            description="d",
+            active=True,
+            retry_schedule=None,
+            filters=NewFilters(),
+        ),
+        also={"marker": marker(who.tables.main)},
     )
     assert same == one
     assert State(who.tables).main == before
 
 
-def test_each_field_changes_with_its_version_and_its_record(who: Visitor, kept_in: Vault) -> None:
-    one = made(who, kept_in).webhook
+def test_each_changed_field_increments_the_version_and_is_in_the_audit_event(
+    who: Visitor, kept_in: Vault
+) -> None:
+    one = create(who, kept_in).webhook
     changes: list[dict[str, Any]] = [
         {"url": f"{URL}?token=x"},
-        {"filters": Filters((), ("task",), "0.5")},
+        {"filters": NewFilters(types=("task",), min_urgency=0.5)},
         {"active": False},
         {"description": "for tests"},
         {"retry_schedule": [1, 2]},
@@ -169,24 +184,24 @@ def test_each_field_changes_with_its_version_and_its_record(who: Visitor, kept_i
     for number, change in enumerate(changes, 2):
         after = update(who, kept_in, one, **change)
         assert after.version == number
-        assert found(who, one) == after
+        assert reread(who, one) == after
         event = State(who.tables).events(who.account_id)[-1]
         assert event["action"] == "webhook.update"
         assert event["after"]["changed"] == list(change)
         assert "token" not in str(event)
-    assert found(who, one).header_names == ("x-a", "X-B")
-    there = webhooks.material(who.tables.main, kept_in, one, now=who.now)
-    assert there is not None
-    assert there.headers == {"X-B": "3", "x-a": "1"}
+    assert reread(who, one).header_names == ("x-a", "X-B")
+    after = find_material(who, kept_in, one)
+    assert after is not None
+    assert after.headers == {"X-B": "3", "x-a": "1"}
     back = update(who, kept_in, one, retry_schedule=None, headers={}, description=None)
     assert (back.retry_schedule, back.header_names, back.description) == ((), (), "")
     check_standing(who.tables, now=who.now)
 
 
-def test_what_is_unknown_gone_or_another_s_is_not_found(who: Visitor, kept_in: Vault) -> None:
-    one = made(who, kept_in).webhook
+def test_unknown_deleted_and_foreign_webhooks_are_not_found(who: Visitor, kept_in: Vault) -> None:
+    one = create(who, kept_in).webhook
     stranger = boss(who.tables)
-    gone = made(who, kept_in).webhook
+    gone = create(who, kept_in).webhook
     webhooks.remove(who.tables.main, who.call(), gone.id)
     for caller, target in ((stranger, one), (who, gone), (who, replace(one, id=who.account_id))):
         for act in (
@@ -197,58 +212,60 @@ def test_what_is_unknown_gone_or_another_s_is_not_found(who: Visitor, kept_in: V
             with pytest.raises(NotFound) as refused:
                 act(caller, target)
             assert refused.value.code == "WEBHOOK_NOT_FOUND"
-    assert webhooks.material(who.tables.main, kept_in, gone, now=who.now) is None
+    assert find_material(who, kept_in, gone) is None
     check_standing(who.tables, now=who.now)
 
 
-def test_other_rooms_writes_happen_in_the_very_transaction(who: Visitor, kept_in: Vault) -> None:
+def test_other_rooms_writes_are_in_the_same_transaction(who: Visitor, kept_in: Vault) -> None:
     main = who.tables.main
     one = webhooks.create(
-        main, who.call(), kept_in, fields={"url": URL}, also={"mark": mark(main, "made")}
+        main,
+        who.call(),
+        kept_in,
+        fields=WebhookFields(url=URL),
+        also={"marker": marker(main, "made")},
     ).webhook
     webhooks.update(
         main,
         who.call(),
         kept_in,
         one.id,
-        fields={"active": False},
-        also={"mark": mark(main, "updated")},
+        fields=WebhookFields(active=False),
+        also={"marker": marker(main, "updated")},
     )
     webhooks.rotate_secret(
-        main, who.call(), kept_in, one.id, grace_seconds=0, also={"mark": mark(main, "rotated")}
+        main, who.call(), kept_in, one.id, grace_seconds=0, also={"marker": marker(main, "rotated")}
     )
     for again in ("made", "updated", "rotated"):
         with pytest.raises(audit.Refused) as refused:
-            webhooks.remove(main, who.call(), one.id, also={"mark": mark(main, again)})
-        assert set(refused.value.failed) == {"mark"}
-    assert found(who, one)
-    webhooks.remove(main, who.call(), one.id, also={"mark": mark(main, "removed")})
+            webhooks.remove(main, who.call(), one.id, also={"marker": marker(main, again)})
+        assert set(refused.value.failed) == {"marker"}
+    assert reread(who, one)
+    webhooks.remove(main, who.call(), one.id, also={"marker": marker(main, "removed")})
     assert len(kind(check_standing(who.tables, now=who.now), "MARK#")) == 4
 
 
 # ---- Secrets -----------------------------------------------------------------------------------
 
 
-def test_both_secrets_live_during_the_grace_and_the_old_one_ends_with_it(
-    who: Visitor, kept_in: Vault
-) -> None:
-    old = made(who, kept_in, headers={"X-A": "1"})
+def test_both_secrets_are_live_until_the_grace_ends(who: Visitor, kept_in: Vault) -> None:
+    old = create(who, kept_in, headers={"X-A": "1"})
     new = rotate(who, kept_in, old.webhook)
     assert live(who, kept_in, old.webhook) == (old.secret, new.secret)
     who.now += DAY - 1
     assert live(who, kept_in, old.webhook) == (old.secret, new.secret)
     who.now += 1
     assert live(who, kept_in, old.webhook) == (new.secret,)
-    assert found(who, old.webhook).version == 2
-    there = webhooks.material(who.tables.main, kept_in, old.webhook, now=who.now)
-    assert there is not None
-    assert there.headers == {"X-A": "1"}
+    assert reread(who, old.webhook).version == 2
+    after = find_material(who, kept_in, old.webhook)
+    assert after is not None
+    assert after.headers == {"X-A": "1"}
 
 
-def test_a_rotation_during_a_grace_ends_the_oldest_and_without_grace_the_old_one_at_once(
+def test_a_rotation_ends_the_oldest_of_two_secrets_and_without_grace_both(
     who: Visitor, kept_in: Vault
 ) -> None:
-    one = made(who, kept_in)
+    one = create(who, kept_in)
     two = rotate(who, kept_in, one.webhook, 7 * 86_400)
     three = rotate(who, kept_in, one.webhook, 60)
     assert live(who, kept_in, one.webhook) == (two.secret, three.secret)
@@ -257,11 +274,13 @@ def test_a_rotation_during_a_grace_ends_the_oldest_and_without_grace_the_old_one
     check_standing(who.tables, now=who.now)
 
 
-def test_a_repeat_under_an_idempotency_key_names_the_webhook(who: Visitor, kept_in: Vault) -> None:
+def test_a_repeat_under_an_idempotency_key_is_refused_and_names_the_webhook(
+    who: Visitor, kept_in: Vault
+) -> None:
     call = who.call(token="once")
-    one = webhooks.create(who.tables.main, call, kept_in, fields={"url": URL}).webhook
+    one = webhooks.create(who.tables.main, call, kept_in, fields=WebhookFields(url=URL)).webhook
     with pytest.raises(IdempotencyReused) as again:
-        webhooks.create(who.tables.main, call, kept_in, fields={"url": URL})
+        webhooks.create(who.tables.main, call, kept_in, fields=WebhookFields(url=URL))
     assert again.value.details == {"id": f"webhook:{one.id}"}
     other = who.call(token="rotated")
     for _ in range(1):
@@ -269,118 +288,118 @@ def test_a_repeat_under_an_idempotency_key_names_the_webhook(who: Visitor, kept_
     with pytest.raises(IdempotencyReused) as again:
         webhooks.rotate_secret(who.tables.main, other, kept_in, one.id, grace_seconds=0)
     assert again.value.details == {"id": f"webhook:{one.id}"}
-    assert found(who, one).version == 2
+    assert reread(who, one).version == 2
 
 
-# ---- What becomes of deliveries ----------------------------------------------------------------
+# ---- The outcomes of deliveries ----------------------------------------------------------------
 
 
-def test_an_attempt_that_failed_is_counted_and_a_success_clears_the_count(
-    who: Visitor, kept_in: Vault
-) -> None:
-    main, one = who.tables.main, made(who, kept_in).webhook
+def test_failures_are_counted_and_a_success_clears_the_count(who: Visitor, kept_in: Vault) -> None:
+    main, one = who.tables.main, create(who, kept_in).webhook
     for _ in range(3):
-        webhooks.note_failure(main, one, now=who.now)
-    there = found(who, one)
-    assert (there.failure_count, there.failing, there.last_failure_at) == (3, False, who.now)
-    transact(main.client, [webhooks.failing(main, one, now=who.now + 1)])
-    there = found(who, one)
-    assert (there.failure_count, there.failing, there.last_failure_at) == (3, True, who.now + 1)
-    transact(main.client, [webhooks.recovered(main, there, now=who.now + 2)])
-    there = found(who, one)
-    assert (there.failure_count, there.failing, there.last_success_at) == (0, False, who.now + 2)
-    assert there.version == 1, "statistics are no decision"
+        health.record_failure(main, one, now=who.now)
+    after = reread(who, one)
+    assert (after.failure_count, after.failing, after.last_failure_at) == (3, False, who.now)
+    transact(main.client, [webhook_writes.mark_failing(main, one, now=who.now + 1)])
+    after = reread(who, one)
+    assert (after.failure_count, after.failing, after.last_failure_at) == (3, True, who.now + 1)
+    transact(main.client, [webhook_writes.clear_failing(main, after, now=who.now + 2)])
+    after = reread(who, one)
+    assert (after.failure_count, after.failing, after.last_success_at) == (0, False, who.now + 2)
+    assert after.version == 1, "statistics do not change the version"
 
 
-def test_successes_are_written_at_most_once_a_minute(
+def test_successes_are_recorded_at_most_once_a_minute(
     who: Visitor, kept_in: Vault, room_line: Wire
 ) -> None:
-    main, one = who.tables.main, made(who, kept_in).webhook
-    webhooks.note_success(main, one, now=who.now)
-    webhooks.note_success(main, one, now=who.now + 1)  # whoever had read it before the first
-    assert found(who, one).last_success_at == who.now
+    main, one = who.tables.main, create(who, kept_in).webhook
+    health.record_success(main, one, now=who.now)
+    health.record_success(main, one, now=who.now + 1)  # by a worker that read it before the first
+    assert reread(who, one).last_success_at == who.now
     room_line.clear()
-    webhooks.note_success(main, replace(one, last_success_at=who.now), now=who.now + MINUTE)
+    health.record_success(main, replace(one, last_success_at=who.now), now=who.now + MINUTE)
     assert room_line.calls == []
-    webhooks.note_success(main, found(who, one), now=who.now + MINUTE + 1)
-    assert found(who, one).last_success_at == who.now + MINUTE + 1
+    health.record_success(main, reread(who, one), now=who.now + MINUTE + 1)
+    assert reread(who, one).last_success_at == who.now + MINUTE + 1
 
 
 def test_a_success_within_the_minute_still_clears_failures(who: Visitor, kept_in: Vault) -> None:
-    main, one = who.tables.main, made(who, kept_in).webhook
-    webhooks.note_success(main, one, now=who.now)
-    webhooks.note_failure(main, one, now=who.now + 1)
-    transact(main.client, [webhooks.failing(main, one, now=who.now + 1)])
-    webhooks.note_success(main, found(who, one), now=who.now + SECOND)
-    there = found(who, one)
-    assert (there.failing, there.failure_count) == (False, 0)
+    main, one = who.tables.main, create(who, kept_in).webhook
+    health.record_success(main, one, now=who.now)
+    health.record_failure(main, one, now=who.now + 1)
+    transact(main.client, [webhook_writes.mark_failing(main, one, now=who.now + 1)])
+    health.record_success(main, reread(who, one), now=who.now + SECOND)
+    after = reread(who, one)
+    assert (after.failing, after.failure_count) == (False, 0)
 
 
-def test_notes_about_a_webhook_that_is_gone_are_quiet_and_bring_nothing_back(
+def test_records_about_a_deleted_webhook_do_nothing_and_do_not_restore_it(
     who: Visitor, kept_in: Vault
 ) -> None:
-    main, one = who.tables.main, made(who, kept_in).webhook
+    main, one = who.tables.main, create(who, kept_in).webhook
     webhooks.remove(main, who.call(), one.id)
-    webhooks.note_success(main, one, now=who.now)
-    webhooks.note_failure(main, one, now=who.now)
+    health.record_success(main, one, now=who.now)
+    health.record_failure(main, one, now=who.now)
     for write in (
-        webhooks.failing(main, one, now=who.now),
-        webhooks.recovered(main, one, now=who.now),
-        webhooks.unchanged(main, one),
+        webhook_writes.mark_failing(main, one, now=who.now),
+        webhook_writes.clear_failing(main, one, now=who.now),
+        webhook_writes.check_unchanged(main, one),
     ):
         with pytest.raises(TransactionCanceled):
             transact(main.client, [write])
     assert kind(check_standing(who.tables, now=who.now), "WEBHOOK#") == []
 
 
-def test_a_note_waits_for_a_change_of_the_webhook_and_gives_up_quietly(
+def test_a_record_retries_on_conflict_and_then_gives_up_without_an_error(
     who: Visitor, kept_in: Vault, room_line: Wire, sleeps: list[float]
 ) -> None:
-    main, one = who.tables.main, made(who, kept_in).webhook
+    main, one = who.tables.main, create(who, kept_in).webhook
     busy = lambda: error("TransactionConflictException")  # noqa: E731
     room_line.before = first(2, busy, "UpdateItem")
-    webhooks.note_failure(main, one, now=who.now)
-    assert (found(who, one).failure_count, len(sleeps)) == (1, 2)
+    health.record_failure(main, one, now=who.now)
+    assert (reread(who, one).failure_count, len(sleeps)) == (1, 2)
     room_line.before = first(99, busy, "UpdateItem")
-    webhooks.note_failure(main, one, now=who.now)
+    health.record_failure(main, one, now=who.now)
     room_line.before = first(1, lambda: error("ThrottlingException"), "UpdateItem")
     with pytest.raises(Unavailable):
-        webhooks.note_failure(main, one, now=who.now)
+        health.record_failure(main, one, now=who.now)
 
 
-def test_parking_holds_only_while_nobody_decided_anew(who: Visitor, kept_in: Vault) -> None:
-    main, one = who.tables.main, made(who, kept_in).webhook
-    webhooks.note_failure(main, one, now=who.now)
-    transact(main.client, [webhooks.unchanged(main, one), mark(main, "parked")])
-    update(who, kept_in, one, active=False)
-    with pytest.raises(TransactionCanceled):
-        transact(main.client, [webhooks.unchanged(main, one), mark(main, "late")])
-
-
-def test_a_webhook_is_disabled_on_the_record_and_made_active_again(
+def test_check_unchanged_fails_after_an_update_but_not_after_statistics(
     who: Visitor, kept_in: Vault
 ) -> None:
-    main, one = who.tables.main, made(who, kept_in).webhook
-    also = {"mark": mark(main)}
-    webhooks.disable(main, one, reason="gone", also=also, origin=WORKER, now=who.now)
-    there = found(who, one)
-    assert (there.active, there.disabled_reason, there.version) == (False, "gone", 2)
+    main, one = who.tables.main, create(who, kept_in).webhook
+    health.record_failure(main, one, now=who.now)
+    transact(main.client, [webhook_writes.check_unchanged(main, one), marker(main, "parked")])
+    update(who, kept_in, one, active=False)
+    with pytest.raises(TransactionCanceled):
+        transact(main.client, [webhook_writes.check_unchanged(main, one), marker(main, "late")])
+
+
+def test_a_disabled_webhook_has_an_audit_event_and_can_be_activated_again(
+    who: Visitor, kept_in: Vault
+) -> None:
+    main, one = who.tables.main, create(who, kept_in).webhook
+    also = {"marker": marker(main)}
+    health.disable(main, one, reason="gone", also=also, origin=WORKER, now=who.now)
+    after = reread(who, one)
+    assert (after.active, after.disabled_reason, after.version) == (False, "gone", 2)
     event = check_standing(who.tables, now=who.now).events(who.account_id)[-1]
     assert (event["action"], event["actor"]) == ("webhook.disable", "system:delivery")
     again = update(who, kept_in, one, active=True)
     assert (again.active, again.disabled_reason) == (True, None)
     with pytest.raises(audit.Refused) as refused:
-        webhooks.disable(main, there, reason="gone", also={}, origin=WORKER, now=who.now)
+        health.disable(main, after, reason="gone", also={}, origin=WORKER, now=who.now)
     assert set(refused.value.failed) == {"webhook"}
-    assert found(who, one).active
+    assert reread(who, one).active
     check_standing(who.tables, now=who.now)
 
 
 @pytest.mark.parametrize("act", ["update", "headers", "rotate", "remove"])
-def test_of_two_who_change_a_webhook_at_once_both_do(
+def test_two_concurrent_changes_of_a_webhook_both_take_effect(
     who: Visitor, kept_in: Vault, room_line: Wire, act: str
 ) -> None:
-    one = made(who, kept_in, headers={"X-A": "1"}).webhook
+    one = create(who, kept_in, headers={"X-A": "1"}).webhook
     met: list[str] = []
 
     def between(_: int, operation: str) -> None:

@@ -1,4 +1,4 @@
-"""Signals emitted in the rooms, as the route emits them, without HTTP."""
+"""Emits signals by the room's action, as the route does, without HTTP."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from typing import Any
 from gatehouse.core.request import Answered
 from gatehouse.dynamo.table import Tables
 from gatehouse.signals import actions as signals
-from gatehouse.signals.model import Signal, Wish
+from gatehouse.signals.model import NewSignal, Signal
 from support.actors.visitor import Visitor
 from support.checks.inspection import items
 
 
 def emit(who: Visitor, **fields: Any) -> Signal:
-    """Emit a signal, a pulse unless said otherwise."""
-    kept: list[Signal] = []
+    """Emit a signal; a pulse by default."""
+    emitted: list[Signal] = []
 
     def answered(signal: Signal) -> Answered:
-        kept.append(signal)
+        emitted.append(signal)
         return Answered(201, signal.id)
 
-    wish = Wish(**{"signal_type": "pulse", "content": "x", **fields})
-    signals.emit(who.tables.main, who.call(), wish, answered=answered)
-    return kept[0]
+    new = NewSignal(**{"signal_type": "pulse", "content": "x", **fields})
+    signals.emit(who.tables.main, who.call(), new, answered=answered)
+    return emitted[0]
 
 
 def stored(tables: Tables) -> list[dict[str, Any]]:

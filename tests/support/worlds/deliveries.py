@@ -1,6 +1,6 @@
-"""A signal's way through the real rooms: fan-out, worker and sweeper on moto's table and queue.
+"""A world for deliveries: the real fan-out, worker and sweeper on a table and a queue.
 
-Only the clock and the receiver are the test's own: both are arguments of the rooms.
+The test controls only the clock and the receiver, which the rooms take as arguments.
 """
 
 from __future__ import annotations
@@ -17,19 +17,27 @@ from gatehouse.aws import clients
 from gatehouse.aws.queue import Outgoing, Queue
 from gatehouse.core import ids
 from gatehouse.core.clock import SECOND, Micros
-from gatehouse.deliveries import rules, store, sweep
-from gatehouse.deliveries.attempt import Bench, Report, work
-from gatehouse.deliveries.fan_out import Audience, fan_out
-from gatehouse.deliveries.model import Attempt, Delivery, Go, Recover, Wake
-from gatehouse.deliveries.sweep import Swept
+from gatehouse.deliveries import message_rules, rules, store, sweep
+from gatehouse.deliveries.attempt import AttemptReport, Worker, make_attempt
+from gatehouse.deliveries.fan_out import WebhookCache, fan_out
+from gatehouse.deliveries.model import (
+    Attempt,
+    AttemptMessage,
+    Delivery,
+    Message,
+    RecoverMessage,
+    UnparkMessage,
+)
+from gatehouse.deliveries.sweep import DeliverySweep
 from gatehouse.dynamo.table import Table, Tables, transact
 from gatehouse.outbound.client import Reply, RequestFailed
 from gatehouse.secrets.actions import Vault
-from gatehouse.signals import store as signal_items
+from gatehouse.signals import store as signal_store
 from gatehouse.signals.model import Signal
 from gatehouse.webhooks import actions as webhooks
-from gatehouse.webhooks.model import Filters, Webhook
-from gatehouse.webhooks.secret_cache import Opened
+from gatehouse.webhooks import writes as webhook_writes
+from gatehouse.webhooks.model import Webhook
+from gatehouse.webhooks.secret_cache import SecretCache
 
 START: Micros = 1_800_000_000 * SECOND
 ACCOUNT = "0190a3c4-7d52-7b1e-8c1e-2f3a4b5c6d7e"
@@ -38,7 +46,7 @@ SECRET = "whsec_" + "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="  # the bytes 
 
 @dataclass(frozen=True, slots=True)
 class Posted:
-    """What a receiver saw."""
+    """One request that the receiver got."""
 
     at: Micros
     url: str
@@ -48,7 +56,11 @@ class Posted:
 
 @dataclass
 class Receiver:
-    """Answers as the test wants, by URL or else always; 200 where nothing is said."""
+    """Answers POSTs: the next of `answers` for the URL, else `always`.
+
+    An answer is a status code, a pair of code and headers, a text that names an outbound error, or
+    a function that returns one of these.
+    """
 
     now: Callable[[], Micros]
     answers: dict[str, list[Any]] = field(default_factory=dict)
@@ -67,21 +79,21 @@ class Receiver:
     ) -> Reply:
         assert (method, timeout, most) == ("POST", 10.0, 1_024)
         self.seen.append(Posted(self.now(), url, dict(headers), body))
-        line = self.answers.get(url)
-        answer = line.pop(0) if line else self.always
-        if isinstance(answer, str):
-            raise RequestFailed(answer)
+        queued = self.answers.get(url)
+        answer = queued.pop(0) if queued else self.always
         if callable(answer):
             answer = answer()
+        if isinstance(answer, str):
+            raise RequestFailed(answer)
         code, extra = answer if isinstance(answer, tuple) else (answer, {})
         return Reply(code, extra, b"said " + str(code).encode())
 
 
-class Works:
-    """One account's webhooks and signals, and time that passes when the test says so."""
+class DeliveryWorld:
+    """One account's webhooks and signals, and a clock that moves when the test says so."""
 
     def __init__(self, tables: Tables, vault: Vault) -> None:
-        """Begin with a queue of its own."""
+        """Start with an empty queue of its own."""
         self.table: Table = tables.main
         self.vault = vault
         self.time = START
@@ -89,30 +101,30 @@ class Works:
         url = client.create_queue(QueueName=uuid.uuid4().hex)["QueueUrl"]
         self.queue = Queue(url, clients.sqs())
         self.receiver = Receiver(lambda: self.time)
-        self.sent: list[tuple[Micros, str]] = []  # when it comes, and what it says
-        self.opened = Opened(self.table, vault)
+        self.sent: list[tuple[Micros, str]] = []  # when each message becomes visible, and its body
+        self.secrets = SecretCache(self.table, vault)
 
     @property
-    def bench(self) -> Bench:
-        """What a worker works with, its messages caught on their way into the queue."""
-        return Bench(self.table, self.mailbox, self.opened, self.receiver, lambda: self.time)
+    def worker(self) -> Worker:
+        """Return a worker that sends its messages to `outbox`."""
+        return Worker(self.table, self.outbox, self.secrets, self.receiver, lambda: self.time)
 
     @property
-    def mailbox(self) -> Queue:
-        """A queue whose delays follow the test's clock."""
-        return _Mailbox(self)  # type: ignore[return-value]
+    def outbox(self) -> Queue:
+        """Return a queue whose delays follow the test's clock."""
+        return _Outbox(self)  # type: ignore[return-value]
 
     def webhook(self, url: str = "https://one.example/in", **fields: Any) -> Webhook:
-        """Make a webhook."""
+        """Create a webhook."""
         webhook = Webhook(ids.new(self.time), ACCOUNT, url, self.time, **fields)
-        made = webhooks.creating(
+        writes = webhook_writes.create(
             self.table, self.vault, webhook, secret=SECRET, headers={"X-A": "b"}
         )
-        transact(self.table.client, list(made.values()))
+        transact(self.table.client, list(writes.values()))
         return webhook
 
     def emit(self, **fields: Any) -> Signal:
-        """Store a signal, still to be fanned out."""
+        """Store a signal whose fan-out is pending."""
         signal = Signal(
             **{
                 "id": ids.new(self.time),
@@ -125,100 +137,114 @@ class Works:
             }
             | fields
         )
-        signal_items.insert(self.table, signal)
+        signal_store.insert(self.table, signal)
         return signal
 
     def fan_out(self, signal: Signal) -> int:
-        """Do what the stream's reader does."""
-        audience = Audience(self.table)
+        """Fan a signal out, as the stream's reader does."""
         return fan_out(
-            self.table, self.mailbox, signal, audience=audience, embedding=None, now=self.time
+            self.table,
+            self.outbox,
+            signal,
+            webhook_cache=WebhookCache(self.table),
+            embedding=None,
+            now=self.time,
         )
 
-    def sweep(self) -> Swept:
-        """Do what the sweeper does."""
-        return sweep.sweep(self.table, self.mailbox, embedding=None, now=self.time)
+    def sweep(self) -> DeliverySweep:
+        """Run the sweeper once."""
+        return sweep.sweep(self.table, self.outbox, embedding=None, now=self.time)
 
     def pass_time(self, seconds: float) -> None:
-        """Let time pass without anything happening."""
+        """Move the clock."""
         self.time += int(seconds * SECOND)
 
-    def run(self, most: int = 200) -> list[Report]:
-        """Work on messages in the order they come, time passing, until none is left."""
+    def queue_message(self, message: Message) -> None:
+        """Add a message that is visible now."""
+        self.sent.append((self.time, message_rules.write(message)))
+
+    def put_marker(self, message: UnparkMessage | RecoverMessage) -> None:
+        """Write a marker, as an admin's request does."""
+        transact(self.table.client, [store.put_marker(self.table, message, now=self.time)])
+
+    def run(self, most: int = 200) -> list[AttemptReport]:
+        """Process messages in the order in which they become visible, until none is left."""
         reports = []
         for _ in range(most):
             if not self.sent:
                 return reports
-            report = self.take()
+            report = self.process_next()
             if report is not None:
                 reports.append(report)
-        raise AssertionError("it does not end")
+        raise AssertionError(f"there still are messages after {most}")
 
-    def take(self) -> Report | None:
-        """Work on the message that comes next."""
+    def process_next(self) -> AttemptReport | None:
+        """Move the clock to the next message and process it."""
         self.sent.sort()
         at, body = self.sent.pop(0)
         self.time = max(self.time, at)
-        message = rules.read(body)
-        if isinstance(message, Go):
-            return work(self.bench, message)
-        if isinstance(message, Recover):
-            sweep.recover(self.table, self.mailbox, message, now=self.time)
-        elif isinstance(message, Wake):
-            sweep.wake(self.table, self.mailbox, message, now=self.time)
+        message = message_rules.read(body)
+        if isinstance(message, AttemptMessage):
+            return make_attempt(self.worker, message)
+        if isinstance(message, RecoverMessage):
+            sweep.recover(self.table, self.outbox, message, now=self.time)
+        elif isinstance(message, UnparkMessage):
+            sweep.unpark(self.table, self.outbox, message, now=self.time)
         return None
 
     def delivery(self, signal: Signal, webhook: Webhook) -> Delivery:
-        """Read a delivery as it stands."""
-        found = store.find(self.table, rules.id_of(signal.id, webhook.id))
-        assert found is not None
-        return found
+        """Read a delivery."""
+        delivery = store.find(self.table, rules.id_of(signal.id, webhook.id))
+        assert delivery is not None
+        return delivery
 
     def attempts(self, delivery: Delivery) -> list[Attempt]:
-        """Read its attempts."""
-        return store.attempts(self.table, delivery.id, limit=100)
+        """Read a delivery's attempts."""
+        return store.list_attempts(self.table, delivery.id, limit=100)
 
     def reread(self, webhook: Webhook) -> Webhook:
-        """Read a webhook as it stands."""
-        found = webhooks.find(self.table, ACCOUNT, webhook.id)
-        assert found is not None
-        return found
+        """Read a webhook again."""
+        return webhooks.get(self.table, ACCOUNT, webhook.id)
 
-    def switch(self, webhook: Webhook, *, active: bool) -> None:
-        """Pause a webhook or make it active, as its version tells."""
+    def set_active(self, webhook: Webhook, *, active: bool) -> None:
+        """Pause or activate a webhook, with a new version and no marker."""
+        self._change(webhook, "active", active)
+
+    def set_url(self, webhook: Webhook, url: str) -> None:
+        """Change a webhook's URL, with a new version."""
+        self._change(webhook, "url", url)
+
+    def _change(self, webhook: Webhook, name: str, value: Any) -> None:
         self.table.update(
             {"pk": f"WEBHOOK#{ACCOUNT}", "sk": webhook.id},
-            "SET active = :active, version = version + :one",
+            "SET #name = :value, version = version + :one",
             condition="attribute_exists(pk)",
-            names={},
-            values={":active": active, ":one": 1},
+            names={"#name": name},
+            values={":value": value, ":one": 1},
         )
 
     def remove(self, webhook: Webhook) -> None:
-        """Delete a webhook, as the room does but for the audit event."""
+        """Delete a webhook, without the audit event."""
         key = {"pk": f"WEBHOOK#{ACCOUNT}", "sk": webhook.id}
         transact(self.table.client, [self.table.delete(key)])
 
 
 @dataclass
-class _Mailbox:
-    works: Works
+class _Outbox:
+    world: DeliveryWorld
 
     def send(self, messages: list[Outgoing]) -> None:
-        # Through the real queue too, which judges their shape; its own delays are not waited for.
-        self.works.queue.send(messages)
-        now = self.works.time
-        self.works.sent += [(now + one.delay * SECOND, one.body) for one in messages]
+        # The real queue checks the messages' format; its delays are ignored.
+        self.world.queue.send(messages)
+        now = self.world.time
+        self.world.sent += [(now + one.delay * SECOND, one.body) for one in messages]
 
     def depth(self) -> Any:
-        late = sum(at <= self.works.time for at, _ in self.works.sent)
-        return type("Depth", (), {"visible": late})
+        visible = sum(at <= self.world.time for at, _ in self.world.sent)
+        return type("Depth", (), {"visible": visible})
 
 
 def payload(posted: Posted) -> dict[str, Any]:
-    """Read what a receiver got."""
-    found: dict[str, Any] = json.loads(posted.body)
-    return found
-
-
-__all__ = ["ACCOUNT", "SECRET", "START", "Filters", "Receiver", "Works", "payload"]
+    """Parse the body that a receiver got."""
+    parsed: dict[str, Any] = json.loads(posted.body)
+    return parsed

@@ -1,8 +1,9 @@
 """Hours of deliveries in milliseconds: the real rooms, with everything around them simulated.
 
-Table, KMS, queue, stream, receivers and clock are in memory and go by one seed. Messages come late,
-twice or never, processes freeze and die at calls to the outside, answers are lost, admins pause
-and resume; then the faults stop, time passes, and everything must have ended well.
+Table, KMS, queue, stream, receivers and clock are in memory and depend on one seed. Messages arrive
+late, twice or never; processes freeze and die at calls to the outside; responses are lost; admins
+pause, activate, recover, replay and delete. Then the faults stop, time passes, and every delivery
+must have ended as it should.
 """
 
 from __future__ import annotations
@@ -24,38 +25,39 @@ from gatehouse.core.grants import FULL
 from gatehouse.core.principal import Principal
 from gatehouse.core.request import Call
 from gatehouse.deliveries import actions as deliveries
-from gatehouse.deliveries import rules, store, sweep
-from gatehouse.deliveries.attempt import Bench, work
-from gatehouse.deliveries.fan_out import Audience, fan_out
-from gatehouse.deliveries.model import LEASE, Delivery, Go, Parked, Recover
+from gatehouse.deliveries import message_rules, rules, store, sweep
+from gatehouse.deliveries.attempt import Worker, make_attempt
+from gatehouse.deliveries.fan_out import WebhookCache, fan_out
+from gatehouse.deliveries.model import LEASE, AttemptMessage, Delivery, ParkReason, RecoverMessage
 from gatehouse.dynamo.table import Table, TransactionConflict, transact
 from gatehouse.outbound.client import Reply, RequestFailed
 from gatehouse.secrets.actions import Vault
-from gatehouse.signals import store as signal_items
+from gatehouse.signals import store as signal_store
 from gatehouse.signals.model import Signal
 from gatehouse.webhooks import actions as webhooks
-from gatehouse.webhooks.model import Filters, Webhook
-from gatehouse.webhooks.secret_cache import Opened
+from gatehouse.webhooks import writes as webhook_writes
+from gatehouse.webhooks.model import Filters, Webhook, WebhookFields
+from gatehouse.webhooks.secret_cache import SecretCache
 from support.aws import resources
 from support.aws.faults import Killed, Wire
 from support.aws.memory_dynamo import MemoryDynamo, client_error
 from support.worlds.deliveries import ACCOUNT, SECRET, START
 
-CALM: Micros = START + 12 * MINUTE  # from then on nothing goes wrong
-END: Micros = CALM + 12 * 60 * MINUTE
-VISIBLE_AGAIN: Micros = 180 * SECOND
+FAULTS_END: Micros = START + 12 * MINUTE  # no fault is injected later
+END: Micros = FAULTS_END + 12 * 60 * MINUTE
+VISIBILITY_TIMEOUT: Micros = 180 * SECOND
 MOST_RECEIVES = 5
-DEEPEST = 3
+MOST_NESTED = 3  # jobs that run inside a call of another job
 
-Step = tuple[str, int]  # a delivery and the number of an attempt
+AttemptId = tuple[str, int]  # a delivery's id and the number of an attempt
 
 
 @dataclass
 class Job:
-    """One invocation; `step` is the attempt that it makes, if it makes one."""
+    """One invocation; `attempt` is the one that it makes, if it makes one."""
 
     started_at: Micros
-    step: Step | None = None
+    attempt: AttemptId | None = None
 
 
 @dataclass
@@ -67,12 +69,12 @@ class Message:
 
 
 @dataclass
-class Told:
-    """What happened, for judgement: POSTs by delivery and attempt, and which attempts were hit."""
+class Observed:
+    """What happened: responses by attempt, bodies by delivery, and the attempts with a fault."""
 
-    answers: dict[Step, list[int | None]] = field(default_factory=lambda: defaultdict(list))
+    responses: dict[AttemptId, list[int | None]] = field(default_factory=lambda: defaultdict(list))
     bodies: dict[str, set[bytes]] = field(default_factory=lambda: defaultdict(set))
-    hit: set[Step] = field(default_factory=set)
+    disturbed: set[AttemptId] = field(default_factory=set)
     faults: list[str] = field(default_factory=list)
     internal: int = 0
 
@@ -81,9 +83,9 @@ class Simulation:
     """One seeded run."""
 
     def __init__(self, seed: int) -> None:
-        self.rng = random.Random(seed)  # noqa: S311 - a seed that can be told
+        self.rng = random.Random(seed)  # noqa: S311 - repeatable
         self.time = START
-        self.told = Told()
+        self.observed = Observed()
         self.budget = self.rng.choice((0, 1, 2, 3, 5, 8))
         self.webhooks: list[Webhook] = []
         self.removed: dict[str, Micros] = {}
@@ -91,7 +93,7 @@ class Simulation:
         self._events: list[tuple[Micros, int, Callable[[], None], Message | None]] = []
         self._number = 0
         self._jobs: list[Job] = []
-        self._watched = False
+        self._faulty = False
         client = MemoryDynamo()
         client.add_table("main", resources.table_properties("MainTable"))
         line = Wire(client)
@@ -104,31 +106,29 @@ class Simulation:
         self._set_up()
 
     def run(self) -> None:
-        """Let everything happen, and then let it end."""
-        self._watched = True
-        self._pass_to(CALM)
-        self._watched = False
-        for webhook in webhooks.all_of(self.table, ACCOUNT):
+        """Run until the faults end, activate every webhook, and run until everything has ended."""
+        self._faulty = True
+        self._pass_to(FAULTS_END)
+        self._faulty = False
+        for webhook in webhooks.list_all(self.table, ACCOUNT):
             if not webhook.active:
-                self._switch(webhook.id, active=True)
+                self._set_active(webhook.id, active=True)
         while self.time < END and not self.is_over():
             self._pass_to(self.time + 5 * MINUTE)
-            self._mend_internal()
+            self._replay_internal()
 
     def expected(self) -> list[tuple[Signal, Webhook, Delivery | None]]:
-        """Give each signal with each webhook that it matched when it was emitted."""
+        """Return each signal with each webhook that matched it when it was emitted."""
         return [
             (signal, webhook, store.find(self.table, rules.id_of(signal.id, webhook.id)))
             for signal in self.signals
             for webhook in self.webhooks
             if self.removed.get(webhook.id, END) > signal.created_at
-            and webhooks.matches(
-                webhook, type=signal.type, to_ring=signal.to_ring, urgency=signal.urgency
-            )
+            and webhooks.matches(webhook, signal)
         ]
 
     def is_over(self) -> bool:
-        """Tell whether every delivery ended, and no message is left."""
+        """Whether every delivery has ended, and no message is left."""
         if any(message is not None for *_, message in self._events):
             return False
         return all(
@@ -136,30 +136,30 @@ class Simulation:
             for _, webhook, one in self.expected()
         )
 
-    # ---- The world as it begins, and what its people do
+    # ---- The initial state, and what callers and admins do
 
     def _set_up(self) -> None:
         for number in range(self.rng.randint(1, 3)):
-            wanted = self.rng.choice((Filters(), Filters(types=("alert",))))
+            filters = self.rng.choice((Filters(), Filters(types=("alert",))))
             schedule = self.rng.choice(((), (), (5, 30), (1_200, 10)))
             webhook = Webhook(
                 ids.new(START),
                 ACCOUNT,
                 f"https://r{number}.example/in",
                 START,
-                filters=wanted,
+                filters=filters,
                 retry_schedule=schedule,
                 active=self.rng.random() < 0.9,
             )
-            made = webhooks.creating(self.table, self._vault, webhook, secret=SECRET, headers={})
-            transact(self.table.client, list(made.values()))
+            writes = webhook_writes.create(self.table, self._vault, webhook, secret=SECRET)
+            transact(self.table.client, list(writes.values()))
             self.webhooks.append(webhook)
         for _ in range(self.rng.randint(1, 4)):
             self._at(self._moment(), self._emit)
         for _ in range(self.rng.choice((0, 0, 1, 2, 4))):
-            self._at(self._moment(), lambda: self._job(self._intervene))
+            self._at(self._moment(), lambda: self._job(self._act_as_admin))
         self._at(START + self.rng.randrange(MINUTE), self._sweep)
-        self._well = self.rng.choice((0.2, 0.6, 0.9, 1.0))
+        self._success_rate = self.rng.choice((0.2, 0.6, 0.9, 1.0))
 
     def _moment(self) -> Micros:
         return START + self.rng.randrange(9 * MINUTE)
@@ -174,55 +174,63 @@ class Simulation:
             created_at=self.time,
             expires_at=self.time + 30 * DAY,
         )
-        self._watched, watched = False, self._watched
-        signal_items.insert(self.table, signal)
-        self._watched = watched
+        self._faulty, faulty = False, self._faulty
+        signal_store.insert(self.table, signal)
+        self._faulty = faulty
         self.signals.append(signal)
         if not self._strikes("record lost"):
-            self._at(self._soon(), lambda: self._stream(signal, 1))
+            self._at(self._soon(), lambda: self._read_stream(signal, 1))
 
-    def _stream(self, signal: Signal, tries: int) -> None:
+    def _read_stream(self, signal: Signal, tries: int) -> None:
         def act() -> None:
-            audience = Audience(self.table)
             fan_out(
                 self.table,
                 self,  # type: ignore[arg-type]
                 signal,
-                audience=audience,
+                webhook_cache=WebhookCache(self.table),
                 embedding=None,
                 now=self.time,
             )
 
         if not self._job(act) and tries < 5:
-            self._at(self._soon(), lambda: self._stream(signal, tries + 1))
+            self._at(self._soon(), lambda: self._read_stream(signal, tries + 1))
 
-    def _intervene(self) -> None:
+    def _act_as_admin(self) -> None:
         webhook = self.rng.choice(self.webhooks)
         if webhook.id in self.removed:
             return
-        what = self.rng.choice(("pause", "pause", "resume", "resume", "recover", "replay", "drop"))
-        if what == "drop" and self.rng.random() < 0.5:
-            self.removed[webhook.id] = self.time  # from here on, whether or not it succeeds
-            wake = deliveries.waking(self.table, self._call(), webhook.id)
-            webhooks.remove(self.table, self._call(), webhook.id, also=wake)
-            deliveries.send_wake(self, self._call(), webhook.id)  # type: ignore[arg-type]
+        what = self.rng.choice(
+            ("pause", "pause", "resume", "resume", "recover", "replay", "delete")
+        )
+        if what == "delete" and self.rng.random() < 0.5:
+            self.removed[webhook.id] = self.time  # even if the request fails
+            marker = deliveries.unpark_marker(self.table, self._call(), webhook.id)
+            webhooks.remove(self.table, self._call(), webhook.id, also=marker)
+            deliveries.send_unpark(self, self._call(), webhook.id)  # type: ignore[arg-type]
         elif what in {"pause", "resume"}:
-            self._switch(webhook.id, active=what == "resume")
+            self._set_active(webhook.id, active=what == "resume")
         elif what == "recover":
             self._recover(webhook.id)
         elif self.signals:
             signal = self.rng.choice(self.signals)
             self._replay(rules.id_of(signal.id, webhook.id))
 
-    def _switch(self, webhook_id: str, *, active: bool) -> None:
-        """Do what functions/webhooks does."""
+    def _set_active(self, webhook_id: str, *, active: bool) -> None:
+        """Change a webhook as functions/webhooks does."""
         call = self._call()
-        also = deliveries.waking(self.table, call, webhook_id) if active else webhooks.NOTHING
+        also = (
+            deliveries.unpark_marker(self.table, call, webhook_id) if active else webhooks.NO_WRITES
+        )
         webhooks.update(
-            self.table, call, self._vault, webhook_id, fields={"active": active}, also=also
+            self.table,
+            call,
+            self._vault,
+            webhook_id,
+            fields=WebhookFields(active=active),
+            also=also,
         )
         if active:
-            deliveries.send_wake(self, call, webhook_id)  # type: ignore[arg-type]
+            deliveries.send_unpark(self, call, webhook_id)  # type: ignore[arg-type]
 
     def _recover(self, webhook_id: str) -> None:
         deliveries.recover(
@@ -243,27 +251,28 @@ class Simulation:
             answered=_answered,
         )
 
-    def _mend_internal(self) -> None:
+    def _replay_internal(self) -> None:
         for _, _, one in self.expected():
-            if one is not None and one.parked is Parked.INTERNAL:
-                self.told.internal += 1
+            if one is not None and one.parked is ParkReason.INTERNAL:
+                self.observed.internal += 1
                 self._replay(one.id)
 
     def _call(self) -> Call:
         principal = Principal("key", ACCOUNT, ACCOUNT, "hk", FULL, True, "central", "active", False)  # noqa: FBT003
         return Call("request", self.time, principal)
 
-    # ---- The queue, as rooms see it, and its consumer
+    # ---- The queue, and the workers that receive from it
 
     def send(self, messages: list[Outgoing]) -> None:
-        """Take messages in, and lose, double or delay some."""
+        """Accept messages; lose, duplicate or delay some of them."""
         if not messages:
             return
         self._before("Send")
         for one in messages:
             at = self._soon() + one.delay * SECOND
-            # A webhook's own request is no delivery, and has no net but the queue itself.
-            if not isinstance(rules.read(one.body), Recover) and self._strikes("message lost"):
+            is_recovery = isinstance(message_rules.read(one.body), RecoverMessage)
+            # A long recovery continues by message, and nothing else continues it.
+            if not is_recovery and self._strikes("message lost"):
                 continue
             if self._strikes("message late"):
                 at += self.rng.randrange(600 * SECOND)
@@ -273,10 +282,10 @@ class Simulation:
         self._after("Send")
 
     def depth(self) -> Depth:
-        """Count, or guess, what waits."""
+        """Return the number of visible messages, sometimes a wrong one."""
         self._before("Depth")
-        late = sum(message is not None and at <= self.time for at, *_, message in self._events)
-        return Depth(self.rng.randrange(4) if self._strikes("wrong depth") else late, 0)
+        visible = sum(message is not None and at <= self.time for at, *_, message in self._events)
+        return Depth(self.rng.randrange(4) if self._strikes("wrong depth") else visible, 0, 0)
 
     def _put(self, at: Micros, message: Message) -> None:
         self._at(at, lambda: self._receive(message), message)
@@ -284,20 +293,21 @@ class Simulation:
     def _receive(self, message: Message) -> None:
         message.receives += 1
         received_at = self.time
-        found = rules.read(message.body)
-        if isinstance(found, Go):
-            step = (found.delivery_id, found.attempt)
-            done = self._job(lambda: self._work(found), step)
-        elif isinstance(found, Recover):
-            done = self._job(lambda: sweep.recover(self.table, self, found, now=self.time))  # type: ignore[arg-type]
+        content = message_rules.read(message.body)
+        if isinstance(content, AttemptMessage):
+            attempt = (content.delivery_id, content.attempt)
+            done = self._job(lambda: self._attempt(content), attempt)
+        elif isinstance(content, RecoverMessage):
+            done = self._job(lambda: sweep.recover(self.table, self, content, now=self.time))  # type: ignore[arg-type]
         else:
-            done = self._job(lambda: sweep.wake(self.table, self, found, now=self.time))  # type: ignore[arg-type]
+            done = self._job(lambda: sweep.unpark(self.table, self, content, now=self.time))  # type: ignore[arg-type]
         if not done and message.receives < MOST_RECEIVES:
-            self._put(max(self.time, received_at + VISIBLE_AGAIN), message)
+            self._put(max(self.time, received_at + VISIBILITY_TIMEOUT), message)
 
-    def _work(self, message: Go) -> None:
-        opened = Opened(self.table, self._vault)
-        work(Bench(self.table, self, opened, self._post, lambda: self.time), message)  # type: ignore[arg-type]
+    def _attempt(self, message: AttemptMessage) -> None:
+        secrets = SecretCache(self.table, self._vault)
+        worker = Worker(self.table, self, secrets, self._post, lambda: self.time)  # type: ignore[arg-type]
+        make_attempt(worker, message)
 
     def _sweep(self) -> None:
         self._at(self.time + MINUTE, self._sweep)
@@ -314,18 +324,18 @@ class Simulation:
     # ---- Receivers
 
     def _post(self, _: str, url: str, *, headers: Mapping[str, str], body: bytes, **__: Any) -> Any:
-        step = self._jobs[-1].step
-        assert step is not None
+        attempt = self._jobs[-1].attempt
+        assert attempt is not None
         assert url.startswith("https://r")
-        assert headers["webhook-id"] == f"delivery:{step[0]}", "a POST under another id"
+        assert headers["webhook-id"] == f"delivery:{attempt[0]}", "a POST with another id"
         self._before("Post")
-        self.told.bodies[step[0]].add(body)
+        self.observed.bodies[attempt[0]].add(body)
         bad: list[Any] = [500, 500, 429, "timeout", "refused"]
-        if self._watched:
+        if self._faulty:
             bad.append(410)
-        answer: Any = 200 if self.rng.random() < self._well else self.rng.choice(bad)
-        self.told.answers[step].append(answer if isinstance(answer, int) else None)
-        # Others work on while this one waits.
+        answer: Any = 200 if self.rng.random() < self._success_rate else self.rng.choice(bad)
+        self.observed.responses[attempt].append(answer if isinstance(answer, int) else None)
+        # Other jobs run while this one waits.
         self._pass_to(
             self.time + (10 * SECOND if answer == "timeout" else self.rng.randrange(SECOND))
         )
@@ -334,7 +344,7 @@ class Simulation:
             raise RequestFailed(answer)
         return Reply(answer, {"retry-after": "40"} if answer == 429 else {}, b"")
 
-    # ---- Time, and what goes wrong in it
+    # ---- Time and faults
 
     def _at(self, at: Micros, act: Callable[[], None], message: Message | None = None) -> None:
         self._number += 1
@@ -344,50 +354,50 @@ class Simulation:
         return self.time + self.rng.randrange(SECOND)
 
     def _pass_to(self, until: Micros) -> None:
-        while len(self._jobs) < DEEPEST and self._events and self._events[0][0] <= until:
+        while len(self._jobs) < MOST_NESTED and self._events and self._events[0][0] <= until:
             at, _, act, _ = heapq.heappop(self._events)
             self.time = max(self.time, at)
             act()
         self.time = max(self.time, until)
 
-    def _job(self, act: Callable[[], Any], step: Step | None = None) -> bool:
-        """Do something in a process of its own; False: it failed, or died."""
-        job = Job(self.time, step)
+    def _job(self, act: Callable[[], Any], attempt: AttemptId | None = None) -> bool:
+        """Run a job in its own process; False if it failed or died."""
+        job = Job(self.time, attempt)
         self._jobs.append(job)
         try:
             act()
         except (Killed, Unavailable, TransactionConflict):
-            assert self._watched, "it failed, and nothing was wrong"
-            if step:
-                self.told.hit.add(step)
+            assert self._faulty, "a job failed without a fault"
+            if attempt:
+                self.observed.disturbed.add(attempt)
             return False
         except GatehouseError:
-            if step is not None:
+            if attempt is not None:
                 raise
-            return True  # an admin asked for what cannot be
+            return True  # an admin's request was refused
         finally:
             self._jobs.pop()
-            if step and self.time - job.started_at >= LEASE:
-                self.told.hit.add(step)
+            if attempt and self.time - job.started_at >= LEASE:
+                self.observed.disturbed.add(attempt)
         return True
 
     def _strikes(self, what: str, chance: float = 0.15) -> bool:
-        if not self._watched or self.budget == 0 or self.rng.random() >= chance:
+        if not self._faulty or self.budget == 0 or self.rng.random() >= chance:
             return False
         self.budget -= 1
-        self.told.faults.append(f"{(self.time - START) / SECOND:.3f} {what}")
+        self.observed.faults.append(f"{(self.time - START) / SECOND:.3f} {what}")
         return True
 
     def _disturb(self, what: str) -> bool:
         if not self._jobs or not self._strikes(what, 0.02):
             return False
-        step = self._jobs[-1].step
-        if step:
-            self.told.hit.add(step)
+        attempt = self._jobs[-1].attempt
+        if attempt:
+            self.observed.disturbed.add(attempt)
         return True
 
     def _before(self, name: str) -> None:
-        if not self._watched or not self.budget:
+        if not self._faulty or not self.budget:
             return
         if self._disturb(f"dies before {name}"):
             raise Killed
@@ -404,7 +414,7 @@ class Simulation:
             self._fail(name)
 
     def _after(self, name: str) -> None:
-        if not self._watched or not self.budget:
+        if not self._faulty or not self.budget:
             return
         if self._disturb(f"dies after {name}"):
             raise Killed
@@ -416,15 +426,15 @@ class Simulation:
             raise Unavailable
         if name != "Post":
             raise client_error(name, "ThrottlingException")
-        step = self._jobs[-1].step
-        assert step is not None
-        self.told.answers[step].append(None)
+        attempt = self._jobs[-1].attempt
+        assert attempt is not None
+        self.observed.responses[attempt].append(None)
         raise RequestFailed("connection")
 
 
 @dataclass
 class _Kms:
-    """Wraps a data key by writing it down beside its context."""
+    """Wraps a data key by prefixing it with its context."""
 
     world: Any
 
@@ -442,5 +452,5 @@ def _context(context: Mapping[str, str]) -> bytes:
     return json.dumps(dict(context), sort_keys=True).encode()
 
 
-def _answered(made: Any) -> Any:
-    return made
+def _answered(value: Any) -> Any:
+    return value

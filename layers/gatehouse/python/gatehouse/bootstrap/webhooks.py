@@ -9,18 +9,20 @@ from typing import Any
 
 from gatehouse.bootstrap.model import Located, PlannedStep, SeedWebhook
 from gatehouse.bootstrap.run import Run, Task
-from gatehouse.core import ids
-from gatehouse.core.errors import BadInput, BoundReached
-from gatehouse.deliveries.writes import waking
+from gatehouse.core.errors import BadInput, BoundReached, FieldRequired
+from gatehouse.core.unset import UNSET, set_fields
+from gatehouse.deliveries.writes import unpark_marker
 from gatehouse.outbound import client as outbound
 from gatehouse.secrets.actions import Vault
 from gatehouse.webhooks import actions as webhooks
-from gatehouse.webhooks.model import MOST_WEBHOOKS, Webhook
-
-_NO_FILTERS = {"rings": (), "types": (), "min_urgency": 0}
-# What an entry does not say is as if it were never said. Not so whether the webhook is active:
-# that is decided day by day, by admins and by receivers that are gone.
-_DEFAULTS = {"filters": _NO_FILTERS, "description": None, "retry_schedule": None}
+from gatehouse.webhooks import writes as webhook_writes
+from gatehouse.webhooks.model import (
+    MOST_WEBHOOKS,
+    CheckedFields,
+    NewFilters,
+    Webhook,
+    WebhookFields,
+)
 
 
 def plan(
@@ -37,16 +39,16 @@ def plan(
     """
     if not entries:
         return []
-    there = {one.id: one for one in webhooks.all_of(run.tables.main, run.account_id)}
+    there = {one.id: one for one in webhooks.list_all(run.tables.main, run.account_id)}
     tasks = []
     for entry in entries:
         wanted = _wanted(entry, secrets)
         made = created.get(("webhook", entry.name))
         webhook = None if made is None else there.get(made)
-        if webhook is None or webhook.url != wanted.checked["url"]:
-            # A name that cannot be resolved today is no reason to refuse what stands unchanged.
+        if webhook is None or webhook.url != wanted.url:
+            # An unchanged URL is not resolved again: its host may be unresolvable today.
             with _at(entry):
-                outbound.check_host(wanted.checked["url"])
+                outbound.check_host(wanted.url)
         if webhook is None:
             tasks.append(_addition(run, vault, wanted, made=made))
         else:
@@ -59,19 +61,37 @@ def plan(
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """An entry, what it says with the defaults filled in, the same checked, and its secret."""
+    """An entry, the fields it sets, unchecked and checked, and its secret."""
 
     entry: SeedWebhook
-    said: Mapping[str, Any]
-    checked: Mapping[str, Any]
+    fields: WebhookFields
+    checked: CheckedFields
+    url: str
     secret: str | None = field(repr=False)
 
 
 def _wanted(entry: SeedWebhook, secrets: Mapping[str, str]) -> _Wanted:
-    said = {**_DEFAULTS, **entry.fields}
+    fields = _fields(entry)
     with _at(entry):
-        said["filters"] = webhooks.filters_of(**{**_NO_FILTERS, **said["filters"]})
-        return _Wanted(entry, said, webhooks.checked(said)[0], _secret(entry, secrets))
+        checked = webhooks.check_fields(fields)
+        if checked.url is UNSET:
+            raise FieldRequired("url")
+        return _Wanted(entry, fields, checked, checked.url, _secret(entry, secrets))
+
+
+def _fields(entry: SeedWebhook) -> WebhookFields:
+    """Return the fields that an entry sets; what it leaves out becomes the default again.
+
+    Except `active`: admins and receivers that answer 410 change it from day to day.
+    """
+    filters = entry.fields.get("filters")
+    return WebhookFields(
+        url=entry.fields["url"],
+        filters=None if filters is None else NewFilters(**filters),
+        active=entry.fields.get("active", UNSET),
+        description=entry.fields.get("description"),
+        retry_schedule=entry.fields.get("retry_schedule"),
+    )
 
 
 def _secret(entry: SeedWebhook, secrets: Mapping[str, str]) -> str | None:
@@ -82,24 +102,23 @@ def _secret(entry: SeedWebhook, secrets: Mapping[str, str]) -> str | None:
     if secret is None:
         raise BadInput(f"names {entry.secret_env}, but its value was not sent", details=said)
     try:
-        return webhooks.secret_of(secret)
+        return webhooks.check_secret(secret)
     except BadInput as refused:
         # Not `from refused`: that error is about a secret.
         raise BadInput(f"names {entry.secret_env}, whose {refused.message}", details=said) from None
 
 
 def _addition(run: Run, vault: Vault, wanted: _Wanted, *, made: str | None) -> Task:
-    new = Webhook(
-        id=ids.new(run.now), account_id=run.account_id, created_at=run.now, **wanted.checked
-    )
+    new = webhooks.new_webhook(run.account_id, wanted.checked, now=run.now)
+    creation = webhook_writes.creation(new)
 
     def add() -> str | None:
         text = wanted.secret or webhooks.new_secret()
         run.commit_new(
-            webhooks.creating(
+            webhook_writes.create(
                 run.tables.main, vault, new, secret=text, seeded=wanted.secret is not None
             ),
-            webhooks.creation(new),
+            creation,
             kind="webhook",
             name=wanted.entry.name,
             created=new.id,
@@ -107,31 +126,31 @@ def _addition(run: Run, vault: Vault, wanted: _Wanted, *, made: str | None) -> T
         )
         return None if wanted.secret else text
 
-    return Task(PlannedStep("add", "webhook", wanted.entry.name, webhooks.audit_view(new)), add)
+    return Task(PlannedStep("add", "webhook", wanted.entry.name, creation.after or {}), add)
 
 
 def _change(run: Run, vault: Vault, wanted: _Wanted, *, there: Webhook) -> Task:
     main, secret = run.tables.main, wanted.secret
     detail: dict[str, Any] = webhooks.difference(there, wanted.checked)
-    changed = {name: wanted.said[name] for name in detail}
+    changed = {name: value for name, value in set_fields(wanted.fields).items() if name in detail}
     if secret is not None and not webhooks.was_seeded(main, vault, there, secret=secret):
         detail["secret"] = ["the one before", f"the one in {wanted.entry.secret_env}"]
 
     def update() -> None:
         if changed:
             # A webhook that becomes active again gets its parked deliveries.
-            wakes = changed.get("active") is True
-            webhooks.apply(
+            activates = changed.get("active") is True
+            webhooks.update_as(
                 main,
                 vault,
                 run.account_id,
                 webhook_id=there.id,
-                fields=changed,
+                fields=WebhookFields(**changed),
                 origin=run.origin,
                 now=run.now,
-                also=waking(main, run.account_id, there.id, now=run.now)
-                if wakes
-                else webhooks.NOTHING,
+                also=unpark_marker(main, run.account_id, there.id, now=run.now)
+                if activates
+                else webhooks.NO_WRITES,
             )
         if secret is not None and "secret" in detail:
             webhooks.seed_secret(

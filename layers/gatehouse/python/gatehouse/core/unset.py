@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 
 class Unset(Enum):
@@ -12,3 +17,9 @@ class Unset(Enum):
 
 
 UNSET = Unset.UNSET
+
+
+def set_fields(patch: DataclassInstance) -> dict[str, Any]:
+    """Return a patch's fields that are set, by name, in the order of its class."""
+    values = {field.name: getattr(patch, field.name) for field in fields(patch)}
+    return {name: value for name, value in values.items() if value is not UNSET}

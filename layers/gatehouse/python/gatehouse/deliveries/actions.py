@@ -1,4 +1,4 @@
-"""What an admin asks of deliveries: look, replay, recover, ping."""
+"""Deliveries for admins: lists and shows them, replays, recovers, and sends pings."""
 
 from __future__ import annotations
 
@@ -12,33 +12,35 @@ from gatehouse.core import ids
 from gatehouse.core.clock import Micros, rfc3339
 from gatehouse.core.errors import Conflict, Gone, NotFound, Unavailable
 from gatehouse.core.request import Answered, Call
-from gatehouse.deliveries import rules, store
-from gatehouse.deliveries.messages import ask, go
+from gatehouse.core.retry import Backoff
+from gatehouse.deliveries import messages, rules, store
+from gatehouse.deliveries import writes as delivery_writes
 from gatehouse.deliveries.model import (
     PING,
     Attempt,
     Delivery,
-    Parked,
-    Recover,
-    Status,
-    Wake,
+    DeliveryStatus,
+    ParkReason,
+    RecoverMessage,
+    UnparkMessage,
 )
-from gatehouse.deliveries.writes import waking as waking_of
 from gatehouse.dynamo import idempotency
 from gatehouse.dynamo.table import Table, Write
 from gatehouse.signals import actions as signals
+from gatehouse.signals import writes as signal_writes
 from gatehouse.webhooks import actions as webhooks
-from gatehouse.webhooks.model import Webhook
 
 MOST_ATTEMPTS = 100
 
+# The states in the listing index that a status consists of.
 _STATES = {
-    Status.PENDING: (Status.PENDING.value, store.PARKED),
-    Status.RETRYING: (Status.RETRYING.value,),
-    Status.DELIVERED: (Status.DELIVERED.value,),
-    Status.DEAD_LETTER: (Status.DEAD_LETTER.value,),
+    DeliveryStatus.PENDING: (DeliveryStatus.PENDING.value, store.PARKED),
+    DeliveryStatus.RETRYING: (DeliveryStatus.RETRYING.value,),
+    DeliveryStatus.DELIVERED: (DeliveryStatus.DELIVERED.value,),
+    DeliveryStatus.DEAD_LETTER: (DeliveryStatus.DEAD_LETTER.value,),
 }
 _COUNTED_AT_ONCE = 1_000
+_DELIVERY_CHANGED = Backoff(3)
 
 
 def page(
@@ -46,32 +48,32 @@ def page(
     call: Call,
     webhook_id: str,
     *,
-    status: Status | None,
+    status: DeliveryStatus | None,
     limit: int,
     after: str | None,
 ) -> tuple[list[Delivery], str | None]:
-    """Read a webhook's deliveries, newest first, and where to go on (a bare id)."""
-    webhook = _webhook(table, call, webhook_id)
-    states = [state for one in ([status] if status else [*Status]) for state in _STATES[one]]
-    below = None if after is None else _before(after)
-    found: set[str] = set()
-    for state in states:
-        found |= set(store.listed(table, webhook.id, state, high=below, limit=limit + 1))
-    wanted = sorted(found, reverse=True)
-    # Read again: what the index says of a state is a moment old.
-    there = [
+    """List a webhook's deliveries, newest first, and the cursor: a bare id, None at the end."""
+    webhook = webhooks.get(table, call.caller.account_id, webhook_id)
+    statuses = [status] if status else [*DeliveryStatus]
+    highest = None if after is None else _below(after)
+    ids_: set[str] = set()
+    for state in (state for one in statuses for state in _STATES[one]):
+        ids_ |= set(store.list_ids(table, webhook.id, state, high=highest, limit=limit + 1))
+    newest_first = sorted(ids_, reverse=True)
+    # The index is a moment behind the table: a delivery may have another status by now.
+    deliveries = [
         one
-        for one in store.find_all(table, wanted[:limit])
+        for one in store.list_by_ids(table, newest_first[:limit])
         if status is None or one.status is status
     ]
-    return there, wanted[limit - 1] if len(wanted) > limit else None
+    return deliveries, newest_first[limit - 1] if len(newest_first) > limit else None
 
 
 def get(table: Table, call: Call, delivery_id: str) -> tuple[Delivery, list[Attempt]]:
-    """Read a delivery and its last hundred attempts, the first of them first."""
-    delivery = _delivery(table, call, delivery_id)
-    attempts = store.attempts(table, delivery.id, limit=MOST_ATTEMPTS)
-    # One that was made and not recorded is made again under the same number.
+    """Read a delivery and its last hundred attempts, oldest first. Raises NotFound."""
+    delivery = _get(table, call, delivery_id)
+    attempts = store.list_attempts(table, delivery.id, limit=MOST_ATTEMPTS)
+    # The attempts are read after the delivery, so one of them may be newer than it.
     return delivery, [one for one in attempts if one.number <= delivery.attempt_count]
 
 
@@ -83,22 +85,23 @@ def replay(
     delivery_id: str,
     answered: Callable[[Delivery], Answered],
 ) -> Answered:
-    """Send a dead delivery again, or a delivered one as a new one, so that nobody drops it.
+    """Send a dead letter again; send a delivered one as a new delivery.
 
-    Raises Conflict DELIVERY_OPEN while it is open, unless it was parked by our own fault, and Gone
-    SIGNAL_EXPIRED when there is nothing left to send.
+    A new delivery has a new id, so that receivers do not drop it as a repeat. Raises Conflict
+    DELIVERY_OPEN while the delivery is open, unless it is parked as internal, and Gone
+    SIGNAL_EXPIRED if the signal's retention has ended.
     """
     idempotency.check(table, call.guard)
-    for _ in range(3):
-        before = _delivery(table, call, delivery_id)
-        if before.is_open and before.parked is not Parked.INTERNAL:
+    for _ in _DELIVERY_CHANGED.tries():
+        before = _get(table, call, delivery_id)
+        if before.is_open and before.parked is not ParkReason.INTERNAL:
             raise Conflict("The delivery is still open", code="DELIVERY_OPEN")
         signal = signals.find(table, before.account_id, before.signal_id, now=call.now)
         if signal is None:
             raise Gone("The signal is past its retention", code="SIGNAL_EXPIRED")
-        _webhook(table, call, before.webhook_id)
-        if before.status is Status.DELIVERED:
-            after = rules.made(
+        webhooks.get(table, call.caller.account_id, before.webhook_id)
+        if before.status is DeliveryStatus.DELIVERED:
+            after = rules.new_delivery(
                 id=ids.new(call.now),
                 account_id=before.account_id,
                 webhook_id=before.webhook_id,
@@ -110,7 +113,7 @@ def replay(
             )
             write = store.create(table, after)
         else:
-            after = rules.again(before, call.now)
+            after = rules.next_round(before, call.now)
             write = store.replace(table, after, seen=before)
         change = Change(
             "delivery.replay",
@@ -130,31 +133,31 @@ def replay(
             )
         except audit.Refused:
             continue
-        _send(queue, go(after, call.now))
+        _send(queue, messages.for_attempt(after, call.now))
         return answer
     raise Unavailable
 
 
-def count_dead(table: Table, call: Call, webhook_id: str, *, since: Micros) -> int:
-    """Count a webhook's dead letters since, those that a recovery would replay."""
-    webhook = _webhook(table, call, webhook_id)
+def count_dead_letters(table: Table, call: Call, webhook_id: str, *, since: Micros) -> int:
+    """Count the dead letters that a recovery would replay: of signals emitted since a time."""
+    webhook = webhooks.get(table, call.caller.account_id, webhook_id)
     low, counted = rules.lowest_id(since), 0
     while True:
-        ids_ = store.listed(
+        ids_ = store.list_ids(
             table,
             webhook.id,
-            Status.DEAD_LETTER.value,
+            DeliveryStatus.DEAD_LETTER.value,
             low=low,
             newest_first=False,
             limit=_COUNTED_AT_ONCE,
         )
         counted += sum(
             rules.can_recover(one, asked_at=call.now, now=call.now)
-            for one in store.find_all(table, ids_)
+            for one in store.list_by_ids(table, ids_)
         )
         if len(ids_) < _COUNTED_AT_ONCE:
             return counted
-        low = _after(ids_[-1])
+        low = _above(ids_[-1])
 
 
 def recover(
@@ -166,23 +169,23 @@ def recover(
     since: Micros,
     answered: Callable[[int], Answered],
 ) -> Answered:
-    """Have all dead letters of signals since then replayed, by a worker: there may be many.
+    """Let a worker replay all dead letters of signals emitted since a time: there may be many.
 
-    `answered` is told how many there are.
+    `answered` gets their number and returns the response.
     """
     idempotency.check(table, call.guard)
-    counted = count_dead(table, call, webhook_id, since=since)
+    counted = count_dead_letters(table, call, webhook_id, since=since)
     change = Change(
         "webhook.recover",
         f"webhook:{webhook_id}",
         after={"since": rfc3339(since), "count": counted},
     )
     answer = answered(counted)
-    message = Recover(call.caller.account_id, webhook_id, rules.lowest_id(since), call.now)
-    # The note is the net: who is told 202 is not told again, so it must be done.
-    writes = {"mark": store.mark(table, message, now=call.now)}
+    message = RecoverMessage(call.caller.account_id, webhook_id, rules.lowest_id(since), call.now)
+    # The marker guarantees the work: after a 202 the client does not retry.
+    writes = {"marker": store.put_marker(table, message, now=call.now)}
     _commit(table, call, writes, change=change, made=f"webhook:{webhook_id}", answer=answer)
-    _send(queue, ask(message))
+    _send(queue, messages.for_webhook(message))
     return answer
 
 
@@ -194,11 +197,11 @@ def ping(
     webhook_id: str,
     answered: Callable[[Delivery], Answered],
 ) -> Answered:
-    """Send a `ping` on the real way: a stored signal that no filter matches, and its delivery."""
+    """Send a `ping` to a webhook: store a signal that no filter matches, and its delivery."""
     idempotency.check(table, call.guard)
-    webhook = _webhook(table, call, webhook_id)
+    webhook = webhooks.get(table, call.caller.account_id, webhook_id)
     signal = signals.ping(call.caller.account_id, now=call.now)
-    delivery = rules.made(
+    delivery = rules.new_delivery(
         id=rules.id_of(signal.id, webhook.id),
         account_id=webhook.account_id,
         webhook_id=webhook.id,
@@ -207,31 +210,34 @@ def ping(
         signal_ends_at=signal.expires_at,
         now=call.now,
     )
-    writes = {"signal": signals.keep(table, signal), "delivery": store.create(table, delivery)}
+    writes = {
+        "signal": signal_writes.create(table, signal),
+        "delivery": store.create(table, delivery),
+    }
     change = Change(
         "webhook.test", f"webhook:{webhook.id}", after={"delivery_id": f"delivery:{delivery.id}"}
     )
     answer = answered(delivery)
     _commit(table, call, writes, change=change, made=f"delivery:{delivery.id}", answer=answer)
-    _send(queue, go(delivery, call.now))
+    _send(queue, messages.for_attempt(delivery, call.now))
     return answer
 
 
-def waking(table: Table, call: Call, webhook_id: str) -> dict[str, Write]:
-    """Give the note that a webhook's parked deliveries go on, for the change that wakes it."""
-    return waking_of(table, call.caller.account_id, webhook_id, now=call.now)
+def unpark_marker(table: Table, call: Call, webhook_id: str) -> dict[str, Write]:
+    """Return the marker's write, for the transaction that activates or deletes a webhook."""
+    return delivery_writes.unpark_marker(table, call.caller.account_id, webhook_id, now=call.now)
 
 
-def send_wake(queue: Queue, call: Call, webhook_id: str) -> None:
-    """Tell a worker to wake a webhook's deliveries at once."""
-    _send(queue, ask(Wake(call.caller.account_id, webhook_id)))
+def send_unpark(queue: Queue, call: Call, webhook_id: str) -> None:
+    """Ask a worker to send a webhook's parked deliveries now, before the sweeper does."""
+    _send(queue, messages.for_webhook(UnparkMessage(call.caller.account_id, webhook_id)))
 
 
 def _send(queue: Queue, message: Outgoing) -> None:
-    """Send a message of what is written already.
+    """Send a message for work that is already written.
 
-    Quiet when the queue does not answer: the due index or the note is the net, and an error would
-    say that nothing was done.
+    Ignores an unavailable queue: the sweeper finds the work by the due index or the marker. An
+    error would tell the caller that nothing was done.
     """
     with contextlib.suppress(Unavailable):
         queue.send([message])
@@ -257,24 +263,17 @@ def _commit(
     )
 
 
-def _webhook(table: Table, call: Call, webhook_id: str) -> Webhook:
-    webhook = webhooks.find(table, call.caller.account_id, webhook_id)
-    if webhook is None:
-        raise NotFound("Webhook not found", code="WEBHOOK_NOT_FOUND")
-    return webhook
-
-
-def _delivery(table: Table, call: Call, delivery_id: str) -> Delivery:
+def _get(table: Table, call: Call, delivery_id: str) -> Delivery:
     delivery = store.find(table, delivery_id)
     if delivery is None or delivery.account_id != call.caller.account_id:
         raise NotFound("Delivery not found", code="DELIVERY_NOT_FOUND")
     return delivery
 
 
-def _before(delivery_id: str) -> str:
-    # An index reads both ends; nothing of ours lies between an id and this.
+def _below(delivery_id: str) -> str:
+    # A query on an index includes both ends. No id lies between this text and the id.
     return f"{delivery_id[:-1]}{chr(ord(delivery_id[-1]) - 1)}~"
 
 
-def _after(delivery_id: str) -> str:
+def _above(delivery_id: str) -> str:
     return f"{delivery_id}~"

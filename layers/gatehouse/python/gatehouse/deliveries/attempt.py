@@ -1,13 +1,12 @@
-"""One attempt: claim, POST, record, and only then send what comes next.
+"""Makes one attempt: claims it, POSTs, records the outcome, and then sends the next message.
 
-Whatever the receiver does is an outcome and is recorded. What we cannot do raises, and the message
-comes back: before the record the attempt repeats under the same id, after it the sweeper mends.
+Whatever the receiver does is an outcome and is recorded. Our own failures raise, and SQS delivers
+the message again: before the record, the attempt is repeated under the same id; after it, the
+sweeper sends the next message.
 """
 
 from __future__ import annotations
 
-import random
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -17,36 +16,37 @@ from gatehouse.audit.model import Origin
 from gatehouse.aws.queue import Queue
 from gatehouse.core.clock import SECOND, Micros
 from gatehouse.core.errors import Unavailable
-from gatehouse.deliveries import rules, store
-from gatehouse.deliveries.messages import go
+from gatehouse.core.retry import Backoff
+from gatehouse.deliveries import messages, rules, store
 from gatehouse.deliveries.model import (
     Attempt,
-    Dead,
-    Death,
+    AttemptMessage,
+    DeadLetterReason,
+    Delivered,
     Delivery,
-    Done,
-    Go,
+    DeliveryStatus,
+    GiveUp,
+    NextAction,
     Outcome,
     Park,
-    Parked,
-    Status,
-    Step,
+    ParkReason,
 )
 from gatehouse.dynamo.table import Table, TransactionCanceled, TransactionConflict, Write, transact
 from gatehouse.outbound.client import Reply, RequestFailed
 from gatehouse.signals import actions as signals
 from gatehouse.webhooks import actions as webhooks
-from gatehouse.webhooks import signing
+from gatehouse.webhooks import health, signing
+from gatehouse.webhooks import writes as webhook_writes
 from gatehouse.webhooks.model import Material, Webhook
-from gatehouse.webhooks.secret_cache import Opened
+from gatehouse.webhooks.secret_cache import SecretCache
 
 TIMEOUT = 10.0  # seconds for a whole attempt
-_TRIES = 6
-_LONGEST_WAIT = 0.2
+_WEBHOOK_CHANGED = Backoff(6)
+_CONFLICT = Backoff(6, first=0.01, longest=0.2)
 
 
 class Post(Protocol):
-    """The guarded way out, as `outbound.send`."""
+    """Sends a request, as `outbound.send` does."""
 
     def __call__(
         self,
@@ -63,22 +63,23 @@ class Post(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Bench:
-    """What a worker works with."""
+class Worker:
+    """What one invocation of the worker uses for its attempts."""
 
     table: Table
     queue: Queue
-    opened: Opened
+    secrets: SecretCache
     post: Post
     now: Callable[[], Micros]
     request_id: str = "-"
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
-    """What became of a message: `outcome` is one word for the log and the metrics.
+class AttemptReport:
+    """What a message led to. `outcome` is one word for the log and the metrics.
 
-    delivered, retrying, dead_letter, parked, or dropped: it was another's, or made already.
+    delivered, retrying, dead_letter, parked, or dropped: the attempt was made already, or another
+    worker has it.
     """
 
     outcome: str
@@ -86,63 +87,67 @@ class Report:
     attempt: Attempt | None = None
 
 
-def work(bench: Bench, message: Go) -> Report:
-    """Make one attempt. Raises Unavailable when we, not the receiver, failed."""
+def make_attempt(worker: Worker, message: AttemptMessage) -> AttemptReport:
+    """Make one attempt. Raises Unavailable if we failed, not the receiver."""
     delivery = store.claim(
-        bench.table, message.delivery_id, attempt=message.attempt, now=bench.now()
+        worker.table, message.delivery_id, attempt=message.attempt, now=worker.now()
     )
     if delivery is None:
-        return Report("dropped")
-    for _ in range(_TRIES):
-        webhook = webhooks.find(bench.table, delivery.account_id, delivery.webhook_id)
+        return AttemptReport("dropped")
+    for _ in _WEBHOOK_CHANGED.tries():
+        webhook = webhooks.find(worker.table, delivery.account_id, delivery.webhook_id)
         if webhook is None:
-            return _end(bench, delivery, Death.WEBHOOK_DELETED)
-        if not webhook.active:
-            parked = _park(bench, delivery, webhook)
-            if parked is not None:
-                return parked
-            continue  # it changed just now
-        return _attempt(bench, delivery, webhook)
+            return _give_up(worker, delivery, DeadLetterReason.WEBHOOK_DELETED)
+        if webhook.active:
+            return _attempt(worker, delivery, webhook)
+        parked = _park(worker, delivery, webhook)
+        if parked is not None:
+            return parked
     raise Unavailable
 
 
-def _attempt(bench: Bench, delivery: Delivery, webhook: Webhook) -> Report:
-    started_at = bench.now()
-    signal = signals.find(bench.table, delivery.account_id, delivery.signal_id, now=started_at)
+def _attempt(worker: Worker, delivery: Delivery, webhook: Webhook) -> AttemptReport:
+    started_at = worker.now()
+    signal = signals.find(worker.table, delivery.account_id, delivery.signal_id, now=started_at)
     if signal is None:
-        return _end(bench, delivery, Death.SIGNAL_EXPIRED)
-    material = bench.opened.material(webhook, now=started_at)
-    if material is None:  # its secret goes with it
-        return _end(bench, delivery, Death.WEBHOOK_DELETED)
+        return _give_up(worker, delivery, DeadLetterReason.SIGNAL_EXPIRED)
+    material = worker.secrets.find_material(webhook, now=started_at)
+    if material is None:  # it is deleted together with its webhook
+        return _give_up(worker, delivery, DeadLetterReason.WEBHOOK_DELETED)
     body = signals.body(signal)
-    outcome, answered = _post(bench, delivery, webhook, material, body)
-    ended_at = bench.now()
+    outcome, response = _post(worker, delivery, webhook, material, body)
+    ended_at = worker.now()
     attempt = rules.attempt_of(
-        delivery, outcome, started_at=started_at, ended_at=ended_at, body=answered
+        delivery, outcome, started_at=started_at, ended_at=ended_at, body=response
     )
-    step = rules.next_step(delivery.step, outcome, schedule=webhook.schedule, now=ended_at)
-    after = rules.after(delivery, outcome, step=step, now=ended_at)
-    recorded = _record(bench, delivery, after, attempt, step, webhook)
+    action = rules.next_action(delivery.step, outcome, schedule=webhook.schedule, now=ended_at)
+    after = rules.after_attempt(delivery, outcome, action=action, now=ended_at)
+    recorded = _record(worker, delivery, after, attempt, action, webhook)
     if recorded is None:
-        return Report("dropped", delivery)
-    _note(bench, webhook, step, ended_at)
-    if recorded.status is Status.RETRYING and not recorded.unsent:
-        bench.queue.send([go(recorded, bench.now())])
-    return Report("parked" if recorded.parked else recorded.status.value, recorded, attempt)
+        return AttemptReport("dropped", delivery)
+    if isinstance(action, Delivered):
+        health.record_success(worker.table, webhook, now=ended_at)
+    else:
+        health.record_failure(worker.table, webhook, now=ended_at)
+    if recorded.status is DeliveryStatus.RETRYING and not recorded.unsent:
+        worker.queue.send([messages.for_attempt(recorded, worker.now())])
+    outcome_name = "parked" if recorded.parked else recorded.status.value
+    return AttemptReport(outcome_name, recorded, attempt)
 
 
 def _post(
-    bench: Bench, delivery: Delivery, webhook: Webhook, material: Material, body: bytes
+    worker: Worker, delivery: Delivery, webhook: Webhook, material: Material, body: bytes
 ) -> tuple[Outcome, bytes]:
+    """Send the signed POST; return its outcome and the start of the response's body."""
     signed = signing.headers(
         material.secrets,
         delivery_id=f"delivery:{delivery.id}",
         event=delivery.event,
-        timestamp=bench.now() // SECOND,
+        timestamp=worker.now() // SECOND,
         body=body,
     )
     try:
-        reply = bench.post(
+        reply = worker.post(
             "POST",
             webhook.url,
             headers={**material.headers, **signed},
@@ -152,118 +157,112 @@ def _post(
         )
     except RequestFailed as failed:
         return Outcome(error=failed.kind), b""
-    wait = rules.retry_after(reply.headers.get("retry-after"), bench.now())
+    wait = rules.parse_retry_after(reply.headers.get("retry-after"), worker.now())
     redirected = 300 <= reply.status < 400  # noqa: PLR2004
     error = "redirect" if redirected else None
     return Outcome(status_code=reply.status, error=error, retry_after=wait), reply.body
 
 
 def _record(
-    bench: Bench,
+    worker: Worker,
     delivery: Delivery,
     after: Delivery,
     attempt: Attempt,
-    step: Step,
+    action: NextAction,
     webhook: Webhook,
 ) -> Delivery | None:
-    """Write the attempt and what it changes; None: somebody else holds the delivery now."""
-    now = bench.now()
+    """Write the attempt and the delivery; None if another worker changed the delivery."""
+    now = worker.now()
     writes = {
-        "delivery": store.replace(bench.table, after, seen=delivery),
-        "attempt": store.record(bench.table, after, attempt),
+        "delivery": store.replace(worker.table, after, seen=delivery),
+        "attempt": store.put_attempt(worker.table, after, attempt),
     }
-    match step:
-        case Done() if webhook.failing:
-            writes["webhook"] = webhooks.recovered(bench.table, webhook, now=now)
-        case Dead() if not webhook.failing:
-            writes["webhook"] = webhooks.failing(bench.table, webhook, now=now)
+    match action:
+        case Delivered() if webhook.failing:
+            writes["webhook"] = webhook_writes.clear_failing(worker.table, webhook, now=now)
+        case GiveUp() if not webhook.failing:
+            writes["webhook"] = webhook_writes.mark_failing(worker.table, webhook, now=now)
         case Park():
-            return _switch_off(bench, delivery, after, writes, webhook)
-    failed = _commit(bench.table, writes)
+            return _record_gone(worker, delivery, after, writes, webhook)
+    failed = _commit(worker.table, writes)
     if "webhook" in failed and "delivery" not in failed:
-        # It was deleted meanwhile; the attempt was made all the same.
+        # The webhook was deleted meanwhile. The attempt was made, so it is recorded.
         del writes["webhook"]
-        failed = _commit(bench.table, writes)
+        failed = _commit(worker.table, writes)
     return None if failed else after
 
 
-def _switch_off(
-    bench: Bench, delivery: Delivery, after: Delivery, writes: dict[str, Write], webhook: Webhook
+def _record_gone(
+    worker: Worker, delivery: Delivery, after: Delivery, writes: dict[str, Write], webhook: Webhook
 ) -> Delivery | None:
-    """Record an attempt that was answered 410, and switch its webhook off with it.
+    """Record an attempt that was answered 410, and disable its webhook in the same transaction.
 
-    A webhook that is off by now stays as it is. One that was led elsewhere meanwhile is not
-    what is gone: the delivery goes there at once.
+    A webhook that became inactive meanwhile stays as it is. If its URL was changed meanwhile, the
+    410 is not about the new URL: the webhook stays active, and the delivery goes there at once.
     """
     seen: Webhook | None = webhook
-    for _ in range(_TRIES):
+    for _ in _WEBHOOK_CHANGED.tries():
         if seen is None:
-            return None if _commit(bench.table, writes) else after
+            return None if _commit(worker.table, writes) else after
         if not seen.active:
-            still_off = webhooks.unchanged(bench.table, seen)
-            failed = _commit(bench.table, {**writes, "webhook": still_off})
+            still_inactive = webhook_writes.check_unchanged(worker.table, seen)
+            failed = _commit(worker.table, {**writes, "webhook": still_inactive})
         elif seen.url != webhook.url:
-            after = rules.woken(after, bench.now())
-            writes["delivery"] = store.replace(bench.table, after, seen=delivery)
-            return None if _commit(bench.table, writes) else after
+            after = rules.unparked(after, worker.now())
+            writes["delivery"] = store.replace(worker.table, after, seen=delivery)
+            return None if _commit(worker.table, writes) else after
         else:
-            failed = _disable(bench, seen, writes)
+            failed = _disable(worker, seen, writes)
         if not failed:
             return after
         if "delivery" in failed:
             return None
-        seen = webhooks.find(bench.table, webhook.account_id, webhook.id)
+        seen = webhooks.find(worker.table, webhook.account_id, webhook.id)
     raise Unavailable
 
 
-def _disable(bench: Bench, webhook: Webhook, writes: Mapping[str, Write]) -> Sequence[str]:
-    """Switch a webhook off, with the writes; gives the names of those that do not hold."""
+def _disable(worker: Worker, webhook: Webhook, writes: Mapping[str, Write]) -> Sequence[str]:
+    """Disable a webhook together with `writes`; return the names whose conditions failed."""
     try:
-        webhooks.disable(
-            bench.table,
+        health.disable(
+            worker.table,
             webhook,
             reason="gone",
             also=writes,
-            origin=Origin(actor="system:delivery", request_id=bench.request_id),
-            now=bench.now(),
+            origin=Origin(actor="system:delivery", request_id=worker.request_id),
+            now=worker.now(),
         )
     except audit.Refused as refused:
         return list(refused.failed)
     return []
 
 
-def _note(bench: Bench, webhook: Webhook, step: Step, now: Micros) -> None:
-    if isinstance(step, Done):
-        webhooks.note_success(bench.table, webhook, now=now)
-    else:
-        webhooks.note_failure(bench.table, webhook, now=now)
-
-
-def _park(bench: Bench, delivery: Delivery, webhook: Webhook) -> Report | None:
-    """Keep a delivery for a paused webhook; None: the webhook was changed since it was read."""
-    parked = rules.parked(delivery, Parked.PAUSED)
+def _park(worker: Worker, delivery: Delivery, webhook: Webhook) -> AttemptReport | None:
+    """Park a delivery of an inactive webhook; None if the webhook changed since it was read."""
+    parked = rules.parked(delivery, ParkReason.PAUSED)
     failed = _commit(
-        bench.table,
+        worker.table,
         {
-            "delivery": store.replace(bench.table, parked, seen=delivery),
-            "webhook": webhooks.unchanged(bench.table, webhook),
+            "delivery": store.replace(worker.table, parked, seen=delivery),
+            "webhook": webhook_writes.check_unchanged(worker.table, webhook),
         },
     )
     if "delivery" in failed:
-        return Report("dropped", delivery)
-    return None if failed else Report("parked", parked)
+        return AttemptReport("dropped", delivery)
+    return None if failed else AttemptReport("parked", parked)
 
 
-def _end(bench: Bench, delivery: Delivery, reason: Death) -> Report:
-    ended = rules.dead(delivery, reason, bench.now())
-    failed = _commit(bench.table, {"delivery": store.replace(bench.table, ended, seen=delivery)})
-    return Report("dropped" if failed else ended.status.value, ended)
+def _give_up(worker: Worker, delivery: Delivery, reason: DeadLetterReason) -> AttemptReport:
+    ended = rules.dead_letter(delivery, reason, worker.now())
+    write = store.replace(worker.table, ended, seen=delivery)
+    failed = _commit(worker.table, {"delivery": write})
+    return AttemptReport("dropped" if failed else ended.status.value, ended)
 
 
 def _commit(table: Table, writes: Mapping[str, Write]) -> Sequence[str]:
-    """Do all writes or none; gives the names of those whose conditions failed."""
+    """Do all writes or none; return the names of those whose conditions failed."""
     names = list(writes)
-    for attempt in range(_TRIES):
+    for _ in _CONFLICT.tries():
         try:
             transact(table.client, list(writes.values()))
         except TransactionCanceled as canceled:
@@ -273,5 +272,4 @@ def _commit(table: Table, writes: Mapping[str, Write]) -> Sequence[str]:
             pass
         else:
             return []
-        time.sleep(random.uniform(0, min(_LONGEST_WAIT, 0.01 * 2**attempt)))  # noqa: S311
     raise Unavailable

@@ -1,7 +1,7 @@
-"""From a signal to its deliveries: one for each webhook that matches, and a message for each.
+"""Fan-out: creates one delivery for each webhook that matches a signal, and sends its message.
 
-The mark that a signal is still to fan out is taken away last, so whatever dies on the way is done
-again, by the stream or by the sweeper, and finds what it made.
+The last step marks the signal's fan-out as finished. If the process dies before, the stream or the
+sweeper repeats the fan-out; ids are derived, so it finds the deliveries that exist already.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ from functools import partial
 from gatehouse.aws.queue import Outgoing, Queue
 from gatehouse.core.clock import Micros
 from gatehouse.core.errors import Unavailable
-from gatehouse.deliveries import rules, store
-from gatehouse.deliveries.messages import go
+from gatehouse.deliveries import messages, rules, store
 from gatehouse.deliveries.model import Delivery
 from gatehouse.dynamo.table import Table, TransactionConflict
 from gatehouse.signals import actions as signals
@@ -22,29 +21,23 @@ from gatehouse.signals.model import Signal
 from gatehouse.webhooks import actions as webhooks
 from gatehouse.webhooks.model import Webhook
 
-_AT_ONCE = 8
-_FEW = 3
+_THREADS = 8
+_FEW = 3  # deliveries for which threads would cost more than they save
 
 
-class Audience:
-    """The webhooks of the accounts that a batch is about, each account's read once."""
+class WebhookCache:
+    """The webhooks of each account, read once for a batch of signals."""
 
     def __init__(self, table: Table) -> None:
-        """Know nobody yet."""
+        """Start empty."""
         self._table = table
-        self._known: dict[str, list[Webhook]] = {}
+        self._by_account: dict[str, list[Webhook]] = {}
 
-    def of(self, signal: Signal) -> list[Webhook]:
-        """Give those that a signal matches, paused ones too."""
-        if signal.account_id not in self._known:
-            self._known[signal.account_id] = webhooks.all_of(self._table, signal.account_id)
-        return [
-            webhook
-            for webhook in self._known[signal.account_id]
-            if webhooks.matches(
-                webhook, type=signal.type, to_ring=signal.to_ring, urgency=signal.urgency
-            )
-        ]
+    def list_matching(self, signal: Signal) -> list[Webhook]:
+        """List the webhooks that match a signal, inactive ones too."""
+        if signal.account_id not in self._by_account:
+            self._by_account[signal.account_id] = webhooks.list_all(self._table, signal.account_id)
+        return [one for one in self._by_account[signal.account_id] if webhooks.matches(one, signal)]
 
 
 def fan_out(
@@ -52,30 +45,32 @@ def fan_out(
     queue: Queue,
     signal: Signal,
     *,
-    audience: Audience,
+    webhook_cache: WebhookCache,
     embedding: Queue | None,
     now: Micros,
 ) -> int:
-    """Make and send a signal's deliveries; gives how many. May be done again.
+    """Create and send a signal's deliveries; return how many there are. May be repeated.
 
-    `embedding`: the queue of the owner's own worker, that gets the ids of new signals.
+    `embedding`: the queue of the owner's own worker, which receives the ids of new signals.
     """
-    wanted = [_delivery(signal, webhook, now) for webhook in audience.of(signal)]
-    made = _insert(table, wanted)
-    # One that got further already needs no message.
-    fresh = [one for one in made if one.is_open and one.attempt_count == 0 and not one.parked]
-    queue.send([go(one, now) for one in fresh])
+    wanted = [_delivery(signal, one, now) for one in webhook_cache.list_matching(signal)]
+    deliveries = _insert(table, wanted)
+    # In a repeat, some may have been attempted or parked; they need no message.
+    unattempted = [
+        one for one in deliveries if one.is_open and one.attempt_count == 0 and not one.parked
+    ]
+    queue.send([messages.for_attempt(one, now) for one in unattempted])
     if embedding is not None:
         embedding.send([Outgoing(f'{{"signal_id":"signal:{signal.id}"}}', signal.account_id)])
     try:
-        signals.fanned_out(table, signal)
+        signals.mark_fanned_out(table, signal)
     except TransactionConflict as conflict:
         raise Unavailable from conflict
-    return len(made)
+    return len(deliveries)
 
 
 def _delivery(signal: Signal, webhook: Webhook, now: Micros) -> Delivery:
-    return rules.made(
+    return rules.new_delivery(
         id=rules.id_of(signal.id, webhook.id),
         account_id=signal.account_id,
         webhook_id=webhook.id,
@@ -90,5 +85,5 @@ def _insert(table: Table, wanted: Sequence[Delivery]) -> list[Delivery]:
     insert = partial(store.insert, table)
     if len(wanted) <= _FEW:
         return [insert(one) for one in wanted]
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
+    with ThreadPoolExecutor(_THREADS) as pool:
         return list(pool.map(insert, wanted))

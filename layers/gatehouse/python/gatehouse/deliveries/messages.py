@@ -1,4 +1,4 @@
-"""The messages of deliveries, as they go into the queue: a webhook's share one turn in it."""
+"""The queue of deliveries and its messages. The messages of one webhook form one SQS group."""
 
 from __future__ import annotations
 
@@ -8,24 +8,27 @@ from gatehouse.aws import clients
 from gatehouse.aws.queue import Outgoing, Queue
 from gatehouse.core import settings
 from gatehouse.core.clock import Micros
-from gatehouse.deliveries import rules
-from gatehouse.deliveries.model import Delivery, Go, Recover, Wake
-
-read = rules.read
+from gatehouse.deliveries import message_rules
+from gatehouse.deliveries.model import AttemptMessage, Delivery, Message, WebhookMessage
 
 
 @cache
 def queue() -> Queue:
-    """Find the queue of deliveries to attempt."""
+    """Return the queue of deliveries to attempt."""
     return Queue(settings.DELIVERY_QUEUE.text(), clients.sqs())
 
 
-def go(delivery: Delivery, now: Micros) -> Outgoing:
-    """Write the message for a delivery's next attempt, held back until it is due."""
-    body = rules.write(Go(delivery.id, delivery.next_attempt))
-    return Outgoing(body, delivery.webhook_id, rules.delay(delivery, now))
+def read(body: str) -> Message:
+    """Parse a message's body. Raises ValueError or KeyError: only we write messages."""
+    return message_rules.read(body)
 
 
-def ask(message: Wake | Recover) -> Outgoing:
-    """Write a message about a webhook."""
-    return Outgoing(rules.write(message), message.webhook_id)
+def for_attempt(delivery: Delivery, now: Micros) -> Outgoing:
+    """Return the message for a delivery's next attempt, delayed until it is due."""
+    body = message_rules.write(AttemptMessage(delivery.id, delivery.next_attempt))
+    return Outgoing(body, delivery.webhook_id, message_rules.delay(delivery, now))
+
+
+def for_webhook(message: WebhookMessage) -> Outgoing:
+    """Return the message about a webhook's parked deliveries or dead letters."""
+    return Outgoing(message_rules.write(message), message.webhook_id)

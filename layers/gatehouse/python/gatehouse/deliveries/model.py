@@ -1,3 +1,16 @@
+"""The states of a delivery.
+
+    new ────────────────────────────────────> pending
+    pending, retrying ── 2xx ───────────────> delivered
+    pending, retrying ── failed ────────────> retrying        while its schedule has steps left
+    pending, retrying ── no step left ──────> dead_letter     or webhook deleted, signal expired
+    pending, retrying ── webhook inactive ──> parked          or 410, or five sweeps in vain
+    parked ───────────── webhook active ────> pending, retrying
+    dead_letter ──────── replay, recover ───> pending         in the next round
+
+Callers see a parked delivery as pending. A replay of a delivered one creates a new delivery.
+"""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -5,37 +18,37 @@ from enum import StrEnum
 
 from gatehouse.core.clock import MINUTE, SECOND, Micros
 
-LEASE: Micros = 30 * SECOND  # for one attempt, of which its timeout takes at most 10 s
-GRACE: Micros = 2 * MINUTE  # how late a delivery may be before the sweeper looks at it
-MOST_SWEEPS = 5
+LEASE: Micros = 30 * SECOND  # of one attempt, whose POST takes at most 10 s
+GRACE: Micros = 2 * MINUTE  # how late a delivery may be before the sweeper sends it
+MOST_SWEEPS = 5  # without an attempt; then the delivery is parked
 
 PING = "ping"
 
 
-class Status(StrEnum):
-    """Where a delivery stands, as callers see it."""
+class DeliveryStatus(StrEnum):
+    """The status of a delivery, as callers see it."""
 
-    PENDING = "pending"  # no attempt of this round was made, or it waits for its webhook
+    PENDING = "pending"  # no attempt was made in this round, or the delivery is parked
     RETRYING = "retrying"
     DELIVERED = "delivered"
     DEAD_LETTER = "dead_letter"
 
 
-OPEN = frozenset({Status.PENDING, Status.RETRYING})
+OPEN = frozenset({DeliveryStatus.PENDING, DeliveryStatus.RETRYING})
 
 
-class Parked(StrEnum):
-    """Why an open delivery waits without a time."""
+class ParkReason(StrEnum):
+    """Why an open delivery is parked: it has no next time."""
 
-    PAUSED = "paused"  # its webhook is not active
-    GONE = "gone"  # the receiver answered 410, which switched its webhook off
-    INTERNAL = "internal"  # sent five times by the sweeper and never attempted: our fault
+    PAUSED = "paused"  # its webhook is inactive
+    GONE = "gone"  # the receiver answered 410, which made its webhook inactive
+    INTERNAL = "internal"  # sent by five sweeps and never attempted: our fault
 
 
-class Death(StrEnum):
-    """Why a delivery ended without success."""
+class DeadLetterReason(StrEnum):
+    """Why a delivery was given up."""
 
-    EXHAUSTED = "exhausted"
+    EXHAUSTED = "exhausted"  # every retry of its schedule failed
     WEBHOOK_DELETED = "webhook_deleted"
     SIGNAL_EXPIRED = "signal_expired"
 
@@ -44,9 +57,9 @@ class Death(StrEnum):
 class Delivery:
     """One signal on its way to one webhook.
 
-    Attempts number on through replays; `step` counts those of this `round`. `next_attempt` is the
-    number of the attempt to come, and with `lease_until` what a worker claims. `due_at` is when
-    the sweeper looks, None when it need not.
+    Attempts are numbered over all rounds; `step` counts those of this `round`. A worker claims the
+    attempt `next_attempt` until `lease_until`. `due_at` is when the sweeper sends the delivery if
+    no attempt was made by then, None if it never does.
     """
 
     id: str
@@ -56,17 +69,17 @@ class Delivery:
     event: str
     created_at: Micros
     expires_at: Micros
-    status: Status = Status.PENDING
+    status: DeliveryStatus = DeliveryStatus.PENDING
     next_attempt: int = 1
     round: int = 1
     step: int = 0
     lease_until: Micros = 0
     next_retry_at: Micros | None = None
     due_at: Micros | None = None
-    unsent: bool = False  # the wait is longer than a message can be held back
+    unsent: bool = False  # no message: the wait is longer than SQS can delay one
     sweeps: int = 0
-    parked: Parked | None = None
-    reason: Death | None = None
+    parked: ParkReason | None = None
+    reason: DeadLetterReason | None = None
     last_status_code: int | None = None
     delivered_at: Micros | None = None
     ended_at: Micros | None = None
@@ -74,18 +87,18 @@ class Delivery:
 
     @property
     def attempt_count(self) -> int:
-        """Count the attempts made."""
+        """The number of attempts made."""
         return self.next_attempt - 1
 
     @property
     def is_open(self) -> bool:
-        """Tell whether it may still be attempted."""
+        """Whether it may still be attempted."""
         return self.status in OPEN
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One POST. `duration_ms` is whole; `response` holds the first KiB of the answer."""
+    """One POST. `duration_ms` is whole; `response` is the first KiB of the response's body."""
 
     number: int
     started_at: Micros
@@ -97,9 +110,9 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of an attempt. `status_code` None: no answer, for the reason of `error`.
+    """The result of an attempt. `status_code` None: no response; `error` is the error's class.
 
-    `retry_after` is in seconds, as the receiver asked.
+    `retry_after` is the response's header, in seconds.
     """
 
     status_code: int | None = None
@@ -108,45 +121,49 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
-    """It was delivered."""
+class Delivered:
+    """The receiver accepted the delivery."""
 
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Try again at a moment."""
+    """Try again at this time."""
 
     at: Micros
 
 
 @dataclass(frozen=True, slots=True)
-class Dead:
-    """Give up."""
+class GiveUp:
+    """Make the delivery a dead letter."""
 
-    reason: Death
+    reason: DeadLetterReason
 
 
 @dataclass(frozen=True, slots=True)
 class Park:
-    """Keep it until its webhook is active again."""
+    """Keep the delivery until its webhook is active again."""
 
-    reason: Parked
+    reason: ParkReason
 
 
-Step = Done | Retry | Dead | Park
+NextAction = Delivered | Retry | GiveUp | Park
+"""What follows an attempt."""
 
 
 @dataclass(frozen=True, slots=True)
-class Go:
-    """A message: make this attempt."""
+class AttemptMessage:
+    """Asks a worker to make one attempt."""
 
     delivery_id: str
     attempt: int
 
 
 @dataclass(frozen=True, slots=True)
-class Wake:
-    """A message: a webhook is active again, or gone; its parked deliveries go on, above an id."""
+class UnparkMessage:
+    """Asks a worker to send a webhook's parked deliveries whose ids are above `above`.
+
+    The webhook is active again, or was deleted.
+    """
 
     account_id: str
     webhook_id: str
@@ -154,8 +171,11 @@ class Wake:
 
 
 @dataclass(frozen=True, slots=True)
-class Recover:
-    """A message: replay a webhook's dead letters above an id, those dead when it was asked."""
+class RecoverMessage:
+    """Asks a worker to replay a webhook's dead letters whose ids are above `above`.
+
+    Only those given up before `asked_at`.
+    """
 
     account_id: str
     webhook_id: str
@@ -163,4 +183,5 @@ class Recover:
     asked_at: Micros
 
 
-Message = Go | Wake | Recover
+WebhookMessage = UnparkMessage | RecoverMessage
+Message = AttemptMessage | WebhookMessage

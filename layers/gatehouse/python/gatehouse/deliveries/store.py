@@ -1,7 +1,7 @@
-"""`DELIVERY#<id>`: the delivery, and its attempts beside it as `ATTEMPT#<n>`.
+"""`DELIVERY#<id>`: the delivery as `DELIVERY`, its attempts as `ATTEMPT#<n>`.
 
-`by_due` finds what the sweeper is to look at, `by_listing` a webhook's deliveries by state; both
-lag behind the table by moments, so whoever uses them reads the items again.
+Index `by_due` finds what the sweeper may have to send, `by_listing` a webhook's deliveries by
+state. Both are a moment behind the table, so callers read the items they find again.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from gatehouse.deliveries import rules
 from gatehouse.deliveries.model import (
     LEASE,
     Attempt,
-    Death,
+    DeadLetterReason,
     Delivery,
-    Parked,
-    Recover,
-    Status,
-    Wake,
+    DeliveryStatus,
+    ParkReason,
+    RecoverMessage,
+    UnparkMessage,
+    WebhookMessage,
 )
 from gatehouse.dynamo import keyspace
 from gatehouse.dynamo.table import ConditionFailed, Item, Table, TransactionConflict, Write
@@ -37,12 +38,12 @@ _OPTIONAL = (
     "ended_at",
     "replay_of",
 )
-_UNTOUCHED = (
+_NOT_ATTEMPTED = (
     "next_attempt = :attempt AND #status = :status AND lease_until = :lease AND #round = :round"
 )
 _NAMES = {"#status": "status", "#round": "round"}
 
-# Parked deliveries have a partition of their own, since waking reads just them.
+# Parked deliveries have their own partition, because unparking reads only them.
 PARKED = "parked"
 
 
@@ -52,7 +53,7 @@ def create(table: Table, delivery: Delivery) -> Write:
 
 
 def insert(table: Table, delivery: Delivery) -> Delivery:
-    """Write a new delivery, or give the one of that id that is there."""
+    """Write a new delivery and return it; if its id exists, return the stored one."""
     try:
         table.insert(_to_item(delivery))
     except ConditionFailed as failed:
@@ -64,20 +65,20 @@ def insert(table: Table, delivery: Delivery) -> Delivery:
 
 
 def find(table: Table, delivery_id: str) -> Delivery | None:
-    """Read a delivery by its id alone, consistently."""
+    """Read a delivery by its id, consistently; None if it does not exist."""
     item = table.get(_key(delivery_id))
     return None if item is None else _from_item(item)
 
 
-def find_all(table: Table, delivery_ids: Sequence[str]) -> list[Delivery]:
-    """Read deliveries, consistently, in the order of the ids; those that are gone are left out."""
+def list_by_ids(table: Table, delivery_ids: Sequence[str]) -> list[Delivery]:
+    """Read deliveries, consistently, in the order of the ids; skips those that do not exist."""
     items = table.batch_get([_key(one) for one in delivery_ids])
-    found = {delivery.id: delivery for delivery in map(_from_item, items)}
-    return [found[one] for one in delivery_ids if one in found]
+    by_id = {delivery.id: delivery for delivery in map(_from_item, items)}
+    return [by_id[one] for one in delivery_ids if one in by_id]
 
 
-def attempts(table: Table, delivery_id: str, *, limit: int) -> list[Attempt]:
-    """Read the last attempts of a delivery, the first of them first."""
+def list_attempts(table: Table, delivery_id: str, *, limit: int) -> list[Attempt]:
+    """Read the last attempts of a delivery, oldest first."""
     # "ATTEMPT#..." sorts before "DELIVERY".
     items, _ = table.query(_pk(delivery_id), below="DELIVERY", newest_first=True, limit=limit)
     return [
@@ -94,7 +95,7 @@ def attempts(table: Table, delivery_id: str, *, limit: int) -> list[Attempt]:
 
 
 def claim(table: Table, delivery_id: str, *, attempt: int, now: Micros) -> Delivery | None:
-    """Take the lease of one attempt; None: it is somebody else's, or made, or not to be made."""
+    """Claim one attempt; None if another worker holds it, it was made, or it must not be made."""
     try:
         item = table.update(
             _key(delivery_id),
@@ -107,38 +108,38 @@ def claim(table: Table, delivery_id: str, *, attempt: int, now: Micros) -> Deliv
             values={
                 ":until": now + LEASE,
                 ":attempt": attempt,
-                ":pending": Status.PENDING.value,
-                ":retrying": Status.RETRYING.value,
+                ":pending": DeliveryStatus.PENDING.value,
+                ":retrying": DeliveryStatus.RETRYING.value,
                 ":now": now,
             },
         )
     except ConditionFailed:
         return None
     except TransactionConflict as conflict:
-        raise Unavailable from conflict  # the message comes back
+        raise Unavailable from conflict  # SQS delivers the message again
     return _from_item(item)
 
 
 def replace(table: Table, after: Delivery, *, seen: Delivery) -> Write:
-    """Write a changed delivery, if nobody claimed, recorded or replayed it since it was seen.
+    """Write a changed delivery. The condition fails if it was claimed, attempted or replayed.
 
-    That the sweeper looked at it meanwhile does not matter.
+    A sweep since it was seen does not make the condition fail.
     """
-    return table.put(_to_item(after), condition=_UNTOUCHED, names=_NAMES, values=_values(seen))
+    return table.put(_to_item(after), condition=_NOT_ATTEMPTED, names=_NAMES, values=_values(seen))
 
 
-def move(table: Table, after: Delivery, *, seen: Delivery) -> Write:
-    """Write a delivery as the sweeper leaves it, if no other sweeper was faster."""
+def replace_swept(table: Table, after: Delivery, *, seen: Delivery) -> Write:
+    """Write a delivery after a sweep. The condition fails as for `replace`, or if swept again."""
     return table.put(
         _to_item(after),
-        condition=f"{_UNTOUCHED} AND due_at = :due_at",
+        condition=f"{_NOT_ATTEMPTED} AND due_at = :due_at",
         names=_NAMES,
         values=_values(seen) | {":due_at": seen.due_at},
     )
 
 
-def record(table: Table, delivery: Delivery, attempt: Attempt) -> Write:
-    """Write an attempt down (for a transaction). One that is repeated after a crash replaces it."""
+def put_attempt(table: Table, delivery: Delivery, attempt: Attempt) -> Write:
+    """Write an attempt (for a transaction). Its repeat after a crash overwrites it."""
     item: Item = {
         "pk": _pk(delivery.id),
         "sk": f"ATTEMPT#{attempt.number:06d}",
@@ -154,13 +155,13 @@ def record(table: Table, delivery: Delivery, attempt: Attempt) -> Write:
     return table.overwrite(item)
 
 
-def due(table: Table, shard: int, *, now: Micros, limit: int) -> list[str]:
-    """Find the ids of one shard that the sweeper is to look at, the longest due first."""
+def list_due(table: Table, shard: int, *, now: Micros, limit: int) -> list[str]:
+    """List the ids of one shard's deliveries that are due for the sweeper, longest due first."""
     items = table.between(keyspace.DUE.pk(shard), index="by_due", names=_DUE, high=now, limit=limit)
     return [_id(item) for item in items]
 
 
-def listed(
+def list_ids(
     table: Table,
     webhook_id: str,
     state: str,
@@ -170,12 +171,12 @@ def listed(
     newest_first: bool = True,
     limit: int,
 ) -> list[str]:
-    """Find the ids of a webhook's deliveries in a state (or `parked`), newest first or oldest."""
+    """List the ids of a webhook's deliveries in a state: a status, or `parked`."""
     items = table.between(
         _listing(webhook_id, state),
         index="by_listing",
         names=_LISTED,
-        low=low or None,  # an index has no empty keys
+        low=low or None,  # a key of an index must not be empty
         high=high,
         newest_first=newest_first,
         limit=limit,
@@ -183,31 +184,31 @@ def listed(
     return [_id(item) for item in items]
 
 
-def mark(table: Table, message: Wake | Recover, *, now: Micros) -> Write:
-    """Note what is to be done with a webhook's deliveries (for a transaction)."""
-    item: Item = {**_mark(message), "marked_at": now, "above": message.above}
-    if isinstance(message, Recover):
+def put_marker(table: Table, message: WebhookMessage, *, now: Micros) -> Write:
+    """Write the marker of work on a webhook's deliveries (for a transaction)."""
+    item: Item = {**_marker_key(message), "marked_at": now, "above": message.above}
+    if isinstance(message, RecoverMessage):
         item["asked_at"] = message.asked_at
     return table.overwrite(item)
 
 
-def marks(table: Table, *, limit: int) -> list[tuple[Wake | Recover, Micros]]:
-    """Read the notes, and when each was made."""
+def list_markers(table: Table, *, limit: int) -> list[tuple[WebhookMessage, Micros]]:
+    """Read the markers, as messages, and when each was written."""
     items, _ = table.query(keyspace.WAKE.pk("PENDING"), limit=limit)
-    found: list[tuple[Wake | Recover, Micros]] = []
+    markers: list[tuple[WebhookMessage, Micros]] = []
     for item in items:
         account_id, webhook_id, *_ = item["sk"].split("#")
-        message: Wake | Recover = Wake(account_id, webhook_id, item["above"])
+        message: WebhookMessage = UnparkMessage(account_id, webhook_id, item["above"])
         if "asked_at" in item:
-            message = Recover(account_id, webhook_id, item["above"], item["asked_at"])
-        found.append((message, item["marked_at"]))
-    return found
+            message = RecoverMessage(account_id, webhook_id, item["above"], item["asked_at"])
+        markers.append((message, item["marked_at"]))
+    return markers
 
 
-def unmark(table: Table, message: Wake | Recover, *, marked_at: Micros) -> Write:
-    """Take a note away, if it is still that one."""
+def delete_marker(table: Table, message: WebhookMessage, *, marked_at: Micros) -> Write:
+    """Delete a marker. The condition fails if it was written again since `marked_at`."""
     return table.delete_if(
-        _mark(message),
+        _marker_key(message),
         condition="marked_at = :seen",
         names={},
         values={":seen": marked_at},
@@ -239,7 +240,7 @@ def _to_item(delivery: Delivery) -> Item:
         if value is not None:
             item[name] = str(value) if name in {"parked", "reason"} else value
     if delivery.due_at is not None:
-        item["due_pk"] = keyspace.DUE.pk(rules.shard(delivery.id))
+        item["due_pk"] = keyspace.DUE.pk(rules.shard_of(delivery.id))
     return item
 
 
@@ -254,15 +255,15 @@ def _from_item(item: Item) -> Delivery:
         event=item["event"],
         created_at=item["created_at"],
         expires_at=item["expires_at"],
-        status=Status(item["status"]),
+        status=DeliveryStatus(item["status"]),
         next_attempt=item["next_attempt"],
         round=item["round"],
         step=item["step"],
         lease_until=item["lease_until"],
         sweeps=item["sweeps"],
         unsent=item["unsent"],
-        parked=None if parked is None else Parked(parked),
-        reason=None if reason is None else Death(reason),
+        parked=None if parked is None else ParkReason(parked),
+        reason=None if reason is None else DeadLetterReason(reason),
         **fields,
     )
 
@@ -288,12 +289,12 @@ def _key(delivery_id: str) -> dict[str, str]:
     return {"pk": _pk(delivery_id), "sk": "DELIVERY"}
 
 
-def _mark(message: Wake | Recover) -> dict[str, str]:
-    place = f"{message.account_id}#{message.webhook_id}"
-    if isinstance(message, Recover):
-        # Each recovery has a note of its own: what it was asked is no other's.
-        place += f"#{message.asked_at}"
-    return {"pk": keyspace.WAKE.pk("PENDING"), "sk": place}
+def _marker_key(message: WebhookMessage) -> dict[str, str]:
+    sk = f"{message.account_id}#{message.webhook_id}"
+    if isinstance(message, RecoverMessage):
+        # Each recovery has its own marker, since each covers other dead letters.
+        sk += f"#{message.asked_at}"
+    return {"pk": keyspace.WAKE.pk("PENDING"), "sk": sk}
 
 
 def _listing(webhook_id: str, state: str) -> str:

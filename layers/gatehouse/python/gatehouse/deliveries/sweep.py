@@ -1,4 +1,4 @@
-"""The net under deliveries: what a lost message, a crash or a long wait left to be sent."""
+"""Completes what a lost message, a crash or a long wait left unsent; unparks and recovers."""
 
 from __future__ import annotations
 
@@ -9,179 +9,191 @@ from dataclasses import dataclass, replace
 from gatehouse.aws.queue import Outgoing, Queue
 from gatehouse.core.clock import MINUTE, Micros
 from gatehouse.core.errors import GatehouseError
-from gatehouse.deliveries import rules, store
-from gatehouse.deliveries.fan_out import Audience, fan_out
-from gatehouse.deliveries.messages import ask, go
-from gatehouse.deliveries.model import Delivery, Parked, Recover, Status, Wake
+from gatehouse.deliveries import messages, rules, store, sweep_rules
+from gatehouse.deliveries.fan_out import WebhookCache, fan_out
+from gatehouse.deliveries.model import (
+    Delivery,
+    DeliveryStatus,
+    ParkReason,
+    RecoverMessage,
+    UnparkMessage,
+)
 from gatehouse.dynamo.table import Table, TransactionCanceled, TransactionConflict, Write, transact
 from gatehouse.signals import actions as signals
 from gatehouse.signals.model import Signal
 from gatehouse.webhooks import actions as webhooks
 
 _PAGE = 100
-_PAGES = 5
-_MOST_MARKS = 25
+_MOST_PAGES = 5
+_MOST_MARKERS = 25
 _MOST_SIGNALS = 200
 _MOST_OF_A_SHARD = 500
 
-# For so long after a webhook woke, parked deliveries may still be missing from the index.
+# How long after a webhook became active its parked deliveries may still be missing in the index.
 _INDEX_LAG: Micros = 2 * MINUTE
 
 
 @dataclass(frozen=True, slots=True)
-class Swept:
-    """How many of each there were: sent again, given up on, signals fanned out, woken."""
+class DeliverySweep:
+    """What one sweep did.
+
+    Deliveries sent again, deliveries parked as internal, signals fanned out, and deliveries that
+    were unparked or replayed because of a marker.
+    """
 
     sent: int = 0
     internal: int = 0
     signals: int = 0
-    woken: int = 0
+    unparked: int = 0
 
 
-def sweep(table: Table, queue: Queue, *, embedding: Queue | None, now: Micros) -> Swept:
-    """Send what is overdue, fan out what the stream lost, wake what waits for nothing.
+def sweep(table: Table, queue: Queue, *, embedding: Queue | None, now: Micros) -> DeliverySweep:
+    """Send overdue deliveries, fan out overdue signals, and do the work of the markers.
 
-    What fails holds up none of the rest; the first error is raised in the end.
+    An error in one part does not stop the others; the first error is raised at the end.
     """
-    failed: list[GatehouseError] = []
+    errors: list[GatehouseError] = []
     sent, internal = 0, 0
-    with _noted(failed):
+    with _collected(errors):
         sent, internal = _send_overdue(table, queue, now=now)
-    woken = 0
-    with _noted(failed):
-        woken = _do_marked(table, queue, now=now)
-    fanned = 0
-    audience = Audience(table)
-    left: list[Signal] = []
-    with _noted(failed):
-        left = signals.not_fanned_out(table, before=now, limit=_MOST_SIGNALS)
-    for signal in left:
-        with _noted(failed):
-            fan_out(table, queue, signal, audience=audience, embedding=embedding, now=now)
-            fanned += 1
-    if failed:
-        raise failed[0]
-    return Swept(sent, internal, fanned, woken)
+    unparked = 0
+    with _collected(errors):
+        unparked = _do_marked(table, queue, now=now)
+    fanned_out = 0
+    webhook_cache = WebhookCache(table)
+    overdue: list[Signal] = []
+    with _collected(errors):
+        overdue = signals.list_not_fanned_out(table, before=now, limit=_MOST_SIGNALS)
+    for signal in overdue:
+        with _collected(errors):
+            fan_out(table, queue, signal, webhook_cache=webhook_cache, embedding=embedding, now=now)
+            fanned_out += 1
+    if errors:
+        raise errors[0]
+    return DeliverySweep(sent, internal, fanned_out, unparked)
 
 
 @contextmanager
-def _noted(failed: list[GatehouseError]) -> Iterator[None]:
+def _collected(errors: list[GatehouseError]) -> Iterator[None]:
     try:
         yield
     except GatehouseError as error:
-        failed.append(error)
+        errors.append(error)
 
 
 def _send_overdue(table: Table, queue: Queue, *, now: Micros) -> tuple[int, int]:
     due: list[Delivery] = []
     for shard in range(rules.SHARDS):
-        found = store.find_all(table, store.due(table, shard, now=now, limit=_MOST_OF_A_SHARD))
-        due += [one for one in found if _is_overdue(one, now)]
+        ids = store.list_due(table, shard, now=now, limit=_MOST_OF_A_SHARD)
+        due += [one for one in store.list_by_ids(table, ids) if _is_overdue(one, now)]
     if not due:
         return 0, 0
     visible = queue.depth().visible
-    messages: list[Outgoing] = []
+    outgoing: list[Outgoing] = []
     internal = 0
-    for delivery in rules.to_sweep(due, now, visible=visible):
-        after = rules.swept(delivery, now, backlog=visible > 0 and not delivery.unsent)
-        if not _moved(table, store.move(table, after, seen=delivery)):
+    for delivery in sweep_rules.choose_to_send(due, now, visible=visible):
+        backlog = visible > 0 and not delivery.unsent
+        after = sweep_rules.after_sweep(delivery, now, backlog=backlog)
+        if not _write(table, store.replace_swept(table, after, seen=delivery)):
             continue
-        if after.parked is Parked.INTERNAL:
+        if after.parked is ParkReason.INTERNAL:
             internal += 1
         else:
-            messages.append(go(after, now))
-    queue.send(messages)
-    return len(messages), internal
+            outgoing.append(messages.for_attempt(after, now))
+    queue.send(outgoing)
+    return len(outgoing), internal
 
 
 def _is_overdue(delivery: Delivery, now: Micros) -> bool:
-    # The index lags: what it names may have been attempted, or be in somebody's hands.
-    waits = delivery.due_at is not None and delivery.due_at <= now
-    return delivery.is_open and waits and delivery.lease_until < now
+    # The index is behind the table: the delivery may have been attempted, or claimed.
+    is_due = delivery.due_at is not None and delivery.due_at <= now
+    return delivery.is_open and is_due and delivery.lease_until < now
 
 
 def _do_marked(table: Table, queue: Queue, *, now: Micros) -> int:
-    done = 0
-    for message, marked_at in store.marks(table, limit=_MOST_MARKS):
-        if isinstance(message, Recover):
-            found = recover(table, queue, message, now=now)
+    total = 0
+    for message, marked_at in store.list_markers(table, limit=_MOST_MARKERS):
+        if isinstance(message, RecoverMessage):
+            done = recover(table, queue, message, now=now)
         else:
-            found = wake(table, queue, message, now=now)
-        done += found
-        if not found and now - marked_at > _INDEX_LAG:
-            _moved(table, store.unmark(table, message, marked_at=marked_at))
-    return done
+            done = unpark(table, queue, message, now=now)
+        total += done
+        if not done and now - marked_at > _INDEX_LAG:
+            _write(table, store.delete_marker(table, message, marked_at=marked_at))
+    return total
 
 
-def wake(table: Table, queue: Queue, message: Wake, *, now: Micros) -> int:
-    """Let a webhook's parked deliveries go on, unless it is paused again; gives how many.
+def unpark(table: Table, queue: Queue, message: UnparkMessage, *, now: Micros) -> int:
+    """Send a webhook's parked deliveries, unless it is inactive again; return how many.
 
-    Those of a webhook that is gone go on too: their attempt ends them. What is more than a few
-    hundred is left to a message of its own.
+    Those of a deleted webhook are sent too: their next attempt makes them dead letters. After a few
+    hundred, another message continues.
     """
-    woken = 0
+    total = 0
     above = message.above
-    for _ in range(_PAGES):
+    for _ in range(_MOST_PAGES):
         webhook = webhooks.find(table, message.account_id, message.webhook_id)
         if webhook is not None and not webhook.active:
-            return woken
-        page = store.listed(
+            return total
+        page = store.list_ids(
             table, message.webhook_id, store.PARKED, low=above, newest_first=False, limit=_PAGE
         )
-        found = [one for one in store.find_all(table, page) if one.is_open and one.parked]
-        woken += _send(table, queue, [(one, rules.woken(one, now)) for one in found], now)
+        parked = [one for one in store.list_by_ids(table, page) if one.is_open and one.parked]
+        total += _send(table, queue, [(one, rules.unparked(one, now)) for one in parked], now)
         if len(page) < _PAGE:
-            return woken
+            return total
         above = page[-1] + "~"
-    queue.send([ask(replace(message, above=above))])
-    return woken
+    queue.send([messages.for_webhook(replace(message, above=above))])
+    return total
 
 
-def recover(table: Table, queue: Queue, message: Recover, *, now: Micros) -> int:
-    """Replay a webhook's dead letters; those that died since it was asked stay; gives how many.
+def recover(table: Table, queue: Queue, message: RecoverMessage, *, now: Micros) -> int:
+    """Replay a webhook's dead letters, except those given up since the request; return how many.
 
-    What is more than a few hundred is left to a message of its own.
+    After a few hundred, another message continues.
     """
-    replayed = 0
+    total = 0
     above = message.above
-    for _ in range(_PAGES):
+    for _ in range(_MOST_PAGES):
         if webhooks.find(table, message.account_id, message.webhook_id) is None:
-            return replayed
-        page = store.listed(
+            return total
+        page = store.list_ids(
             table,
             message.webhook_id,
-            Status.DEAD_LETTER.value,
+            DeliveryStatus.DEAD_LETTER.value,
             low=above,
             newest_first=False,
             limit=_PAGE,
         )
-        found = [
+        dead_letters = [
             one
-            for one in store.find_all(table, page)
+            for one in store.list_by_ids(table, page)
             if rules.can_recover(one, asked_at=message.asked_at, now=now)
         ]
-        replayed += _send(table, queue, [(one, rules.again(one, now)) for one in found], now)
+        replayed = [(one, rules.next_round(one, now)) for one in dead_letters]
+        total += _send(table, queue, replayed, now)
         if len(page) < _PAGE:
-            return replayed
+            return total
         above = page[-1] + "~"
-    queue.send([ask(replace(message, above=above))])
-    return replayed
+    queue.send([messages.for_webhook(replace(message, above=above))])
+    return total
 
 
 def _send(
     table: Table, queue: Queue, changes: Sequence[tuple[Delivery, Delivery]], now: Micros
 ) -> int:
-    moved = [
+    """Write each delivery as changed, then send the messages of those that were written."""
+    written = [
         after
         for before, after in changes
-        if _moved(table, store.replace(table, after, seen=before))
+        if _write(table, store.replace(table, after, seen=before))
     ]
-    queue.send([go(one, now) for one in moved])
-    return len(moved)
+    queue.send([messages.for_attempt(one, now) for one in written])
+    return len(written)
 
 
-def _moved(table: Table, write: Write) -> bool:
-    """Do one write; False: somebody was faster."""
+def _write(table: Table, write: Write) -> bool:
+    """Do one write; False if another process changed the item first."""
     try:
         transact(table.client, [write])
     except (TransactionCanceled, TransactionConflict):

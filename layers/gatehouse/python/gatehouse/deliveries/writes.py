@@ -1,13 +1,19 @@
-"""The note that a webhook's parked deliveries go on, for whoever changes a webhook."""
+"""The marker that a webhook's parked deliveries must be sent, for other rooms' transactions."""
 
 from __future__ import annotations
 
 from gatehouse.core.clock import Micros
 from gatehouse.deliveries import store
-from gatehouse.deliveries.model import Wake
+from gatehouse.deliveries.model import UnparkMessage
 from gatehouse.dynamo.table import Table, Write
 
 
-def waking(table: Table, account_id: str, webhook_id: str, *, now: Micros) -> dict[str, Write]:
-    """Give the note, for the change that wakes the webhook; the sweeper finds it."""
-    return {"wake": store.mark(table, Wake(account_id, webhook_id), now=now)}
+def unpark_marker(
+    table: Table, account_id: str, webhook_id: str, *, now: Micros
+) -> dict[str, Write]:
+    """Return the marker's write, for the transaction that activates or deletes a webhook.
+
+    The sweeper sends the parked deliveries of each webhook that has one.
+    """
+    message = UnparkMessage(account_id, webhook_id)
+    return {"unpark": store.put_marker(table, message, now=now)}

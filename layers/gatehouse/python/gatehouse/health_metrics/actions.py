@@ -1,58 +1,51 @@
-"""Count the table's stream, each record once, and tell an account how its traffic stands."""
+"""Counts each record of the table's stream once, and reads an account's health metrics."""
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Sequence
 
 from gatehouse.core.clock import Micros
 from gatehouse.core.errors import Unavailable
+from gatehouse.core.retry import Backoff
 from gatehouse.dynamo.table import Table, TransactionCanceled, TransactionConflict, transact
 from gatehouse.health_metrics import rules, store
-from gatehouse.health_metrics.model import Health
+from gatehouse.health_metrics.model import HealthMetrics
 from gatehouse.health_metrics.rules import Record
 
-# A batch that fails too often is given up, and its records are never counted: so it is worth
-# waiting here for a table that does not answer. Seconds, doubled each time, full jitter.
-_TRIES = 8
-_FIRST_WAIT = 0.1
-_LONGEST_WAIT = 5.0
+# The records of a batch that fails too often are never counted, so it is worth waiting here for a
+# table that is unavailable.
+_UNAVAILABLE = Backoff(8, first=0.1, longest=5.0)
 
 
 def count(table: Table, shard: str, records: Sequence[Record], *, now: Micros) -> int:
-    """Count a batch of one shard, in order; give the number of transactions that it took.
+    """Count a batch of one shard, in order; return the number of transactions.
 
-    Sums and position are written together, under the condition that the position is where it was
-    seen: whatever of the batch was counted before, by a crash or beside us, is not counted again.
-    Raises Unavailable, and then the same batch may come again.
+    Sums and position are written together, on condition that the position is the one that was read.
+    So a record is not counted again that was counted before a crash, or by another process. Raises
+    Unavailable; then the same batch may be passed again.
     """
     written = 0
-    for attempt in range(_TRIES):
+    for _ in _UNAVAILABLE.tries():
         try:
-            seen = store.position(table, shard)
+            seen = store.find_position(table, shard)
             for portion in rules.portions(records, after=seen):
                 transact(table.client, store.write(table, shard, portion, seen=seen, now=now))
                 seen = portion.upto
                 written += 1
         except (TransactionCanceled, TransactionConflict, Unavailable):
-            _wait(attempt)
+            continue
         else:
             return written
     raise Unavailable
 
 
-def _wait(attempt: int) -> None:
-    ceiling = min(_LONGEST_WAIT, _FIRST_WAIT * 2**attempt)
-    time.sleep(random.uniform(0, ceiling))  # noqa: S311 - jitter
-
-
-def health(table: Table, account_id: str, *, now: Micros) -> Health:
-    """Tell how an account's traffic stands, and how long the table took to say so."""
-    began = time.perf_counter()
+def read(table: Table, account_id: str, *, now: Micros) -> HealthMetrics:
+    """Read an account's health metrics, and measure how long the table took."""
+    started = time.perf_counter()
     counted, minutes = store.read(table, account_id)
-    took = time.perf_counter() - began
-    return Health(
+    took = time.perf_counter() - started
+    return HealthMetrics(
         totals=rules.totals(counted),
         volume=rules.volume(minutes, now=now),
         latency_ms=round(took * 1_000, 2),

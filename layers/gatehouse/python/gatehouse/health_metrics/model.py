@@ -4,15 +4,15 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-# What is counted, by its attribute's name. A delivery is in one of the first three at a time, and
-# pending while it waits for a retry or is parked; `acked` are acknowledged signals.
+# The totals, by their attributes' names. A delivery counts in one of the first three: as pending
+# while it waits for an attempt, a retry or its webhook. `acked` counts acknowledged signals.
 PENDING, DELIVERED, DEAD_LETTER, ACKED = "pending", "delivered", "dead_letter", "acked"
 TOTALS = (PENDING, DELIVERED, DEAD_LETTER, ACKED)
 
 
 @dataclass(frozen=True, slots=True)
 class Sums:
-    """What to add to one account's counters: to totals by name, and new signals by the minute.
+    """What to add to one account's counters: totals by name, and new signals by minute.
 
     Minutes are numbered since the epoch.
     """
@@ -23,9 +23,9 @@ class Sums:
 
 @dataclass(frozen=True, slots=True)
 class Portion:
-    """What one transaction writes: sums by account, of every record up to `upto`.
+    """What one transaction writes: the sums, by account, of all records up to `upto`.
 
-    `upto` is a sequence number, padded with zeros so that texts compare as numbers do.
+    `upto` is a sequence number, padded with zeros so that it sorts as text like a number.
     """
 
     upto: str
@@ -33,8 +33,11 @@ class Portion:
 
 
 @dataclass(frozen=True, slots=True)
-class Health:
-    """How an account's traffic stands. `latency_ms` is the time of the read that told the rest."""
+class HealthMetrics:
+    """An account's totals, and its signals of the last 24 hours.
+
+    `latency_ms` is how long the read of the counters took.
+    """
 
     totals: Mapping[str, int]
     volume: int

@@ -1,6 +1,7 @@
-"""`STATS#<account>`: `TOTAL`, and `<hour>` with a number for each minute; where readers stand.
+"""`STATS#<account>`: `TOTAL`, and `<hour>` with a number for each minute; the shards' positions.
 
-Hours are numbered since the epoch and padded, so that they sort before `TOTAL` and by time.
+Hours are numbered since the epoch and padded with zeros, so that they sort by time and before
+`TOTAL`.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ _POSITION = keyspace.STATS.pk("POSITION")
 _TOTAL = "TOTAL"
 _KEPT: Micros = 3 * DAY
 _HOUR: Micros = rules.MINUTES_AN_HOUR * 60 * SECOND
-# The hours that 24 hours lie in, one that a clock ahead of ours may have begun, and the totals.
+# 24 hours touch 25 hours' items; one more if another clock is ahead of ours; and the totals.
 _READ_AT_ONCE = 25 + 1 + 1
 
 
-def position(table: Table, shard: str) -> str | None:
-    """Read up to where a shard was counted, consistently; None where nothing was."""
+def find_position(table: Table, shard: str) -> str | None:
+    """Read a shard's position, consistently: the last record counted; None if there is none."""
     item = table.get({"pk": _POSITION, "sk": shard})
     return None if item is None else str(item["upto"])
 
@@ -31,7 +32,7 @@ def position(table: Table, shard: str) -> str | None:
 def write(
     table: Table, shard: str, portion: Portion, *, seen: str | None, now: Micros
 ) -> list[Write]:
-    """Add a portion's sums and move the shard's position, if it is still where it was seen."""
+    """Return the writes of a portion. They fail if the shard's position is not the one seen."""
     item = {
         "pk": _POSITION,
         "sk": shard,
@@ -63,7 +64,7 @@ def _add(table: Table, account_id: str, sums: Sums) -> list[Write]:
 
 
 def read(table: Table, account_id: str) -> tuple[Mapping[str, int], Mapping[int, int]]:
-    """Read an account's totals and its signals by the minute, in one consistent read."""
+    """Read an account's totals and its signals by minute, in one consistent read."""
     items, _ = table.query(keyspace.STATS.pk(account_id), newest_first=True, limit=_READ_AT_ONCE)
     totals: Mapping[str, int] = {}
     minutes: dict[int, int] = {}

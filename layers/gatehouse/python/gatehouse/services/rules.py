@@ -21,7 +21,7 @@ from gatehouse.services.model import (
     ServiceStatus,
     TaggedResource,
 )
-from gatehouse.webhooks import signing
+from gatehouse.webhooks.model import SECRET_PREFIX
 
 FRESH: Micros = 30 * SECOND  # the age up to which a list shows a check, or uses a search
 FORGOTTEN: Micros = 5 * MINUTE  # the age after which a list no longer trusts `running`
@@ -61,7 +61,7 @@ def check_log_group(text: str) -> str:
 
 def secret_text(key: bytes) -> str:
     """Return the text of a restart hook's secret."""
-    return signing.PREFIX + base64.b64encode(key).decode()
+    return SECRET_PREFIX + base64.b64encode(key).decode()
 
 
 # ---- Services found by their tags --------------------------------------------------------------

@@ -1,8 +1,9 @@
-"""Emit signals, find them, take them on; and what fan-out and deliveries need of them."""
+"""Signals: emits, lists, claims and acknowledges them; reads them for fan-out and deliveries."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from gatehouse.core import ids, settings
 from gatehouse.core.clock import DAY, MINUTE, Micros
@@ -14,42 +15,36 @@ from gatehouse.identities import actions as identities
 from gatehouse.policy import actions as policy
 from gatehouse.policy.model import Resource
 from gatehouse.signals import rules, store
-from gatehouse.signals.model import PING, STORED_TYPES, Signal, TaskStatus, Wish
+from gatehouse.signals.model import LEASE, PING, STORED_TYPES, NewSignal, Signal, TaskStatus
 
 EMIT, INSPECT, CLAIM, ACK = "signal:emit", "signal:inspect", "task:claim", "task:ack"
 
-# What one call of `page` looks through at most before it answers with a cursor. The characters
-# are of contents, payloads and metadata: written as JSON within JSON, with every character
-# escaped, they stay below the six megabytes that Lambda answers.
+# How much one call of `page` reads at most before it returns a cursor. The characters are those of
+# contents, payloads and metadata: even as JSON within JSON, with every character escaped, they stay
+# below the six megabytes that a Lambda response may have.
 _MOST_READS = 40
 _MOST_SIGNALS = 1_000
 _MOST_CHARACTERS = 400_000
 
-# What webhooks receive, what callers are shown, and what fan-out reads and notes.
-body = rules.body
-view = rules.view
-from_image = store.from_image
-fanned_out = store.fanned_out
-
 
 def emit(
-    table: Table, call: Call, wish: Wish, *, answered: Callable[[Signal], Answered]
+    table: Table, call: Call, new: NewSignal, *, answered: Callable[[Signal], Answered]
 ) -> Answered:
-    """Make a signal and give the answer to it, which `answered` writes.
+    """Store a signal and return the response that `answered` makes of it.
 
-    Under an Idempotency-Key the answer is kept with it. Raises BadInput, PolicyDenied, NotFound
-    for an identity that is not there, IdempotencyReused and Replay.
+    Under an Idempotency-Key the response is stored with it. Raises BadInput, PolicyDenied, NotFound
+    for an unknown identity, IdempotencyReused and Replay.
     """
     caller = call.caller
-    signal = rules.made(
-        wish,
+    signal = rules.create(
+        new,
         signal_id=ids.new(call.now),
         account_id=caller.account_id,
         from_identity=f"identity:{caller.identity_id}",
         now=call.now,
-        expires_at=_end(call.now),
+        expires_at=_expiry(call.now),
     )
-    # Before the repeat's answer is looked up: a key may be narrower than the one that was used.
+    # Before the stored response is read: this key may be narrower than the one used first.
     _permit(call, EMIT, rules.resource_of(signal))
     idempotency.check(table, call.guard)
     if signal.to_identity is not None:
@@ -60,7 +55,7 @@ def emit(
     else:
         idempotency.once(
             table,
-            [store.record(table, signal)],
+            [store.create(table, signal)],
             claim=call.guard,
             made=f"signal:{signal.id}",
             answer=answer,
@@ -78,24 +73,24 @@ def receive(
     peer: str,
     now: Micros,
 ) -> tuple[Signal, Write]:
-    """Make a signal that another instance sent, and the write that keeps it."""
-    checked = rules.type_of(type)
+    """Check a signal that a peer sent; return it and the write that stores it."""
+    checked = rules.check_type(type)
     signal = Signal(
         id=ids.new(now),
         account_id=account_id,
         type=checked,
-        content=rules.content_of(content),
+        content=rules.check_content(content),
         from_identity=from_identity,
         created_at=now,
-        expires_at=_end(now),
+        expires_at=_expiry(now),
         origin_peer=peer,
-        task_status=rules.unclaimed(checked),
+        task_status=rules.unclaimed_status(checked),
     )
-    return signal, store.record(table, signal)
+    return signal, store.create(table, signal)
 
 
 def ping(account_id: str, *, now: Micros) -> Signal:
-    """Make the signal that tests a webhook; it is fanned out to nobody."""
+    """Return a signal that tests a webhook; it has no fan-out. Writes nothing."""
     return Signal(
         id=ids.new(now),
         account_id=account_id,
@@ -103,26 +98,43 @@ def ping(account_id: str, *, now: Micros) -> Signal:
         content="ping",
         from_identity="system:gatehouse",
         created_at=now,
-        expires_at=_end(now),
+        expires_at=_expiry(now),
         pending=False,
     )
 
 
-keep = store.record
+def view(signal: Signal, now: Micros) -> dict[str, Any]:
+    """Return a signal as callers see it, in plain JSON values."""
+    return rules.view(signal, now)
+
+
+def body(signal: Signal) -> bytes:
+    """Return the body that webhooks receive: the same bytes for each attempt, as it is signed."""
+    return rules.body(signal)
+
+
+def from_image(image: Mapping[str, Any]) -> Signal:
+    """Parse a signal in a stream record's image."""
+    return store.from_image(image)
+
+
+def mark_fanned_out(table: Table, signal: Signal) -> None:
+    """Mark a signal's fan-out as finished; does nothing if the signal was deleted."""
+    store.mark_fanned_out(table, signal)
 
 
 def find(table: Table, account_id: str, signal_id: str, *, now: Micros) -> Signal | None:
-    """Read a signal by its bare id; None where there is none, or its retention is over."""
-    signal = store.read(table, account_id, signal_id)
+    """Read a signal by its bare id; None if it does not exist or its retention has ended."""
+    signal = store.find(table, account_id, signal_id)
     return None if signal is None or signal.expires_at <= now else signal
 
 
 def get(table: Table, call: Call, signal_id: str) -> Signal:
-    """Read a signal that the caller may see, or raise NotFound."""
+    """Read a signal that the caller may see. Raises NotFound."""
     caller = call.caller
     signal = find(table, caller.account_id, signal_id, now=call.now)
     if signal is None or not rules.may_see(caller.grants.permissions, signal):
-        raise _unknown()
+        raise _not_found()
     return signal
 
 
@@ -135,15 +147,15 @@ def page(
     limit: int,
     before: str | None,
 ) -> tuple[list[Signal], str | None]:
-    """List what the caller may see, newest first, and where to go on, None at the end.
+    """List the signals that the caller may see, newest first, and the cursor, None at the end.
 
-    Walks the days backwards, through a bounded stretch: a page may hold fewer than `limit`, even
-    none, and still have more behind it. Raises BadInput, or PolicyDenied for what is asked for
-    and outside the key's permissions.
+    Reads backwards day by day, but only so much in one call: a page may have fewer signals than
+    `limit`, even none, and still have a cursor. Raises BadInput, or PolicyDenied if the key's
+    permissions exclude the type or the ring.
     """
     if type is not None and type not in STORED_TYPES:
         raise BadInput(f"type must be one of {', '.join(STORED_TYPES)}", details={"field": "type"})
-    rules.label_of(ring, field="ring")
+    rules.check_label(ring, field="ring")
     _permit(call, INSPECT, Resource(signal_type=type, ring=ring))
     account_id, permissions = call.caller.account_id, call.caller.grants.permissions
     kept_since = call.now - settings.SIGNAL_DAYS.number() * DAY
@@ -152,27 +164,27 @@ def page(
     day = rules.day_of(call.now)
     if before is not None:
         day = min(day, rules.day_of(ids.moment_of(before)))
-    found: list[Signal] = []
-    reads = looked = characters = 0
+    page: list[Signal] = []
+    reads = seen = characters = 0
     while day >= oldest:
-        if reads == _MOST_READS or looked >= _MOST_SIGNALS or characters >= _MOST_CHARACTERS:
-            return found, before
-        signals, more = store.read_day(table, account_id, day=day, before=before, limit=limit + 1)
+        if reads == _MOST_READS or seen >= _MOST_SIGNALS or characters >= _MOST_CHARACTERS:
+            return page, before
+        signals, more = store.list_day(table, account_id, day=day, before=before, limit=limit + 1)
         reads += 1
         for signal in signals:
             wanted = type in {None, signal.type} and ring in {None, signal.to_ring}
             live = signal.expires_at > call.now
             if wanted and live and rules.may_see(permissions, signal):
-                if len(found) == limit or characters >= _MOST_CHARACTERS:
-                    return found, before
-                found.append(signal)
+                if len(page) == limit or characters >= _MOST_CHARACTERS:
+                    return page, before
+                page.append(signal)
             before = signal.id
-            looked += 1
+            seen += 1
             characters += len(signal.content) + len(signal.payload) + len(signal.metadata)
         if not more:
             before = ids.lowest(day * DAY)
             day -= 1
-    return found, None
+    return page, None
 
 
 def claim(table: Table, call: Call, signal_id: str) -> Signal:
@@ -180,43 +192,44 @@ def claim(table: Table, call: Call, signal_id: str) -> Signal:
 
     Raises NotFound, PolicyDenied, or Conflict where another identity has it or is to have it.
     """
-    signal, me = _for_work(table, call, signal_id, CLAIM)
-    if not rules.is_due_to(signal, me):
+    signal, me = _get_permitted(table, call, signal_id, CLAIM)
+    if not rules.may_claim(signal, me):
         raise _conflict("The signal is addressed to another identity")
     try:
-        return store.claim(table, signal, by=me, until=call.now + rules.LEASE, now=call.now)
+        return store.claim(table, signal, by=me, until=call.now + LEASE, now=call.now)
     except ConditionFailed as failed:
-        standing = _standing(failed, call.now)
-        if standing.acked:
-            raise _conflict("The signal is acknowledged already") from failed
+        current = _current(failed, call.now)
+        if current.acked:
+            raise _conflict("The signal is already acknowledged") from failed
         raise _conflict("The signal is claimed by another identity") from failed
     except TransactionConflict as conflict:
         raise Unavailable from conflict
 
 
 def ack(table: Table, call: Call, signal_id: str) -> Signal:
-    """Say that a claimed signal is done. Once more is as good as once.
+    """Acknowledge a signal that the caller has claimed; a repeat changes nothing.
 
-    Raises NotFound, PolicyDenied, or Conflict where the caller's claim does not live.
+    Raises NotFound, PolicyDenied, or Conflict if the caller has no live claim.
     """
-    signal, me = _for_work(table, call, signal_id, ACK)
+    signal, me = _get_permitted(table, call, signal_id, ACK)
     try:
         return store.ack(table, signal, by=me, now=call.now)
     except ConditionFailed as failed:
-        standing = _standing(failed, call.now)
-        if standing.acked and standing.claimed_by == me:
-            return standing
-        if standing.task_status is TaskStatus.CLAIMED and standing.claimed_by == me:
-            raise _conflict("The claim has ended; claim the signal again") from failed
-        raise _conflict("Only who has claimed the signal acknowledges it") from failed
+        current = _current(failed, call.now)
+        if current.acked and current.claimed_by == me:
+            return current
+        if current.task_status is TaskStatus.CLAIMED and current.claimed_by == me:
+            raise _conflict("The claim has expired; claim the signal again") from failed
+        raise _conflict("Only the identity that claimed the signal may acknowledge it") from failed
     except TransactionConflict as conflict:
         raise Unavailable from conflict
 
 
-def not_fanned_out(table: Table, *, before: Micros, limit: int) -> list[Signal]:
-    """Find signals due before a moment that are still to be fanned out, at most `limit`.
+def list_not_fanned_out(table: Table, *, before: Micros, limit: int) -> list[Signal]:
+    """List at most `limit` signals whose fan-out was due before a moment and is not finished.
 
-    Begins with another shard each minute, so that none waits behind what cannot be done.
+    Starts with the next shard each minute, so that signals whose fan-out always fails do not block
+    the others.
     """
     keys: list[dict[str, str]] = []
     start = before // MINUTE
@@ -224,12 +237,12 @@ def not_fanned_out(table: Table, *, before: Micros, limit: int) -> list[Signal]:
         if len(keys) >= limit:
             break
         shard = (start + step) % store.SHARDS
-        keys += store.overdue(table, shard=shard, before=before, limit=limit - len(keys))
-    return store.read_pending(table, keys)
+        keys += store.list_overdue(table, shard=shard, before=before, limit=limit - len(keys))
+    return store.list_pending(table, keys)
 
 
-def _for_work(table: Table, call: Call, signal_id: str, action: str) -> tuple[Signal, str]:
-    """Read a signal that the caller may act on, and name the caller."""
+def _get_permitted(table: Table, call: Call, signal_id: str, action: str) -> tuple[Signal, str]:
+    """Read a signal, check that the caller may act on it, and return it with the caller's id."""
     signal = get(table, call, signal_id)
     _permit(call, action, rules.resource_of(signal))
     return signal, f"identity:{call.caller.identity_id}"
@@ -241,19 +254,19 @@ def _permit(call: Call, action: str, resource: Resource) -> None:
         raise policy.denial(decision)
 
 
-def _standing(failed: ConditionFailed, now: Micros) -> Signal:
-    """Read what stood in the way; NotFound where the signal went away meanwhile."""
+def _current(failed: ConditionFailed, now: Micros) -> Signal:
+    """Return the signal as it was when the condition failed. Raises NotFound if it was deleted."""
     signal = None if failed.item is None else store.from_item(failed.item)
     if signal is None or signal.expires_at <= now:
-        raise _unknown() from failed
+        raise _not_found() from failed
     return signal
 
 
-def _end(now: Micros) -> Micros:
+def _expiry(now: Micros) -> Micros:
     return now + settings.SIGNAL_DAYS.number() * DAY
 
 
-def _unknown() -> NotFound:
+def _not_found() -> NotFound:
     return NotFound("Signal not found", code="SIGNAL_NOT_FOUND")
 
 

@@ -5,25 +5,35 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from gatehouse.core.clock import Micros
+from gatehouse.core.clock import MINUTE, Micros
 from gatehouse.core.grants import SIGNAL_TYPES
 
-# What tests a webhook. Stored and shown like any other, but nobody emits it and nothing matches it.
+# The type of a test signal: stored and shown like any other, but it cannot be emitted, and no
+# filter matches it.
 PING = "ping"
 STORED_TYPES = (*SIGNAL_TYPES, PING)
 
+LEASE: Micros = 15 * MINUTE  # of a claim
+
+LONGEST_CONTENT = 65_536  # characters
+LONGEST_LABEL = 64  # characters of a ring, role, tag or task type
+MOST_TAGS = 50
+LARGEST_PAYLOAD = 65_536  # bytes of compact JSON
+LARGEST_METADATA = 16_384
+DEFAULT_URGENCY = 0.5
+
 
 class TaskStatus(StrEnum):
-    """Who is at it: nobody, somebody until the lease ends, or nobody any more."""
+    """Whether an identity works on a signal."""
 
     OPEN = "open"
-    CLAIMED = "claimed"
+    CLAIMED = "claimed"  # until the lease expires
     ACKED = "acked"
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """What a caller asks to emit, as it came. None: not given."""
+class NewSignal:
+    """A signal as a request contains it, unchecked. None: left out."""
 
     signal_type: str
     content: str
@@ -31,7 +41,7 @@ class Wish:
     to_role: str | None = None
     to_ring: str | None = None
     to_identity: str | None = None
-    urgency: float = 0.5
+    urgency: float = DEFAULT_URGENCY
     tags: Sequence[str] = ()
     payload: Mapping[str, Any] | None = None
     metadata: Mapping[str, Any] | None = None
@@ -40,13 +50,13 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """Something that happened.
+    """A stored signal.
 
-    `from_identity` is `identity:<id>` or, from a peer, its own word; `to_identity` and
-    `claimed_by` are `identity:<id>`, `parent_id` is `signal:<id>`. `urgency` is the text of a
-    number from 0 to 1, `payload` and `metadata` are compact JSON objects as text, since nothing
-    here stores fractions. `pending`: still to be fanned out. `task_status` is as stored: a claim
-    whose lease has ended still says claimed.
+    `from_identity` is `identity:<id>`, or what a peer sent; `to_identity` and `claimed_by` are
+    `identity:<id>`, `parent_id` is `signal:<id>`. `urgency` is a number from 0 to 1 as text, and
+    `payload` and `metadata` are compact JSON objects as text, because no fractions are stored.
+    `pending`: fan-out is not finished. `task_status` is as stored: a claim whose lease has expired
+    still is `claimed`.
     """
 
     id: str
@@ -60,7 +70,7 @@ class Signal:
     to_role: str | None = None
     to_ring: str | None = None
     to_identity: str | None = None
-    urgency: str = "0.5"
+    urgency: str = str(DEFAULT_URGENCY)
     tags: tuple[str, ...] = ()
     payload: str = field(default="{}", repr=False)
     metadata: str = field(default="{}", repr=False)
@@ -73,5 +83,5 @@ class Signal:
 
     @property
     def acked(self) -> bool:
-        """Tell whether its claimer is done with it."""
+        """Whether the signal was acknowledged."""
         return self.task_status is TaskStatus.ACKED

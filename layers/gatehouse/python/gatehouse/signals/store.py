@@ -1,7 +1,7 @@
-"""`SIGNAL#<account>#<day>` by id; the day is read off the id's own time.
+"""`SIGNAL#<account>#<day>` by id; the day comes from the time in the id.
 
-While a signal is to be fanned out it has `fanout`, which wakes the stream's reader, and stands in
-the index `by_due` in one of 16 shards, where the sweeper finds what that reader left.
+Until its fan-out is finished, a signal has the attribute `fanout`, which the stream's reader is
+filtered by, and is in one of 16 shards of the index `by_due`, where the sweeper finds it.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from gatehouse.signals.model import Signal, TaskStatus
 
 SHARDS = 16
 PENDING = "pending"
-# Attributes that are there only where the signal has them.
+# Attributes that are stored only if the signal has them.
 _OPTIONAL = ("from_role", "to_role", "to_ring", "to_identity", "parent_id", "origin_peer")
 
 
-def record(table: Table, signal: Signal) -> Write:
+def create(table: Table, signal: Signal) -> Write:
     """Write a new signal (for a transaction)."""
     return table.put_new(_item(signal))
 
@@ -32,27 +32,27 @@ def insert(table: Table, signal: Signal) -> None:
     try:
         table.insert(_item(signal))
     except ConditionFailed:
-        # The id is this request's own, so what stands there is this very signal: the client
-        # tried again after an answer that was lost.
+        # Only this request has the id, so the item is this signal: an earlier try wrote it, and
+        # its response was lost.
         return
 
 
-def read(table: Table, account_id: str, signal_id: str) -> Signal | None:
-    """Read a signal, past its retention or not; None where there is none."""
+def find(table: Table, account_id: str, signal_id: str) -> Signal | None:
+    """Read a signal, even past its retention; None if it does not exist."""
     item = table.get(_key(account_id, signal_id))
     return None if item is None else from_item(item)
 
 
-def read_day(
+def list_day(
     table: Table, account_id: str, *, day: int, before: str | None, limit: int
 ) -> tuple[list[Signal], bool]:
-    """Read signals of one day, newest first, older than the id `before`; True: maybe more."""
+    """List signals of one day, newest first, older than the id `before`; True: maybe more."""
     items, more = table.query(_pk(account_id, day), below=before, newest_first=True, limit=limit)
     return [from_item(item) for item in items], more
 
 
 def claim(table: Table, signal: Signal, *, by: str, until: Micros, now: Micros) -> Signal:
-    """Lease a signal to an identity. Raises ConditionFailed where another one has it."""
+    """Lease a signal to an identity. Raises ConditionFailed if another one has the lease."""
     item = table.update(
         _key(signal.account_id, signal.id),
         "SET task_status = :claimed, claimed_by = :by, claim_expires_at = :until",
@@ -72,7 +72,7 @@ def claim(table: Table, signal: Signal, *, by: str, until: Micros, now: Micros) 
 
 
 def ack(table: Table, signal: Signal, *, by: str, now: Micros) -> Signal:
-    """Note that the claimer is done. Raises ConditionFailed where its claim does not live."""
+    """Mark a signal as acknowledged. Raises ConditionFailed without a live claim of `by`."""
     item = table.update(
         _key(signal.account_id, signal.id),
         "SET task_status = :acked REMOVE claim_expires_at",
@@ -89,8 +89,8 @@ def ack(table: Table, signal: Signal, *, by: str, now: Micros) -> Signal:
     return from_item(item)
 
 
-def fanned_out(table: Table, signal: Signal) -> None:
-    """Note that every delivery of the signal is made; quiet where the signal is gone."""
+def mark_fanned_out(table: Table, signal: Signal) -> None:
+    """Mark a signal's fan-out as finished; does nothing if the signal was deleted."""
     try:
         table.update(
             _key(signal.account_id, signal.id),
@@ -103,30 +103,30 @@ def fanned_out(table: Table, signal: Signal) -> None:
         return
 
 
-def overdue(table: Table, *, shard: int, before: Micros, limit: int) -> list[Item]:
-    """Give the keys of a shard's signals that were due before a moment, longest due first."""
-    found = table.between(
+def list_overdue(table: Table, *, shard: int, before: Micros, limit: int) -> list[Item]:
+    """List the keys of a shard's signals that were due before a moment, longest overdue first."""
+    items = table.between(
         keyspace.FANOUT.pk(shard),
         index="by_due",
         names=("due_pk", "due_at"),
         high=before,
         limit=limit,
     )
-    return [{"pk": item["pk"], "sk": item["sk"]} for item in found]
+    return [{"pk": item["pk"], "sk": item["sk"]} for item in items]
 
 
-def read_pending(table: Table, keys: list[Item]) -> list[Signal]:
-    """Read those of the signals that are still to be fanned out; an index lags behind."""
+def list_pending(table: Table, keys: list[Item]) -> list[Signal]:
+    """Read signals; leave out those fanned out since, which the index does not show yet."""
     return [from_item(item) for item in table.batch_get(keys) if item.get("fanout") == PENDING]
 
 
 def from_image(image: Mapping[str, Any]) -> Signal:
-    """Read a signal off a stream's record."""
+    """Parse a signal in a stream record's image."""
     return from_item(attributes.unmarshal(image))
 
 
 def from_item(item: Item) -> Signal:
-    """Read a signal off its item."""
+    """Parse a signal's item."""
     status = item.get("task_status")
     return Signal(
         id=item["sk"],

@@ -1,7 +1,7 @@
-"""Webhooks: made, changed and removed by admins; marked by what becomes of their deliveries.
+"""Webhooks: reads, creates, changes, rotates and deletes them.
 
-`also` are writes of another room that must happen in the very transaction; their names must be
-none of webhook, count, secret. When a condition of theirs fails, audit's Refused passes through.
+`also` are writes of another room in the same transaction; their names must not be webhook, count or
+secret. If one of their conditions fails, audit's Refused is raised.
 """
 
 from __future__ import annotations
@@ -16,42 +16,48 @@ from gatehouse.audit import actions as audit
 from gatehouse.audit.model import Change, Origin
 from gatehouse.core import ids
 from gatehouse.core.clock import SECOND, Micros
-from gatehouse.core.errors import BoundReached
+from gatehouse.core.errors import BoundReached, FieldRequired
 from gatehouse.core.request import Call
+from gatehouse.core.unset import UNSET, set_fields
 from gatehouse.dynamo import idempotency
 from gatehouse.dynamo.table import Table, Write
 from gatehouse.outbound import client as outbound
 from gatehouse.secrets.actions import Vault
-from gatehouse.webhooks import health, rules, sealed_store, store
+from gatehouse.signals.model import Signal
+from gatehouse.webhooks import rules, sealed_store, secret_cache, secret_rules, store, writes
 from gatehouse.webhooks.model import (
     MOST_WEBHOOKS,
-    Rotated,
-    Sealed,
-    Secret,
-    Shown,
+    SECRET_BYTES,
+    CheckedFields,
+    CreatedWebhook,
+    RotatedSecret,
+    SealedMaterial,
     Webhook,
+    WebhookFields,
 )
-from gatehouse.webhooks.update import Decision, decided
+from gatehouse.webhooks.update import PlannedChange, change_webhook
 
-NOTHING: Mapping[str, Write] = MappingProxyType({})
-NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+NO_WRITES: Mapping[str, Write] = MappingProxyType({})
 
-# What other rooms ask, and what they write in their own transactions: `unchanged` demands that the
-# webhook stands with the version that was seen, `failing` and `recovered` that it stands at all.
-all_of = store.all_of
-find = store.read
-material = sealed_store.material
-matches = rules.matches
-filters_of = rules.filters_of
-secret_of = rules.secret_of
-audit_view = rules.audit_view
-difference = rules.difference
-unchanged = store.unchanged
-failing = store.failing
-recovered = store.recovered
-disable = health.disable
-note_success = health.note_success
-note_failure = health.note_failure
+
+def find(table: Table, account_id: str, webhook_id: str) -> Webhook | None:
+    """Read an account's webhook, consistently; None if it does not exist."""
+    return store.find(table, account_id, webhook_id)
+
+
+def get(table: Table, account_id: str, webhook_id: str) -> Webhook:
+    """Read an account's webhook, consistently. Raises NotFound."""
+    return store.get(table, account_id, webhook_id)
+
+
+def list_all(table: Table, account_id: str) -> list[Webhook]:
+    """Read an account's webhooks, consistently, oldest first."""
+    return store.list_all(table, account_id)
+
+
+def matches(webhook: Webhook, signal: Signal) -> bool:
+    """Return whether a webhook's filters match a signal, active or not. A ping never matches."""
+    return rules.matches(webhook, signal)
 
 
 def create(
@@ -59,29 +65,28 @@ def create(
     call: Call,
     vault: Vault,
     *,
-    fields: Mapping[str, Any],
+    fields: WebhookFields,
     own: Iterable[str] = (),
-    also: Mapping[str, Write] = NOTHING,
-) -> Shown:
-    """Make a webhook and its secret, shown once.
+    also: Mapping[str, Write] = NO_WRITES,
+) -> CreatedWebhook:
+    """Create a webhook and its secret, which is shown once.
 
-    `fields`: url, filters, active, description, retry_schedule, headers. `own` are hosts that
-    the URL must not lead to, beside the stack's own. Raises BadInput that names the field,
-    BoundReached, IdempotencyReused.
+    `own` are hosts that the URL must not lead to, in addition to the stack's. Raises BadInput that
+    names the field, BoundReached, IdempotencyReused.
     """
     idempotency.check(table, call.guard)
-    wanted, headers = checked({"url": "", **fields}, own=own)
-    outbound.check_host(wanted["url"], own=own)
-    new = Webhook(
-        id=ids.new(call.now), account_id=call.caller.account_id, created_at=call.now, **wanted
-    )
+    checked = check_fields(fields, own=own)
+    new = new_webhook(call.caller.account_id, checked, now=call.now)
+    outbound.check_host(new.url, own=own)
     secret = new_secret()
+    headers = {} if checked.headers is UNSET else checked.headers
+    created = writes.create(table, vault, new, secret=secret, headers=headers)
     try:
         audit.commit(
             table,
             new.account_id,
-            writes=creating(table, vault, new, secret=secret, headers=headers or {}) | dict(also),
-            changes=[creation(new)],
+            writes=created | dict(also),
+            changes=[writes.creation(new)],
             origin=Origin.of(call),
             now=call.now,
             claim=audit.Claim(call.guard, rules.target(new)) if call.guard else None,
@@ -90,44 +95,24 @@ def create(
         if "count" not in refused.failed:
             raise
         raise BoundReached(f"An account has at most {MOST_WEBHOOKS} webhooks") from refused
-    return Shown(new, secret)
+    return CreatedWebhook(new, secret)
 
 
-def checked(
-    fields: Mapping[str, Any], *, own: Iterable[str] = ()
-) -> tuple[dict[str, Any], dict[str, str] | None]:
-    """Check what was given of a webhook; the addresses of its URL's host are another check.
-
-    Gives its fields, and its headers, None where none were given. Raises BadInput.
-    """
-    wanted, headers = rules.checked(fields)
-    if "url" in wanted:
-        wanted["url"] = outbound.checked_url(wanted["url"], own=own)
-    return wanted, headers
+def check_fields(fields: WebhookFields, *, own: Iterable[str] = ()) -> CheckedFields:
+    """Check the fields that are set; does not resolve the URL's host. Raises BadInput."""
+    checked = rules.check_fields(fields)
+    if checked.url is UNSET:
+        return checked
+    return replace(checked, url=outbound.checked_url(checked.url, own=own))
 
 
-def creating(
-    table: Table,
-    vault: Vault,
-    webhook: Webhook,
-    *,
-    secret: str,
-    headers: Mapping[str, str] = NO_HEADERS,
-    seeded: bool = False,
-) -> dict[str, Write]:
-    """Give the writes of a new webhook; `count` fails where the account has as many as it may.
-
-    `seeded`: the secret was brought along.
-    """
-    sealed = Sealed((Secret(secret),), headers, rules.digest(secret) if seeded else None)
-    writes = store.create(table, webhook)
-    writes["secret"] = sealed_store.put_new(table, vault, webhook, sealed=sealed)
-    return writes
-
-
-def creation(webhook: Webhook) -> Change:
-    """Name the creation of a webhook for the audit trail."""
-    return Change("webhook.create", rules.target(webhook), after=rules.audit_view(webhook))
+def new_webhook(account_id: str, fields: CheckedFields, *, now: Micros) -> Webhook:
+    """Return a new webhook with these fields. Writes nothing. Raises FieldRequired."""
+    if fields.url is UNSET:
+        raise FieldRequired("url")
+    values = set_fields(fields)
+    values.pop("headers", None)
+    return Webhook(id=ids.new(now), account_id=account_id, created_at=now, **values)
 
 
 def update(
@@ -136,15 +121,12 @@ def update(
     vault: Vault,
     webhook_id: str,
     *,
-    fields: Mapping[str, Any],
+    fields: WebhookFields,
     own: Iterable[str] = (),
-    also: Mapping[str, Write] = NOTHING,
+    also: Mapping[str, Write] = NO_WRITES,
 ) -> Webhook:
-    """Change a webhook; what changes nothing writes nothing, not even `also`.
-
-    `fields` as for `create`, those that are given; None takes a field back to its default.
-    """
-    return apply(
+    """Change the fields that are set. If nothing differs, write nothing, not even `also`."""
+    return update_as(
         table,
         vault,
         call.caller.account_id,
@@ -157,61 +139,68 @@ def update(
     )
 
 
-def apply(  # noqa: PLR0913 - a change, who makes it, and what goes with it
+def update_as(  # noqa: PLR0913 - a change, its origin, and other rooms' writes
     table: Table,
     vault: Vault,
     account_id: str,
     *,
     webhook_id: str,
-    fields: Mapping[str, Any],
+    fields: WebhookFields,
     origin: Origin,
     now: Micros,
     own: Iterable[str] = (),
-    also: Mapping[str, Write] = NOTHING,
+    also: Mapping[str, Write] = NO_WRITES,
 ) -> Webhook:
-    """Change a webhook on nobody's behalf but the stack's; otherwise as `update`."""
-    wanted, headers = checked(fields, own=own)
-    if "url" in wanted:
-        outbound.check_host(wanted["url"], own=own)
+    """Change a webhook without a caller's request; otherwise the same as `update`."""
+    checked = check_fields(fields, own=own)
+    if checked.url is not UNSET:
+        outbound.check_host(checked.url, own=own)
 
-    def decide(before: Webhook) -> Decision | None:
-        after, changed = rules.changed(before, wanted)
-        writes = {}
-        if headers is not None:
-            sealed = sealed_store.read(table, vault, before)
-            if dict(sealed.headers) != headers:
+    def plan(before: Webhook) -> PlannedChange | None:
+        after, changed = rules.apply_fields(before, checked)
+        planned: dict[str, Write] = {}
+        if checked.headers is not UNSET:
+            sealed = _sealed(table, vault, before)
+            if dict(sealed.headers) != checked.headers:
                 changed = [*changed, "headers"]
-                sealed = replace(sealed, headers=headers)
-                writes["secret"] = sealed_store.replace(table, vault, before, sealed=sealed)
+                sealed = replace(sealed, headers=checked.headers)
+                planned["secret"] = sealed_store.replace(table, vault, before, sealed=sealed)
         if not changed:
             return None
         after = rules.next_version(after)
-        writes["webhook"] = store.replace(table, after, seen=before)
-        said = rules.audit_view(after) | {"changed": changed}
-        change = Change(
-            "webhook.update", rules.target(before), before=rules.audit_view(before), after=said
+        planned["webhook"] = store.replace(table, after, seen=before)
+        event = Change(
+            "webhook.update",
+            rules.target(before),
+            before=rules.audit_view(before),
+            after=rules.audit_view(after) | {"changed": changed},
         )
-        return Decision(writes | dict(also), change, after)
+        return PlannedChange(planned | dict(also), event, after)
 
-    return decided(table, account_id, webhook_id, decide=decide, origin=origin, now=now)
+    return change_webhook(table, account_id, webhook_id, plan=plan, origin=origin, now=now)
+
+
+def difference(webhook: Webhook, fields: CheckedFields) -> dict[str, Any]:
+    """Map each field that would change to its values before and after, as audit events show."""
+    return rules.difference(webhook, fields)
 
 
 def remove(
-    table: Table, call: Call, webhook_id: str, *, also: Mapping[str, Write] = NOTHING
+    table: Table, call: Call, webhook_id: str, *, also: Mapping[str, Write] = NO_WRITES
 ) -> Webhook:
-    """Remove a webhook and its secret."""
+    """Delete a webhook and its secret. Raises NotFound."""
 
-    def decide(before: Webhook) -> Decision:
-        writes = store.remove(table, before) | dict(also)
-        writes["secret"] = sealed_store.remove(table, before)
-        change = Change("webhook.delete", rules.target(before), before=rules.audit_view(before))
-        return Decision(writes, change, before)
+    def plan(before: Webhook) -> PlannedChange:
+        planned = store.remove(table, before) | dict(also)
+        planned["secret"] = sealed_store.remove(table, before)
+        event = Change("webhook.delete", rules.target(before), before=rules.audit_view(before))
+        return PlannedChange(planned, event, before)
 
-    return decided(
+    return change_webhook(
         table,
         call.caller.account_id,
         webhook_id,
-        decide=decide,
+        plan=plan,
         origin=Origin.of(call),
         now=call.now,
     )
@@ -224,25 +213,25 @@ def rotate_secret(
     webhook_id: str,
     *,
     grace_seconds: int | None,
-    also: Mapping[str, Write] = NOTHING,
-) -> Rotated:
-    """Make a new secret, shown once; the current one lives on for the grace, None for a day.
+    also: Mapping[str, Write] = NO_WRITES,
+) -> RotatedSecret:
+    """Create a new secret, shown once; the current one stays live for the grace, None for a day.
 
-    At most two live: a rotation during a grace ends the one that was to end by itself.
+    At most two are live: a rotation during a grace ends the secret that was about to expire.
     """
     idempotency.check(table, call.guard)
-    grace = rules.grace_of(grace_seconds)
+    grace = secret_rules.check_grace(grace_seconds)
     secret = new_secret()
-    made = decided(
+    webhook = change_webhook(
         table,
         call.caller.account_id,
         webhook_id,
-        decide=_rotation(table, vault, secret, grace=grace, now=call.now, also=also),
+        plan=_rotation(table, vault, secret, grace=grace, now=call.now, also=also),
         origin=Origin.of(call),
         now=call.now,
         guard=call.guard,
     )
-    return Rotated(made, secret, call.now + grace)
+    return RotatedSecret(webhook, secret, call.now + grace)
 
 
 def seed_secret(
@@ -255,19 +244,25 @@ def seed_secret(
     origin: Origin,
     now: Micros,
 ) -> Webhook:
-    """Rotate to a secret that was brought along, with a day's grace, on the stack's behalf."""
-    decide = _rotation(table, vault, secret, grace=rules.grace_of(None), now=now, seeded=True)
-    return decided(table, account_id, webhook_id, decide=decide, origin=origin, now=now)
+    """Rotate to a secret that a bootstrap file provided, with a day's grace."""
+    grace = secret_rules.check_grace(None)
+    plan = _rotation(table, vault, secret, grace=grace, now=now, seeded=True)
+    return change_webhook(table, account_id, webhook_id, plan=plan, origin=origin, now=now)
 
 
 def was_seeded(table: Table, vault: Vault, webhook: Webhook, *, secret: str) -> bool:
-    """Tell whether this secret is the last one that was brought along for a webhook."""
-    return sealed_store.read(table, vault, webhook).seeded == rules.digest(secret)
+    """Return whether this is the last secret that a bootstrap file provided for a webhook."""
+    return _sealed(table, vault, webhook).seeded == secret_rules.digest(secret)
+
+
+def check_secret(text: str) -> str:
+    """Check a secret that an operator provides. The BadInput does not show it."""
+    return secret_rules.check_secret(text)
 
 
 def new_secret() -> str:
-    """Make a secret from the operating system's randomness. Writes nothing."""
-    return rules.secret_text(secrets.token_bytes(rules.SECRET_BYTES))
+    """Return a new random secret. Writes nothing."""
+    return secret_rules.secret_text(secrets.token_bytes(SECRET_BYTES))
 
 
 def _rotation(
@@ -278,23 +273,27 @@ def _rotation(
     grace: Micros,
     now: Micros,
     seeded: bool = False,
-    also: Mapping[str, Write] = NOTHING,
-) -> Callable[[Webhook], Decision]:
-    def decide(before: Webhook) -> Decision:
+    also: Mapping[str, Write] = NO_WRITES,
+) -> Callable[[Webhook], PlannedChange]:
+    def plan(before: Webhook) -> PlannedChange:
         after = rules.next_version(before)
-        sealed = sealed_store.read(table, vault, before)
-        sealed = rules.rotated(sealed, secret, grace=grace, now=now, seeded=seeded)
-        writes = {
+        sealed = _sealed(table, vault, before)
+        sealed = secret_rules.rotate(sealed, secret, grace=grace, now=now, seeded=seeded)
+        planned = {
             "webhook": store.replace(table, after, seen=before),
             "secret": sealed_store.replace(table, vault, before, sealed=sealed),
         }
-        said = rules.audit_view(after) | {"grace_seconds": grace // SECOND}
-        change = Change(
+        event = Change(
             "webhook.rotate_secret",
             rules.target(before),
             before=rules.audit_view(before),
-            after=said,
+            after=rules.audit_view(after) | {"grace_seconds": grace // SECOND},
         )
-        return Decision(writes | dict(also), change, after)
+        return PlannedChange(planned | dict(also), event, after)
 
-    return decide
+    return plan
+
+
+def _sealed(table: Table, vault: Vault, webhook: Webhook) -> SealedMaterial:
+    # A webhook that was just deleted has none; the write on its version fails then.
+    return secret_cache.find_sealed(table, vault, webhook) or SealedMaterial()

@@ -1,22 +1,21 @@
-"""What becomes of a webhook's deliveries, written on the webhook."""
+"""Records on a webhook what happened to its deliveries."""
 
 from __future__ import annotations
 
 import contextlib
-import random
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from gatehouse.audit import actions as audit
 from gatehouse.audit.model import Change, Origin
 from gatehouse.core.clock import MINUTE, Micros
+from gatehouse.core.retry import Backoff
 from gatehouse.dynamo.table import ConditionFailed, Table, TransactionConflict, Write
 from gatehouse.webhooks import rules, store
 from gatehouse.webhooks.model import Webhook
 
-_CONFLICT_TRIES = 4
-_CONFLICT_WAIT = 0.02  # seconds, the longest of one wait
+# Another transaction is writing the webhook itself; botocore does not retry that.
+_CONFLICT = Backoff(4, first=0.02, longest=0.02, least=0.5)
 
 
 def disable(
@@ -28,10 +27,11 @@ def disable(
     origin: Origin,
     now: Micros,
 ) -> None:
-    """Make a webhook inactive because of what its receiver answered, on the record.
+    """Make a webhook inactive because of its receiver's answer, with an audit event.
 
-    Raises audit's Refused, whose `failed` names `webhook` where it was changed or removed since
-    it was read, and the names of `also` whose conditions failed. Nothing was written then.
+    `also` are writes of the same transaction. Raises audit's Refused if a condition failed, and
+    nothing is written then: its `failed` names those of `also`, and `webhook` if the webhook was
+    changed or deleted since it was read.
     """
     after = replace(rules.next_version(webhook), active=False, disabled_reason=reason)
     audit.commit(
@@ -51,30 +51,24 @@ def disable(
     )
 
 
-def note_success(table: Table, webhook: Webhook, *, now: Micros) -> None:
-    """Mark a webhook as well: failing and failure_count go, last_success_at is now.
+def record_success(table: Table, webhook: Webhook, *, now: Micros) -> None:
+    """Record a success: clear `failing` and `failure_count`, set `last_success_at`.
 
-    Written at most once a minute where nothing else changes; quiet when the webhook is gone.
+    Skipped if both are clear and a success was recorded in the last minute. Does nothing if the
+    webhook was deleted.
     """
     last, since = webhook.last_success_at, now - MINUTE
     if last is not None and last >= since and not webhook.failing and not webhook.failure_count:
         return
-    _note(lambda: store.note_success(table, webhook, now=now, unless_since=since))
+    _record(lambda: store.record_success(table, webhook, now=now, unless_since=since))
 
 
-def note_failure(table: Table, webhook: Webhook, *, now: Micros) -> None:
-    """Count a failed attempt; quiet when the webhook is gone. `failing` counts none by itself."""
-    _note(lambda: store.note_failure(table, webhook, now=now))
+def record_failure(table: Table, webhook: Webhook, *, now: Micros) -> None:
+    """Count a failed attempt. Does nothing if the webhook was deleted; never sets `failing`."""
+    _record(lambda: store.record_failure(table, webhook, now=now))
 
 
-def _note(write: Callable[[], None]) -> None:
-    with contextlib.suppress(ConditionFailed):
-        for attempt in range(_CONFLICT_TRIES):
-            try:
-                return write()
-            except TransactionConflict:
-                # The webhook itself is being changed. botocore does not try that again, and a
-                # number that is one too low is no reason to fail a delivery.
-                if attempt < _CONFLICT_TRIES - 1:
-                    time.sleep(_CONFLICT_WAIT * random.uniform(0.5, 1))  # noqa: S311 - jitter
-    return None
+def _record(write: Callable[[], None]) -> None:
+    # A count that is one too low is no reason to fail a delivery.
+    with contextlib.suppress(ConditionFailed, TransactionConflict):
+        _CONFLICT.call(write, on=TransactionConflict)

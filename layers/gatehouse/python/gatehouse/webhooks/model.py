@@ -1,36 +1,90 @@
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gatehouse.core.clock import Micros
+from gatehouse.core.unset import UNSET, Unset
 
-MOST_WEBHOOKS = 100
+MOST_WEBHOOKS = 100  # of one account
 
-# Seconds to wait before the second, third and fourth attempt, where nothing else was asked for.
+# Seconds to wait before the second, third and fourth attempt, if a webhook sets no schedule.
 DEFAULT_SCHEDULE = (5, 30, 300)
+MOST_STEPS = 20  # of a schedule
+LONGEST_SCHEDULE_DAYS = 5  # all waits together
+
+# The type of each filter in JSON and YAML; schemas and bootstrap files are made from it.
+FILTER_TYPES: Mapping[str, type] = {"rings": list, "types": list, "min_urgency": float}
+MOST_FILTERED = 50  # entries of a list
+LONGEST_RING = 64  # characters
+LOWEST_URGENCY, HIGHEST_URGENCY = 0, 1
+
+LONGEST_DESCRIPTION = 500
+
+SECRET_PREFIX = "whsec_"  # noqa: S105 - the start of every secret, as Standard Webhooks has it
+SECRET_BYTES = 32  # of a secret that we create
+FEWEST_SECRET_BYTES, MOST_SECRET_BYTES = 24, 64  # of a secret that an operator provides
+DEFAULT_GRACE_SECONDS = 86_400
+LONGEST_GRACE_SECONDS = 7 * 86_400
 
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """Which signals a webhook wants. All three must hold; an empty list means all.
+    """Which signals a webhook receives. All filters must match; an empty list matches all.
 
-    `min_urgency` is the text of a number from 0 to 1, since nothing here stores fractions.
+    `min_urgency` is a number from 0 to 1 as text, because no fractions are stored.
     """
 
     rings: tuple[str, ...] = ()
     types: tuple[str, ...] = ()
-    min_urgency: str = "0"
+    min_urgency: str = str(LOWEST_URGENCY)
+
+
+@dataclass(frozen=True, slots=True)
+class NewFilters:
+    """Filters as a request or a file contains them, unchecked."""
+
+    rings: Sequence[str] = ()
+    types: Sequence[str] = ()
+    min_urgency: float = LOWEST_URGENCY
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookFields:
+    """The fields that a request or a file sets, to create or to change a webhook.
+
+    UNSET leaves a field as it is; None sets its default. `headers` maps names to values.
+    """
+
+    url: str | Unset | None = UNSET
+    filters: NewFilters | Unset | None = UNSET
+    active: bool | Unset = UNSET
+    description: str | Unset | None = UNSET
+    retry_schedule: Sequence[int] | Unset | None = UNSET
+    headers: Mapping[str, str] | Unset | None = field(default=UNSET, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedFields:
+    """`WebhookFields` after the checks: values as the webhook stores them, no None."""
+
+    url: str | Unset = UNSET
+    filters: Filters | Unset = UNSET
+    active: bool | Unset = UNSET
+    description: str | Unset = UNSET
+    retry_schedule: tuple[int, ...] | Unset = UNSET
+    header_names: tuple[str, ...] | Unset = UNSET
+    headers: Mapping[str, str] | Unset = field(default=UNSET, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """A URL that wants signals. Its secret and the values of its headers are in the vault.
+    """A URL that receives signals. Its secret and its headers' values are stored encrypted.
 
-    `failing` is set by a dead delivery, `failure_count` counts failed attempts; the next success
-    clears both. `disabled_reason` is None where an admin paused it. `retry_schedule` is in seconds,
-    () for the default. `version` moves with every change of what an admin decides, never with the
-    statistics.
+    `failing` is set when a delivery becomes a dead letter, `failure_count` counts failed attempts;
+    the next success clears both. `disabled_reason` is None if an admin paused the webhook.
+    `retry_schedule` is in seconds, () for the default. `version` grows with every change that an
+    admin or a 410 makes, not with the statistics.
     """
 
     id: str
@@ -51,23 +105,24 @@ class Webhook:
 
     @property
     def schedule(self) -> tuple[int, ...]:
-        """Give the waits that hold, in seconds."""
+        """Return the waits between attempts, in seconds."""
         return self.retry_schedule or DEFAULT_SCHEDULE
 
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """A signing secret and when it ends; None: it does not."""
+    """A signing secret and when it expires; None: never."""
 
     text: str = field(repr=False)
     until: Micros | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Sealed:
-    """What the vault keeps of one webhook: its secrets, oldest first, and its headers' values.
+class SealedMaterial:
+    """What is stored encrypted of one webhook: its secrets, oldest first, and header values.
 
-    `seeded` is the digest of the last secret that was brought along, whatever came after it.
+    `seeded` is the digest of the last secret that a bootstrap file provided, even if the secret
+    was rotated since; None if there was none.
     """
 
     secrets: tuple[Secret, ...] = ()
@@ -77,23 +132,23 @@ class Sealed:
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """What a delivery is signed and sent with: live secrets, the old one first, and headers."""
+    """What an attempt is signed and sent with: the live secrets, oldest first, and headers."""
 
     secrets: tuple[str, ...] = field(repr=False)
     headers: Mapping[str, str] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
-    """A webhook and a secret of it in its only showing."""
+class CreatedWebhook:
+    """A new webhook and its secret, which is shown once."""
 
     webhook: Webhook
     secret: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
-class Rotated:
-    """A webhook, its new secret in its only showing, and when the old one ends."""
+class RotatedSecret:
+    """A webhook, its new secret, which is shown once, and when the old secret expires."""
 
     webhook: Webhook
     secret: str = field(repr=False)

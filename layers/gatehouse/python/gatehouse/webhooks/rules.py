@@ -1,222 +1,164 @@
-"""What a webhook may say, which signals it wants, and how its secrets follow each other. Pure."""
+"""Checks and changes a webhook's fields, and matches signals with its filters. Pure."""
 
 from __future__ import annotations
 
-import base64
-import binascii
-import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
-from gatehouse.core.clock import SECOND, Micros
-from gatehouse.core.errors import BadInput, FieldRequired
+from gatehouse.core.errors import BadInput, FieldRequired, NotFound
 from gatehouse.core.grants import SIGNAL_TYPES
+from gatehouse.core.unset import UNSET, Unset, set_fields
 from gatehouse.outbound.headers import check_custom
-from gatehouse.webhooks.model import Filters, Material, Sealed, Secret, Webhook
+from gatehouse.signals.model import Signal
+from gatehouse.webhooks.model import (
+    HIGHEST_URGENCY,
+    LONGEST_DESCRIPTION,
+    LONGEST_RING,
+    LONGEST_SCHEDULE_DAYS,
+    LOWEST_URGENCY,
+    MOST_FILTERED,
+    MOST_STEPS,
+    CheckedFields,
+    Filters,
+    NewFilters,
+    Webhook,
+    WebhookFields,
+)
 
-SECRET_BYTES = 32
-FEWEST_BYTES, MOST_BYTES = 24, 64  # of a secret that is brought along
-SECRET_PREFIX = "whsec_"  # noqa: S105 - what every secret begins with
-DEFAULT_GRACE = 86_400  # seconds
-LONGEST_GRACE = 7 * 86_400
-LONGEST_DESCRIPTION = 500
-MOST_FILTERED = 50
-LONGEST_RING = 64
-MOST_STEPS = 20
-LONGEST_SCHEDULE = 5 * 86_400
 
-
-def matches(webhook: Webhook, *, type: str, to_ring: str | None, urgency: str) -> bool:  # noqa: A002 - the field's name
-    """Tell whether a webhook wants a signal, active or not. A ping is wanted by nobody."""
-    wanted = webhook.filters
+def matches(webhook: Webhook, signal: Signal) -> bool:
+    """Return whether a webhook's filters match a signal, active or not. A ping never matches."""
+    filters = webhook.filters
     return (
-        type in (wanted.types or SIGNAL_TYPES)
-        and (not wanted.rings or to_ring in wanted.rings)
-        and Decimal(urgency) >= Decimal(wanted.min_urgency)
+        signal.type in (filters.types or SIGNAL_TYPES)
+        and (not filters.rings or signal.to_ring in filters.rings)
+        and Decimal(signal.urgency) >= Decimal(filters.min_urgency)
     )
 
 
-def filters_of(rings: Iterable[str], types: Iterable[str], *, min_urgency: float) -> Filters:
-    """Check filters."""
-    known = tuple(dict.fromkeys(types))
-    unknown = [one for one in known if one not in SIGNAL_TYPES]
-    if unknown:
-        raise _refused("filters.types", f"must be among {', '.join(SIGNAL_TYPES)}")
-    named = tuple(dict.fromkeys(rings))
-    if len(named) > MOST_FILTERED:
-        raise _refused("filters.rings", f"must have at most {MOST_FILTERED} entries")
-    for ring in named:
-        if not 0 < len(ring) <= LONGEST_RING or not ring.isprintable():
-            raise _refused(
-                "filters.rings", f"must have printable entries of 1 to {LONGEST_RING} characters"
-            )
-    if not 0 <= min_urgency <= 1:
-        raise _refused("filters.min_urgency", "must be from 0 to 1")
-    return Filters(named, known, _plain_number(min_urgency))
+def check_filters(filters: NewFilters) -> Filters:
+    """Check filters and remove duplicates. Raises BadInput."""
+    types = tuple(dict.fromkeys(filters.types))
+    if not set(types) <= set(SIGNAL_TYPES):
+        raise _bad_field("filters.types", f"must be among {', '.join(SIGNAL_TYPES)}")
+    rings = tuple(dict.fromkeys(filters.rings))
+    if len(rings) > MOST_FILTERED:
+        raise _bad_field("filters.rings", f"must have at most {MOST_FILTERED} entries")
+    if not all(0 < len(ring) <= LONGEST_RING and ring.isprintable() for ring in rings):
+        raise _bad_field(
+            "filters.rings", f"must have printable entries of 1 to {LONGEST_RING} characters"
+        )
+    if not LOWEST_URGENCY <= filters.min_urgency <= HIGHEST_URGENCY:
+        raise _bad_field(
+            "filters.min_urgency", f"must be from {LOWEST_URGENCY} to {HIGHEST_URGENCY}"
+        )
+    return Filters(rings, types, _decimal_text(filters.min_urgency))
 
 
-def _plain_number(value: float) -> str:
-    # 1, 1.0 and 1.00 are one number, and are to be one text.
+def _decimal_text(value: float) -> str:
+    # 1, 1.0 and 1.00 are the same number and must become the same text.
     return str(abs(Decimal(repr(value))).normalize())
 
 
-def description_of(text: str | None) -> str:
-    """Check a description; None is an empty one."""
+def check_description(text: str | None) -> str:
+    """Check a description; None becomes the empty one. Raises BadInput."""
     if text is None:
         return ""
     if len(text) > LONGEST_DESCRIPTION or not text.isprintable():
-        raise _refused("description", f"must be at most {LONGEST_DESCRIPTION} printable characters")
-    return text
-
-
-def schedule_of(steps: Iterable[int] | None) -> tuple[int, ...]:
-    """Check a retry schedule in seconds; None is the default, written ()."""
-    if steps is None:
-        return ()
-    schedule = tuple(steps)
-    if not 1 <= len(schedule) <= MOST_STEPS:
-        raise _refused("retry_schedule", f"must have 1 to {MOST_STEPS} steps")
-    if min(schedule) < 1:
-        raise _refused("retry_schedule", "must have steps of at least one second")
-    if sum(schedule) > LONGEST_SCHEDULE:
-        raise _refused("retry_schedule", "must not be longer than 5 days in all")
-    return schedule
-
-
-def headers_of(headers: Mapping[str, str] | None) -> dict[str, str]:
-    """Check custom headers; None becomes {}. The BadInput names the header, never its value."""
-    return check_custom(headers)
-
-
-def names_of(headers: Mapping[str, str]) -> tuple[str, ...]:
-    """Name headers in the order in which they are shown."""
-    return tuple(sorted(headers, key=str.lower))
-
-
-def grace_of(seconds: int | None) -> Micros:
-    """Check a rotation's grace; None is a day."""
-    given = DEFAULT_GRACE if seconds is None else seconds
-    if not 0 <= given <= LONGEST_GRACE:
-        raise _refused("grace_seconds", f"must be from 0 to {LONGEST_GRACE}")
-    return given * SECOND
-
-
-def checked(fields: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str] | None]:
-    """Check what was given of a webhook: its fields, and its headers, None where none were.
-
-    `fields`: url, filters, active, description, retry_schedule, headers. Where the URL leads is
-    not judged here.
-    """
-    wanted = dict(fields)
-    if "url" in wanted and not wanted["url"]:
-        raise FieldRequired("url")
-    if "filters" in wanted:
-        wanted["filters"] = wanted["filters"] or Filters()
-    if "description" in wanted:
-        wanted["description"] = description_of(wanted["description"])
-    if "retry_schedule" in wanted:
-        wanted["retry_schedule"] = schedule_of(wanted["retry_schedule"])
-    if "headers" not in wanted:
-        return wanted, None
-    headers = headers_of(wanted.pop("headers"))
-    wanted["header_names"] = names_of(headers)
-    return wanted, headers
-
-
-def changed(webhook: Webhook, wanted: Mapping[str, Any]) -> tuple[Webhook, list[str]]:
-    """Give the webhook as checked fields make it, and which of them change anything.
-
-    The headers' values are not part of it. To be made active clears why it was disabled.
-    """
-    names = [
-        name
-        for name, value in wanted.items()
-        if name != "header_names" and getattr(webhook, name) != value
-    ]
-    after = replace(webhook, **wanted)
-    return (replace(after, disabled_reason=None) if after.active else after), names
-
-
-def difference(webhook: Webhook, wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """Name what checked fields change, from and to, as audit events show it."""
-    after, names = changed(webhook, wanted)
-    before_view, after_view = audit_view(webhook), audit_view(after)
-    return {name: [before_view[name], after_view[name]] for name in names}
-
-
-def next_version(webhook: Webhook) -> Webhook:
-    """Give the webhook as its next version."""
-    return replace(webhook, version=webhook.version + 1)
-
-
-def secret_of(text: str) -> str:
-    """Check a secret that somebody brings along. The refusal never shows it."""
-    try:
-        raw = base64.b64decode(text.removeprefix(SECRET_PREFIX), validate=True)
-    except (binascii.Error, ValueError):
-        raw = b""
-    if not text.startswith(SECRET_PREFIX) or not FEWEST_BYTES <= len(raw) <= MOST_BYTES:
-        raise _refused(
-            "secret", f"must be whsec_ and base64 of {FEWEST_BYTES} to {MOST_BYTES} bytes"
+        raise _bad_field(
+            "description", f"must be at most {LONGEST_DESCRIPTION} printable characters"
         )
     return text
 
 
-def digest(secret: str) -> str:
-    """Tell secrets apart without keeping them."""
-    return hashlib.sha256(secret.encode()).hexdigest()
+def check_schedule(steps: Iterable[int] | None) -> tuple[int, ...]:
+    """Check a retry schedule in seconds; None becomes (), the default. Raises BadInput."""
+    if steps is None:
+        return ()
+    schedule = tuple(steps)
+    if not 1 <= len(schedule) <= MOST_STEPS:
+        raise _bad_field("retry_schedule", f"must have 1 to {MOST_STEPS} steps")
+    if min(schedule) < 1:
+        raise _bad_field("retry_schedule", "must have steps of at least one second")
+    if sum(schedule) > LONGEST_SCHEDULE_DAYS * 86_400:
+        raise _bad_field(
+            "retry_schedule", f"must not be longer than {LONGEST_SCHEDULE_DAYS} days in all"
+        )
+    return schedule
 
 
-def secret_text(random: bytes) -> str:
-    """Write a secret: whsec_ and base64."""
-    return SECRET_PREFIX + base64.b64encode(random).decode()
+def check_headers(headers: Mapping[str, str] | None) -> dict[str, str]:
+    """Check custom headers; None becomes {}. The BadInput names the header, never its value."""
+    return check_custom(headers)
 
 
-def rotated(
-    sealed: Sealed, new: str, *, grace: Micros, now: Micros, seeded: bool = False
-) -> Sealed:
-    """Put a new secret behind the current one, which lives on for the grace.
+def header_names(headers: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the names of headers in the order in which they are shown."""
+    return tuple(sorted(headers, key=str.lower))
 
-    At most two live: one that was in its grace already ends. `seeded`: it was brought along.
+
+def check_fields(fields: WebhookFields) -> CheckedFields:
+    """Check the fields that are set, except where the URL leads. Raises BadInput."""
+    url, filters, headers = fields.url, fields.filters, fields.headers
+    if url is not UNSET and not url:
+        raise FieldRequired("url")
+    checked_headers: dict[str, str] | Unset = UNSET
+    names: tuple[str, ...] | Unset = UNSET
+    if headers is not UNSET:
+        checked_headers = check_headers(headers)
+        names = header_names(checked_headers)
+    return CheckedFields(
+        url=url or UNSET,
+        filters=filters if filters is UNSET else check_filters(filters or NewFilters()),
+        active=fields.active,
+        description=(
+            UNSET if fields.description is UNSET else check_description(fields.description)
+        ),
+        retry_schedule=(
+            UNSET if fields.retry_schedule is UNSET else check_schedule(fields.retry_schedule)
+        ),
+        header_names=names,
+        headers=checked_headers,
+    )
+
+
+def apply_fields(webhook: Webhook, fields: CheckedFields) -> tuple[Webhook, list[str]]:
+    """Return the webhook with the fields applied, and the names of those that differ.
+
+    Does not compare the headers' values. Activating a webhook clears `disabled_reason`.
     """
-    last = digest(new) if seeded else sealed.seeded
-    current = sealed.secrets[-1:]
-    if [one.text for one in current] == [new]:
-        return replace(sealed, seeded=last)
-    old = (Secret(one.text, now + grace) for one in current if grace)
-    return Sealed((*old, Secret(new)), sealed.headers, last)
+    values = set_fields(fields)
+    values.pop("headers", None)
+    changed = [
+        name
+        for name, value in values.items()
+        if name != "header_names" and getattr(webhook, name) != value
+    ]
+    after = replace(webhook, **values)
+    return (replace(after, disabled_reason=None) if after.active else after), changed
 
 
-def material(sealed: Sealed, *, now: Micros) -> Material:
-    """Give what holds now."""
-    live = (one.text for one in sealed.secrets if one.until is None or one.until > now)
-    return Material(tuple(live), dict(sealed.headers))
+def difference(webhook: Webhook, fields: CheckedFields) -> dict[str, Any]:
+    """Map each field that would change to its values before and after, as audit events show."""
+    after, changed = apply_fields(webhook, fields)
+    before_view, after_view = audit_view(webhook), audit_view(after)
+    return {name: [before_view[name], after_view[name]] for name in changed}
 
 
-def write_sealed(sealed: Sealed) -> str:
-    """Write what the vault keeps. Stored secrets depend on this form."""
-    secrets = [{"text": one.text, "until": one.until} for one in sealed.secrets]
-    kept = {"secrets": secrets, "headers": dict(sealed.headers)}
-    return json.dumps(kept if sealed.seeded is None else {**kept, "seeded": sealed.seeded})
-
-
-def read_sealed(text: str) -> Sealed:
-    """Read what `write_sealed` wrote."""
-    found = json.loads(text)
-    secrets = tuple(Secret(one["text"], one["until"]) for one in found["secrets"])
-    return Sealed(secrets, found["headers"], found.get("seeded"))
+def next_version(webhook: Webhook) -> Webhook:
+    """Return the webhook with its version incremented."""
+    return replace(webhook, version=webhook.version + 1)
 
 
 def target(webhook: Webhook) -> str:
-    """Name a webhook in an audit event."""
+    """Return a webhook's name in audit events."""
     return f"webhook:{webhook.id}"
 
 
 def audit_view(webhook: Webhook) -> dict[str, Any]:
-    """Show a webhook in an audit event: without its URL's query, which may hold a token."""
+    """Return a webhook as audit events show it, without its URL's query: that may hold a token."""
     return {
         "url": webhook.url.partition("?")[0],
         "filters": {
@@ -233,5 +175,10 @@ def audit_view(webhook: Webhook) -> dict[str, Any]:
     }
 
 
-def _refused(field: str, what: str) -> BadInput:
-    return BadInput(f"{field} {what}", details={"field": field})
+def not_found() -> NotFound:
+    """Return the error for a webhook that does not exist or belongs to another account."""
+    return NotFound("Webhook not found", code="WEBHOOK_NOT_FOUND")
+
+
+def _bad_field(field: str, problem: str) -> BadInput:
+    return BadInput(f"{field} {problem}", details={"field": field})

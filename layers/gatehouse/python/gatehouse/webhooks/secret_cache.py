@@ -1,8 +1,8 @@
-"""What deliveries are signed with, opened once for each version of a webhook.
+"""Reads what deliveries are signed with, and caches it for each version of a webhook.
 
-A worker reads the webhook for every attempt. Secret and headers change only in the transaction
-that moves its version, so what was opened for a version holds as long as that version does: no
-read and no call to KMS for the second delivery.
+A worker reads the webhook before every attempt. Secrets and headers change only in a transaction
+that increments its version. So what was decrypted for one version stays true for that version, and
+the second delivery needs neither a read nor a call to KMS.
 """
 
 from __future__ import annotations
@@ -15,37 +15,46 @@ from gatehouse.core.clock import Micros
 from gatehouse.dynamo.table import Table
 from gatehouse.secrets import actions as vaults
 from gatehouse.secrets.actions import Vault
-from gatehouse.secrets.model import Place, Purpose
-from gatehouse.webhooks import rules
-from gatehouse.webhooks.model import Material, Sealed, Webhook
+from gatehouse.webhooks import sealed_store, secret_rules
+from gatehouse.webhooks.model import Material, SealedMaterial, Webhook
 
-_MOST = 500
+_MOST_CACHED = 500  # webhooks
+
+
+def find_sealed(table: Table, vault: Vault, webhook: Webhook) -> SealedMaterial | None:
+    """Read and decrypt a webhook's material; None if the webhook was deleted.
+
+    The material may be newer than the webhook that was read. Then the webhook has a newer version
+    too, and a write on condition of the older one fails.
+    """
+    text = vaults.read(table, vault, sealed_store.place(webhook))
+    return None if text is None else secret_rules.read_sealed(text)
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
-    """One execution environment's opened secrets; the last used 500 webhooks."""
+class SecretCache:
+    """The decrypted material of the 500 last used webhooks, in one execution environment."""
 
     table: Table
     vault: Vault
-    _kept: OrderedDict[tuple[str, int], Sealed] = field(default_factory=OrderedDict, repr=False)
+    _cached: OrderedDict[tuple[str, int], SealedMaterial] = field(
+        default_factory=OrderedDict, repr=False
+    )
     _lock: Lock = field(default_factory=Lock, repr=False)
 
-    def material(self, webhook: Webhook, *, now: Micros) -> Material | None:
-        """Give the live secrets, the old one first, and the custom headers; None where gone."""
+    def find_material(self, webhook: Webhook, *, now: Micros) -> Material | None:
+        """Return the live secrets, oldest first, and headers; None if the webhook was deleted."""
         key = (webhook.id, webhook.version)
         with self._lock:
-            sealed = self._kept.get(key)
+            sealed = self._cached.get(key)
             if sealed is not None:
-                self._kept.move_to_end(key)
+                self._cached.move_to_end(key)
         if sealed is None:
-            place = Place(Purpose.WEBHOOK, webhook.account_id, webhook.id)
-            text = vaults.read(self.table, self.vault, place)
-            if text is None:
+            sealed = find_sealed(self.table, self.vault, webhook)
+            if sealed is None:
                 return None
-            sealed = rules.read_sealed(text)
             with self._lock:
-                self._kept[key] = sealed
-                while len(self._kept) > _MOST:
-                    self._kept.popitem(last=False)
-        return rules.material(sealed, now=now)
+                self._cached[key] = sealed
+                while len(self._cached) > _MOST_CACHED:
+                    self._cached.popitem(last=False)
+        return secret_rules.live_material(sealed, now=now)

@@ -1,7 +1,7 @@
-"""The headers of a delivery. Pure, and published: receivers check these bytes.
+"""The headers of a delivery. Pure, and published: receivers verify these bytes.
 
-Two families sign the same body: `X-Chorus-Signature`, keyed with a secret's text as it was given,
-and Standard Webhooks, keyed with the bytes behind `whsec_`.
+Two signatures cover the same body: `X-Chorus-Signature`, keyed with the secret's text, and Standard
+Webhooks, keyed with the bytes that follow `whsec_` in base64.
 """
 
 from __future__ import annotations
@@ -10,17 +10,17 @@ import base64
 import hmac
 from collections.abc import Sequence
 
-PREFIX = "whsec_"
+from gatehouse.webhooks.model import SECRET_PREFIX
 
 
 def headers(
     secrets: Sequence[str], *, delivery_id: str, event: str, timestamp: int, body: bytes
 ) -> dict[str, str]:
-    """Write every header of one attempt.
+    """Return every header of one attempt.
 
     `secrets` are the live texts, `whsec_` and base64, at least one, the oldest first. The id is
-    sent as given, `delivery:<uuid>`, and is the same over all attempts; the timestamp, seconds
-    since the epoch, is the attempt's own. Raises ValueError on a text that is no secret.
+    sent as passed, `delivery:<uuid>`, and is the same for all attempts; the timestamp, in seconds
+    since the epoch, is that of the attempt. Raises ValueError on a malformed secret.
     """
     written = {
         "Content-Type": "application/json",
@@ -38,7 +38,7 @@ def headers(
 def standard(
     secrets: Sequence[str], *, message_id: str, timestamp: int, body: bytes
 ) -> dict[str, str]:
-    """Write the headers of Standard Webhooks alone, for any message."""
+    """Return only the headers of Standard Webhooks, for any message."""
     message = b".".join((message_id.encode(), str(timestamp).encode(), body))
     return {
         "webhook-id": message_id,
@@ -52,8 +52,8 @@ def _over_body(secret: str, body: bytes) -> str:
 
 
 def _over_message(secret: str, message: bytes) -> str:
-    if not secret.startswith(PREFIX):
-        # Without the text: it may well be a secret.
-        raise ValueError("A webhook's secret begins with whsec_")
-    key = base64.b64decode(secret.removeprefix(PREFIX), validate=True)
+    if not secret.startswith(SECRET_PREFIX):
+        # The error must not contain the text, which may be a secret.
+        raise ValueError(f"A webhook's secret must start with {SECRET_PREFIX}")
+    key = base64.b64decode(secret.removeprefix(SECRET_PREFIX), validate=True)
     return "v1," + base64.b64encode(hmac.digest(key, message, "sha256")).decode()

@@ -1,7 +1,7 @@
-"""`WEBHOOK#<account>` by id: what an admin decides, and beside it the statistics.
+"""`WEBHOOK#<account>` by id: the fields that admins set, and statistics beside them.
 
-The first is written under its version, the second past it: a delivery's outcome is no change that
-anybody decided, and must not make a decision start over.
+Fields are written on condition of the version; statistics are written without it. A delivery's
+outcome therefore never makes an admin's change start over.
 """
 
 from __future__ import annotations
@@ -11,28 +11,37 @@ from typing import Any
 from gatehouse.core.clock import Micros
 from gatehouse.dynamo import counters, keyspace
 from gatehouse.dynamo.table import Item, Table, Write
+from gatehouse.webhooks import rules
 from gatehouse.webhooks.model import MOST_WEBHOOKS, Filters, Webhook
 
-_STANDS = "attribute_exists(pk)"
-_WELL = "SET failing = :false, failure_count = :zero, last_success_at = :now"
+_EXISTS = "attribute_exists(pk)"
+_CLEAR_FAILURES = "SET failing = :false, failure_count = :zero, last_success_at = :now"
 
 
-def read(table: Table, account_id: str, webhook_id: str) -> Webhook | None:
-    """Read an account's webhook, consistently."""
+def find(table: Table, account_id: str, webhook_id: str) -> Webhook | None:
+    """Read an account's webhook, consistently; None if it does not exist."""
     item = table.get(_key(account_id, webhook_id))
     return None if item is None else _from_item(item)
 
 
-def all_of(table: Table, account_id: str) -> list[Webhook]:
-    """Read an account's webhooks, consistently, in the order they were made."""
-    return [_from_item(item) for item in table.query_all(keyspace.WEBHOOK.pk(account_id))]
+def get(table: Table, account_id: str, webhook_id: str) -> Webhook:
+    """Read an account's webhook, consistently. Raises NotFound."""
+    webhook = find(table, account_id, webhook_id)
+    if webhook is None:
+        raise rules.not_found()
+    return webhook
+
+
+def list_all(table: Table, account_id: str) -> list[Webhook]:
+    """Read an account's webhooks, consistently, oldest first."""
+    return [_from_item(item) for item in table.query_all(_pk(account_id))]
 
 
 def create(table: Table, webhook: Webhook) -> dict[str, Write]:
-    """Write a new webhook and count it."""
+    """Write a new webhook and increment the account's counter."""
     item: Item = {
         **_key(webhook.account_id, webhook.id),
-        **_decided(webhook),
+        **_fields(webhook),
         "version": webhook.version,
         "created_at": webhook.created_at,
         "failing": False,
@@ -45,8 +54,8 @@ def create(table: Table, webhook: Webhook) -> dict[str, Write]:
 
 
 def replace(table: Table, webhook: Webhook, *, seen: Webhook) -> Write:
-    """Write what was decided anew, if nobody else decided since it was read."""
-    fields = _decided(webhook) | {"version": webhook.version}
+    """Write a webhook's fields. The condition fails if its version is not the one seen."""
+    fields = _fields(webhook) | {"version": webhook.version}
     return table.change(
         _key(webhook.account_id, webhook.id),
         "SET " + ", ".join(f"#{name} = :{name}" for name in fields),
@@ -57,73 +66,68 @@ def replace(table: Table, webhook: Webhook, *, seen: Webhook) -> Write:
 
 
 def remove(table: Table, webhook: Webhook) -> dict[str, Write]:
-    """Remove a webhook, if it still stands as it was read."""
+    """Delete a webhook and decrement the counter. The condition fails if its version changed."""
     return {
-        "webhook": table.delete_if(
-            _key(webhook.account_id, webhook.id),
-            **_as_seen(webhook),
-        ),
+        "webhook": table.delete_if(_key(webhook.account_id, webhook.id), **_same_version(webhook)),
         "count": counters.move(table, _pk(webhook.account_id), by=-1, most=MOST_WEBHOOKS),
     }
 
 
-def unchanged(table: Table, webhook: Webhook) -> Write:
-    """Demand that a webhook still stands as it was read, statistics aside."""
-    return table.check(
-        _key(webhook.account_id, webhook.id),
-        **_as_seen(webhook),
-    )
+def check_unchanged(table: Table, webhook: Webhook) -> Write:
+    """Check that a webhook's version is still the one that was read."""
+    return table.check(_key(webhook.account_id, webhook.id), **_same_version(webhook))
 
 
-def failing(table: Table, webhook: Webhook, *, now: Micros) -> Write:
-    """Mark a webhook as failing, if it is still there."""
+def mark_failing(table: Table, webhook: Webhook, *, now: Micros) -> Write:
+    """Set `failing`. The condition fails if the webhook was deleted."""
     return table.change(
         _key(webhook.account_id, webhook.id),
         "SET failing = :true, last_failure_at = :now",
-        condition=_STANDS,
+        condition=_EXISTS,
         names={},
         values={":true": True, ":now": now},
     )
 
 
-def recovered(table: Table, webhook: Webhook, *, now: Micros) -> Write:
-    """Mark a webhook as well again, if it is still there."""
+def clear_failing(table: Table, webhook: Webhook, *, now: Micros) -> Write:
+    """Clear `failing` and `failure_count`. The condition fails if the webhook was deleted."""
     return table.change(
         _key(webhook.account_id, webhook.id),
-        _WELL,
-        condition=_STANDS,
+        _CLEAR_FAILURES,
+        condition=_EXISTS,
         names={},
         values={":false": False, ":zero": 0, ":now": now},
     )
 
 
-def note_success(table: Table, webhook: Webhook, *, now: Micros, unless_since: Micros) -> None:
-    """Mark a webhook as well, unless it is and a success since then is written already.
+def record_success(table: Table, webhook: Webhook, *, now: Micros, unless_since: Micros) -> None:
+    """Record a success: clear `failing` and `failure_count`, set `last_success_at`.
 
-    Raises ConditionFailed where there is nothing to write, or nobody, and TransactionConflict.
+    Raises ConditionFailed if the webhook was deleted, or if both are clear and `last_success_at`
+    is `unless_since` or newer. Raises TransactionConflict.
     """
     table.update(
         _key(webhook.account_id, webhook.id),
-        _WELL,
-        condition=f"{_STANDS} AND (failing = :true OR failure_count > :zero"
+        _CLEAR_FAILURES,
+        condition=f"{_EXISTS} AND (failing = :true OR failure_count > :zero"
         " OR attribute_not_exists(last_success_at) OR last_success_at < :since)",
         names={},
         values={":true": True, ":false": False, ":zero": 0, ":now": now, ":since": unless_since},
     )
 
 
-def note_failure(table: Table, webhook: Webhook, *, now: Micros) -> None:
-    """Count a failed attempt. Raises ConditionFailed where it is gone, TransactionConflict."""
+def record_failure(table: Table, webhook: Webhook, *, now: Micros) -> None:
+    """Count a failed attempt. Raises ConditionFailed if deleted, and TransactionConflict."""
     table.update(
         _key(webhook.account_id, webhook.id),
         "SET last_failure_at = :now ADD failure_count :one",
-        condition=_STANDS,
+        condition=_EXISTS,
         names={},
         values={":one": 1, ":now": now},
     )
 
 
-def _as_seen(webhook: Webhook) -> dict[str, Any]:
+def _same_version(webhook: Webhook) -> dict[str, Any]:
     return {
         "condition": "#version = :seen",
         "names": {"#version": "version"},
@@ -131,7 +135,7 @@ def _as_seen(webhook: Webhook) -> dict[str, Any]:
     }
 
 
-def _decided(webhook: Webhook) -> Item:
+def _fields(webhook: Webhook) -> Item:
     return {
         "url": webhook.url,
         "rings": list(webhook.filters.rings),

@@ -1,4 +1,4 @@
-"""How a webhook is changed: on what stands, with its record, again where it moved meanwhile."""
+"""Changes a webhook: reads it, plans the change, writes it, and starts over if it changed."""
 
 from __future__ import annotations
 
@@ -8,54 +8,51 @@ from dataclasses import dataclass
 from gatehouse.audit import actions as audit
 from gatehouse.audit.model import Change, Origin
 from gatehouse.core.clock import Micros
-from gatehouse.core.errors import NotFound, Unavailable
+from gatehouse.core.errors import Unavailable
 from gatehouse.core.request import Guard
+from gatehouse.core.retry import Backoff
 from gatehouse.dynamo.table import Table, Write
 from gatehouse.webhooks import rules, store
 from gatehouse.webhooks.model import Webhook
 
-_TRIES = 4
+_CHANGED_MEANWHILE = Backoff(4)
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
-    """What is written, how it is recorded, and the webhook that it makes."""
+class PlannedChange:
+    """The writes of a change, its audit event, and the webhook afterwards."""
 
     writes: Mapping[str, Write]
-    change: Change
-    made: Webhook
+    event: Change
+    after: Webhook
 
 
-def get(table: Table, account_id: str, webhook_id: str) -> Webhook:
-    """Read a webhook or raise NotFound."""
-    webhook = store.read(table, account_id, webhook_id)
-    if webhook is None:
-        raise NotFound("Webhook not found", code="WEBHOOK_NOT_FOUND")
-    return webhook
-
-
-def decided(
+def change_webhook(
     table: Table,
     account_id: str,
     webhook_id: str,
     *,
-    decide: Callable[[Webhook], Decision | None],
+    plan: Callable[[Webhook], PlannedChange | None],
     origin: Origin,
     now: Micros,
     guard: Guard | None = None,
 ) -> Webhook:
-    """Decide about a webhook as it stands and write it; None leaves it as it is."""
-    for _ in range(_TRIES):
-        before = get(table, account_id, webhook_id)
-        decision = decide(before)
-        if decision is None:
+    """Plan a change of the webhook as it is now, write it, and return the webhook afterwards.
+
+    `plan` returns None to change nothing; it is called again if the webhook changed meanwhile.
+    Raises NotFound, Unavailable, and audit's Refused if a condition of another room's write failed.
+    """
+    for _ in _CHANGED_MEANWHILE.tries():
+        before = store.get(table, account_id, webhook_id)
+        planned = plan(before)
+        if planned is None:
             return before
         try:
             audit.commit(
                 table,
                 account_id,
-                writes=decision.writes,
-                changes=[decision.change],
+                writes=planned.writes,
+                changes=[planned.event],
                 origin=origin,
                 now=now,
                 claim=audit.Claim(guard, rules.target(before)) if guard else None,
@@ -64,5 +61,5 @@ def decided(
             if not {"webhook", "secret"} & refused.failed.keys():
                 raise
             continue
-        return decision.made
+        return planned.after
     raise Unavailable

@@ -5,15 +5,24 @@ from __future__ import annotations
 import re
 import types
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    create_model,
+)
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from gatehouse.bootstrap.model import Located, Seed, SeedIdentity, SeedInvite, SeedName, SeedWebhook
 from gatehouse.core.errors import BadInput
 from gatehouse.core.grants import KNOWN_SCOPES, MEMORY_OPERATIONS, SIGNAL_TYPES, Grants, Permissions
 from gatehouse.identities.model import ClawType, IdentityType
+from gatehouse.webhooks.model import FILTER_TYPES
 
 MOST_ENTRIES = 200  # of a section
 MOST_WORDS = 50  # of a list
@@ -72,6 +81,7 @@ Value = TypeVar("Value")
 _Text = Annotated[str, _printable(_LONGEST_TEXT)]
 _Word = Annotated[str, _printable(_LONGEST_WORD)]
 _Words = Annotated[list[Value], Field(max_length=MOST_WORDS)]
+_FILTER_TYPES = {list: list[str], float: float}
 _Entries = Annotated[list[Value], Field(max_length=MOST_ENTRIES)]
 
 
@@ -113,10 +123,15 @@ class _Invite(_Granted):
     max_uses: Annotated[int, Field(ge=1, le=_MOST_USES)] = 1
 
 
-class _Filters(_Mapping):
-    rings: list[str] = []
-    types: list[str] = []
-    min_urgency: float = 0
+# Made from the webhooks' own filters, so that a new filter needs no change here.
+if TYPE_CHECKING:
+    _Filters = _Mapping
+else:
+    _Filters = create_model(
+        "_Filters",
+        __base__=_Mapping,
+        **{name: (_FILTER_TYPES[kind], kind()) for name, kind in FILTER_TYPES.items()},
+    )
 
 
 class _Webhook(_Mapping):

@@ -1,0 +1,12 @@
+"""The write that stores a signal, for other rooms' transactions."""
+
+from __future__ import annotations
+
+from gatehouse.dynamo.table import Table, Write
+from gatehouse.signals import store
+from gatehouse.signals.model import Signal
+
+
+def create(table: Table, signal: Signal) -> Write:
+    """Write a new signal. The condition fails if its id exists already."""
+    return store.create(table, signal)
