@@ -69,8 +69,7 @@ LOADED = {
     "public": API,
     "services": API | VAULT,
     "signals": API,
-    # It looks services up as their own function does, whose room also signs restarts.
-    "sockets": BOTOCORE | POWERTOOLS | VAULT,
+    "sockets": BOTOCORE | POWERTOOLS,
     "statistics": BOTOCORE | POWERTOOLS,
     "sweeper": BOTOCORE | POWERTOOLS | VAULT,
     "rewrap": BOTOCORE | POWERTOOLS | VAULT,
