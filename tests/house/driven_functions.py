@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from eth_account import Account
-from support.actors.newcomers import proven, signed
+from support.actors.signers import proven, signed
 
 from gatehouse.core import clock
 from gatehouse.dynamo.table import Tables
