@@ -70,7 +70,7 @@ LOADED = {
     "services": API | VAULT,
     "signals": API,
     # It looks services up as their own function does, whose room also signs restarts.
-    "sockets": BOTOCORE | POWERTOOLS | VAULT,
+    "sockets": BOTOCORE | POWERTOOLS,
     "statistics": BOTOCORE | POWERTOOLS,
     "sweeper": BOTOCORE | POWERTOOLS | VAULT,
     "rewrap": BOTOCORE | POWERTOOLS | VAULT,
