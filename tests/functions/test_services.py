@@ -127,7 +127,7 @@ def test_an_address_that_became_forbidden_is_stopped(
         view = checked(front, tenant, "inner")
         refused = register(front, tenant, "other", well.url)
     assert (view["status"], view["listening"]) == ("stopped", False)
-    assert "may not be called" in view["detail"]
+    assert "must not be called" in view["detail"]
     assert refused.status == 400
     assert "healthUrl" in said(refused)
 

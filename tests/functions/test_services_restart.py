@@ -481,7 +481,7 @@ def test_a_hook_at_an_address_that_became_forbidden_is_not_called(
         monkeypatch.setenv("GATEHOUSE_OUTBOUND", "guarded")
         refused = restart(front, tenant, "billing")
     assert refused.status == 409
-    assert "may not be called" in said(refused)
+    assert "must not be called" in said(refused)
     assert hook.connections == 0
 
 

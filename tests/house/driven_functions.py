@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 from eth_account import Account
-from support.actors.newcomers import proven, signed
 
 from gatehouse.core import clock
 from gatehouse.dynamo.table import Tables
 from house import driven, driven_logs
 from support.actors.people import People
+from support.actors.signers import proven, signed
 from support.aws import invocation
 from support.aws.api_gateway import Front
 from support.worlds.held_clock import HeldClock
