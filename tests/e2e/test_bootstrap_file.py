@@ -63,7 +63,7 @@ def test_a_webhook_s_secret_comes_from_a_variable_or_is_printed_once(
 
     unset = gatehouse(stack, *arguments)
     assert (unset.exit_code, unset.stderr.count("\n")) == (1, 1)
-    assert "SEEDED_HOOK, which is not set here" in unset.stderr
+    assert "SEEDED_HOOK, which is not set" in unset.stderr
     done = gatehouse(stack, *arguments, SEEDED_HOOK=secret)
     assert done.exit_code == 0, done.stderr
     assert "add webhook own\nadd webhook made secret whsec_" in done.stdout
@@ -98,7 +98,7 @@ def test_a_stack_is_bootstrapped_once(stack: Deployed) -> None:
         assert refused.exit_code == 1
         assert refused.stdout == ""
         assert "exists already" in refused.stderr
-        assert "--recover adds a key" in refused.stderr
+        assert "--recover creates another key" in refused.stderr
 
 
 def test_recover_prints_a_new_admin_key_that_works(stack: Deployed) -> None:
@@ -116,5 +116,5 @@ def test_a_stack_that_does_not_exist_is_named_in_one_sentence(stack: Deployed) -
     refused = gatehouse(stack, "bootstrap", "--stack", "none")
 
     assert refused.exit_code == 1
-    assert refused.stderr.startswith("Error: AWS refused: ")
+    assert refused.stderr.startswith("Error: AWS returned an error: ")
     assert refused.stderr.count("\n") == 1
