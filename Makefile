@@ -17,7 +17,7 @@ PYTEST := .venv/bin/python -m pytest
 # In as many processes as there are cores; a file's tests share their tables, so they stay together.
 UNIT := $(PYTEST) tests/rooms tests/functions tests/conformance tests/house tests/cli -n auto --dist loadfile
 # More processes than cores: they wait more than they compute. Files start in the order of their conftest.
-E2E := $(PYTEST) tests/e2e -n 5 --dist loadfile --no-loadscope-reorder
+E2E := $(PYTEST) tests/e2e --confcutdir tests/e2e -n 5 --dist loadfile --no-loadscope-reorder
 LOCK := $(UV) pip compile --quiet --upgrade --universal --python-version 3.11 \
     --generate-hashes --no-header --no-annotate --no-emit-index-url
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from support.worlds.deployed_stack import Deployed
-from support.worlds.shared_stack import StackHost, turn, wait_for_stack
+from support.worlds.shared_stack import StackHost, roomy_memory, turn, wait_for_stack
 
 # The files in the order in which they are started: while the stack starts, what needs none; then
 # the longest; at the end what must be alone. A file that is not named here comes in between.
@@ -90,7 +90,7 @@ def _folder_of(config: pytest.Config) -> Path:
 def _started(config: pytest.Config) -> Path:
     """Return the folder of this process's stack; start the stack on the first call."""
     if _host not in config.stash:
-        folder = tempfile.TemporaryDirectory(prefix="gatehouse-e2e-")
+        folder = tempfile.TemporaryDirectory(prefix="gatehouse-e2e-", dir=roomy_memory())
         config.add_cleanup(folder.cleanup)
         config.stash[_folder] = Path(folder.name)
         config.stash[_host] = StackHost(config.stash[_folder])

@@ -63,7 +63,7 @@ def test_a_webhook_s_secret_comes_from_a_variable_or_is_printed_once(
 
     unset = gatehouse(stack, *arguments)
     assert (unset.exit_code, unset.stderr.count("\n")) == (1, 1)
-    assert "SEEDED_HOOK, which is not set here" in unset.stderr
+    assert "SEEDED_HOOK, which is not set" in unset.stderr
     done = gatehouse(stack, *arguments, SEEDED_HOOK=secret)
     assert done.exit_code == 0, done.stderr
     assert "add webhook own\nadd webhook made secret whsec_" in done.stdout

@@ -84,7 +84,7 @@ def test_a_raised_limit_lets_the_next_request_through_within_seconds(tenant: Ten
     assert tenant.stack.call("GET", "/v1/whoami", key=made["key"]).status_code == 200
     refused = tenant.stack.call("GET", "/v1/whoami", key=made["key"])
     assert refused.status_code == 429
-    assert int(refused.headers["retry-after"]) > 45
+    assert int(refused.headers["retry-after"]) > 30
 
     assert tenant.call("PATCH", path, json={"rate_limit": 100}).status_code == 200
     deadline = time.monotonic() + 10

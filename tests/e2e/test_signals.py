@@ -125,7 +125,7 @@ def test_a_repeat_with_an_idempotency_key_gets_the_first_answer(tenant: Tenant) 
 def test_parallel_repeats_create_one_signal_and_get_one_answer(stack: Deployed) -> None:
     tenant = open_tenant(stack)
     headers = {"Idempotency-Key": uuid.uuid4().hex}
-    with ThreadPoolExecutor(8) as pool:
+    with ThreadPoolExecutor(4) as pool:  # each request in flight is two processes on the engine
         answers = list(pool.map(lambda _: emit(tenant, headers=headers), range(8)))
 
     assert {answer.status_code for answer in answers} == {201}
@@ -189,13 +189,13 @@ def test_a_task_is_claimed_by_one_member_and_acknowledged(tenant: Tenant) -> Non
 
 def test_of_parallel_claims_one_succeeds(stack: Deployed) -> None:
     tenant = open_tenant(stack)
-    workers = [add_member(tenant) for _ in range(8)]
+    workers = [add_member(tenant) for _ in range(4)]
     task = emitted(tenant)["id"]
     for what in ("claim", "ack"):
         with ThreadPoolExecutor(len(workers)) as pool:
             answers = list(pool.map(lambda key, what=what: act(tenant, key, what, task), workers))
         statuses = [answer.status_code for answer in answers]
-        assert sorted(statuses) == [200] + [409] * 7
+        assert sorted(statuses) == [200] + [409] * 3
         winner = statuses.index(200)
         holder = answers[winner].json()["data"]["claimed_by"]
         assert tenant.call("GET", f"/signals/{task}").json()["data"]["claimed_by"] == holder

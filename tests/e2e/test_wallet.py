@@ -7,12 +7,10 @@ from typing import Any
 
 import httpx
 import pytest
-from eth_account import Account
-from siwe import ISO8601Datetime
 
 from support.actors.deployed_members import change, invite, member
 from support.actors.deployed_tenant import Tenant, open_tenant
-from support.actors.signers import sign_in_message
+from support.actors.signers import new_wallet, sign_in_message
 from support.worlds.deployed_stack import Deployed
 
 DOMAIN = "localhost:8080"
@@ -37,7 +35,7 @@ def sign_in(stack: Deployed, body: dict[str, Any]) -> httpx.Response:
 
 
 def test_a_wallet_redeems_an_invite_and_then_signs_in(tenant: Tenant) -> None:
-    stack, wallet = tenant.stack, Account.create()
+    stack, wallet = tenant.stack, new_wallet()
     made = invite(tenant, long=True, scopes=["services:*"])
     body = {"code": made["code"], "name": "bo", "type": "human", **signed(stack, wallet)}
     joined = stack.call_throttled("POST", "/invite", json=body)
@@ -59,7 +57,7 @@ def test_a_wallet_redeems_an_invite_and_then_signs_in(tenant: Tenant) -> None:
 
 
 def test_a_wallet_is_attached_once_and_to_one_identity(tenant: Tenant) -> None:
-    stack, wallet = tenant.stack, Account.create()
+    stack, wallet = tenant.stack, new_wallet()
     _, key = member(tenant)
     _, other = member(tenant)
 
@@ -69,7 +67,7 @@ def test_a_wallet_is_attached_once_and_to_one_identity(tenant: Tenant) -> None:
     attached = attach(key, wallet)
     assert attached.status_code == 200, attached.text
     assert attached.json()["data"]["identity"]["wallet_address"] == wallet.address
-    for again in (attach(key, Account.create()), attach(other, wallet)):
+    for again in (attach(key, new_wallet()), attach(other, wallet)):
         assert (again.status_code, again.json()["error"]["code"]) == (409, "WALLET_ATTACHED")
 
 
@@ -83,10 +81,10 @@ def test_a_narrow_key_attaches_no_wallet_and_a_sign_in_grants_no_more_than_the_c
         made = tenant.call("POST", "/admin/api-keys", json={"owner": identity, **fields})
         lesser = made.json()["data"]["api_key"]
         refused = stack.call(
-            "POST", "/auth/attach-wallet", key=lesser, json=signed(stack, Account.create())
+            "POST", "/auth/attach-wallet", key=lesser, json=signed(stack, new_wallet())
         )
         assert (refused.status_code, refused.json()["error"]["code"]) == (403, "GRANTS_EXCEEDED")
-    wallet = Account.create()
+    wallet = new_wallet()
     stack.call("POST", "/auth/attach-wallet", key=whole, json=signed(stack, wallet))
     change(tenant, identity, scopes=["services:read"])
     signed_in = sign_in(stack, signed(stack, wallet)).json()["data"]
@@ -95,13 +93,13 @@ def test_a_narrow_key_attaches_no_wallet_and_a_sign_in_grants_no_more_than_the_c
 
 
 def test_each_bad_signature_is_the_same_401(tenant: Tenant) -> None:
-    stack, wallet, thief = tenant.stack, Account.create(), Account.create()
+    stack, wallet, thief = tenant.stack, new_wallet(), new_wallet()
     identity, key = member(tenant)
     attached = stack.call("POST", "/auth/attach-wallet", key=key, json=signed(stack, wallet))
     assert attached.status_code == 200
     used = signed(stack, wallet)
     assert sign_in(stack, used).status_code == 200
-    then = ISO8601Datetime.from_datetime(datetime.now(UTC) - timedelta(minutes=1))
+    then = datetime.now(UTC) - timedelta(minutes=1)
     forged = signed(stack, wallet)
     bad = {
         "replayed": used,

@@ -9,15 +9,14 @@ import uuid
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from eth_account.messages import encode_defunct
-from siwe import ISO8601Datetime, SiweMessage
-
 from gatehouse.core import clock
 
 if TYPE_CHECKING:
     from support.aws.api_gateway import Front
 
 DOMAIN = "app.example"
+
+# ruff: noqa: PLC0415 - The wallets' libraries take seconds to import, and few tests need them.
 
 
 def peer_request(
@@ -50,11 +49,29 @@ def peer_receipt(peer: dict[str, Any], signal_id: str, body: bytes) -> str:
     return hmac.new(peer["shared_secret"].encode(), text.encode(), hashlib.sha256).hexdigest()
 
 
+def new_wallet() -> Any:
+    """Create an Ethereum account with a private key."""
+    from eth_account import Account
+
+    return Account.create()
+
+
 def sign_in_message(
     wallet: Any, *, nonce: str, domain: str, uri: str, **fields: Any
 ) -> dict[str, str]:
-    """Write an EIP-4361 message and sign it with the wallet; `fields` replace parts of it."""
-    issued_at = datetime.fromtimestamp(clock.now() / clock.SECOND, UTC)
+    """Write an EIP-4361 message and sign it with the wallet.
+
+    `fields` replace parts of the message; a moment among them is a datetime.
+    """
+    from eth_account.messages import encode_defunct
+    from siwe import ISO8601Datetime, SiweMessage
+
+    parts = {"issued_at": datetime.fromtimestamp(clock.now() / clock.SECOND, UTC), **fields}
+    moments = {
+        name: ISO8601Datetime.from_datetime(value)
+        for name, value in parts.items()
+        if isinstance(value, datetime)
+    }
     message = SiweMessage(
         **{
             "domain": domain,
@@ -63,8 +80,8 @@ def sign_in_message(
             "version": "1",
             "chain_id": 1,
             "nonce": nonce,
-            "issued_at": ISO8601Datetime.from_datetime(issued_at),
-            **fields,
+            **parts,
+            **moments,
         }
     ).prepare_message()
     return {
