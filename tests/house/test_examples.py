@@ -82,7 +82,7 @@ def test_an_audit_event_is_hashed_as_on_the_page() -> None:
 def test_a_signal_is_returned_as_on_the_page() -> None:
     (text,) = blocks("signals.md", "json")
     shown = json.loads(text)
-    made = signals.made(
+    made = signals.create(
         NewSignal(**{field.name: shown[field.name] for field in fields(NewSignal)}),
         signal_id=shown["id"].removeprefix("signal:"),
         account_id="account",

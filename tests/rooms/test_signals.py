@@ -20,7 +20,8 @@ from gatehouse.dynamo.table import Tables, transact
 from gatehouse.policy.model import UNNAMED, Resource
 from gatehouse.signals import actions as signals
 from gatehouse.signals import rules, store
-from gatehouse.signals.model import PING, NewSignal, Signal, TaskStatus
+from gatehouse.signals import writes as signal_writes
+from gatehouse.signals.model import LEASE, PING, NewSignal, Signal, TaskStatus
 from support.actors.emitter import emit, stored
 from support.actors.visitor import Visitor, visitor
 from support.aws.faults import Wire, error, first
@@ -60,10 +61,10 @@ objects = st.dictionaries(
 )
 
 
-def made(**fields: Any) -> Signal:
-    wish = NewSignal(**{"signal_type": "pulse", "content": "x", **fields})
-    return rules.made(
-        wish,
+def create(**fields: Any) -> Signal:
+    new = NewSignal(**{"signal_type": "pulse", "content": "x", **fields})
+    return rules.create(
+        new,
         signal_id=ID,
         account_id="account",
         from_identity="identity:one",
@@ -87,89 +88,89 @@ def made(**fields: Any) -> Signal:
         (math.nextafter(1, 0), "0.9999999999999999"),
     ],
 )
-def test_an_urgency_is_kept_as_the_shortest_text(value: float, text: str) -> None:
-    assert rules.urgency_of(value) == text
+def test_an_urgency_is_stored_as_its_shortest_text(value: float, text: str) -> None:
+    assert rules.urgency_text(value) == text
 
 
 @given(st.floats(0, 1))
-def test_an_urgency_comes_back_as_it_went(value: float) -> None:
-    assert float(rules.urgency_of(value)) == value
+def test_an_urgency_is_stored_without_rounding(value: float) -> None:
+    assert float(rules.urgency_text(value)) == value
 
 
 @given(st.floats().filter(lambda value: not 0 <= value <= 1) | st.booleans())
-def test_what_is_no_urgency_is_refused(value: float) -> None:
+def test_an_urgency_outside_0_to_1_is_refused(value: float) -> None:
     with pytest.raises(BadInput) as refused:
-        rules.urgency_of(value)
+        rules.urgency_text(value)
     assert refused.value.details == {"field": "urgency"}
 
 
 @given(labels)
-def test_a_label_is_short_and_printable_and_stays_as_it_is(text: str) -> None:
+def test_a_label_has_1_to_64_printable_characters(text: str) -> None:
     good = 0 < len(text) <= 64 and text.isprintable()
     for field in ("from_role", "to_role", "to_ring"):
         if good:
-            assert getattr(made(**{field: text}), field) == text
+            assert getattr(create(**{field: text}), field) == text
         else:
             with pytest.raises(BadInput) as refused:
-                made(**{field: text})
+                create(**{field: text})
             assert refused.value.details == {"field": field}
 
 
 @given(st.lists(labels, max_size=52))
-def test_tags_are_few_and_each_is_a_label(tags: list[str]) -> None:
+def test_there_are_at_most_50_tags_and_each_is_a_label(tags: list[str]) -> None:
     good = len(tags) <= 50 and all(0 < len(tag) <= 64 and tag.isprintable() for tag in tags)
     if good:
-        assert made(tags=tags).tags == tuple(tags)
+        assert create(tags=tags).tags == tuple(tags)
     else:
         with pytest.raises(BadInput):
-            made(tags=tags)
+            create(tags=tags)
 
 
-def test_content_is_text_of_a_bounded_length() -> None:
-    assert made(content="x" * 65_536).content == "x" * 65_536
-    assert made(content=" \n\x00x ").content == " \n\x00x ", "kept as it came"
+def test_content_is_not_blank_and_at_most_65536_characters() -> None:
+    assert create(content="x" * 65_536).content == "x" * 65_536
+    assert create(content=" \n\x00x ").content == " \n\x00x ", "kept as it came"
     with pytest.raises(BadInput):
-        made(content="x" * 65_537)
+        create(content="x" * 65_537)
     with pytest.raises(FieldRequired):
-        made(content=" \n\u2003")
+        create(content=" \n\u2003")
 
 
 @pytest.mark.parametrize(("field", "largest"), [("payload", 65_536), ("metadata", 16_384)])
-def test_an_object_is_bounded_in_bytes(field: str, largest: int) -> None:
+def test_payload_and_metadata_are_bounded_in_bytes(field: str, largest: int) -> None:
     fits = {"k": "x" * (largest - len('{"k":""}'))}
-    assert len(getattr(made(**{field: fits}), field).encode()) == largest
+    assert len(getattr(create(**{field: fits}), field).encode()) == largest
     snowmen = {"k": "\u2603" * (largest // 3)}
     for large in ({"k": fits["k"] + "x"}, snowmen):
         with pytest.raises(BadInput) as refused:
-            made(**{field: large})
+            create(**{field: large})
         assert refused.value.details == {"field": field}
 
 
 @given(objects)
-def test_an_object_comes_back_as_it_went(value: dict[str, Any]) -> None:
-    signal = made(payload=value, metadata={})
+def test_a_payload_is_shown_as_it_was_emitted(value: dict[str, Any]) -> None:
+    signal = create(payload=value, metadata={})
     assert rules.view(signal, NOW)["payload"] == value
-    assert signal.metadata == made(metadata=None).metadata == "{}"
+    assert signal.metadata == create(metadata=None).metadata == "{}"
 
 
 @pytest.mark.parametrize("field", ["to_identity", "parent_id"])
-def test_a_reference_is_an_id_of_its_kind(field: str) -> None:
+def test_a_reference_must_be_an_id_of_its_kind(field: str) -> None:
     kind = {"to_identity": "identity", "parent_id": "signal"}[field]
     for text in (ID, ID.upper(), f"{kind}:{ID}"):
-        assert getattr(made(**{field: text}), field) == f"{kind}:{ID}"
+        assert getattr(create(**{field: text}), field) == f"{kind}:{ID}"
     for odd in ("", "x", f"webhook:{ID}", f"{kind}:", f"{ID}\n"):
         with pytest.raises(BadInput) as refused:
-            made(**{field: odd})
+            create(**{field: odd})
         assert refused.value.details == {"field": field}
 
 
 @pytest.mark.parametrize("kind", [*SIGNAL_TYPES, PING, "noise", ""])
-def test_eight_types_are_made_and_only_a_task_begins_open(kind: str) -> None:
+def test_eight_types_can_be_emitted_and_only_a_task_is_open(kind: str) -> None:
     if kind in SIGNAL_TYPES:
-        assert made(signal_type=kind).task_status == ("open" if kind == "task" else None)
+        assert create(signal_type=kind).task_status == ("open" if kind == "task" else None)
     else:
         with pytest.raises(BadInput) as refused:
-            made(signal_type=kind)
+            create(signal_type=kind)
         assert refused.value.code == "SIGNAL_EMIT_INVALID_TYPE"
 
 
@@ -183,10 +184,10 @@ def test_eight_types_are_made_and_only_a_task_begins_open(kind: str) -> None:
         ("alert", {"task_type": 5}, None),
     ],
 )
-def test_a_task_s_kind_is_in_its_metadata(
+def test_the_task_type_comes_from_the_metadata(
     kind: str, metadata: dict[str, Any] | None, found: str | None
 ) -> None:
-    signal = made(signal_type=kind, metadata=metadata)
+    signal = create(signal_type=kind, metadata=metadata)
     assert rules.task_type_of(signal) == found
     of_task = None if kind != "task" else found or UNNAMED
     assert rules.resource_of(signal) == Resource(kind, of_task, UNNAMED)
@@ -194,9 +195,9 @@ def test_a_task_s_kind_is_in_its_metadata(
 
 
 @pytest.mark.parametrize("named", ["", "x" * 65, "a\n", 5, None, [], {}])
-def test_a_task_s_kind_is_a_label(named: Any) -> None:
+def test_a_task_type_must_be_a_label(named: Any) -> None:
     with pytest.raises(BadInput) as refused:
-        made(signal_type="task", metadata={"task_type": named})
+        create(signal_type="task", metadata={"task_type": named})
     assert refused.value.details == {"field": "metadata.task_type"}
 
 
@@ -214,7 +215,9 @@ def test_a_task_s_kind_is_a_label(named: Any) -> None:
         ({"task_types": ("x",), "memory_scopes": ("list",)}, "task", None, True),
     ],
 )
-def test_what_a_key_sees(lists: dict[str, Any], kind: str, ring: str | None, *, seen: bool) -> None:
+def test_a_key_sees_only_the_types_and_rings_of_its_permissions(
+    lists: dict[str, Any], kind: str, ring: str | None, *, seen: bool
+) -> None:
     signal = replace(WHOLE, type=kind, to_ring=ring)
     assert rules.may_see(Permissions(**lists), signal) == seen
 
@@ -222,7 +225,7 @@ def test_what_a_key_sees(lists: dict[str, Any], kind: str, ring: str | None, *, 
 # ---- How it is shown, pure -----------------------------------------------------------------------
 
 
-def test_what_webhooks_receive_is_pinned() -> None:
+def test_the_body_that_webhooks_receive_never_changes() -> None:
     """It is published and signed: receivers of other makes read it."""
     assert rules.body(WHOLE).decode() == (
         '{"id":"signal:018f0000-0000-7000-8000-00000000000a","signal_type":"task",'
@@ -235,7 +238,7 @@ def test_what_webhooks_receive_is_pinned() -> None:
     )
 
 
-def test_whatever_became_of_it_the_body_is_the_emission_s() -> None:
+def test_claims_and_acknowledgements_do_not_change_the_body() -> None:
     for became in (
         {"pending": False},
         {"task_status": TaskStatus.ACKED, "claimed_by": "identity:two"},
@@ -252,8 +255,8 @@ def test_whatever_became_of_it_the_body_is_the_emission_s() -> None:
 
 
 @given(objects, st.floats(0, 1))
-def test_a_body_written_twice_is_the_same_bytes(payload: dict[str, Any], urgency: float) -> None:
-    signal = made(payload=payload, urgency=urgency)
+def test_a_stored_signal_has_the_same_body_bytes(payload: dict[str, Any], urgency: float) -> None:
+    signal = create(payload=payload, urgency=urgency)
     kept = store.from_item(store._item(signal))  # noqa: SLF001 - as it comes back
     assert rules.body(kept) == rules.body(signal)
     assert json.loads(rules.body(signal))["payload"] == payload
@@ -269,12 +272,14 @@ def test_a_body_written_twice_is_the_same_bytes(payload: dict[str, Any], urgency
         ({"task_status": TaskStatus.CLAIMED, "pending": False}, "dispatched"),
     ],
 )
-def test_the_delivery_state(fields: dict[str, Any], state: str) -> None:
+def test_delivery_state_is_pending_then_dispatched_then_acked(
+    fields: dict[str, Any], state: str
+) -> None:
     assert rules.view(replace(WHOLE, **fields), NOW)["delivery_state"] == state
 
 
 @pytest.mark.parametrize("kind", ["task", "alert"])
-def test_a_claim_ends_with_its_lease(kind: str) -> None:
+def test_a_claim_is_not_shown_after_its_lease(kind: str) -> None:
     claimed = replace(
         WHOLE,
         type=kind,
@@ -291,8 +296,8 @@ def test_a_claim_ends_with_its_lease(kind: str) -> None:
 # ---- How it is kept ------------------------------------------------------------------------------
 
 
-def test_an_item_comes_back_as_it_went(tables: Tables) -> None:
-    bare = made()
+def test_a_stored_signal_is_read_unchanged(tables: Tables) -> None:
+    bare = create()
     for signal in (
         bare,
         replace(WHOLE, parent_id=f"signal:{ID}", to_identity=f"identity:{ID}", to_role="r"),
@@ -306,10 +311,10 @@ def test_an_item_comes_back_as_it_went(tables: Tables) -> None:
         assert store.from_item(item) == signal
         assert signals.from_image(attributes.marshal(item)) == signal
     store.insert(tables.main, bare)
-    assert store.read(tables.main, "account", ID) == bare
+    assert store.find(tables.main, "account", ID) == bare
 
 
-def test_a_pending_signal_stands_in_the_index_until_it_is_fanned_out(tables: Tables) -> None:
+def test_a_signal_is_in_the_due_index_until_its_fan_out_is_finished(tables: Tables) -> None:
     who = visitor(tables)
     signal = emit(who)
     (item,) = stored(tables)
@@ -319,59 +324,61 @@ def test_a_pending_signal_stands_in_the_index_until_it_is_fanned_out(tables: Tab
     assert item["due_at"] == signal.created_at + 2 * MINUTE
     assert item["ttl"] == signal.expires_at // SECOND == (who.now + 30 * DAY) // SECOND
     due = signal.created_at + 2 * MINUTE
-    assert signals.not_fanned_out(tables.main, before=due - 1, limit=10) == []
-    assert signals.not_fanned_out(tables.main, before=due, limit=10) == [signal]
+    assert signals.list_not_fanned_out(tables.main, before=due - 1, limit=10) == []
+    assert signals.list_not_fanned_out(tables.main, before=due, limit=10) == [signal]
     for _ in range(2):
-        signals.fanned_out(tables.main, signal)
+        signals.mark_fanned_out(tables.main, signal)
         (item,) = stored(tables)
         assert not {"fanout", "due_pk", "due_at"} & item.keys()
-    assert signals.not_fanned_out(tables.main, before=due + DAY, limit=10) == []
+    assert signals.list_not_fanned_out(tables.main, before=due + DAY, limit=10) == []
     found = signals.find(tables.main, who.account_id, signal.id, now=who.now)
     assert found == replace(signal, pending=False)
 
 
-def test_a_put_whose_answer_was_lost_is_repeated_in_peace(tables: Tables) -> None:
+def test_a_repeated_insert_of_the_same_signal_changes_nothing(tables: Tables) -> None:
     who = visitor(tables)
     signal = emit(who)
     store.insert(tables.main, signal)
-    signals.fanned_out(tables.main, signal)
+    signals.mark_fanned_out(tables.main, signal)
     store.insert(tables.main, signal)
     (item,) = stored(tables)
     assert "fanout" not in item, "the repeat wrote nothing"
 
 
-def test_of_a_signal_that_is_gone_nothing_is_noted(tables: Tables) -> None:
-    signals.fanned_out(tables.main, WHOLE)
+def test_marking_a_deleted_signal_as_fanned_out_writes_nothing(tables: Tables) -> None:
+    signals.mark_fanned_out(tables.main, WHOLE)
     assert items(tables.main) == []
 
 
-def test_what_is_overdue_is_found_in_every_shard_up_to_the_limit(tables: Tables) -> None:
+def test_overdue_signals_of_every_shard_are_listed_up_to_the_limit(tables: Tables) -> None:
     who = visitor(tables)
     every = {emit(who).id for _ in range(60)}
     shards = {item["due_pk"] for item in stored(tables)}
     assert len(shards) > 8
     later = who.now + DAY
-    assert {one.id for one in signals.not_fanned_out(tables.main, before=later, limit=100)} == every
+    assert {
+        one.id for one in signals.list_not_fanned_out(tables.main, before=later, limit=100)
+    } == every
     for limit in (1, 7, 59):
-        found = signals.not_fanned_out(tables.main, before=later, limit=limit)
+        found = signals.list_not_fanned_out(tables.main, before=later, limit=limit)
         assert len({one.id for one in found} & every) == limit
 
 
-def test_no_signal_waits_behind_others_for_ever(tables: Tables) -> None:
+def test_each_shard_is_listed_first_at_some_minute(tables: Tables) -> None:
     who = visitor(tables)
     every = {emit(who).id for _ in range(40)}
     seen: set[str] = set()
     for minute in range(16):
         before = who.now + 3 * MINUTE + minute * MINUTE
-        found = signals.not_fanned_out(tables.main, before=before, limit=10)
+        found = signals.list_not_fanned_out(tables.main, before=before, limit=10)
         seen |= {one.id for one in found}
     assert seen == every
 
 
-def test_a_ping_is_kept_and_fanned_out_to_nobody(tables: Tables) -> None:
+def test_a_ping_is_stored_without_fan_out(tables: Tables) -> None:
     who = visitor(tables)
     ping = signals.ping(who.account_id, now=who.now)
-    transact(tables.main.client, [signals.keep(tables.main, ping)])
+    transact(tables.main.client, [signal_writes.create(tables.main, ping)])
     assert signals.find(tables.main, who.account_id, ping.id, now=who.now) == ping
     assert ping.expires_at == who.now + 30 * DAY
     (item,) = stored(tables)
@@ -390,7 +397,7 @@ def _as(who: Visitor, identity: str) -> Visitor:
     return replace(who, principal=replace(who.principal, identity_id=identity))
 
 
-def test_who_comes_between_looking_and_taking_has_it(tables: Tables, room_line: Wire) -> None:
+def test_a_claim_between_read_and_write_wins(tables: Tables, room_line: Wire) -> None:
     who = visitor(tables)
     other = _as(who, "other")
     for what in (signals.claim, signals.ack):
@@ -402,13 +409,13 @@ def test_who_comes_between_looking_and_taking_has_it(tables: Tables, room_line: 
             if operation == "UpdateItem":
                 room_line.before = None
                 if what is signals.ack:
-                    who.now += rules.LEASE
+                    who.now += LEASE
                 signals.claim(tables.main, replace(other, now=who.now).call(), task.id)
 
         room_line.before = between
         call = who.call()
         if what is signals.ack:
-            call = replace(call, now=call.now + rules.LEASE)
+            call = replace(call, now=call.now + LEASE)
         with pytest.raises(Conflict) as refused:
             what(tables.main, call, task.id)
         assert refused.value.code == "SIGNAL_CLAIM_CONFLICT"
@@ -418,7 +425,7 @@ def test_who_comes_between_looking_and_taking_has_it(tables: Tables, room_line: 
 
 
 @pytest.mark.parametrize("what", ["claim", "ack"])
-def test_a_signal_that_goes_away_meanwhile_is_not_found(
+def test_a_signal_deleted_between_read_and_write_is_not_found(
     tables: Tables, room_line: Wire, what: str
 ) -> None:
     who = visitor(tables)
@@ -440,7 +447,7 @@ def test_a_signal_that_goes_away_meanwhile_is_not_found(
 
 
 @pytest.mark.parametrize("what", ["claim", "ack"])
-def test_another_transaction_in_the_way_is_ours_to_blame(
+def test_a_conflict_with_another_transaction_is_unavailable(
     tables: Tables, room_line: Wire, what: str
 ) -> None:
     who = visitor(tables)
@@ -453,7 +460,7 @@ def test_another_transaction_in_the_way_is_ours_to_blame(
 
 @settings(max_examples=20, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["claim", "ack", "wait"]))))
-def test_any_sequence_of_claims_and_acknowledgements_is_as_the_model_says(
+def test_any_sequence_of_claims_and_acknowledgements_follows_the_model(
     stack: Tables, steps: list[tuple[str, str]]
 ) -> None:
     """The model: who holds it, until when, and whether it is done."""
@@ -463,7 +470,7 @@ def test_any_sequence_of_claims_and_acknowledgements_is_as_the_model_says(
     for name, step in steps:
         live = holder is not None and until > who.now
         if step == "wait":
-            who.now += rules.LEASE // 2
+            who.now += LEASE // 2
             continue
         if step == "claim":
             good = not done and (not live or holder == name)
@@ -477,7 +484,7 @@ def test_any_sequence_of_claims_and_acknowledgements_is_as_the_model_says(
         assert good
         holder = name
         done = done or step == "ack"
-        until = who.now + rules.LEASE if step == "claim" else until
+        until = who.now + LEASE if step == "claim" else until
         assert got.claimed_by == f"identity:{holder}"
         assert got.claim_expires_at == (None if done else until)
         assert got.acked == done

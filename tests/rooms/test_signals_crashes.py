@@ -26,10 +26,10 @@ WHEN = pytest.mark.parametrize("when", ["before", "after"])
 
 def emit(who: Visitor, *, token: str | None = None, body: bytes = b"") -> str:
     """Emit a signal for the caller itself; give the answer's text, first or again."""
-    wish = NewSignal("task", "x", to_identity=who.principal.identity_id)
+    new = NewSignal("task", "x", to_identity=who.principal.identity_id)
     call = who.call(token=token, body=body)
     try:
-        return signals.emit(who.tables.main, call, wish, answered=_answered).text
+        return signals.emit(who.tables.main, call, new, answered=_answered).text
     except Replay as replay:
         return replay.answer.text
 
@@ -39,7 +39,7 @@ def _answered(signal: Signal) -> Answered:
 
 
 def ids_of(who: Visitor) -> set[str]:
-    """Name the account's signals."""
+    """Return the ids of the account's signals."""
     mine = f"SIGNAL#{who.account_id}#"
     return {item["sk"] for item in items(who.tables.main) if item["pk"].startswith(mine)}
 
@@ -58,7 +58,9 @@ def killed(line: Wire, when: str, number: int, act: Callable[[], Any]) -> bool:
 
 
 @WHEN
-def test_under_a_key_it_is_made_exactly_once(tables: Tables, room_line: Wire, when: str) -> None:
+def test_with_an_idempotency_key_a_signal_is_stored_exactly_once(
+    tables: Tables, room_line: Wire, when: str
+) -> None:
     reached = []
     for number in range(1, MOST_CALLS):
         who = visitor(tables)
@@ -76,7 +78,7 @@ def test_under_a_key_it_is_made_exactly_once(tables: Tables, room_line: Wire, wh
 
 
 @WHEN
-def test_without_a_key_it_is_made_at_most_once_per_request(
+def test_without_an_idempotency_key_a_signal_is_stored_at_most_once_per_request(
     tables: Tables, room_line: Wire, when: str
 ) -> None:
     reached = []
@@ -90,7 +92,7 @@ def test_without_a_key_it_is_made_at_most_once_per_request(
 
 
 @pytest.mark.parametrize("token", ["once", None])
-def test_whatever_is_there_stands_in_the_index_too(
+def test_every_stored_signal_is_in_the_due_index(
     tables: Tables, room_line: Wire, token: str | None
 ) -> None:
     """The emitter may die right after the write: fan-out is then the stream's and the sweeper's."""
@@ -98,13 +100,13 @@ def test_whatever_is_there_stands_in_the_index_too(
     assert killed(room_line, "after", 3 if token else 2, lambda: emit(who, token=token)), (
         "at the write"
     )
-    found = signals.not_fanned_out(tables.main, before=who.now + 10**12, limit=10)
+    found = signals.list_not_fanned_out(tables.main, before=who.now + 10**12, limit=10)
     assert {signal.id for signal in found} == ids_of(who) != set()
 
 
 @pytest.mark.parametrize("what", ["claim", "ack"])
 @WHEN
-def test_a_claim_or_an_acknowledgement_may_be_sent_again(
+def test_a_claim_or_an_acknowledgement_can_be_repeated_after_a_crash(
     tables: Tables, room_line: Wire, what: str, when: str
 ) -> None:
     died = 0
@@ -132,7 +134,7 @@ def test_a_claim_or_an_acknowledgement_may_be_sent_again(
 
 
 @pytest.mark.parametrize("operation", ["GetItem", "TransactWriteItems", "PutItem"])
-def test_while_the_table_is_away_nothing_is_promised(
+def test_while_the_table_is_unavailable_no_request_succeeds(
     tables: Tables, room_line: Wire, operation: str
 ) -> None:
     who = visitor(tables)

@@ -35,9 +35,7 @@ def _walk(who: Visitor, **fields: Any) -> tuple[list[str], int]:
         assert pages < 200, "it never ends"
 
 
-def test_an_empty_account_is_answered_at_once_in_bounded_reads(
-    tables: Tables, room_line: Wire
-) -> None:
+def test_an_empty_account_needs_a_bounded_number_of_reads(tables: Tables, room_line: Wire) -> None:
     who = visitor(tables)
     for days, reads in ((0, 1), (1, 2), (28, 30), (1, 31), (100, 31)):
         who.now += days * DAY
@@ -46,7 +44,7 @@ def test_an_empty_account_is_answered_at_once_in_bounded_reads(
         assert room_line.calls == ["Query"] * reads, "since the account is, or thirty days ago"
 
 
-def test_a_long_retention_is_walked_in_bounded_stretches(
+def test_a_page_reads_a_bounded_number_of_days(
     aws: pytest.MonkeyPatch, tables: Tables, room_line: Wire
 ) -> None:
     who = visitor(tables)
@@ -66,7 +64,7 @@ def test_a_long_retention_is_walked_in_bounded_stretches(
 
 
 @pytest.mark.parametrize("limit", [1, 3, 50])
-def test_filters_leave_short_pages_but_no_gaps(tables: Tables, limit: int) -> None:
+def test_filtered_pages_may_be_short_but_have_no_gaps(tables: Tables, limit: int) -> None:
     who = visitor(tables)
     wanted = []
     for number in range(24):
@@ -79,7 +77,7 @@ def test_filters_leave_short_pages_but_no_gaps(tables: Tables, limit: int) -> No
     assert _walk(who, type="task", ring="a", limit=limit)[0] == wanted
 
 
-def test_a_page_looks_through_a_bounded_number_of_signals(
+def test_a_page_reads_a_bounded_number_of_signals(
     monkeypatch: pytest.MonkeyPatch, tables: Tables
 ) -> None:
     who = visitor(tables)
@@ -107,7 +105,7 @@ def test_a_page_of_large_signals_is_short(tables: Tables) -> None:
     assert _walk(who)[0] == every
 
 
-def test_a_position_in_the_future_begins_today(tables: Tables) -> None:
+def test_a_cursor_in_the_future_starts_today(tables: Tables) -> None:
     who = visitor(tables)
     signal = emit(who)
     ahead = ids.lowest(who.now + 1_000 * DAY)
@@ -115,7 +113,7 @@ def test_a_position_in_the_future_begins_today(tables: Tables) -> None:
     assert signals.page(tables.main, who.call(), **_query(before=ids.lowest(0))) == ([], None)
 
 
-def test_what_ttl_has_not_deleted_yet_is_gone_all_the_same(tables: Tables) -> None:
+def test_an_expired_signal_is_not_found_before_ttl_deletes_it(tables: Tables) -> None:
     who = visitor(tables)
     signal = emit(who)
     who.now = signal.expires_at

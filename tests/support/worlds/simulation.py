@@ -285,7 +285,7 @@ class Simulation:
         """Return the number of visible messages, sometimes a wrong one."""
         self._before("Depth")
         visible = sum(message is not None and at <= self.time for at, *_, message in self._events)
-        return Depth(self.rng.randrange(4) if self._strikes("wrong depth") else visible, 0, 0)
+        return Depth(self.rng.randrange(4) if self._strikes("wrong depth") else visible, 0)
 
     def _put(self, at: Micros, message: Message) -> None:
         self._at(at, lambda: self._receive(message), message)

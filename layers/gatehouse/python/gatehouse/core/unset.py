@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields
 from enum import Enum
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
+from typing import Any
 
 
 class Unset(Enum):
@@ -19,7 +16,7 @@ class Unset(Enum):
 UNSET = Unset.UNSET
 
 
-def set_fields(patch: DataclassInstance) -> dict[str, Any]:
-    """Return a patch's fields that are set, by name, in the order of its class."""
+def set_fields(patch: Any) -> dict[str, Any]:
+    """Return the fields of a dataclass that are set, by name, in the order of its class."""
     values = {field.name: getattr(patch, field.name) for field in fields(patch)}
     return {name: value for name, value in values.items() if value is not UNSET}
