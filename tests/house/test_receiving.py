@@ -121,7 +121,7 @@ CASES = ACCEPTED | REFUSED | NO_SECRETS
 JUDGED = {
     **dict.fromkeys(ACCEPTED, True),
     **dict.fromkeys(REFUSED, False),
-    **dict.fromkeys(NO_SECRETS, "this is no webhook secret"),
+    **dict.fromkeys(NO_SECRETS, "this is not a webhook secret"),
 }
 
 DRIVERS = Path(__file__).parent / "receiving"
@@ -217,7 +217,7 @@ def test_code_for_x_chorus_headers_accepts_both_secrets_only() -> None:
     assert not is_genuine_body(OLD, SENT, BODY + b" ")
     assert not is_genuine_body(OLD, SENT | {"x-chorus-signature": "\u00fc"}, BODY)
     assert not is_genuine_body(OLD, {}, BODY)
-    with pytest.raises(ValueError, match="no webhook secret"):
+    with pytest.raises(ValueError, match="not a webhook secret"):
         is_genuine_body("", SENT, BODY)
 
 
