@@ -179,7 +179,15 @@ def test_the_relay_reads_a_push_that_nobody_looks_at() -> None:
 def test_the_sweeper_finds_nothing_to_do() -> None:
     done = invocation.load("sweeper").handler(invocation.event("sweeper"), CONTEXT)
 
-    assert set(done) >= {"memberships", "sent", "internal", "signals", "unparked", "pinged", "filters"}
+    assert set(done) >= {
+        "memberships",
+        "sent",
+        "internal",
+        "signals",
+        "unparked",
+        "pinged",
+        "filters",
+    }
     assert not any(done.values())
 
 

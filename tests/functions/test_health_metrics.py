@@ -1,4 +1,4 @@
-"""GET /admin/health-metrics: how the caller's own account stands, for those who manage it."""
+"""GET /admin/health-metrics: the counts of the caller's account, with admin:manage."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def admin(people: People) -> Holder:
 
 @pytest.fixture
 def queue(aws: pytest.MonkeyPatch, front: Front) -> Iterator[str]:
-    """A queue for the ids of new signals, which the functions know."""
+    """Create the embedding queue and configure the functions with it."""
     clients.sqs.cache_clear()
     url: str = boto3.client("sqs").create_queue(QueueName="embedding")["QueueUrl"]
     aws.setenv("GATEHOUSE_EMBEDDING_QUEUE", url)
@@ -46,7 +46,7 @@ def queue(aws: pytest.MonkeyPatch, front: Front) -> Iterator[str]:
 
 
 def busy(stack: Tables, admin: Holder, *, now: int) -> None:
-    """Let an account's traffic be counted."""
+    """Count some traffic of an account."""
     stream = Stream()
     for number in range(3):
         stream.put(signal(admin.account_id, f"s{number}", at=now))
@@ -58,7 +58,7 @@ def busy(stack: Tables, admin: Holder, *, now: int) -> None:
 
 
 @pytest.mark.parametrize("shape", ["aws", "engine"])
-def test_a_new_account_has_no_traffic(front: Front, admin: Holder, shape: str) -> None:
+def test_a_new_account_has_zero_counts(front: Front, admin: Holder, shape: str) -> None:
     front.shape = shape
     answer = front("GET", PATH, key=admin.key)
     front.shape = "aws"
@@ -71,7 +71,7 @@ def test_a_new_account_has_no_traffic(front: Front, admin: Holder, shape: str) -
     assert data["embedding_queue_depth"] == 0
 
 
-def test_the_page_shows_what_is_answered(front: Front, admin: Holder) -> None:
+def test_the_page_shows_the_fields_of_the_response(front: Front, admin: Holder) -> None:
     page = (resources.ROOT / "docs" / "health.md").read_text()
     [example] = re.findall(r"^```json\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     shown, told = json.loads(example), front("GET", PATH, key=admin.key).json()
@@ -83,7 +83,7 @@ def _shape(value: Any) -> Any:
     return {name: _shape(one) for name, one in value.items()} if isinstance(value, dict) else None
 
 
-def test_an_account_sees_its_own_traffic_and_no_others(
+def test_an_account_sees_only_its_own_counts(
     front: Front, people: People, stack: Tables, admin: Holder, held: HeldClock
 ) -> None:
     busy(stack, admin, now=held.at)
@@ -97,7 +97,7 @@ def test_an_account_sees_its_own_traffic_and_no_others(
     assert theirs["signal_volume_24h"] == 0
 
 
-def test_the_volume_falls_after_a_day_and_the_rest_stays(
+def test_the_volume_drops_after_a_day_and_totals_stay(
     front: Front, stack: Tables, admin: Holder, held: HeldClock
 ) -> None:
     busy(stack, admin, now=held.at)
@@ -129,7 +129,7 @@ def test_the_latency_is_that_of_one_consistent_read(
     assert data["db_latency_ms"] == 12.35
 
 
-def test_uptime_is_since_the_deployment(
+def test_uptime_counts_from_the_deployment(
     front: Front, admin: Holder, held: HeldClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GATEHOUSE_DEPLOYED_AT", held.text(seconds=-3_600.5))
@@ -138,7 +138,7 @@ def test_uptime_is_since_the_deployment(
     assert front("GET", PATH, key=admin.key).json()["data"]["uptime_seconds"] == 0
 
 
-def test_the_depth_is_the_queues_messages_taken_up_or_not(
+def test_the_queues_depth_includes_messages_in_progress(
     front: Front, admin: Holder, queue: str
 ) -> None:
     client = boto3.client("sqs")
@@ -151,7 +151,7 @@ def test_the_depth_is_the_queues_messages_taken_up_or_not(
     assert config["embedding_provider"] == "queue"
 
 
-def test_without_a_queue_the_provider_is_none_and_nothing_is_asked(
+def test_without_an_embedding_queue_the_depth_is_0_without_a_call(
     front: Front, admin: Holder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(clients, "sqs", lambda: pytest.fail("asked for a queue"))
@@ -160,20 +160,18 @@ def test_without_a_queue_the_provider_is_none_and_nothing_is_asked(
     assert config["embedding_provider"] == "none"
 
 
-def test_a_queue_that_is_gone_is_our_failure(front: Front, admin: Holder, queue: str) -> None:
+def test_a_missing_queue_is_503(front: Front, admin: Holder, queue: str) -> None:
     boto3.client("sqs").delete_queue(QueueUrl=queue)
     answer = front("GET", PATH, key=admin.key)
     assert (answer.status, answer.json()["error"]["code"]) == (503, "SERVICE_UNAVAILABLE")
 
 
-def test_a_table_that_does_not_answer_is_our_failure(
-    front: Front, admin: Holder, line: Wire
-) -> None:
+def test_an_unavailable_table_is_503(front: Front, admin: Holder, line: Wire) -> None:
     line.before = lambda _, called: error("ThrottlingException") if called == "Query" else None
     assert front("GET", PATH, key=admin.key).status == 503
 
 
-def test_it_needs_a_manager(front: Front, people: People, admin: Holder) -> None:
+def test_the_route_needs_admin_manage(front: Front, people: People, admin: Holder) -> None:
     employee = people.employee(admin)
     refused = front("GET", PATH, key=employee.key)
     assert (refused.status, refused.json()["error"]["code"]) == (403, "POLICY_DENIED")

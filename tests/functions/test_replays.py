@@ -1,4 +1,4 @@
-"""Idempotency-Key where the answer holds no secret: a repeat gets the first answer again."""
+"""Idempotency-Key if the response has no secret: a repeat returns the first response."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def admin(people: People, held: HeldClock) -> Holder:
 
 @pytest.fixture
 def post(front: Front, admin: Holder) -> Post:
-    """Emit a fixed body under an Idempotency-Key of this test."""
+    """Return a function that emits the same body under this test's Idempotency-Key."""
     token = f"token-{secrets.token_hex(8)}"
 
     def send(**changes: Any) -> Answer:
@@ -50,7 +50,7 @@ def count(stack: Tables) -> int:
 
 
 def check_again(first_answer: Answer, again: Answer) -> None:
-    """Demand the first answer byte for byte, said to be one, with a request id of its own."""
+    """Check that a response is the first one byte for byte, marked as replayed."""
     assert first_answer.status == again.status == 201
     assert first_answer.text == again.text
     assert "idempotent-replayed" not in first_answer.headers
@@ -60,7 +60,7 @@ def check_again(first_answer: Answer, again: Answer) -> None:
 
 
 @pytest.mark.parametrize("shape", ["aws", "engine"])
-def test_a_repeat_gets_the_first_answer_and_makes_nothing(
+def test_a_repeat_returns_the_first_response_and_stores_nothing(
     front: Front, stack: Tables, post: Post, shape: str
 ) -> None:
     front.shape = shape
@@ -73,7 +73,7 @@ def test_a_repeat_gets_the_first_answer_and_makes_nothing(
     assert post(token="another").json()["data"]["id"] != made.json()["data"]["id"]
 
 
-def test_the_answer_is_as_it_was_whatever_became_of_the_signal(
+def test_a_repeat_returns_the_first_response_even_after_a_claim(
     front: Front, admin: Holder, post: Post
 ) -> None:
     made = post()
@@ -82,7 +82,7 @@ def test_the_answer_is_as_it_was_whatever_became_of_the_signal(
     check_again(made, post())
 
 
-def test_another_body_is_a_conflict_that_tells_nothing(stack: Tables, post: Post) -> None:
+def test_another_body_under_the_same_key_is_409_without_details(stack: Tables, post: Post) -> None:
     made = post()
     before = count(stack)
     for changes in ({"content": "other"}, {"urgency": 0.31}, {"unknown": 1}):
@@ -95,7 +95,7 @@ def test_another_body_is_a_conflict_that_tells_nothing(stack: Tables, post: Post
     assert count(stack) == before
 
 
-def test_after_a_day_it_is_another_signal(held: HeldClock, post: Post) -> None:
+def test_after_a_day_the_same_key_emits_another_signal(held: HeldClock, post: Post) -> None:
     made = post()
     held.advance(seconds=86_399.999999)
     check_again(made, post())
@@ -105,22 +105,24 @@ def test_after_a_day_it_is_another_signal(held: HeldClock, post: Post) -> None:
     check_again(anew, post())
 
 
-def test_a_key_is_each_callers_own(people: People, admin: Holder, post: Post) -> None:
+def test_idempotency_keys_of_two_identities_are_independent(
+    people: People, admin: Holder, post: Post
+) -> None:
     holders = [admin, people.tenant(), people.employee(admin)]
     answers = [post(holder=holder) for holder in holders]
     assert len({answer.json()["data"]["id"] for answer in answers}) == len(holders)
     for holder, answer in zip(holders, answers, strict=True):
         check_again(answer, post(holder=holder))
-    assert post(holder=people.key(admin)).text == answers[0].text, "it is the identity's"
+    assert post(holder=people.key(admin)).text == answers[0].text, "keys of one identity share it"
 
 
-def test_a_refused_request_leaves_its_key_free(admin: Holder, post: Post) -> None:
+def test_a_refused_request_does_not_use_its_idempotency_key(admin: Holder, post: Post) -> None:
     assert post(content="").status == 400
     assert post(to_identity=f"identity:{admin.account_id}").status == 404
     assert post().status == 201
 
 
-def test_the_record_holds_the_answer_and_ends_after_a_day(
+def test_the_idempotency_record_has_the_response_and_expires_after_a_day(
     stack: Tables, held: HeldClock, post: Post
 ) -> None:
     made = post()
@@ -133,10 +135,10 @@ def test_the_record_holds_the_answer_and_ends_after_a_day(
 
 
 @pytest.mark.parametrize("operation", ["GetItem", "TransactWriteItems"])
-def test_of_two_at_once_one_makes_it_and_both_get_its_answer(
+def test_two_concurrent_requests_emit_once_and_get_the_same_response(
     stack: Tables, line: Wire, post: Post, operation: str
 ) -> None:
-    """The second one comes in whole before the first one's look, or between look and write."""
+    """The second request runs before the first one's read, or between its read and write."""
     between: list[Answer] = []
 
     def elsewhere() -> None:
@@ -158,7 +160,7 @@ def test_of_two_at_once_one_makes_it_and_both_get_its_answer(
     assert count(stack) == there + 1
 
 
-def test_of_two_at_once_with_different_bodies_one_is_refused(
+def test_of_two_concurrent_requests_with_different_bodies_one_is_refused(
     stack: Tables, line: Wire, post: Post
 ) -> None:
     between: list[Answer] = []
@@ -183,7 +185,7 @@ def test_of_two_at_once_with_different_bodies_one_is_refused(
     assert count(stack) == there + 1
 
 
-def test_a_request_under_way_elsewhere_is_waited_for(
+def test_a_repeat_during_the_first_request_is_503_with_retry_after(
     stack: Tables, line: Wire, post: Post, sleeps: list[float]
 ) -> None:
     there = count(stack)

@@ -1,4 +1,4 @@
-"""Signals through the front door: each route with its answers, its refusals and its bounds."""
+"""The routes of signals: responses, errors and bounds."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def check(answer: Answer, status: int, code: str, field: str | None = None) -> d
 
 
 @pytest.mark.parametrize("shape", ["aws", "engine"])
-def test_a_signal_has_every_field_it_was_given(
+def test_a_signal_is_returned_with_every_field_of_the_request(
     front: Front, admin: Holder, held: HeldClock, shape: str
 ) -> None:
     parent = emitted(front, admin)
@@ -101,7 +101,7 @@ def test_a_signal_has_every_field_it_was_given(
     assert front("GET", f"/signals/{data['id'][7:]}", key=admin.key).json()["data"] == data
 
 
-def test_what_is_not_given_has_its_default(front: Front, admin: Holder) -> None:
+def test_absent_fields_have_their_defaults(front: Front, admin: Holder) -> None:
     data = emitted(front, admin)
     for name in ("from_role", "to_role", "to_ring", "to_identity", "parent_id", "task_status"):
         assert data[name] is None
@@ -112,7 +112,7 @@ def test_what_is_not_given_has_its_default(front: Front, admin: Holder) -> None:
 
 
 @pytest.mark.parametrize("signal_type", SIGNAL_TYPES)
-def test_there_are_eight_types_and_only_a_task_is_open(
+def test_each_of_the_eight_types_can_be_emitted_and_only_a_task_is_open(
     front: Front, admin: Holder, signal_type: str
 ) -> None:
     data = emitted(front, admin, signal_type=signal_type)
@@ -174,7 +174,7 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
 
 
 @pytest.mark.parametrize(("fields", "code", "field"), REFUSED, ids=lambda value: repr(value)[:40])
-def test_a_bad_field_is_named(
+def test_a_bad_field_is_400_and_named(
     front: Front, admin: Holder, fields: dict[str, Any], code: str, field: str
 ) -> None:
     check(emit(front, admin, **fields), 400, code, field)
@@ -190,12 +190,14 @@ def test_type_and_content_are_required(front: Front, admin: Holder, field: str) 
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
-def test_what_is_no_number_of_json_is_malformed(front: Front, admin: Holder, number: str) -> None:
+def test_numbers_that_json_does_not_allow_are_malformed(
+    front: Front, admin: Holder, number: str
+) -> None:
     body = f'{{"signal_type": "pulse", "content": "x", "urgency": {number}}}'
     check(front("POST", "/emit", key=admin.key, body=body), 400, "VALIDATION_MALFORMED_JSON")
 
 
-def test_everything_as_large_as_it_may_be(front: Front, admin: Holder) -> None:
+def test_a_signal_with_every_field_at_its_limit_is_accepted(front: Front, admin: Holder) -> None:
     said = {
         "content": "x" * 65_536,
         "tags": ["\u2603" * 64] * 50,
@@ -213,7 +215,7 @@ def test_everything_as_large_as_it_may_be(front: Front, admin: Holder) -> None:
     ("urgency", "kept"),
     [(0, "0"), (-0.0, "0"), (1, "1"), (1.0, "1"), (1e-7, "1e-07"), (0.1, "0.1")],
 )
-def test_an_urgency_reads_back_as_the_same_number(
+def test_an_urgency_is_returned_as_the_same_number(
     front: Front, admin: Holder, stack: Tables, urgency: float, kept: str
 ) -> None:
     data = emitted(front, admin, urgency=urgency)
@@ -222,7 +224,9 @@ def test_an_urgency_reads_back_as_the_same_number(
     assert item["urgency"] == kept
 
 
-def test_the_addressee_is_of_the_account(front: Front, people: People, admin: Holder) -> None:
+def test_to_identity_must_be_an_identity_of_the_account(
+    front: Front, people: People, admin: Holder
+) -> None:
     stranger = people.tenant()
     for identity in (f"identity:{NEVER}", f"identity:{stranger.identity_id}"):
         check(emit(front, admin, to_identity=identity), 404, "IDENTITY_NOT_FOUND")
@@ -236,7 +240,9 @@ def test_a_parent_need_not_exist(front: Front, admin: Holder) -> None:
 
 @pytest.mark.parametrize("header", ["X-Chorus-Delivery", "x-chorus-delivery"])
 @pytest.mark.parametrize("value", ["delivery:1", ""])
-def test_a_delivery_emits_nothing(front: Front, admin: Holder, header: str, value: str) -> None:
+def test_a_request_with_a_deliverys_header_cannot_emit(
+    front: Front, admin: Holder, header: str, value: str
+) -> None:
     check(emit(front, admin, headers={header: value}), 409, "SIGNAL_LOOP")
     assert listed(front, admin) == []
 
@@ -244,7 +250,7 @@ def test_a_delivery_emits_nothing(front: Front, admin: Holder, header: str, valu
 # ---- Listing -------------------------------------------------------------------------------------
 
 
-def test_a_list_is_newest_first_and_goes_on_from_its_cursor(
+def test_a_list_is_newest_first_and_continues_from_its_cursor(
     front: Front, admin: Holder, held: HeldClock
 ) -> None:
     ids = []
@@ -297,7 +303,7 @@ def test_a_list_is_filtered_by_type_and_ring(front: Front, admin: Holder) -> Non
         ({"after": "made-up"}, "after"),
     ],
 )
-def test_a_bad_query_is_named(
+def test_a_bad_query_parameter_is_400_and_named(
     front: Front, admin: Holder, query: dict[str, str], field: str
 ) -> None:
     answer = front("GET", "/signals/list", key=admin.key, query=query)
@@ -305,7 +311,7 @@ def test_a_bad_query_is_named(
     assert answer.json()["error"]["details"] == {"field": field}
 
 
-def test_a_cursor_is_of_one_account_and_one_listing(
+def test_a_cursor_is_valid_for_one_account_and_one_list_only(
     front: Front, people: People, admin: Holder
 ) -> None:
     stranger = people.tenant()
@@ -320,7 +326,9 @@ def test_a_cursor_is_of_one_account_and_one_listing(
         check(refused, 400, "VALIDATION_INVALID_VALUE", "after")
 
 
-def test_after_its_retention_a_signal_is_gone(front: Front, admin: Holder, held: HeldClock) -> None:
+def test_a_signal_is_not_found_after_its_retention(
+    front: Front, admin: Holder, held: HeldClock
+) -> None:
     data = emitted(front, admin, signal_type="task")
     held.advance(seconds=30 * DAYS, micros=-1)
     assert listed(front, admin) == [data["id"]]
@@ -368,7 +376,7 @@ def test_a_task_is_claimed_renewed_and_acknowledged(
         check(act(front, holder, "claim", task), 409, "SIGNAL_CLAIM_CONFLICT")
 
 
-def test_a_claim_that_ended_is_none(
+def test_another_identity_may_claim_after_the_lease_expired(
     front: Front, people: People, admin: Holder, held: HeldClock
 ) -> None:
     task, other = emitted(front, admin, signal_type="task"), people.employee(admin)
@@ -384,7 +392,7 @@ def test_a_claim_that_ended_is_none(
     assert act(front, other, "ack", task).status == 200
 
 
-def test_a_key_of_the_same_identity_goes_on_with_the_claim(
+def test_another_key_of_the_same_identity_may_acknowledge_the_claim(
     front: Front, people: People, admin: Holder
 ) -> None:
     task, second = emitted(front, admin, signal_type="task"), people.key(admin)
@@ -392,14 +400,16 @@ def test_a_key_of_the_same_identity_goes_on_with_the_claim(
     assert act(front, second, "ack", task).status == 200
 
 
-def test_what_is_addressed_is_its_addressee_s(front: Front, people: People, admin: Holder) -> None:
+def test_only_the_identity_a_signal_is_addressed_to_may_claim_it(
+    front: Front, people: People, admin: Holder
+) -> None:
     employee = people.employee(admin)
     task = emitted(front, admin, signal_type="task", to_identity=employee.identity_id)
     check(act(front, admin, "claim", task), 409, "SIGNAL_CLAIM_CONFLICT")
     assert act(front, employee, "claim", task).status == 200
 
 
-def test_any_signal_may_be_claimed(front: Front, admin: Holder, held: HeldClock) -> None:
+def test_a_signal_of_any_type_may_be_claimed(front: Front, admin: Holder, held: HeldClock) -> None:
     alert = emitted(front, admin, signal_type="alert")
     assert act(front, admin, "claim", alert).json()["data"]["task_status"] == "claimed"
     held.advance(seconds=15 * MINUTES)
@@ -407,7 +417,7 @@ def test_any_signal_may_be_claimed(front: Front, admin: Holder, held: HeldClock)
 
 
 @pytest.mark.parametrize("what", ["claim", "ack"])
-def test_the_signal_is_named(front: Front, admin: Holder, what: str) -> None:
+def test_claim_and_ack_require_a_signal_id(front: Front, admin: Holder, what: str) -> None:
     def post(body: Any) -> Answer:
         return front("POST", f"/{what}", key=admin.key, body=body)
 
@@ -420,11 +430,13 @@ def test_the_signal_is_named(front: Front, admin: Holder, what: str) -> None:
 
 
 @pytest.mark.parametrize("odd", ["x", "identity:x", f"identity:{NEVER}", "signal:", "lists"])
-def test_an_id_that_is_none_is_refused(front: Front, admin: Holder, odd: str) -> None:
+def test_a_malformed_id_is_400(front: Front, admin: Holder, odd: str) -> None:
     check(front("GET", f"/signals/{odd}", key=admin.key), 400, "VALIDATION_INVALID_ID", "id")
 
 
-def test_signals_belong_to_their_account(front: Front, people: People, admin: Holder) -> None:
+def test_signals_of_another_account_are_not_found(
+    front: Front, people: People, admin: Holder
+) -> None:
     stranger = people.tenant()
     task = emitted(front, admin, signal_type="task", content="their-own-signal")
     texts = set()
@@ -440,7 +452,7 @@ def test_signals_belong_to_their_account(front: Front, people: People, admin: Ho
     assert show(front, admin, task).json()["data"] == task
 
 
-def test_a_peers_signal_is_there_with_its_origin(
+def test_a_peers_signal_is_listed_with_origin_peer(
     front: Front, admin: Holder, settings_key: str
 ) -> None:
     from support.actors.signers import proven  # noqa: PLC0415 - brings the wallets along
@@ -458,7 +470,7 @@ def test_a_peers_signal_is_there_with_its_origin(
     assert act(front, admin, "claim", signal).status == 200
 
 
-def test_emitting_is_no_change_of_an_admin(front: Front, admin: Holder, stack: Tables) -> None:
+def test_emitting_writes_no_audit_event(front: Front, admin: Holder, stack: Tables) -> None:
     before = len(State(stack).events(admin.account_id))
     task = emitted(front, admin, signal_type="task")
     for what in ("claim", "ack"):

@@ -1,4 +1,4 @@
-"""How far a key reaches among signals: scopes, rules, and each list of its permissions."""
+"""Which signals a key may emit, see and claim: scopes, rules and permission lists."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def admin(people: People) -> Holder:
 
 @pytest.fixture(scope="module")
 def worker(people: People, admin: Holder) -> Any:
-    """Make a key of an employee, narrowed as a test says."""
+    """Return a function that creates an employee's key with permission lists."""
     member = people.member(admin)
 
     def make(**fields: Any) -> Holder:
@@ -106,7 +106,7 @@ def test_each_route_needs_its_scope(
 
 
 @pytest.mark.parametrize(("method", "path", "scope"), ROUTES)
-def test_only_active_members_act(
+def test_only_active_members_may_act(
     front: Front, people: People, admin: Holder, method: str, path: str, scope: str
 ) -> None:
     assert scope
@@ -116,7 +116,9 @@ def test_only_active_members_act(
     assert front(method, path, key=holder.key, body=BODIES.get(path)).status == 401
 
 
-def test_a_service_emits_and_takes_on(front: Front, people: People, admin: Holder) -> None:
+def test_a_service_may_emit_claim_and_acknowledge(
+    front: Front, people: People, admin: Holder
+) -> None:
     service = people.key_for(admin, people.member(admin, claw_type=ClawType.SERVICE))
     task = emitted(front, service)
     for what in ("claim", "ack"):
@@ -126,7 +128,9 @@ def test_a_service_emits_and_takes_on(front: Front, people: People, admin: Holde
 # ---- signal_types --------------------------------------------------------------------------------
 
 
-def test_a_key_of_some_types_emits_and_sees_those(front: Front, admin: Holder, worker: Any) -> None:
+def test_signal_types_restrict_emitting_and_reading(
+    front: Front, admin: Holder, worker: Any
+) -> None:
     narrow = worker(permissions={"signal_types": ["task", "pulse"]})
     alert, task = emitted(front, admin, signal_type="alert"), emitted(front, admin)
     pulse = emitted(front, narrow, signal_type="pulse")
@@ -152,14 +156,14 @@ def test_a_key_of_some_types_emits_and_sees_those(front: Front, admin: Holder, w
 # ---- ring_scopes ---------------------------------------------------------------------------------
 
 
-def test_a_key_of_some_rings_names_one_and_sees_those(
+def test_ring_scopes_restrict_emitting_and_reading(
     front: Front, admin: Holder, worker: Any
 ) -> None:
     inner, outer, none = (emitted(front, admin, to_ring=ring) for ring in ("inner", "outer", None))
     permissions = {"ring_scopes": ["inner", "middle"]}
     body = {"owner": admin.identity_id, "permissions": permissions}
     made = front("POST", "/admin/api-keys", key=admin.key, body=body).json()["data"]
-    # Restrictions bind an admin's key too.
+    # Permission lists restrict an admin's key too.
     bound = Holder(admin.account_id, admin.identity_id, made["id"], made["api_key"])
     for narrow in (worker(permissions=permissions), bound):
         own = emitted(front, narrow, to_ring="middle")
@@ -192,7 +196,9 @@ def test_a_key_of_some_rings_names_one_and_sees_those(
             assert act(front, narrow, what, own).status == 200
 
 
-def test_a_star_is_a_ring_s_name_and_nothing_more(front: Front, admin: Holder, worker: Any) -> None:
+def test_a_star_in_ring_scopes_is_the_name_of_a_ring(
+    front: Front, admin: Holder, worker: Any
+) -> None:
     narrow = worker(permissions={"rings": ["*"]})
     own, other = emitted(front, narrow, to_ring="*"), emitted(front, admin, to_ring="inner")
     check_denied(emit(front, narrow), rule="key_scope")
@@ -208,7 +214,7 @@ def of(kind: str) -> dict[str, Any]:
     return {"metadata": {"task_type": kind}}
 
 
-def test_a_key_of_some_kinds_of_tasks_emits_and_takes_on_those(
+def test_task_types_restrict_emitting_and_claiming_of_tasks(
     front: Front, admin: Holder, worker: Any
 ) -> None:
     narrow = worker(permissions={"task_types": ["count", "sort"]})
@@ -227,7 +233,9 @@ def test_a_key_of_some_kinds_of_tasks_emits_and_takes_on_those(
             would_allow={"permissions": {"task_types": ["*"]}},
         )
     emitted(front, narrow, signal_type="alert", metadata={"task_type": "weigh"})
-    assert {count, weigh, unnamed, alert, own} <= listed(front, narrow), "reading is not narrowed"
+    assert {count, weigh, unnamed, alert, own} <= listed(front, narrow), (
+        "task_types do not restrict reading"
+    )
     assert show(front, narrow, weigh).status == 200
     for what in ("claim", "ack"):
         for task in (weigh, unnamed):
@@ -236,7 +244,7 @@ def test_a_key_of_some_kinds_of_tasks_emits_and_takes_on_those(
             assert act(front, narrow, what, task).status == 200
 
 
-def test_memory_scopes_do_not_concern_signals(front: Front, worker: Any) -> None:
+def test_memory_scopes_do_not_restrict_signals(front: Front, worker: Any) -> None:
     narrow = worker(permissions={"memory_scopes": ["list"]})
     task = emitted(front, narrow, **of("count"))
     for what in ("claim", "ack"):
@@ -244,7 +252,7 @@ def test_memory_scopes_do_not_concern_signals(front: Front, worker: Any) -> None
     assert task in listed(front, narrow)
 
 
-def test_every_list_holds_at_once(front: Front, admin: Holder, worker: Any) -> None:
+def test_all_permission_lists_apply_together(front: Front, admin: Holder, worker: Any) -> None:
     permissions = {"signal_types": ["task"], "ring_scopes": ["core"], "task_types": ["count"]}
     narrow = worker(permissions=permissions)
     good = emitted(front, narrow, to_ring="core", **of("count"))
@@ -259,10 +267,10 @@ def test_every_list_holds_at_once(front: Front, admin: Holder, worker: Any) -> N
     check_denied(act(front, narrow, "claim", other))
 
 
-def test_a_narrower_key_gets_no_answer_again_that_it_could_not_have_had(
+def test_a_repeat_by_a_narrower_key_does_not_return_the_stored_response(
     front: Front, worker: Any
 ) -> None:
-    """The Idempotency-Key is the identity's; the answer is only for a key that may emit it."""
+    """Idempotency-Keys belong to the identity; only a key that may emit gets the response."""
     wide, narrow = worker(), worker(permissions={"ring_scopes": ["inner"]})
     once = {"Idempotency-Key": "shared"}
     made = emit(front, wide, to_ring="outer", headers=once)

@@ -1,4 +1,4 @@
-"""The stream's second reader, with events as AWS and as the local engine send them."""
+"""The function `statistics`, with events as AWS and the local engine send them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def call(counter: ModuleType, event: dict[str, Any]) -> Any:
 
 
 def fresh(shard: str, account: str) -> dict[str, Any]:
-    """Read the event of AWS, as another shard's and another account's."""
+    """Return the event of AWS for another shard and another account."""
     text = json.dumps(invocation.event("statistics")).replace(ACCOUNT, account)
     return {**json.loads(text), "shardId": shard}
 
@@ -63,7 +63,7 @@ def test_a_batch_of_aws_is_counted_once(
     assert "review the draft" not in logs.getvalue()
 
 
-def test_the_window_keeps_nothing_and_its_end_asks_nothing(
+def test_the_window_has_no_state_and_its_last_call_does_nothing(
     counter: ModuleType, stack: Tables, line: Wire
 ) -> None:
     del stack
@@ -78,13 +78,13 @@ def test_the_window_keeps_nothing_and_its_end_asks_nothing(
     assert line.calls == []
 
 
-def test_a_batch_of_the_local_engine_names_no_shard(
+def test_on_the_local_engine_the_streams_label_names_the_shard(
     counter: ModuleType, stack: Tables, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GATEHOUSE_STREAM_SHARDS", "one")
     event = {"Records": fresh("", "engine")["Records"]}
     assert set(event) == ENGINE_KEYS
-    for record in event["Records"]:  # as the engine writes it: milliseconds, and a running number
+    for record in event["Records"]:  # the engine's format: milliseconds and a counter
         number = int(record["dynamodb"]["SequenceNumber"]) % 10**10
         record["dynamodb"]["SequenceNumber"] = f"{AT // 1_000:020d}{number:010d}"
     for batch in (event["Records"], event["Records"], event["Records"][1:]):
@@ -96,16 +96,14 @@ def test_a_batch_of_the_local_engine_names_no_shard(
     assert stack.main.get({"pk": "STATS#POSITION", "sk": label}) is not None
 
 
-def test_a_batch_that_names_no_shard_is_refused_where_there_are_many(
-    counter: ModuleType, stack: Tables
-) -> None:
-    """Counted under a common name, the shards would hide each other's records."""
+def test_a_batch_without_a_shard_is_refused_on_aws(counter: ModuleType, stack: Tables) -> None:
+    """With one position for all shards, records of one would be skipped because of another."""
     with pytest.raises(KeyError):
         call(counter, {"Records": fresh("", "refused")["Records"]})
     assert health(stack, "refused").volume == 0
 
 
-def test_a_table_that_stays_away_fails_the_batch_which_comes_again(
+def test_a_batch_fails_while_the_table_is_unavailable_and_is_counted_later(
     counter: ModuleType, stack: Tables, line: Wire, sleeps: list[float]
 ) -> None:
     event = fresh("shard-away", "away")
@@ -120,7 +118,7 @@ def test_a_table_that_stays_away_fails_the_batch_which_comes_again(
     assert sleeps
 
 
-def test_a_record_that_cannot_be_read_fails_its_half_alone(
+def test_a_malformed_record_fails_only_its_half_of_the_batch(
     counter: ModuleType, stack: Tables
 ) -> None:
     stream = Stream()
@@ -131,7 +129,7 @@ def test_a_record_that_cannot_be_read_fails_its_half_alone(
     with pytest.raises(KeyError):
         call(counter, event)
     assert health(stack, "half").volume == 0
-    for batch in (stream.records[:2], stream.records[2:3]):  # what Lambda makes of it
+    for batch in (stream.records[:2], stream.records[2:3]):  # as Lambda splits it
         call(counter, {**event, "Records": batch})
     with pytest.raises(KeyError):
         call(counter, {**event, "Records": stream.records[3:]})

@@ -1,4 +1,4 @@
-"""The sweeper: each minute, finishing what crashes left, or raising so that somebody is told."""
+"""The sweeper completes what crashes left undone, and raises if it cannot."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("delivery_queue", "relay_queue")
 
 
 def _half_done(stack: Tables, line: Wire, admin: Visitor) -> Visitor:
-    """Suspend somebody and stop before the first key follows."""
+    """Suspend a member and die before the first key is changed."""
     target = member(admin)
     line.clear()
     line.before = lambda *_: (
@@ -36,7 +36,7 @@ def _half_done(stack: Tables, line: Wire, admin: Visitor) -> Visitor:
     return target
 
 
-def test_whatever_was_left_is_finished_batch_by_batch(
+def test_keys_that_a_crash_left_unchanged_are_changed_batch_by_batch(
     front: Front, stack: Tables, line: Wire, logs: io.StringIO
 ) -> None:
     sweeper = front.function("sweeper")
@@ -51,7 +51,7 @@ def test_whatever_was_left_is_finished_batch_by_batch(
     assert [line["memberships"] for line in lines if line["message"] == "swept"] == [BATCH, 2]
 
 
-def test_what_the_sweeper_cuts_is_on_record_as_the_sweepers(
+def test_keys_that_the_sweeper_narrows_have_audit_events_of_the_sweeper(
     front: Front, stack: Tables, line: Wire
 ) -> None:
     sweeper, admin = front.function("sweeper"), boss(stack)
@@ -72,7 +72,7 @@ def test_what_the_sweeper_cuts_is_on_record_as_the_sweepers(
 
 
 @pytest.mark.parametrize("operation", ["Query", "UpdateItem"])
-def test_while_the_table_is_away_it_raises_and_the_next_round_finishes(
+def test_while_the_table_is_unavailable_the_sweeper_raises_and_later_completes(
     front: Front, stack: Tables, line: Wire, operation: str
 ) -> None:
     sweeper, admin = front.function("sweeper"), boss(stack)
@@ -85,13 +85,13 @@ def test_while_the_table_is_away_it_raises_and_the_next_round_finishes(
     check_followed(check_standing(stack, now=admin.now), now=admin.now)
 
 
-def test_an_idle_round_looks_once_into_each_place_and_logs_nothing(
+def test_a_sweep_with_nothing_to_do_reads_each_place_once_and_logs_nothing(
     front: Front, stack: Tables, line: Wire, logs: io.StringIO
 ) -> None:
     del stack
     sweeper = front.function("sweeper")
     line.clear()
     assert not any(sweeper.handler({}, Context()).values())
-    # What is marked, twice, both halves of the due index, and watched groups: no queue is asked.
+    # Two kinds of markers, both halves of the due index, and watched log groups; no queue.
     assert line.calls == ["Query"] * (2 + 2 * SHARDS + 1)
     assert logs.getvalue() == ""

@@ -1,4 +1,4 @@
-"""Webhooks through the front door: made, listed, changed, rotated, deleted; every bad one named."""
+"""The routes of webhooks: create, list, change, rotate, delete; errors name the field."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ VIEW = {
 
 @pytest.fixture
 def local(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let webhooks lead to this machine, as on the engine."""
+    """Allow URLs of this machine, as on the local engine."""
     monkeypatch.setenv("GATEHOUSE_OUTBOUND", "local")
     monkeypatch.setenv("GATEHOUSE_OWN_HOSTS", "localhost:8080")
 
@@ -76,7 +76,7 @@ def events(front: Front, admin: Holder) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("shape", ["aws", "engine"])
-def test_a_webhook_is_made_shown_listed_and_deleted(
+def test_a_webhook_is_created_shown_listed_and_deleted(
     front: Front, admin: Holder, held: HeldClock, shape: str
 ) -> None:
     front.shape = shape
@@ -133,7 +133,7 @@ def test_a_webhook_is_made_shown_listed_and_deleted(
         assert (odd.status, odd.json()["error"]["code"]) == (400, "VALIDATION_INVALID_ID")
 
 
-def test_what_a_patch_does_not_name_stays_and_null_is_the_default(
+def test_absent_fields_of_a_patch_stay_and_null_sets_the_default(
     front: Front, admin: Holder
 ) -> None:
     webhook = made(
@@ -173,7 +173,7 @@ def test_what_a_patch_does_not_name_stays_and_null_is_the_default(
     }  # fmt: skip
 
 
-def test_a_patch_that_changes_nothing_leaves_no_event(
+def test_a_patch_without_a_difference_writes_no_audit_event(
     front: Front, admin: Holder, stack: Tables
 ) -> None:
     webhook = made(front, admin, headers={"X-A": "1"}, filters={"min_urgency": 0.5})
@@ -185,7 +185,7 @@ def test_a_patch_that_changes_nothing_leaves_no_event(
     assert State(stack).main == before
 
 
-def test_a_rotated_secret_is_shown_once_with_the_end_of_the_old_one(
+def test_a_rotated_secret_is_shown_once_with_the_expiry_of_the_old_one(
     front: Front, admin: Holder, held: HeldClock
 ) -> None:
     webhook = made(front, admin)
@@ -269,7 +269,7 @@ LONG = "x" * 4_000
         ({"active": "yes"}, "active", "VALIDATION_INVALID_TYPE"),
     ],
 )
-def test_a_bad_webhook_names_its_field_when_made_and_when_changed(
+def test_a_bad_field_is_named_on_create_and_on_patch(
     front: Front, admin: Holder, stack: Tables, fields: dict[str, Any], field: str, code: str
 ) -> None:
     webhook = made(front, admin)
@@ -296,7 +296,7 @@ def test_a_webhook_needs_a_url(front: Front, admin: Holder) -> None:
         f"https://{DOMAIN}/live",
     ],
 )
-def test_on_aws_a_webhook_leads_to_the_public_internet_and_not_back_here(
+def test_on_aws_a_url_must_be_https_public_and_not_this_api(
     front: Front, admin: Holder, monkeypatch: pytest.MonkeyPatch, url: str
 ) -> None:
     monkeypatch.setenv("GATEHOUSE_OUTBOUND", "guarded")
@@ -305,12 +305,12 @@ def test_on_aws_a_webhook_leads_to_the_public_internet_and_not_back_here(
     assert made(front, admin, url="https://93.184.216.34:8443/in")["active"]
 
 
-def test_every_type_can_be_wanted(front: Front, admin: Holder) -> None:
+def test_every_signal_type_is_accepted_as_a_filter(front: Front, admin: Holder) -> None:
     webhook = made(front, admin, filters={"types": [*SIGNAL_TYPES, "task"]})
     assert webhook["filters"]["types"] == list(SIGNAL_TYPES)
 
 
-def test_webhooks_need_a_manager_and_belong_to_their_account(
+def test_webhooks_need_admin_manage_and_belong_to_their_account(
     front: Front, people: People, admin: Holder
 ) -> None:
     webhook, stranger = made(front, admin), people.tenant()
@@ -337,9 +337,7 @@ def test_webhooks_need_a_manager_and_belong_to_their_account(
     assert front("GET", path, key=admin.key).json()["data"]["active"]
 
 
-def test_a_repeated_request_names_the_webhook_and_shows_no_secret(
-    front: Front, admin: Holder
-) -> None:
+def test_a_repeat_under_an_idempotency_key_shows_no_secret(front: Front, admin: Holder) -> None:
     once = {"Idempotency-Key": "once"}
     webhook = made(front, admin, sent=once)
     again = make(front, admin, sent=once)
@@ -355,7 +353,7 @@ def test_a_repeated_request_names_the_webhook_and_shows_no_secret(
     assert first.json()["data"]["secret"] not in second.text
 
 
-def test_each_change_is_on_record_without_what_is_secret(front: Front, admin: Holder) -> None:
+def test_each_change_has_an_audit_event_without_secrets(front: Front, admin: Holder) -> None:
     webhook = made(front, admin, url=f"{URL}?token=marker", headers={"X-A": "marker"})
     patch(front, admin, webhook, url=f"{URL}?token=marker2", headers={"X-A": "marker2"})
     rotate(front, admin, webhook, grace_seconds=60)
@@ -375,7 +373,7 @@ def test_each_change_is_on_record_without_what_is_secret(front: Front, admin: Ho
 
 
 @pytest.mark.parametrize("away", [unreachable, lambda: error("KMSInternalException", 500)])
-def test_while_kms_is_away_what_needs_it_is_503_and_nothing_is_stored(
+def test_while_kms_is_unavailable_requests_are_503_and_store_nothing(
     front: Front, admin: Holder, stack: Tables, kms: Wire, away: Any
 ) -> None:
     webhook = made(front, admin)
@@ -391,7 +389,7 @@ def test_while_kms_is_away_what_needs_it_is_503_and_nothing_is_stored(
     assert rotate(front, admin, webhook).status == 200
 
 
-def test_while_the_queue_is_away_a_change_is_answered_and_its_note_stands(
+def test_while_the_queue_is_unavailable_a_change_succeeds_with_its_marker(
     front: Front, admin: Holder, stack: Tables
 ) -> None:
     paused, removed = made(front, admin, active=False), made(front, admin)
@@ -406,7 +404,7 @@ def test_while_the_queue_is_away_a_change_is_answered_and_its_note_stands(
     assert bare <= notes
 
 
-def test_secrets_and_header_values_are_found_nowhere(
+def test_secrets_and_header_values_are_stored_and_logged_nowhere_in_plain(
     front: Front,
     admin: Holder,
     stack: Tables,
@@ -443,7 +441,9 @@ def test_secrets_and_header_values_are_found_nowhere(
     out, err = capfd.readouterr()
     written = json.dumps(State(stack).main, default=repr) + logs.getvalue() + out + err
     everything = written + "".join(answer.text + str(answer.headers) for answer in answers)
-    assert webhook["id"].removeprefix("webhook:") in everything, "the search reads what is there"
+    assert webhook["id"].removeprefix("webhook:") in everything, (
+        "the search finds the webhook itself"
+    )
     secrets = [secret.removeprefix("whsec_") for secret in (old, new)]
     marks = [secret[at : at + 12] for secret in secrets for at in range(0, 28, 4)]
     marks += [base64.b64decode(secret).hex()[:16] for secret in secrets]

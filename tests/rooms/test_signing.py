@@ -1,4 +1,4 @@
-"""The headers of a delivery: their very bytes, and what the published library says to them."""
+"""The headers of a delivery: their exact bytes, verified by the published library."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SENT = {
     "webhook-id": DELIVERY,
     "webhook-timestamp": "1735689600",
 }
-# Made with openssl, so that no code of ours stands on both sides.
+# Computed with openssl, not with our own code.
 OLD_OVER_BODY = "sha256=6f5aedd52d24ee7b3522e4153f7b1b9fa7c6cdc2d2942e8a529d6404642305e3"
 NEW_OVER_BODY = "sha256=8238bb7f5181cd5edb2ea401bdc729b6f21c2c6bfee9c24c9d701295f9ac74d0"
 OLD_OVER_MESSAGE = "v1,qXMKP3PKwUBaljJodht3nJ2utq9Ie6qeuSTiUqiVvmQ="
@@ -46,8 +46,8 @@ def headers(
     )
 
 
-def test_the_bytes_are_pinned() -> None:
-    """They are published: receivers of every make check them."""
+def test_the_headers_never_change() -> None:
+    """They are published: existing receivers verify them."""
     assert headers(OLD) == {
         **SENT,
         "X-Chorus-Signature": OLD_OVER_BODY,
@@ -55,7 +55,7 @@ def test_the_bytes_are_pinned() -> None:
     }
 
 
-def test_both_secrets_sign_during_a_rotation() -> None:
+def test_during_a_rotation_both_secrets_sign() -> None:
     assert headers(OLD, NEW) == {
         **SENT,
         "X-Chorus-Signature": OLD_OVER_BODY,
@@ -64,7 +64,7 @@ def test_both_secrets_sign_during_a_rotation() -> None:
     }
 
 
-def test_of_three_live_secrets_the_oldest_and_the_newest_sign_the_body_alone() -> None:
+def test_x_chorus_signatures_use_the_oldest_and_the_newest_secret() -> None:
     sent = headers(OLD, secret(b"between"), NEW)
 
     assert sent["X-Chorus-Signature"] == OLD_OVER_BODY
@@ -83,13 +83,13 @@ def test_the_published_library_accepts_either_secret(known: str) -> None:
     body=st.text(st.characters(exclude_categories=["Cs"])),
     key=st.binary(min_size=1, max_size=96),
 )
-def test_the_published_library_accepts_whatever_is_signed(body: str, key: bytes) -> None:
+def test_the_published_library_accepts_any_signed_body(body: str, key: bytes) -> None:
     sent = headers(secret(key), timestamp=int(time.time()), body=body.encode())
 
     Webhook(secret(key)).verify(body, sent, json_parse=False)
 
 
-def test_id_time_body_and_secret_all_count() -> None:
+def test_the_signature_depends_on_id_time_body_and_secret() -> None:
     now = int(time.time())
     sent = headers(OLD, timestamp=now)
     Webhook(OLD).verify(BODY, sent)
@@ -104,7 +104,7 @@ def test_id_time_body_and_secret_all_count() -> None:
             Webhook(known).verify(body, {**sent, **changed})
 
 
-def test_the_attempt_s_time_and_event_are_sent() -> None:
+def test_the_headers_have_the_attempts_time_and_event() -> None:
     sent = headers(OLD, timestamp=AT + 305, event="ping")
 
     assert (sent["webhook-timestamp"], sent["X-Chorus-Event"]) == ("1735689905", "ping")
@@ -113,7 +113,7 @@ def test_the_attempt_s_time_and_event_are_sent() -> None:
 
 
 @pytest.mark.parametrize("text", ["", OLD.removeprefix("whsec_"), "whsec_not base64!"])
-def test_what_is_no_secret_signs_nothing(text: str) -> None:
+def test_a_malformed_secret_raises_an_error(text: str) -> None:
     with pytest.raises(ValueError, match=r".") as raised:
         headers(text)
 

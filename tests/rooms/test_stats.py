@@ -1,4 +1,4 @@
-"""Counters in the table: written once whatever happens on the way, and read in one look."""
+"""Counters in the table: each record counts once despite crashes, and one read returns all."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from support.aws.stream_records import Stream, delivery, signal
 
 NOW = 29_920_890 * MINUTE + 17 * SECOND
 SHARD = "shardId-00000001795252000000-0a1b2c3d"
-MANY = 40  # accounts, with three items each: more than a transaction holds
+MANY = 40  # accounts with three counter items each: more than fit in one transaction
 
 
 def _busy(accounts: int = 3) -> Stream:
-    """Let each account have three signals, one acknowledged, and a delivery in each state."""
+    """Return records of three signals, one acknowledged, and four deliveries per account."""
     stream = Stream()
     for number in range(accounts):
         account = f"account-{number}"
@@ -50,7 +50,7 @@ def _check(tables: Tables, accounts: int = 3) -> None:
         assert health.volume == 2
 
 
-def test_an_account_without_traffic_has_nothing(tables: Tables) -> None:
+def test_an_account_without_traffic_has_zero_counts(tables: Tables) -> None:
     health = stats.read(tables.main, "nobody", now=NOW)
 
     assert health.totals == dict.fromkeys(TOTALS, 0)
@@ -68,7 +68,7 @@ def test_a_batch_is_counted_by_account_in_one_transaction(tables: Tables, room_l
     _check(tables)
 
 
-def test_a_repeated_batch_is_read_and_not_written(tables: Tables, room_line: Wire) -> None:
+def test_a_repeated_batch_writes_nothing(tables: Tables, room_line: Wire) -> None:
     records = _busy().records
     stats.count(tables.main, SHARD, records, now=NOW)
     room_line.clear()
@@ -79,8 +79,8 @@ def test_a_repeated_batch_is_read_and_not_written(tables: Tables, room_line: Wir
     _check(tables)
 
 
-def test_shards_stand_by_themselves(tables: Tables) -> None:
-    """Their sequence numbers have nothing to do with each other."""
+def test_positions_of_shards_are_independent(tables: Tables) -> None:
+    """Sequence numbers of different shards are not comparable."""
     late, early = Stream(first=10**22), Stream(first=10)
     late.put(signal("account-0", "a", at=NOW))
     early.put(signal("account-0", "b", at=NOW))
@@ -100,7 +100,7 @@ def test_a_batch_over_many_accounts_takes_several_transactions(
     _check(tables, MANY)
 
 
-def test_what_goes_is_taken_off_and_the_volume_stays(tables: Tables) -> None:
+def test_deleted_items_lower_the_totals_and_not_the_volume(tables: Tables) -> None:
     stream = _busy(1)
     for item in list(stream.items.values()):
         stream.remove(item)
@@ -111,8 +111,8 @@ def test_what_goes_is_taken_off_and_the_volume_stays(tables: Tables) -> None:
     assert health.volume == 2
 
 
-def test_the_volume_rolls_by_the_minute_over_the_hours(tables: Tables) -> None:
-    """With totals, older hours that are still there, and one of a clock ahead of ours."""
+def test_the_volume_is_of_24_hours_to_the_minute(tables: Tables) -> None:
+    """Also if the table has totals, older hours, and an hour of a clock that is ahead."""
     stream = Stream()
     stream.put(delivery("a", "d", "pending"))
     stream.put(signal("a", "ahead", at=NOW + 25 * 60 * MINUTE))
@@ -127,7 +127,7 @@ def test_the_volume_rolls_by_the_minute_over_the_hours(tables: Tables) -> None:
         assert health.volume == left, later
 
 
-def test_counters_of_hours_and_positions_go_by_themselves(tables: Tables) -> None:
+def test_hours_and_positions_expire_and_totals_do_not(tables: Tables) -> None:
     stats.count(tables.main, SHARD, _busy(1).records, now=NOW)
     found = {(item["pk"], item["sk"]): item.get("ttl") for item in _items(tables)}
 
@@ -147,11 +147,11 @@ def _items(tables: Tables) -> list[dict[str, Any]]:
     ]
 
 
-# ---- Whatever happens on the way ---------------------------------------------------------------
+# ---- Crashes and conflicts ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_a_death_at_any_call_and_the_repeat_count_once(
+def test_a_batch_repeated_after_a_crash_at_any_call_counts_once(
     tables: Tables, room_line: Wire, when: str
 ) -> None:
     records = _busy(MANY).records
@@ -167,22 +167,22 @@ def test_a_death_at_any_call_and_the_repeat_count_once(
             break
         finally:
             room_line.clear()
-        # Lambda brings it again, cut in two, and then once more.
+        # Lambda passes the batch again, in two halves, and then once more.
         for batch in (records[:200], records[200:], records[100:300], records):
             stats.count(tables.main, f"{SHARD}-{number}", batch, now=NOW)
-    assert deaths == 3  # one reading, two transactions
+    assert deaths == 3  # one read, two transactions
     for number in range(MANY):
         health = stats.read(tables.main, f"account-{number}", now=NOW)
-        # Each of the rounds, and the one that nobody killed, counted the same stream once.
+        # Each round, including the one without a crash, counted the same stream once.
         assert health.volume == 2 * (deaths + 1)
         assert health.totals["pending"] == 2 * (deaths + 1)
 
 
 @pytest.mark.parametrize("begun", [0, 5])
-def test_a_reader_that_comes_in_between_counts_once(
+def test_two_concurrent_readers_of_a_batch_count_it_once(
     tables: Tables, room_line: Wire, begun: int
 ) -> None:
-    """An invocation that timed out may still be writing when the batch comes again."""
+    """An invocation that timed out may still write when the batch is passed again."""
     records = _busy().records
     stats.count(tables.main, SHARD, records[:begun], now=NOW)
 
@@ -205,7 +205,7 @@ FAULTS: dict[str, Callable[[], Any]] = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_table_that_is_busy_or_away_is_waited_for(
+def test_a_busy_or_unavailable_table_is_retried(
     tables: Tables, room_line: Wire, sleeps: list[float], fault: str
 ) -> None:
     room_line.before = first(7, FAULTS[fault], "TransactWriteItems")
@@ -215,14 +215,14 @@ def test_a_table_that_is_busy_or_away_is_waited_for(
     _check(tables)
 
 
-def test_a_table_that_stays_away_is_told_and_nothing_is_lost(
+def test_a_table_that_stays_unavailable_raises_and_the_batch_counts_later(
     tables: Tables, room_line: Wire, sleeps: list[float]
 ) -> None:
     records = _busy().records
     room_line.before = first(8, FAULTS["throttled"], "GetItem")
     with pytest.raises(Unavailable):
         stats.count(tables.main, SHARD, records, now=NOW)
-    assert sum(sleeps) < 20, "well within the function's minute"
+    assert sum(sleeps) < 20, "longer than the function's timeout allows"
     room_line.clear()
     stats.count(tables.main, SHARD, records, now=NOW)
     _check(tables)

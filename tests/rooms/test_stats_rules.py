@@ -1,4 +1,4 @@
-"""What a batch of the stream means for the counters: by table, and however batches come."""
+"""What stream records change in the counters, for any order and division into batches."""
 
 from __future__ import annotations
 
@@ -67,17 +67,19 @@ PING = signal("a", "s", at=AT, type="ping")
         (None, {"pk": "SIGNALS", "sk": "x"}, None),
     ],
 )
-def test_what_a_record_changes(old: Item | None, new: Item | None, expected: Any) -> None:
+def test_a_record_changes_totals_by_the_difference_of_its_images(
+    old: Item | None, new: Item | None, expected: Any
+) -> None:
     assert _changed(old, new) == expected
 
 
-def test_every_state_of_a_delivery_is_counted_somewhere() -> None:
+def test_every_status_of_a_delivery_has_a_total() -> None:
     for status in DeliveryStatus:
         _, totals, _ = _changed(None, delivery("a", "d", status.value))
         assert list(totals.values()) == [1]
 
 
-def test_a_signals_other_attributes_are_not_read() -> None:
+def test_other_attributes_of_a_signal_are_not_parsed() -> None:
     odd = record(1, None, SIGNAL)
     odd["dynamodb"]["NewImage"]["payload"] = {"SS": ["what we never write"]}
 
@@ -100,27 +102,27 @@ def test_a_batch_is_one_portion_up_to_its_last_record() -> None:
     assert portion == Portion(f"{12:040d}", {"a0": Sums(Counter(), Counter({MINUTE_OF_IT: 5}))})
 
 
-def test_numbers_are_compared_as_numbers() -> None:
+def test_sequence_numbers_are_compared_as_numbers() -> None:
     (portion,) = rules.portions(_arrivals(5), after=f"{9:040d}")
 
     assert portion.upto == f"{12:040d}"
     assert portion.sums["a0"].minutes == {MINUTE_OF_IT: 3}
 
 
-def test_what_was_counted_is_nothing() -> None:
+def test_records_up_to_the_position_are_skipped() -> None:
     assert list(rules.portions(_arrivals(5), after=f"{12:040d}")) == []
     assert list(rules.portions(_arrivals(5), after=f"{10**39:040d}")) == []
 
 
-def test_a_record_that_stands_twice_in_a_batch_counts_once() -> None:
+def test_a_record_that_is_twice_in_a_batch_counts_once() -> None:
     arrivals = _arrivals(3)
     (portion,) = rules.portions([*arrivals, *arrivals], after=None)
 
     assert portion.sums["a0"].minutes == {MINUTE_OF_IT: 3}
 
 
-def test_changes_that_cancel_out_move_the_position_all_the_same() -> None:
-    """Or a repeat that begins between them would count the second alone."""
+def test_changes_that_cancel_out_still_move_the_position() -> None:
+    """Else a repeat that starts between them would count only the second."""
     stream = Stream()
     there = delivery("a", "d", "pending")
     stream.put(there)
@@ -132,15 +134,15 @@ def test_changes_that_cancel_out_move_the_position_all_the_same() -> None:
     assert portion.sums["a"].totals == {"pending": 0}
 
 
-def test_a_batch_over_many_accounts_is_several_portions_in_order() -> None:
+def test_a_batch_of_many_accounts_becomes_several_portions_in_order() -> None:
     portions = list(rules.portions(_arrivals(125, accounts=125), after=None))
 
     assert [len(portion.sums) for portion in portions] == [99, 26]
     assert [portion.upto for portion in portions] == [f"{8 + 98:040d}", f"{8 + 124:040d}"]
 
 
-def test_a_portion_changes_no_more_items_than_it_may() -> None:
-    """An account has an item for each hour, and one for its totals."""
+def test_a_portion_changes_at_most_the_allowed_number_of_items() -> None:
+    """An account has one item for each hour and one for its totals."""
     stream = Stream()
     for hour in range(3):
         stream.put(signal("a", f"s{hour}", at=AT + hour * 60 * MINUTE, task_status="acked"))
@@ -152,7 +154,7 @@ def test_a_portion_changes_no_more_items_than_it_may() -> None:
     assert sizes == [[(2, 1)], [(1, 1)]]
 
 
-# ---- However batches come ----------------------------------------------------------------------
+# ---- Any division into batches -----------------------------------------------------------------
 
 ACCOUNTS = st.sampled_from(["a", "b", "c"])
 NAMES = st.integers(0, 5).map(str)
@@ -170,7 +172,7 @@ HISTORIES = st.lists(st.one_of(EMITTED, SENT, TURNS), max_size=60)
 
 
 def _live(history: list[Any]) -> tuple[Stream, Counter[tuple[str, int]]]:
-    """Let items come, change and go; also what arrived, by account and minute."""
+    """Return a stream of random changes, and the signals that arrived by account and minute."""
     stream, arrived = Stream(), Counter[tuple[str, int]]()
     for verb, *said in history:
         if verb == "emit":
@@ -211,7 +213,7 @@ def _recount(stream: Stream) -> Counter[tuple[str, str]]:
 
 
 class Counters:
-    """The table, as far as the transactions need it: all of one, or nothing."""
+    """A table in memory that does a whole transaction or nothing."""
 
     def __init__(self, most: int) -> None:
         self.most = most
@@ -220,7 +222,7 @@ class Counters:
         self.minutes = Counter[tuple[str, int]]()
 
     def take(self, records: list[dict[str, Any]], *, die_after: int | None) -> bool:
-        """Count a batch and die after so many transactions; tell whether it was done."""
+        """Count a batch, die after some transactions; return whether it was completed."""
         for done, portion in enumerate(
             rules.portions(records, after=self.position, most=self.most)
         ):
@@ -237,10 +239,10 @@ class Counters:
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(history=HISTORIES, most=st.integers(2, 8), data=st.data())
-def test_the_sums_are_a_recount_however_the_batches_come(
+def test_the_counters_equal_a_recount_for_any_batches_and_crashes(
     history: list[Any], most: int, data: st.DataObject
 ) -> None:
-    """Split anywhere, repeated, begun anew further back, cut in half, died in between."""
+    """Batches split anywhere, repeated, started earlier, halved, or interrupted."""
     stream, arrived = _live(history)
     counters, taken = Counters(most), 0
     while taken < len(stream.records):
@@ -250,7 +252,7 @@ def test_the_sums_are_a_recount_however_the_batches_come(
         batch = stream.records[start:end]
         if counters.take(batch, die_after=die_after):
             taken = end
-        else:  # Lambda cuts it in two
+        else:  # Lambda halves it
             middle = max(1, len(batch) // 2)
             counters.take(batch[:middle], die_after=None)
             taken = max(taken, start + middle)
@@ -271,7 +273,7 @@ def test_the_volume_is_of_the_last_24_hours_to_the_minute(moments: list[int], no
     assert found >= len([one for one in past if one > now - DAY + MINUTE])
 
 
-def test_a_day_later_to_the_microsecond_it_is_gone() -> None:
+def test_a_signal_leaves_the_volume_exactly_a_day_later() -> None:
     minutes = {MINUTE_OF_IT: 1}
 
     assert rules.volume(minutes, now=AT) == 1
@@ -279,7 +281,7 @@ def test_a_day_later_to_the_microsecond_it_is_gone() -> None:
     assert rules.volume(minutes, now=AT + DAY) == 0
 
 
-def test_totals_are_all_there_and_never_below_zero() -> None:
+def test_every_total_is_present_and_never_negative() -> None:
     assert rules.totals({"pending": 3, "acked": -1, "ttl": 5}) == {
         "pending": 3,
         "delivered": 0,
@@ -288,7 +290,7 @@ def test_totals_are_all_there_and_never_below_zero() -> None:
     }
 
 
-def test_minutes_are_arranged_by_the_hour() -> None:
+def test_minutes_are_grouped_by_hour() -> None:
     assert rules.by_hour({59: 1, 60: 2, 119: 3, 120: 4}) == {
         0: {59: 1},
         1: {0: 2, 59: 3},
