@@ -185,7 +185,7 @@ def test_of_two_concurrent_requests_with_different_bodies_one_is_refused(
     assert count(stack) == there + 1
 
 
-def test_a_repeat_during_the_first_request_is_503_with_retry_after(
+def test_a_conflict_on_the_idempotency_key_is_retried_and_then_503(
     stack: Tables, line: Wire, post: Post, sleeps: list[float]
 ) -> None:
     there = count(stack)
