@@ -48,17 +48,17 @@ class HealthMetrics(BaseModel):
 )
 async def health_metrics(call: Caller) -> Answer[HealthMetrics]:
     """Show the counts of the account's signals and deliveries."""
-    found = metrics.read(TABLES.main, call.caller.account_id, now=call.now)
-    totals = DeliveryStats(**found.totals)
+    counted = metrics.read(TABLES.main, call.caller.account_id, now=call.now)
+    totals = DeliveryStats(**counted.totals)
     return answer(
         call,
         HealthMetrics(
-            db_latency_ms=found.latency_ms,
+            db_latency_ms=counted.latency_ms,
             uptime_seconds=uptime.seconds(call.now),
             delivery_stats=totals,
             dead_letter_count=totals.dead_letter,
             embedding_queue_depth=_embedding_queue_depth(),
-            signal_volume_24h=found.volume,
+            signal_volume_24h=counted.volume,
         ),
     )
 

@@ -188,9 +188,10 @@ def page(
 
 
 def claim(table: Table, call: Call, signal_id: str) -> Signal:
-    """Take a signal on for 15 minutes, or for as long again. One of many at once gets it.
+    """Claim a signal for 15 minutes, or renew the claim. Of concurrent callers, one succeeds.
 
-    Raises NotFound, PolicyDenied, or Conflict where another identity has it or is to have it.
+    Raises NotFound, PolicyDenied, or Conflict if another identity claimed the signal or the signal
+    is addressed to another identity.
     """
     signal, me = _get_permitted(table, call, signal_id, CLAIM)
     if not rules.may_claim(signal, me):
