@@ -28,7 +28,7 @@ from gatehouse.deliveries.model import (
     UnparkMessage,
 )
 from gatehouse.dynamo.table import Tables
-from gatehouse.outbound.client import Failed
+from gatehouse.outbound.client import RequestFailed
 from gatehouse.secrets import actions as vaults
 from gatehouse.signals.model import Signal
 from gatehouse.webhooks.model import Webhook
@@ -105,7 +105,7 @@ class KillableWorld(DeliveryWorld):
         self.kill_switch.before()
         try:
             return self.receiver(*args, **kwargs)
-        except Failed:
+        except RequestFailed:
             self.kill_switch.after()
             raise
         finally:
