@@ -74,9 +74,9 @@ def test_a_new_account_has_zero_counts(front: Front, admin: Holder, shape: str) 
 def test_the_page_shows_the_fields_of_the_response(front: Front, admin: Holder) -> None:
     page = (resources.ROOT / "docs" / "health.md").read_text()
     [example] = re.findall(r"^```json\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
-    shown, told = json.loads(example), front("GET", PATH, key=admin.key).json()
+    documented, returned = json.loads(example), front("GET", PATH, key=admin.key).json()
 
-    assert _shape(shown) == _shape(told)
+    assert _shape(documented) == _shape(returned)
 
 
 def _shape(value: Any) -> Any:

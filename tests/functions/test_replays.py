@@ -153,11 +153,11 @@ def test_two_concurrent_requests_emit_once_and_get_the_same_response(
             thread.start()
             thread.join()
 
-    there = count(stack)
+    before_count = count(stack)
     line.before = before
     outer = post()
     check_again(between[0], outer)
-    assert count(stack) == there + 1
+    assert count(stack) == before_count + 1
 
 
 def test_of_two_concurrent_requests_with_different_bodies_one_is_refused(
@@ -177,18 +177,18 @@ def test_of_two_concurrent_requests_with_different_bodies_one_is_refused(
             thread.start()
             thread.join()
 
-    there = count(stack)
+    before_count = count(stack)
     line.before = before
     outer = post()
     assert between[0].status == 201
     assert (outer.status, outer.json()["error"]["code"]) == (409, "IDEMPOTENCY_KEY_REUSED")
-    assert count(stack) == there + 1
+    assert count(stack) == before_count + 1
 
 
 def test_a_conflict_on_the_idempotency_key_is_retried_and_then_503(
     stack: Tables, line: Wire, post: Post, sleeps: list[float]
 ) -> None:
-    there = count(stack)
+    before_count = count(stack)
     line.before = first(3, lambda: conflict_in_transaction(2), "TransactWriteItems")
     assert post().status == 201
     assert len(sleeps) == 3
@@ -197,4 +197,4 @@ def test_a_conflict_on_the_idempotency_key_is_retried_and_then_503(
     assert (late.status, late.headers["retry-after"]) == (503, "1")
     line.clear()
     assert post(token="late").status == 201
-    assert count(stack) == there + 2
+    assert count(stack) == before_count + 2

@@ -70,7 +70,7 @@ def test_a_signal_is_returned_with_every_field_of_the_request(
 ) -> None:
     parent = emitted(front, admin)
     front.shape = shape
-    said = {
+    fields = {
         "signal_type": "task",
         "content": "count the grüße \u2603",
         "from_role": "planner",
@@ -83,11 +83,11 @@ def test_a_signal_is_returned_with_every_field_of_the_request(
         "metadata": {"task_type": "count"},
         "parent_id": parent["id"],
     }
-    answer = emit(front, admin, **said, unknown_field="ignored")
+    answer = emit(front, admin, **fields, unknown_field="ignored")
     front.shape = "aws"
     assert answer.status == 201, answer.text
     data = answer.json()["data"]
-    assert data == said | {
+    assert data == fields | {
         "id": data["id"],
         "from_identity": f"identity:{admin.identity_id}",
         "task_status": "open",
@@ -198,30 +198,30 @@ def test_numbers_that_json_does_not_allow_are_malformed(
 
 
 def test_a_signal_with_every_field_at_its_limit_is_accepted(front: Front, admin: Holder) -> None:
-    said = {
+    fields = {
         "content": "x" * 65_536,
         "tags": ["\u2603" * 64] * 50,
         "payload": {"x": "y" * (65_536 - 8)},
         "metadata": {"x": "y" * (16_384 - 8)},
         "urgency": 1,
     }
-    data = emitted(front, admin, **said)
-    assert {name: data[name] for name in said} == said
+    data = emitted(front, admin, **fields)
+    assert {name: data[name] for name in fields} == fields
     assert show(front, admin, data).json()["data"] == data
     check(emit(front, admin, content="x" * 300_000), 413, "PAYLOAD_TOO_LARGE")
 
 
 @pytest.mark.parametrize(
-    ("urgency", "kept"),
+    ("urgency", "stored_text"),
     [(0, "0"), (-0.0, "0"), (1, "1"), (1.0, "1"), (1e-7, "1e-07"), (0.1, "0.1")],
 )
 def test_an_urgency_is_returned_as_the_same_number(
-    front: Front, admin: Holder, stack: Tables, urgency: float, kept: str
+    front: Front, admin: Holder, stack: Tables, urgency: float, stored_text: str
 ) -> None:
     data = emitted(front, admin, urgency=urgency)
     assert data["urgency"] == urgency
     (item,) = [one for one in State(stack).main if one["sk"] == data["id"][7:]]
-    assert item["urgency"] == kept
+    assert item["urgency"] == stored_text
 
 
 def test_to_identity_must_be_an_identity_of_the_account(
@@ -259,16 +259,16 @@ def test_a_list_is_newest_first_and_continues_from_its_cursor(
         ids.insert(0, emitted(front, admin)["id"])
     assert listed(front, admin) == ids
     for limit in (1, 2, 3, 7):
-        found, query = [], {"limit": str(limit)}
+        listed_ids, query = [], {"limit": str(limit)}
         while True:
             page = front("GET", "/signals/list", key=admin.key, query=query)
-            found += [one["id"] for one in page.json()["data"]]
+            listed_ids += [one["id"] for one in page.json()["data"]]
             cursor = page.json()["meta"].get("cursor")
             assert cursor == page.headers.get("x-next-cursor")
             if cursor is None:
                 break
             query["after"] = cursor
-        assert found == ids
+        assert listed_ids == ids
     full = front("GET", "/signals/list", key=admin.key, query={"limit": "7"})
     assert "cursor" not in full.json()["meta"]
 

@@ -52,9 +52,9 @@ def test_a_batch_of_aws_is_counted_once(
     assert call(counter, event) == {"state": {}}
     assert call(counter, copy.deepcopy(event)) == {"state": {}}
 
-    found = health(stack, "once")
-    assert found.totals == {"pending": 0, "delivered": 1, "dead_letter": 0, "acked": 0}
-    assert found.volume == 1
+    metrics = health(stack, "once")
+    assert metrics.totals == {"pending": 0, "delivered": 1, "dead_letter": 0, "acked": 0}
+    assert metrics.volume == 1
     lines = [json.loads(line) for line in logs.getvalue().splitlines()]
     assert [(one["shard"], one["records"], one["transactions"]) for one in lines] == [
         ("shard-once", 4, 1),

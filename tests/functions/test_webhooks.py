@@ -51,14 +51,14 @@ def kms(settings_key: str) -> Iterator[Wire]:
         yield watching
 
 
-def make(front: Front, admin: Holder, **fields: Any) -> Answer:
+def post_webhook(front: Front, admin: Holder, **fields: Any) -> Answer:
     body = {"url": URL, **fields}
     headers = body.pop("sent", None)
     return front("POST", PATH, key=admin.key, body=body, headers=headers)
 
 
-def made(front: Front, admin: Holder, **fields: Any) -> dict[str, Any]:
-    answer = make(front, admin, **fields)
+def created(front: Front, admin: Holder, **fields: Any) -> dict[str, Any]:
+    answer = post_webhook(front, admin, **fields)
     assert answer.status == 201, answer.text
     return answer.json()["data"]
 
@@ -80,7 +80,7 @@ def test_a_webhook_is_created_shown_listed_and_deleted(
     front: Front, admin: Holder, held: HeldClock, shape: str
 ) -> None:
     front.shape = shape
-    webhook = made(
+    webhook = created(
         front,
         admin,
         filters={"rings": ["inner"], "types": ["task", "alert"], "min_urgency": 0.25, "x": 1},
@@ -109,7 +109,7 @@ def test_a_webhook_is_created_shown_listed_and_deleted(
         "created_at": held.text(),
     }
     assert set(webhook) == VIEW
-    second = made(front, admin, active=False)
+    second = created(front, admin, active=False)
     second.pop("secret")
     assert (second["active"], second["retry_schedule"]) == (False, [5, 30, 300])
     assert second["filters"] == {"rings": [], "types": [], "min_urgency": 0}
@@ -136,7 +136,7 @@ def test_a_webhook_is_created_shown_listed_and_deleted(
 def test_absent_fields_of_a_patch_stay_and_null_sets_the_default(
     front: Front, admin: Holder
 ) -> None:
-    webhook = made(
+    webhook = created(
         front,
         admin,
         filters={"rings": ["inner"], "types": ["task"], "min_urgency": 1},
@@ -176,7 +176,7 @@ def test_absent_fields_of_a_patch_stay_and_null_sets_the_default(
 def test_a_patch_without_a_difference_writes_no_audit_event(
     front: Front, admin: Holder, stack: Tables
 ) -> None:
-    webhook = made(front, admin, headers={"X-A": "1"}, filters={"min_urgency": 0.5})
+    webhook = created(front, admin, headers={"X-A": "1"}, filters={"min_urgency": 0.5})
     before = State(stack).main
     again = patch(
         front, admin, webhook, url=URL, headers={"X-A": "1"}, filters={"min_urgency": 0.50}
@@ -188,7 +188,7 @@ def test_a_patch_without_a_difference_writes_no_audit_event(
 def test_a_rotated_secret_is_shown_once_with_the_expiry_of_the_old_one(
     front: Front, admin: Holder, held: HeldClock
 ) -> None:
-    webhook = made(front, admin)
+    webhook = created(front, admin)
     secrets = {webhook["secret"]}
     for asked, seconds in (({}, 86_400), ({"grace_seconds": 604_800}, 604_800), (None, 86_400)):
         body = {} if asked is None else asked
@@ -272,20 +272,20 @@ LONG = "x" * 4_000
 def test_a_bad_field_is_named_on_create_and_on_patch(
     front: Front, admin: Holder, stack: Tables, fields: dict[str, Any], field: str, code: str
 ) -> None:
-    webhook = made(front, admin)
+    webhook = created(front, admin)
     before = State(stack).main
-    for refused in (make(front, admin, **fields), patch(front, admin, webhook, **fields)):
-        said = refused.json()["error"]
-        assert (refused.status, said["details"], said["code"]) == (400, {"field": field}, code)
+    for refused in (post_webhook(front, admin, **fields), patch(front, admin, webhook, **fields)):
+        error = refused.json()["error"]
+        assert (refused.status, error["details"], error["code"]) == (400, {"field": field}, code)
         assert len(refused.text) < 1_000
     assert State(stack).main == before
 
 
 def test_a_webhook_needs_a_url(front: Front, admin: Holder) -> None:
     refused = front("POST", PATH, key=admin.key, body={})
-    said = refused.json()["error"]
-    assert (refused.status, said["code"]) == (400, "VALIDATION_FIELD_REQUIRED")
-    assert said["details"] == {"field": "url"}
+    error = refused.json()["error"]
+    assert (refused.status, error["code"]) == (400, "VALIDATION_FIELD_REQUIRED")
+    assert error["details"] == {"field": "url"}
 
 
 @pytest.mark.parametrize(
@@ -300,20 +300,20 @@ def test_on_aws_a_url_must_be_https_public_and_not_this_api(
     front: Front, admin: Holder, monkeypatch: pytest.MonkeyPatch, url: str
 ) -> None:
     monkeypatch.setenv("GATEHOUSE_OUTBOUND", "guarded")
-    refused = make(front, admin, url=url)
+    refused = post_webhook(front, admin, url=url)
     assert (refused.status, refused.json()["error"]["details"]) == (400, {"field": "url"})
-    assert made(front, admin, url="https://93.184.216.34:8443/in")["active"]
+    assert created(front, admin, url="https://93.184.216.34:8443/in")["active"]
 
 
 def test_every_signal_type_is_accepted_as_a_filter(front: Front, admin: Holder) -> None:
-    webhook = made(front, admin, filters={"types": [*SIGNAL_TYPES, "task"]})
+    webhook = created(front, admin, filters={"types": [*SIGNAL_TYPES, "task"]})
     assert webhook["filters"]["types"] == list(SIGNAL_TYPES)
 
 
 def test_webhooks_need_admin_manage_and_belong_to_their_account(
     front: Front, people: People, admin: Holder
 ) -> None:
-    webhook, stranger = made(front, admin), people.tenant()
+    webhook, stranger = created(front, admin), people.tenant()
     employee = people.employee(admin)
     path = f"{PATH}/{webhook['id']}"
     never = f"{PATH}/webhook:{admin.account_id}"
@@ -331,7 +331,7 @@ def test_webhooks_need_admin_manage_and_belong_to_their_account(
         assert theirs.text.replace(theirs.request_id, "") == unknown.text.replace(
             unknown.request_id, ""
         )
-    assert make(front, employee).status == 403
+    assert post_webhook(front, employee).status == 403
     assert front("GET", PATH, key=employee.key).status == 403
     assert front("GET", PATH, key=stranger.key).json()["data"] == []
     assert front("GET", path, key=admin.key).json()["data"]["active"]
@@ -339,10 +339,10 @@ def test_webhooks_need_admin_manage_and_belong_to_their_account(
 
 def test_a_repeat_under_an_idempotency_key_shows_no_secret(front: Front, admin: Holder) -> None:
     once = {"Idempotency-Key": "once"}
-    webhook = made(front, admin, sent=once)
-    again = make(front, admin, sent=once)
+    webhook = created(front, admin, sent=once)
+    again = post_webhook(front, admin, sent=once)
     assert (again.status, again.json()["error"]["details"]) == (409, {"id": webhook["id"]})
-    other = make(front, admin, sent=once, description="other")
+    other = post_webhook(front, admin, sent=once, description="other")
     assert (other.status, other.json()["error"]["code"]) == (409, "IDEMPOTENCY_KEY_REUSED")
     assert len(front("GET", PATH, key=admin.key).json()["data"]) == 1
     path = f"{PATH}/{webhook['id']}/rotate-secret"
@@ -354,7 +354,7 @@ def test_a_repeat_under_an_idempotency_key_shows_no_secret(front: Front, admin: 
 
 
 def test_each_change_has_an_audit_event_without_secrets(front: Front, admin: Holder) -> None:
-    webhook = made(front, admin, url=f"{URL}?token=marker", headers={"X-A": "marker"})
+    webhook = created(front, admin, url=f"{URL}?token=marker", headers={"X-A": "marker"})
     patch(front, admin, webhook, url=f"{URL}?token=marker2", headers={"X-A": "marker2"})
     rotate(front, admin, webhook, grace_seconds=60)
     front("DELETE", f"{PATH}/{webhook['id']}", key=admin.key)
@@ -376,10 +376,10 @@ def test_each_change_has_an_audit_event_without_secrets(front: Front, admin: Hol
 def test_while_kms_is_unavailable_requests_are_503_and_store_nothing(
     front: Front, admin: Holder, stack: Tables, kms: Wire, away: Any
 ) -> None:
-    webhook = made(front, admin)
+    webhook = created(front, admin)
     before = State(stack).main
     kms.before = lambda *_: away()
-    assert make(front, admin).status == 503
+    assert post_webhook(front, admin).status == 503
     assert rotate(front, admin, webhook).status == 503
     assert patch(front, admin, webhook, headers={"X-A": "1"}).status == 503
     assert State(stack).main == before
@@ -392,7 +392,7 @@ def test_while_kms_is_unavailable_requests_are_503_and_store_nothing(
 def test_while_the_queue_is_unavailable_a_change_succeeds_with_its_marker(
     front: Front, admin: Holder, stack: Tables
 ) -> None:
-    paused, removed = made(front, admin, active=False), made(front, admin)
+    paused, removed = created(front, admin, active=False), created(front, admin)
     with wire(clients.sqs(), service="sqs") as queue:
         queue.before = lambda *_: unreachable()
         assert patch(front, admin, paused, active=True).status == 200
@@ -414,7 +414,7 @@ def test_secrets_and_header_values_are_stored_and_logged_nowhere_in_plain(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     value = "5ec2e7-header-value-5ec2e7"
-    webhook = made(front, admin, headers={"X-A": value})
+    webhook = created(front, admin, headers={"X-A": value})
     old = webhook["secret"]
     new = rotate(front, admin, webhook).json()["data"]["secret"]
     path = f"{PATH}/{webhook['id']}"
@@ -427,7 +427,7 @@ def test_secrets_and_header_values_are_stored_and_logged_nowhere_in_plain(
         patch(front, admin, webhook, headers={"X-A": [value]}),
         patch(front, admin, webhook, headers={"Host": value}),
         patch(front, admin, webhook, headers=value),
-        make(front, admin, headers={"X-A": value, "x-a": value}),
+        post_webhook(front, admin, headers={"X-A": value, "x-a": value}),
         front("GET", "/admin/audit", key=admin.key),
     ]
     for disturbed, operation in ((kms, "Decrypt"), (kms, "GenerateDataKey"), (line, "GetItem")):

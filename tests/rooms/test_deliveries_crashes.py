@@ -77,9 +77,9 @@ class _KillableQueue:
 
     def depth(self) -> Any:
         self.kill_switch.before()
-        found = self.inner.depth()
+        depth = self.inner.depth()
         self.kill_switch.after()
-        return found
+        return depth
 
 
 class KillableWorld(DeliveryWorld):

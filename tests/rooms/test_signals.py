@@ -1,4 +1,4 @@
-"""Signals: their bounds and their published form, and how they are kept, found and taken on."""
+"""Signals: bounds, published format, storage, claims and acknowledgements."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def test_there_are_at_most_50_tags_and_each_is_a_label(tags: list[str]) -> None:
 
 def test_content_is_not_blank_and_at_most_65536_characters() -> None:
     assert create(content="x" * 65_536).content == "x" * 65_536
-    assert create(content=" \n\x00x ").content == " \n\x00x ", "kept as it came"
+    assert create(content=" \n\x00x ").content == " \n\x00x ", "stored unchanged"
     with pytest.raises(BadInput):
         create(content="x" * 65_537)
     with pytest.raises(FieldRequired):
@@ -175,7 +175,7 @@ def test_eight_types_can_be_emitted_and_only_a_task_is_open(kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "metadata", "found"),
+    ("kind", "metadata", "task_type"),
     [
         ("task", {"task_type": "count"}, "count"),
         ("task", {"other": "count"}, None),
@@ -185,11 +185,11 @@ def test_eight_types_can_be_emitted_and_only_a_task_is_open(kind: str) -> None:
     ],
 )
 def test_the_task_type_comes_from_the_metadata(
-    kind: str, metadata: dict[str, Any] | None, found: str | None
+    kind: str, metadata: dict[str, Any] | None, task_type: str | None
 ) -> None:
     signal = create(signal_type=kind, metadata=metadata)
-    assert rules.task_type_of(signal) == found
-    of_task = None if kind != "task" else found or UNNAMED
+    assert rules.task_type_of(signal) == task_type
+    of_task = None if kind != "task" else task_type or UNNAMED
     assert rules.resource_of(signal) == Resource(kind, of_task, UNNAMED)
     assert rules.resource_of(replace(signal, to_ring="inner")).ring == "inner"
 
@@ -257,8 +257,8 @@ def test_claims_and_acknowledgements_do_not_change_the_body() -> None:
 @given(objects, st.floats(0, 1))
 def test_a_stored_signal_has_the_same_body_bytes(payload: dict[str, Any], urgency: float) -> None:
     signal = create(payload=payload, urgency=urgency)
-    kept = store.from_item(store._item(signal))  # noqa: SLF001 - as it comes back
-    assert rules.body(kept) == rules.body(signal)
+    reread = store.from_item(store._item(signal))  # noqa: SLF001 - as it is read
+    assert rules.body(reread) == rules.body(signal)
     assert json.loads(rules.body(signal))["payload"] == payload
 
 
@@ -293,7 +293,7 @@ def test_a_claim_is_not_shown_after_its_lease(kind: str) -> None:
     assert [over[name] for name in names] == ["open" if kind == "task" else None, None, None]
 
 
-# ---- How it is kept ------------------------------------------------------------------------------
+# ---- Storage -------------------------------------------------------------------------------------
 
 
 def test_a_stored_signal_is_read_unchanged(tables: Tables) -> None:
@@ -331,8 +331,8 @@ def test_a_signal_is_in_the_due_index_until_its_fan_out_is_finished(tables: Tabl
         (item,) = stored(tables)
         assert not {"fanout", "due_pk", "due_at"} & item.keys()
     assert signals.list_not_fanned_out(tables.main, before=due + DAY, limit=10) == []
-    found = signals.find(tables.main, who.account_id, signal.id, now=who.now)
-    assert found == replace(signal, pending=False)
+    reread = signals.find(tables.main, who.account_id, signal.id, now=who.now)
+    assert reread == replace(signal, pending=False)
 
 
 def test_a_repeated_insert_of_the_same_signal_changes_nothing(tables: Tables) -> None:
@@ -360,8 +360,8 @@ def test_overdue_signals_of_every_shard_are_listed_up_to_the_limit(tables: Table
         one.id for one in signals.list_not_fanned_out(tables.main, before=later, limit=100)
     } == every
     for limit in (1, 7, 59):
-        found = signals.list_not_fanned_out(tables.main, before=later, limit=limit)
-        assert len({one.id for one in found} & every) == limit
+        overdue = signals.list_not_fanned_out(tables.main, before=later, limit=limit)
+        assert len({one.id for one in overdue} & every) == limit
 
 
 def test_each_shard_is_listed_first_at_some_minute(tables: Tables) -> None:
@@ -370,8 +370,8 @@ def test_each_shard_is_listed_first_at_some_minute(tables: Tables) -> None:
     seen: set[str] = set()
     for minute in range(16):
         before = who.now + 3 * MINUTE + minute * MINUTE
-        found = signals.list_not_fanned_out(tables.main, before=before, limit=10)
-        seen |= {one.id for one in found}
+        overdue = signals.list_not_fanned_out(tables.main, before=before, limit=10)
+        seen |= {one.id for one in overdue}
     assert seen == every
 
 
@@ -419,9 +419,9 @@ def test_a_claim_between_read_and_write_wins(tables: Tables, room_line: Wire) ->
         with pytest.raises(Conflict) as refused:
             what(tables.main, call, task.id)
         assert refused.value.code == "SIGNAL_CLAIM_CONFLICT"
-        found = signals.find(tables.main, who.account_id, task.id, now=who.now)
-        assert found is not None
-        assert found.claimed_by == "identity:other"
+        claimed = signals.find(tables.main, who.account_id, task.id, now=who.now)
+        assert claimed is not None
+        assert claimed.claimed_by == "identity:other"
 
 
 @pytest.mark.parametrize("what", ["claim", "ack"])

@@ -100,8 +100,8 @@ def test_every_stored_signal_is_in_the_due_index(
     assert killed(room_line, "after", 3 if token else 2, lambda: emit(who, token=token)), (
         "at the write"
     )
-    found = signals.list_not_fanned_out(tables.main, before=who.now + 10**12, limit=10)
-    assert {signal.id for signal in found} == ids_of(who) != set()
+    overdue = signals.list_not_fanned_out(tables.main, before=who.now + 10**12, limit=10)
+    assert {signal.id for signal in overdue} == ids_of(who) != set()
 
 
 @pytest.mark.parametrize("what", ["claim", "ack"])

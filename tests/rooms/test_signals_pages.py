@@ -22,16 +22,16 @@ def _query(**fields: Any) -> dict[str, Any]:
 
 def _walk(who: Visitor, **fields: Any) -> tuple[list[str], int]:
     """Follow the cursors to the end; give the ids and the number of pages."""
-    found: list[str] = []
+    signal_ids: list[str] = []
     before, pages = None, 0
     while True:
         page, before = signals.page(
             who.tables.main, who.call(), **_query(**fields | {"before": before})
         )
-        found += [one.id for one in page]
+        signal_ids += [one.id for one in page]
         pages += 1
         if before is None:
-            return found, pages
+            return signal_ids, pages
         assert pages < 200, "it never ends"
 
 
@@ -58,8 +58,8 @@ def test_a_page_reads_a_bounded_number_of_days(
         assert [one.id for one in page] == [new.id]
         assert before is not None
         assert len(room_line.calls) == 40
-        found, pages = _walk(who)
-    assert found == [new.id, old.id]
+        signal_ids, pages = _walk(who)
+    assert signal_ids == [new.id, old.id]
     assert pages == 10
 
 
@@ -89,7 +89,7 @@ def test_a_page_reads_a_bounded_number_of_signals(
     page, before = signals.page(tables.main, who.call(), **_query(type="task", limit=2))
     assert page == []
     assert before is not None
-    assert before > every[-1], "there is more behind it"
+    assert before > every[-1], "the cursor leads to more"
     assert _walk(who, limit=2)[0] == every
 
 

@@ -129,21 +129,21 @@ def test_the_volume_is_of_24_hours_to_the_minute(tables: Tables) -> None:
 
 def test_hours_and_positions_expire_and_totals_do_not(tables: Tables) -> None:
     stats.count(tables.main, SHARD, _busy(1).records, now=NOW)
-    found = {(item["pk"], item["sk"]): item.get("ttl") for item in _items(tables)}
+    ttls = {(item["pk"], item["sk"]): item.get("ttl") for item in _items(tables)}
 
-    (hour,) = {at for (_, sk), at in found.items() if sk == f"{NOW // (60 * MINUTE):08d}"}
+    (hour,) = {at for (_, sk), at in ttls.items() if sk == f"{NOW // (60 * MINUTE):08d}"}
     assert NOW // SECOND + 2 * 86_400 < hour <= NOW // SECOND + 3 * 86_400
-    assert found["STATS#POSITION", SHARD] == NOW // SECOND + 3 * 86_400
-    assert found["STATS#account-0", "TOTAL"] is None
+    assert ttls["STATS#POSITION", SHARD] == NOW // SECOND + 3 * 86_400
+    assert ttls["STATS#account-0", "TOTAL"] is None
 
 
 def _items(tables: Tables) -> list[dict[str, Any]]:
     client = tables.main.client
-    found = client.scan(TableName=tables.main.name)["Items"]
+    scanned = client.scan(TableName=tables.main.name)["Items"]
     return [
         {name: next(iter(value.values())) for name, value in item.items()}
         | {"ttl": int(item["ttl"]["N"]) if "ttl" in item else None}  # type: ignore[typeddict-item]
-        for item in found
+        for item in scanned
     ]
 
 

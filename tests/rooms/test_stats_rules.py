@@ -20,10 +20,10 @@ MINUTE_OF_IT = 29_920_890
 
 
 def _changed(old: Item | None, new: Item | None) -> Any:
-    found = rules.change_of(record(1, old, new))
-    if found is None:
+    counted = rules.change_of(record(1, old, new))
+    if counted is None:
         return None
-    account, sums = found
+    account, sums = counted
     return account, dict(sums.totals), dict(sums.minutes)
 
 
@@ -124,9 +124,9 @@ def test_a_record_that_is_twice_in_a_batch_counts_once() -> None:
 def test_changes_that_cancel_out_still_move_the_position() -> None:
     """Else a repeat that starts between them would count only the second."""
     stream = Stream()
-    there = delivery("a", "d", "pending")
-    stream.put(there)
-    stream.remove(there)
+    item = delivery("a", "d", "pending")
+    stream.put(item)
+    stream.remove(item)
     (portion,) = rules.portions(stream.records, after=None)
 
     last = stream.records[-1]["dynamodb"]["SequenceNumber"]
@@ -174,20 +174,20 @@ HISTORIES = st.lists(st.one_of(EMITTED, SENT, TURNS), max_size=60)
 def _live(history: list[Any]) -> tuple[Stream, Counter[tuple[str, int]]]:
     """Return a stream of random changes, and the signals that arrived by account and minute."""
     stream, arrived = Stream(), Counter[tuple[str, int]]()
-    for verb, *said in history:
+    for verb, *arguments in history:
         if verb == "emit":
-            account, name, at, kind = said
+            account, name, at, kind = arguments
             item = signal(account, name, at=at, type=kind)
             if (item["pk"], item["sk"]) not in stream.items:
                 stream.put(item)
                 arrived[account, at // MINUTE] += kind != "ping"
         elif verb == "send":
-            account, name, status = said
+            account, name, status = arguments
             item = delivery(account, account + name, status)
             if (item["pk"], item["sk"]) not in stream.items:
                 stream.put(item)
         elif stream.items:
-            place, status = said
+            place, status = arguments
             item = list(stream.items.values())[place % len(stream.items)]
             is_signal = item["pk"].startswith("SIGNAL#")
             if verb == "remove":
@@ -202,14 +202,14 @@ def _live(history: list[Any]) -> tuple[Stream, Counter[tuple[str, int]]]:
 
 
 def _recount(stream: Stream) -> Counter[tuple[str, str]]:
-    found = Counter[tuple[str, str]]()
+    totals = Counter[tuple[str, str]]()
     for item in stream.items.values():
         if item["pk"].startswith("DELIVERY#"):
             state = item["status"]
-            found[item["account_id"], "pending" if state == "retrying" else state] += 1
+            totals[item["account_id"], "pending" if state == "retrying" else state] += 1
         elif item.get("task_status") == "acked":
-            found[item["pk"].split("#")[1], "acked"] += 1
-    return found
+            totals[item["pk"].split("#")[1], "acked"] += 1
+    return totals
 
 
 class Counters:
@@ -266,11 +266,11 @@ def test_the_counters_equal_a_recount_for_any_batches_and_crashes(
 @given(moments=st.lists(st.integers(0, 2 * DAY), max_size=50), now=st.integers(DAY, 3 * DAY))
 def test_the_volume_is_of_the_last_24_hours_to_the_minute(moments: list[int], now: int) -> None:
     minutes = Counter(moment // MINUTE for moment in moments)
-    found = rules.volume(minutes, now=now)
+    volume = rules.volume(minutes, now=now)
 
     past = [moment for moment in moments if moment <= now]
-    assert found <= len([one for one in moments if one > now - DAY])
-    assert found >= len([one for one in past if one > now - DAY + MINUTE])
+    assert volume <= len([one for one in moments if one > now - DAY])
+    assert volume >= len([one for one in past if one > now - DAY + MINUTE])
 
 
 def test_a_signal_leaves_the_volume_exactly_a_day_later() -> None:

@@ -156,7 +156,7 @@ def put_attempt(table: Table, delivery: Delivery, attempt: Attempt) -> Write:
 
 
 def list_due(table: Table, shard: int, *, now: Micros, limit: int) -> list[str]:
-    """List the ids of one shard's deliveries that are due for the sweeper, longest due first."""
+    """List the ids of a shard's deliveries that are due for the sweeper, longest due first."""
     items = table.between(keyspace.DUE.pk(shard), index="by_due", names=_DUE, high=now, limit=limit)
     return [_id(item) for item in items]
 
