@@ -7,6 +7,7 @@ from typing import Any
 from gatehouse.core.errors import BadInput
 from gatehouse.core.grants import Grants
 from gatehouse.identities.model import ClawType, IdentityType
+from gatehouse.webhooks.model import WebhookFields
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,9 @@ class SeedInvite:
 class SeedWebhook:
     """A webhook that the file declares; only the types of its fields are checked.
 
-    `fields` are plain values by name, `lines` the lines of the fields, `line` that of the entry.
+    `fields` sets None, and so the default again, for what the entry leaves out; except `active`,
+    which stays as it is: admins and receivers that answer 410 change it from day to day. `lines`
+    are the lines of the fields by name, `line` is that of the entry.
     `secret_env` names an environment variable of the machine that applies the file; None: a secret
     is generated.
     """
@@ -84,7 +87,7 @@ class SeedWebhook:
     name: str
     where: str
     line: int
-    fields: Mapping[str, Any]
+    fields: WebhookFields
     lines: Mapping[str, int]
     secret_env: str | None
 

@@ -19,7 +19,6 @@ from gatehouse.webhooks import writes as webhook_writes
 from gatehouse.webhooks.model import (
     MOST_WEBHOOKS,
     CheckedFields,
-    NewFilters,
     Webhook,
     WebhookFields,
 )
@@ -39,76 +38,61 @@ def plan(
     """
     if not entries:
         return []
-    there = {one.id: one for one in webhooks.list_all(run.tables.main, run.account_id)}
+    existing = {one.id: one for one in webhooks.list_all(run.tables.main, run.account_id)}
     tasks = []
     for entry in entries:
         wanted = _wanted(entry, secrets)
-        made = created.get(("webhook", entry.name))
-        webhook = None if made is None else there.get(made)
+        previous_id = created.get(("webhook", entry.name))
+        webhook = None if previous_id is None else existing.get(previous_id)
         if webhook is None or webhook.url != wanted.url:
             # An unchanged URL is not resolved again: its host may be unresolvable today.
             with _at(entry):
                 outbound.check_host(wanted.url)
         if webhook is None:
-            tasks.append(_addition(run, vault, wanted, made=made))
+            tasks.append(_addition(run, vault, wanted, replaced=previous_id))
         else:
-            tasks.append(_change(run, vault, wanted, there=webhook))
+            tasks.append(_change(run, vault, wanted, current=webhook))
     new = sum(task.step.verb == "add" for task in tasks)
-    if len(there) + new > MOST_WEBHOOKS:
+    if len(existing) + new > MOST_WEBHOOKS:
         raise BoundReached("The file has more webhooks than the account may have")
     return tasks
 
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """An entry, the fields it sets, unchecked and checked, and its secret."""
+    """An entry, its checked fields and its secret."""
 
     entry: SeedWebhook
-    fields: WebhookFields
     checked: CheckedFields
     url: str
     secret: str | None = field(repr=False)
 
 
 def _wanted(entry: SeedWebhook, secrets: Mapping[str, str]) -> _Wanted:
-    fields = _fields(entry)
     with _at(entry):
-        checked = webhooks.check_fields(fields)
+        checked = webhooks.check_fields(entry.fields)
         if checked.url is UNSET:
             raise FieldRequired("url")
-        return _Wanted(entry, fields, checked, checked.url, _secret(entry, secrets))
-
-
-def _fields(entry: SeedWebhook) -> WebhookFields:
-    """Return the fields that an entry sets; what it leaves out becomes the default again.
-
-    Except `active`: admins and receivers that answer 410 change it from day to day.
-    """
-    filters = entry.fields.get("filters")
-    return WebhookFields(
-        url=entry.fields["url"],
-        filters=None if filters is None else NewFilters(**filters),
-        active=entry.fields.get("active", UNSET),
-        description=entry.fields.get("description"),
-        retry_schedule=entry.fields.get("retry_schedule"),
-    )
+        return _Wanted(entry, checked, checked.url, _secret(entry, secrets))
 
 
 def _secret(entry: SeedWebhook, secrets: Mapping[str, str]) -> str | None:
     if entry.secret_env is None:
         return None
-    said = {"field": "secret_env"}
+    details = {"field": "secret_env"}
     secret = secrets.get(entry.secret_env)
     if secret is None:
-        raise BadInput(f"names {entry.secret_env}, but its value was not sent", details=said)
+        raise BadInput(f"names {entry.secret_env}, but its value was not sent", details=details)
     try:
         return webhooks.check_secret(secret)
     except BadInput as refused:
         # Not `from refused`: that error is about a secret.
-        raise BadInput(f"names {entry.secret_env}, whose {refused.message}", details=said) from None
+        raise BadInput(
+            f"names {entry.secret_env}, whose {refused.message}", details=details
+        ) from None
 
 
-def _addition(run: Run, vault: Vault, wanted: _Wanted, *, made: str | None) -> Task:
+def _addition(run: Run, vault: Vault, wanted: _Wanted, *, replaced: str | None) -> Task:
     new = webhooks.new_webhook(run.account_id, wanted.checked, now=run.now)
     creation = webhook_writes.creation(new)
 
@@ -122,19 +106,21 @@ def _addition(run: Run, vault: Vault, wanted: _Wanted, *, made: str | None) -> T
             kind="webhook",
             name=wanted.entry.name,
             created=new.id,
-            replaced=made,
+            replaced=replaced,
         )
         return None if wanted.secret else text
 
     return Task(PlannedStep("add", "webhook", wanted.entry.name, creation.after or {}), add)
 
 
-def _change(run: Run, vault: Vault, wanted: _Wanted, *, there: Webhook) -> Task:
+def _change(run: Run, vault: Vault, wanted: _Wanted, *, current: Webhook) -> Task:
     main, secret = run.tables.main, wanted.secret
-    detail: dict[str, Any] = webhooks.difference(there, wanted.checked)
-    changed = {name: value for name, value in set_fields(wanted.fields).items() if name in detail}
-    if secret is not None and not webhooks.was_seeded(main, vault, there, secret=secret):
-        detail["secret"] = ["the one before", f"the one in {wanted.entry.secret_env}"]
+    detail: dict[str, Any] = webhooks.difference(current, wanted.checked)
+    changed = {
+        name: value for name, value in set_fields(wanted.entry.fields).items() if name in detail
+    }
+    if secret is not None and not webhooks.was_seeded(main, vault, current, secret=secret):
+        detail["secret"] = ["the previous value", f"the value of {wanted.entry.secret_env}"]
 
     def update() -> None:
         if changed:
@@ -144,11 +130,11 @@ def _change(run: Run, vault: Vault, wanted: _Wanted, *, there: Webhook) -> Task:
                 main,
                 vault,
                 run.account_id,
-                webhook_id=there.id,
+                webhook_id=current.id,
                 fields=WebhookFields(**changed),
                 origin=run.origin,
                 now=run.now,
-                also=unpark_marker(main, run.account_id, there.id, now=run.now)
+                also=unpark_marker(main, run.account_id, current.id, now=run.now)
                 if activates
                 else webhooks.NO_WRITES,
             )
@@ -157,7 +143,7 @@ def _change(run: Run, vault: Vault, wanted: _Wanted, *, there: Webhook) -> Task:
                 main,
                 vault,
                 run.account_id,
-                webhook_id=there.id,
+                webhook_id=current.id,
                 secret=secret,
                 origin=run.origin,
                 now=run.now,

@@ -21,8 +21,9 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from gatehouse.bootstrap.model import Located, Seed, SeedIdentity, SeedInvite, SeedName, SeedWebhook
 from gatehouse.core.errors import BadInput
 from gatehouse.core.grants import KNOWN_SCOPES, MEMORY_OPERATIONS, SIGNAL_TYPES, Grants, Permissions
+from gatehouse.core.unset import UNSET
 from gatehouse.identities.model import ClawType, IdentityType
-from gatehouse.webhooks.model import FILTER_TYPES
+from gatehouse.webhooks.model import FILTER_TYPES, NewFilters, WebhookFields
 
 MOST_ENTRIES = 200  # of a section
 MOST_WORDS = 50  # of a list
@@ -189,12 +190,19 @@ def check(root: Located) -> Seed:
 
 
 def _webhook(entry: _Webhook, number: int, located: Located) -> SeedWebhook:
+    filters = entry.filters
     return SeedWebhook(
         name=entry.name,
         where=f"webhooks[{number}]",
         line=located.line,
-        fields=entry.model_dump(
-            exclude={"name", "secret_env"}, exclude_unset=True, exclude_none=True
+        fields=WebhookFields(
+            url=entry.url,
+            filters=None
+            if filters is None
+            else NewFilters(**filters.model_dump(exclude_unset=True)),
+            active=UNSET if entry.active is None else entry.active,
+            description=entry.description,
+            retry_schedule=entry.retry_schedule,
         ),
         lines={name: value.line for name, value in _fields_within(located)},
         secret_env=entry.secret_env,
