@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
+from typing import TypeGuard
 
 from forks import SHARED, Result
 from mutations import Mutant
@@ -106,37 +107,81 @@ class Covering:
         Near are the files that import the module; then those whose tests are short. A statement
         at module level or in a class body counts as executed by every test of the module.
         """
-        found: dict[str, list[Test]] = {}
-        for file, measured in self._files.items():
-            source = measured.sources.get(mutant.path)
-            if source is not None and (numbers := _executing(source, mutant)):
-                found[file] = [
-                    Test(test_id, file, seconds)
-                    for number, (test_id, seconds) in enumerate(measured.seconds.items())
-                    if number in numbers or file in self._whole
-                ]
         chosen: list[Test] = []
         spent = 0.0
-        for file in sorted(found, key=lambda file: _distance(file, found[file], mutant.path)):
-            for test in found[file]:
-                if not chosen or file in self._whole or spent + test.seconds <= budget:
-                    chosen.append(test)
-                    spent += test.seconds
+        for found in self._near_and_far(mutant):
+            for file in sorted(found, key=lambda file: _distance(file, found[file], mutant.path)):
+                for test in found[file]:
+                    if not chosen or file in self._whole or spent + test.seconds <= budget:
+                        chosen.append(test)
+                        spent += test.seconds
         return chosen
+
+    def _near_and_far(self, mutant: Mutant) -> tuple[dict[str, list[Test]], ...]:
+        near: dict[str, list[Test]] = {}
+        far: dict[str, list[Test]] = {}
+        for file, measured in self._files.items():
+            source = measured.sources.get(mutant.path)
+            if source is None:
+                continue
+            first, others = _executing(source, mutant)
+            if file in self._whole and first | others:
+                first = set(range(len(measured.seconds)))
+            for number, (test_id, seconds) in enumerate(measured.seconds.items()):
+                if number in first | others:
+                    found = near if number in first else far
+                    found.setdefault(file, []).append(Test(test_id, file, seconds))
+        return near, far
 
     def _path(self, test_file: str) -> Path:
         return self._folder / f"{test_file.replace('/', '.')}.json"
 
 
-def _executing(source: Source, mutant: Mutant) -> set[int]:
+def _executing(source: Source, mutant: Mutant) -> tuple[set[int], set[int]]:
+    """Return the tests that execute the mutant's lines, and further ones that may depend on it.
+
+    A constant is executed by the functions of its module that use it. Functions of other modules
+    may use it as well when its name is public.
+    """
+    every = {test for tests in source.functions.values() for test in tests}
+    if mutant.names:
+        users = _users(mutant.path, mutant.names)
+        first = {test for user in users for test in source.functions.get(user, ())}
+        is_private = all(name.startswith("_") for name in mutant.names)
+        return first, set() if is_private and users else every - first
     if mutant.scope not in _functions(mutant.path).values():
-        return {test for tests in source.functions.values() for test in tests}
+        return every, set()
     if source.digest == _digest(mutant.path):
         by_line = {test for line in mutant.lines for test in source.lines.get(str(line), ())}
         if by_line:
-            return by_line
+            return by_line, set()
     # Also for a default of an argument, which is executed when the module is imported.
-    return set(source.functions.get(mutant.scope, ()))
+    return set(source.functions.get(mutant.scope, ())), set()
+
+
+@cache
+def _users(path: str, names: frozenset[str]) -> set[str]:
+    """List the functions that use one of these names, or a constant that is made of one."""
+    tree = ast.parse(Path(path).read_text())
+    functions = _functions(path)
+    found: set[str] = set()
+    wanted, known = set(names), -1
+    while len(wanted) + len(found) != known:
+        known = len(wanted) + len(found)
+        for statement in tree.body:
+            used = [node for node in ast.walk(statement) if _reads(node, wanted)]
+            found |= {functions[node.lineno] for node in used if node.lineno in functions}
+            if used and isinstance(statement, ast.Assign | ast.AnnAssign):
+                wanted |= {node.id for node in ast.walk(statement) if _writes(node)}
+    return found
+
+
+def _reads(node: ast.AST, names: set[str]) -> TypeGuard[ast.Name]:
+    return isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and node.id in names
+
+
+def _writes(node: ast.AST) -> TypeGuard[ast.Name]:
+    return isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
 
 
 def _distance(test_file: str, tests: list[Test], source: str) -> tuple[bool, float]:

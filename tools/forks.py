@@ -129,6 +129,7 @@ class _Fork:
         code = 70
         try:
             os.setsid()
+            os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # loading all takes a second
             os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = str(self._folder / "hypothesis")
             os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
             output = os.open(self._folder / "output", os.O_WRONLY | os.O_CREAT)
@@ -150,7 +151,14 @@ def _tests(run: Run, folder: Path) -> dict[str, Any]:
     arguments = ["-x", "-q", "--no-header", "--tb=no", "--timeout=0", "--hypothesis-seed=1"]
     # What is imported before the fork stays as it is.
     arguments += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
-    arguments += ["-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:cov"]
+    arguments += [
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "pytest_timeout",
+        "-p",
+        "_hypothesis_pytestplugin",
+    ]
     arguments += [f"--basetemp={folder / 'files'}", *run.files]
     code = pytest.main(arguments, plugins=[watch])
     status = {0: "passed", 1: "failed"}.get(int(code), "broken")

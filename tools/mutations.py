@@ -53,12 +53,14 @@ class Mutant:
     """One changed place of a file.
 
     `lines` are those of the statement, for a compound one its header. `scope` is the function or
-    class around it, empty at module level. `was` and `now` are the changed part of the statement.
+    class around it, empty at module level. `names` are what an assignment at module level assigns.
+    `was` and `now` are the changed part of the statement.
     """
 
     path: str
     lines: range
     scope: str
+    names: frozenset[str]
     was: str
     now: str
     change: Callable[[], None]
@@ -154,6 +156,7 @@ class _File:
             self.path,
             _lines(statement),
             ".".join(around.scope),
+            _assigned(statement) if not around.scope else frozenset(),
             was,
             changed,
             lambda: place.put(now),
@@ -261,6 +264,19 @@ def _is_negated_already(node: ast.expr) -> bool:
         case ast.Compare(ops=[op]):
             return not isinstance(op, _ORDERED)
     return False
+
+
+def _assigned(statement: ast.stmt) -> frozenset[str]:
+    match statement:
+        case ast.Assign(targets=targets):
+            pass
+        case ast.AnnAssign(target=target):
+            targets = [target]
+        case _:
+            targets = []
+    return frozenset(
+        node.id for target in targets for node in ast.walk(target) if isinstance(node, ast.Name)
+    )
 
 
 def _lines(statement: ast.stmt) -> range:
