@@ -17,8 +17,8 @@ import pytest
 from support.worlds.deployed_stack import Deployed
 from support.worlds.shared_stack import StackHost, roomy_memory, turn, wait_for_stack
 
-# The files in the order in which they are started: while the stack starts, what needs none; then
-# the longest; at the end what must be alone. A file that is not named here comes in between.
+# Order of the files: first one that needs no stack, since the stack is still starting; then the
+# longest; last the one that must be alone. A file that is not named here comes in between.
 FIRST = (
     "test_receivers",
     "test_delays",
@@ -45,7 +45,7 @@ def pytest_configure_node(node: Any) -> None:
 
 @pytest.hookimpl(wrapper=True, trylast=True)
 def pytest_runtestloop(session: pytest.Session) -> Iterator[Any]:
-    """Stop the stack behind the last test, while coverage is still measured."""
+    """Stop the stack after the last test, while coverage is still measured."""
     try:
         return (yield)
     finally:
@@ -56,7 +56,7 @@ def pytest_runtestloop(session: pytest.Session) -> Iterator[Any]:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Sort the files; a run in several processes starts them in this order."""
-    items.sort(key=lambda item: _place(item.path.stem))
+    items.sort(key=lambda item: _place(item.path))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -76,10 +76,14 @@ def stack(request: pytest.FixtureRequest) -> Deployed:
     return wait_for_stack(_folder_of(request.config))
 
 
-def _place(file: str) -> int:
-    if file in LAST:
-        return len(FIRST) + 1 + LAST.index(file)
-    return FIRST.index(file) if file in FIRST else len(FIRST)
+def _place(path: Path) -> int:
+    """Return the place of a test file in the order; files of other folders stay in between."""
+    if path.parent == Path(__file__).parent:
+        if path.stem in FIRST:
+            return FIRST.index(path.stem)
+        if path.stem in LAST:
+            return len(FIRST) + 1 + LAST.index(path.stem)
+    return len(FIRST)
 
 
 def _folder_of(config: pytest.Config) -> Path:

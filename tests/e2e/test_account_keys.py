@@ -154,7 +154,7 @@ def test_graces_and_expiries_end_when_they_say(tenant: Tenant) -> None:
             status = tenant.stack.call("GET", "/v1/whoami", key=key["key"]).status_code
             if status == 401:
                 ended.setdefault(key["name"], asked_at)
-        assert time.monotonic() - rotated_at < 25, ended
+        assert time.monotonic() - rotated_at < 60, ended
         time.sleep(0.1)
     assert all(moment - began > 4.5 for moment in ended.values()), ended
 

