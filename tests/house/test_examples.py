@@ -82,7 +82,7 @@ def test_an_audit_event_is_hashed_as_on_the_page() -> None:
 def test_a_signal_is_returned_as_on_the_page() -> None:
     (text,) = blocks("signals.md", "json")
     shown = json.loads(text)
-    signal = signals.create(
+    made = signals.create(
         NewSignal(**{field.name: shown[field.name] for field in fields(NewSignal)}),
         signal_id=shown["id"].removeprefix("signal:"),
         account_id="account",
@@ -91,7 +91,7 @@ def test_a_signal_is_returned_as_on_the_page() -> None:
         expires_at=NOW,
     )
 
-    assert list(signals.view(signal, NOW).items()) == list(shown.items())
+    assert list(signals.view(made, NOW).items()) == list(shown.items())
 
 
 def test_every_json_example_is_valid_json() -> None:
