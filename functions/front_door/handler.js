@@ -1,38 +1,38 @@
 import cf from "cloudfront";
 
-// Sends the log path of the contract to the API that it means. This behaviour's own origin is the
-// WebSocket API, which has no paths below its stage: the service's name goes into the query there.
-// Whatever is no handshake for that path goes to the REST API as it came.
+// Routes WebSocket handshakes for a service's logs to the WebSocket API, the origin of this cache
+// behavior. That API has no paths below its stage, so the service's name moves into the query.
+// All other requests go unchanged to the REST API.
 //
-// CloudFront shows a function neither Upgrade nor Connection; the handshake's key tells instead.
-// Statements are those of the edge's own runtime: ES 5.1, const, let and arrows.
+// CloudFront hides the headers Upgrade and Connection from functions, so a handshake is recognized
+// by its key. The code uses only what this runtime has: ES 5.1, const, let and arrow functions.
 const LOG_PATH = /^\/api\/services\/([^\/]+)\/logs$/;
 
 function handler(event) {
   const request = event.request;
-  const found = LOG_PATH.exec(request.uri);
-  const name = found ? decoded(found[1]) : null;
-  const upgrades = request.method === "GET" && "sec-websocket-key" in request.headers;
-  if (name === null || !upgrades) {
+  const match = LOG_PATH.exec(request.uri);
+  const name = match ? decode(match[1]) : null;
+  const isHandshake = request.method === "GET" && "sec-websocket-key" in request.headers;
+  if (name === null || !isHandshake) {
     cf.selectRequestOriginById("rest");
     return request;
   }
-  // A caller's own `service`, however it is spelled, would be a second answer to one question.
-  // A name that cannot be decoded goes too: another decoder may read it as anything.
+  // Remove the caller's own `service`, however it is escaped: there must be only one.
+  // Also remove parameters that cannot be decoded: another decoder might read `service`.
   Object.keys(request.querystring).forEach((key) => {
-    const meant = decoded(key);
-    if (meant === null || meant === "service") {
+    const decoded = decode(key);
+    if (decoded === null || decoded === "service") {
       delete request.querystring[key];
     }
   });
-  // Escaped anew: in a path `&` and `+` are plain characters, in a query they are not.
+  // Encode the name again: `&` and `+` are plain characters in a path, but not in a query.
   request.querystring.service = { value: encodeURIComponent(name) };
   request.uri = "/";
   return request;
 }
 
-// Names and values come as they were sent. Null where the escapes are none.
-function decoded(text) {
+// CloudFront passes names and values still encoded. Returns null if the escapes are not valid.
+function decode(text) {
   try {
     return decodeURIComponent(text);
   } catch (error) {

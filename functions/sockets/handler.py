@@ -1,4 +1,4 @@
-"""Sockets for live logs: who may open one, and that one was closed."""
+"""Sockets of live logs: check who opens one, and remove viewers whose socket was closed."""
 
 from __future__ import annotations
 
@@ -19,52 +19,54 @@ from gatehouse.credentials import actions as credentials
 from gatehouse.dynamo import connection
 from gatehouse.logs import actions as logs
 from gatehouse.policy.actions import managing
+from gatehouse.web.surfaces import SERVICES
 
 TABLES = connection.tables()
 CLOUD = Cloud(clients.lambdas, clients.ecs, clients.tagging, clients.cloudwatch, clients.logs)
-NEEDS = managing("services:read")
+CHECK_ACCESS = managing("services:read")
 
 Answer = dict[str, Any]
 
 
 def handler(event: dict[str, Any], context: Any) -> Answer:
-    """Answer API Gateway's events of a socket. What a viewer says is taken and not answered."""
+    """Handle API Gateway's events of a socket. Messages from viewers are accepted and ignored."""
     del context
-    asked = event["requestContext"]
-    if asked["eventType"] == "MESSAGE":
+    request = event["requestContext"]
+    if request["eventType"] == "MESSAGE":
         return {"statusCode": 200}
     started = time.perf_counter()
     error: GatehouseError | None = None
     try:
-        if asked["eventType"] == "CONNECT":
+        if request["eventType"] == "CONNECT":
             _connect(event)
         else:
-            logs.disconnect(TABLES.main, connection=asked["connectionId"], now=clock.now())
+            logs.disconnect(TABLES.main, connection=request["connectionId"], now=clock.now())
     except GatehouseError as refused:
         error = refused
-    except Exception:  # noqa: BLE001 - a raise shows its text to the caller
-        logger.exception("unhandled", request_id=asked["requestId"])
+    except Exception:  # noqa: BLE001 - API Gateway would show the exception to the caller
+        logger.exception("unhandled", request_id=request["requestId"])
         error = Internal("Internal Server Error")
     status = error.status if error else 200
     logger.info(
         "socket",
-        request_id=asked["requestId"],
-        connection_id=asked["connectionId"],
-        event=asked["eventType"],
+        request_id=request["requestId"],
+        connection_id=request["connectionId"],
+        event=request["eventType"],
         status=status,
         duration_ms=round((time.perf_counter() - started) * 1000, 1),
     )
     if error is None:
         return {"statusCode": status}
-    return {"statusCode": status, "body": json.dumps({"error": error.message, "status": status})}
+    body = SERVICES.error_body(error, request["requestId"])
+    return {"statusCode": status, "body": json.dumps(body)}
 
 
 def _connect(event: dict[str, Any]) -> None:
-    asked = event["requestContext"]
-    principal = _principal(asked)
+    request = event["requestContext"]
+    principal = _principal(request)
     if principal.limit_state and principal.limit_state.exceeded:
         raise RateLimited("Rate limit exceeded", retry_after=principal.limit_state.retry_after)
-    NEEDS(principal)
+    CHECK_ACCESS(principal)
     query = event.get("queryStringParameters") or {}
     service = query.get("service")
     if not service:
@@ -75,22 +77,22 @@ def _connect(event: dict[str, Any]) -> None:
     logs.connect(
         TABLES.main,
         Call(
-            request_id=asked["requestId"],
+            request_id=request["requestId"],
             now=clock.now(),
             principal=principal,
-            source_address=asked.get("identity", {}).get("sourceIp"),
+            source_address=request.get("identity", {}).get("sourceIp"),
         ),
         CLOUD,
         _queue(),
-        connection=asked["connectionId"],
+        connection=request["connectionId"],
         digest=credentials.hash_key(presented),
         service=service,
-        asked=logs.wanted(lines=query.get("lines"), since=query.get("since")),
+        backlog=logs.parse_backlog_request(lines=query.get("lines"), since=query.get("since")),
     )
 
 
-def _principal(asked: dict[str, Any]) -> Principal:
-    context = asked.get("authorizer")
+def _principal(request: dict[str, Any]) -> Principal:
+    context = request.get("authorizer")
     if not context or "key_id" not in context:
         raise Unauthorized("Unauthorized")
     return Principal.from_context(context)

@@ -15,7 +15,7 @@ from gatehouse.core.observe import logger
 from gatehouse.deliveries import messages, sweep
 from gatehouse.dynamo import connection
 from gatehouse.logs import sweep as log_sweep
-from gatehouse.logs.relay import Relay, Sockets
+from gatehouse.logs.broadcast import Relay, make_relay
 from gatehouse.memberships import actions as memberships
 
 TABLES = connection.tables()
@@ -60,10 +60,10 @@ def _logs(origin: Origin) -> dict[str, int]:
 
 @cache
 def _relay() -> Relay:
-    return Relay(
-        table=TABLES.main,
-        queue=Queue(settings.RELAY_QUEUE.text(), clients.sqs()),
-        sockets=Sockets(clients.sockets(settings.SOCKETS.text())),
+    return make_relay(
+        TABLES.main,
+        Queue(settings.RELAY_QUEUE.text(), clients.sqs()),
+        sockets=clients.sockets(settings.SOCKETS.text()),
         logs=clients.logs(),
         now=clock.now,
     )

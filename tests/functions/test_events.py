@@ -168,7 +168,7 @@ def test_sockets_knows_no_such_service() -> None:
 @pytest.mark.usefixtures("stack", "relay_queue")
 def test_the_relay_reads_a_push_that_nobody_looks_at() -> None:
     event = invocation.event("log_relay")
-    pushed = relay.pushed_of(event["awslogs"]["data"])
+    pushed = relay.parse_push(event["awslogs"]["data"])
     assert pushed is not None
     assert [line.message for line in pushed.lines] == ["order 1 shipped", "order 2 shipped"]
 

@@ -15,9 +15,9 @@ import pytest
 
 from gatehouse.aws import clients
 from gatehouse.dynamo.table import Tables
-from gatehouse.logs import rules, store
-from gatehouse.logs.adapters.sockets import Gone, Sockets
-from gatehouse.logs.model import Open, Poll, Viewer, Wanted
+from gatehouse.logs import message_rules, store
+from gatehouse.logs.adapters.sockets import ConnectionGone, Sockets
+from gatehouse.logs.model import BacklogRequest, Open, Poll, Viewer
 from support.aws import invocation
 from support.aws.faults import error, wire
 from support.worlds.held_clock import HeldClock
@@ -52,7 +52,7 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[dict[str, Any]]]:
 
     def post(_: Sockets, connection: str, frame: str) -> None:
         if connection.startswith("gone"):
-            raise Gone
+            raise ConnectionGone
         got.setdefault(connection, []).append(json.loads(frame))
 
     monkeypatch.setattr(Sockets, "post", post)
@@ -63,14 +63,14 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[dict[str, Any]]]:
 def viewer(stack: Tables, held: HeldClock) -> Iterator[Viewer]:
     """Somebody who looks, and lives."""
     one = _viewer("one", held)
-    store.enter(stack.main, one)
-    assert store.let_live(stack.main, one, held=0)
+    store.add_viewer(stack.main, one)
+    assert store.set_live(stack.main, one, held=0)
     yield one
-    store.leave(stack.main, one, now=held.at)
+    store.remove_viewer(stack.main, one, now=held.at)
 
 
 def _viewer(name: str, held: HeldClock, *, group: str = GROUP) -> Viewer:
-    return Viewer(name, group, "orders", "a", "k", "d", Wanted(), held.at, held.at)
+    return Viewer(name, group, "orders", "a", "k", "d", BacklogRequest(), held.at, held.at)
 
 
 def push(
@@ -147,27 +147,27 @@ def test_its_own_group_is_refused(
     relay: ModuleType, sent: dict[str, Any], stack: Tables, held: HeldClock
 ) -> None:
     own = _viewer("own", held, group=Context().log_group_name)
-    store.enter(stack.main, own)
-    store.let_live(stack.main, own, held=0)
+    store.add_viewer(stack.main, own)
+    store.set_live(stack.main, own, held=0)
     assert relay.handler(push("x", group=own.group), Context()) == {"viewers": 0}
     assert sent == {}
-    store.leave(stack.main, own, now=held.at)
+    store.remove_viewer(stack.main, own, now=held.at)
 
 
 def test_a_gone_viewer_is_forgotten_and_the_others_get_their_lines(
     relay: ModuleType, sent: dict[str, Any], viewer: Viewer, stack: Tables, held: HeldClock
 ) -> None:
     gone = _viewer("gone", held)
-    store.enter(stack.main, gone)
-    store.let_live(stack.main, gone, held=0)
+    store.add_viewer(stack.main, gone)
+    store.set_live(stack.main, gone, held=0)
     assert relay.handler(push("x"), Context()) == {"viewers": 1}
     assert list(sent) == [viewer.id]
-    assert [one.id for one in store.viewers(stack.main, GROUP)] == [viewer.id]
+    assert [one.id for one in store.list_viewers(stack.main, GROUP)] == [viewer.id]
 
 
 @pytest.mark.parametrize("data", ["", "%%%", base64.b64encode(b"x").decode()])
 def test_what_is_no_push_raises_so_that_somebody_is_told(relay: ModuleType, data: str) -> None:
-    with pytest.raises(ValueError, match="not from CloudWatch Logs"):
+    with pytest.raises(ValueError, match="must be a message of CloudWatch Logs"):
         relay.handler({"awslogs": {"data": data}}, Context())
 
 
@@ -191,11 +191,11 @@ def test_of_a_batch_only_what_failed_comes_back(
 ) -> None:
     del viewer
     tasks = [
-        rules.write(Open(GROUP, "nobody")),
+        message_rules.task_body(Open(GROUP, "nobody")),
         "not json",
         '{"do": "dance"}',
-        rules.write(Poll(GROUP, 99)),
-        rules.write(Open("/away", "one")),
+        message_rules.task_body(Poll(GROUP, 99)),
+        message_rules.task_body(Open("/away", "one")),
     ]
     with wire(stack.main.client) as line:
         line.before = lambda number, _: error("ThrottlingException") if number >= 3 else None
@@ -227,14 +227,14 @@ def test_an_open_gives_a_viewer_its_backlog_and_a_filter_to_the_function_without
         logEvents=[{"timestamp": held.at // 1000, "message": "old"}],
     )
     one = _viewer("new", held, group=group)
-    store.enter(stack.main, one)
+    store.add_viewer(stack.main, one)
     with wire(client, service="cloudwatch-logs") as line:
         asked: list[dict[str, Any]] = []
         client.meta.events.register(
             "provide-client-params.cloudwatch-logs.PutSubscriptionFilter",
             lambda params, **_: asked.append(params),
         )
-        assert relay.handler(batch(rules.write(Open(group, "new"))), Context()) == {
+        assert relay.handler(batch(message_rules.task_body(Open(group, "new"))), Context()) == {
             "batchItemFailures": []
         }
         assert line.calls.count("PutSubscriptionFilter") == 1
@@ -243,6 +243,6 @@ def test_an_open_gives_a_viewer_its_backlog_and_a_filter_to_the_function_without
     assert [line["message"] for line in sent["new"][0]["lines"]] == ["old"]
     # moto knows no such function: it is the filter that could not be had.
     assert sent["new"][1]["type"] == "notice"
-    [there] = store.viewers(stack.main, group)
+    [there] = store.list_viewers(stack.main, group)
     assert there.live
-    store.leave(stack.main, one, now=held.at)
+    store.remove_viewer(stack.main, one, now=held.at)

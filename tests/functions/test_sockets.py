@@ -138,14 +138,14 @@ def test_an_opened_socket_is_kept_counted_and_its_backlog_asked_for(
     boto3.client("sqs").purge_queue(QueueUrl=relay_queue)
     asked = {"service": "orders", "lines": "7", "since": "2026-01-01T00:00:00Z"}
     assert sockets.open(operator.key, connection="L0SM9cOFvHcCIhw=", **asked) == (200, None)
-    [viewer] = store.viewers(stack.main, "/aws/lambda/fn-orders")
+    [viewer] = store.list_viewers(stack.main, "/aws/lambda/fn-orders")
     assert (viewer.id, viewer.service, viewer.account_id, viewer.key_id) == (
         "L0SM9cOFvHcCIhw=",
         "orders",
         operator.account_id,
         operator.key_id,
     )
-    assert (viewer.wanted.lines, viewer.wanted.since) == (7, 1_767_225_600_000)
+    assert (viewer.backlog.lines, viewer.backlog.since) == (7, 1_767_225_600_000)
     assert (viewer.opened_at, viewer.live, viewer.held) == (held.at, False, 0)
     [message] = boto3.client("sqs").receive_message(QueueUrl=relay_queue)["Messages"]
     assert json.loads(message["Body"]) == {
@@ -281,7 +281,7 @@ def test_a_closed_socket_is_forgotten_once_and_a_strange_one_is_none(
         assert sockets.close(name) == 200
     [watch] = [item for item in _of_logs(stack) if item["pk"] == "WATCHED"]
     assert (watch["viewers"], watch["left_at"]) == (1, held.at)
-    assert [viewer.id for viewer in store.viewers(stack.main, watch["sk"])] == ["two"]
+    assert [viewer.id for viewer in store.list_viewers(stack.main, watch["sk"])] == ["two"]
 
 
 @pytest.mark.parametrize("body", ["", "hello", '{"action": "$connect"}', "\x00"])
@@ -334,7 +334,7 @@ def test_the_socket_s_end_is_that_of_the_key_that_decided(
     other = people.key(operator)
     headers = {"X-Api-Key": other.key}
     assert sockets.open(None, headers=headers, service="orders", token=operator.key)[0] == 200
-    [viewer] = store.viewers(stack.main, "/aws/lambda/fn-orders")
+    [viewer] = store.list_viewers(stack.main, "/aws/lambda/fn-orders")
     assert viewer.key_id == other.key_id
     known = {item["pk"] for item in items(stack.keys) if item["id"] == other.key_id}
     assert f"KEY#{viewer.digest}" in known
@@ -351,7 +351,7 @@ def test_a_key_in_an_address_stands_in_no_log_and_no_table(
     def bug(*_: Any, **__: Any) -> None:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(store, "enter", bug)
+    monkeypatch.setattr(store, "add_viewer", bug)
     assert sockets.open(None, token=operator.key, service="orders")[0] == 500
     written = logs.getvalue()
     assert '"socket"' in written

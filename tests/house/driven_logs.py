@@ -11,8 +11,7 @@ import pytest
 
 from gatehouse.aws import clients
 from gatehouse.core import clock, settings
-from gatehouse.logs import relay as relays
-from gatehouse.logs import rules, sweep
+from gatehouse.logs import backlog, broadcast, rules, sweep
 from support.aws import invocation
 from support.aws.api_gateway import Front
 from support.aws.faults import error, wire
@@ -40,8 +39,8 @@ def drive(front: Front, workloads: Workloads, key: str, *, queue: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(clock, "now", held)
         patch.setattr(rules, "POLL_EVERY", 0)
-        patch.setattr(relays, "_CATCH_UP", 0)
-        for module in (relays, sweep):
+        patch.setattr(backlog, "CATCH_UP_AFTER", 0)
+        for module in (broadcast, sweep):
             # Of moto's transactions at the same moment one may lose what another wrote.
             patch.setattr(module, "_SIDE_BY_SIDE", 1)
         _Driven(front, workloads, key, queue=queue, relay=relay, held=held).all()

@@ -10,7 +10,7 @@ import pytest
 
 from gatehouse.aws.queue import LONGEST_DELAY
 from gatehouse.core.clock import MINUTE, SECOND
-from gatehouse.logs import relay, rules
+from gatehouse.logs import backlog, frame_rules, message_rules, rules
 from gatehouse.logs.model import MOST_LINES, CatchUp, Line
 from support.aws import resources
 
@@ -213,7 +213,7 @@ def test_the_relay_may_send_itself_messages_for_ever_as_the_workers_of_deliverie
 
 
 def test_no_task_is_held_back_for_longer_than_sqs_does() -> None:
-    longest = max(rules.POLL_EVERY, relay._CATCH_UP, rules.SLACK // 1_000)  # noqa: SLF001
+    longest = max(rules.POLL_EVERY, backlog.CATCH_UP_AFTER, rules.SEARCH_LAG // 1_000)
 
     assert 0 < longest <= LONGEST_DELAY
 
@@ -222,12 +222,15 @@ def test_a_task_with_all_that_it_may_carry_is_a_message_that_sqs_takes() -> None
     name = f"{'9' * 15}-{'f' * 16}-{'9' * 6}"
     task = CatchUp("g" * 512, "c" * 32, 10**15, 10**15, (name,) * rules.MOST_SEEN)
 
-    assert len(rules.write(task).encode()) <= 256 * 1024
+    assert len(message_rules.task_body(task).encode()) <= 256 * 1024
 
 
 def test_a_frame_is_one_that_api_gateway_takes() -> None:
     lines = [Line(f"{at}-{'f' * 16}", at, "\x00\U0001f600" * 400) for at in range(MOST_LINES)]
-    frames = [*rules.frames("s" * 128, lines), *rules.frames("s", [Line("1-f", 1, "x" * 300_000)])]
+    frames = [
+        *frame_rules.log_frames("s" * 128, lines),
+        *frame_rules.log_frames("s", [Line("1-f", 1, "x" * 300_000)]),
+    ]
 
     assert max(len(frame.encode()) for frame in frames) <= 32 * 1024
     assert sum(len(json.loads(frame)["lines"]) for frame in frames) > MOST_LINES
@@ -240,7 +243,7 @@ def test_a_socket_is_pinged_before_it_counts_as_idle_and_ended_before_it_is_cut(
     late = MINUTE + LAMBDAS["SweeperFunction"]["Timeout"] * SECOND
 
     assert rules.PING_EVERY + late < 10 * MINUTE
-    assert rules.LONGEST + late <= 120 * MINUTE
+    assert rules.SOCKET_LIFE + late <= 120 * MINUTE
 
 
 def test_the_stack_says_where_its_sockets_are() -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from gatehouse.core.clock import SECOND
 from support.aws.faults import Killed
-from support.worlds.live_logs import Lookout
+from support.worlds.live_logs import LiveLogs
 
 MOST_CALLS = 60
 
@@ -28,200 +28,200 @@ class Case:
     stay: dict[str, str] = field(default_factory=dict)
 
 
-Prepare = Callable[[Lookout], Case]
+Prepare = Callable[[LiveLogs], Case]
 
 
-def _connect(lookout: Lookout) -> Case:
-    lookout.connect("stays", lines=0)
-    lookout.run(3)
-    lookout.write("first")
-    lookout.run(20)
-    return Case(lambda: lookout.connect("new"), {"stays": "first"})
+def _connect(live_logs: LiveLogs) -> Case:
+    live_logs.connect("stays", lines=0)
+    live_logs.run(3)
+    live_logs.write("first")
+    live_logs.run(20)
+    return Case(lambda: live_logs.connect("new"), {"stays": "first"})
 
 
-def _open(lookout: Lookout) -> Case:
-    lookout.write("backlog")
-    lookout.run(20)
-    lookout.connect("one")
-    lookout.write("meanwhile")
-    return Case(lookout.take, {"one": "backlog"})
+def _open(live_logs: LiveLogs) -> Case:
+    live_logs.write("backlog")
+    live_logs.run(20)
+    live_logs.connect("one")
+    live_logs.write("meanwhile")
+    return Case(live_logs.take, {"one": "backlog"})
 
 
-def _open_without_backlog(lookout: Lookout) -> Case:
-    lookout.write("old")
-    lookout.run(20)
-    lookout.connect("one", lines=0)
-    lookout.write("meanwhile")
-    return Case(lookout.take, {"one": "meanwhile"})
+def _open_without_backlog(live_logs: LiveLogs) -> Case:
+    live_logs.write("old")
+    live_logs.run(20)
+    live_logs.connect("one", lines=0)
+    live_logs.write("meanwhile")
+    return Case(live_logs.take, {"one": "meanwhile"})
 
 
-def _open_of_a_second(lookout: Lookout) -> Case:
-    lookout.connect("one", lines=0)
-    lookout.run(2)
-    lookout.write("first")
-    lookout.run(30)
-    lookout.connect("two")
-    lookout.write("held")
-    lookout.held.advance(seconds=1)
-    lookout.push()
-    return Case(lookout.take, {"one": "first", "two": "first"})
+def _open_of_a_second(live_logs: LiveLogs) -> Case:
+    live_logs.connect("one", lines=0)
+    live_logs.run(2)
+    live_logs.write("first")
+    live_logs.run(30)
+    live_logs.connect("two")
+    live_logs.write("held")
+    live_logs.held.advance(seconds=1)
+    live_logs.push()
+    return Case(live_logs.take, {"one": "first", "two": "first"})
 
 
-def _first_push(lookout: Lookout) -> Case:
-    lookout.connect("one", lines=0)
-    lookout.filter_takes = 5
-    lookout.run(3)
-    lookout.write("before the filter")
-    lookout.held.advance(seconds=3)
-    lookout.write("pushed")
-    lookout.held.advance(seconds=1)
-    return Case(lookout.push, {"one": "before the filter"})
+def _first_push(live_logs: LiveLogs) -> Case:
+    live_logs.connect("one", lines=0)
+    live_logs.filter_takes = 5
+    live_logs.run(3)
+    live_logs.write("before the filter")
+    live_logs.held.advance(seconds=3)
+    live_logs.write("pushed")
+    live_logs.held.advance(seconds=1)
+    return Case(live_logs.push, {"one": "before the filter"})
 
 
-def _first_push_after_the_polls(lookout: Lookout) -> Case:
-    lookout.filter_takes = 80
-    lookout.connect("one", lines=0)
-    lookout.run(75)
-    lookout.write("in the gap")
-    lookout.run(10)
-    lookout.write("pushed")
-    lookout.held.advance(seconds=1)
-    return Case(lookout.push, {"one": "in the gap"})
+def _first_push_after_the_polls(live_logs: LiveLogs) -> Case:
+    live_logs.filter_takes = 80
+    live_logs.connect("one", lines=0)
+    live_logs.run(75)
+    live_logs.write("in the gap")
+    live_logs.run(10)
+    live_logs.write("pushed")
+    live_logs.held.advance(seconds=1)
+    return Case(live_logs.push, {"one": "in the gap"})
 
 
-def _push(lookout: Lookout) -> Case:
-    lookout.connect("one", lines=0)
-    lookout.connect("two", lines=0)
-    lookout.connect("gone", lines=0)
-    lookout.run(2)
-    lookout.write("first")
-    lookout.run(30)
-    lookout.open_sockets.open.pop("gone")
-    lookout.write("second")
-    lookout.held.advance(seconds=1)
-    return Case(lookout.push, {"one": "first", "two": "first"})
+def _push(live_logs: LiveLogs) -> Case:
+    live_logs.connect("one", lines=0)
+    live_logs.connect("two", lines=0)
+    live_logs.connect("gone", lines=0)
+    live_logs.run(2)
+    live_logs.write("first")
+    live_logs.run(30)
+    live_logs.open_sockets.open.pop("gone")
+    live_logs.write("second")
+    live_logs.held.advance(seconds=1)
+    return Case(live_logs.push, {"one": "first", "two": "first"})
 
 
-def _push_that_is_held(lookout: Lookout) -> Case:
-    lookout.connect("one", lines=0)
-    lookout.run(2)
-    lookout.write("first")
-    lookout.run(30)
-    lookout.connect("two", lines=0)
-    lookout.write("held")
-    lookout.held.advance(seconds=1)
-    return Case(lookout.push, {"one": "first", "two": "held"})
+def _push_that_is_held(live_logs: LiveLogs) -> Case:
+    live_logs.connect("one", lines=0)
+    live_logs.run(2)
+    live_logs.write("first")
+    live_logs.run(30)
+    live_logs.connect("two", lines=0)
+    live_logs.write("held")
+    live_logs.held.advance(seconds=1)
+    return Case(live_logs.push, {"one": "first", "two": "held"})
 
 
-def _poll(lookout: Lookout) -> Case:
-    lookout.filter_takes = 30
-    lookout.connect("one", lines=0)
-    lookout.run(1)
-    lookout.write("polled")
-    lookout.held.advance(seconds=2)
-    return Case(lookout.take, {"one": "polled"})
+def _poll(live_logs: LiveLogs) -> Case:
+    live_logs.filter_takes = 30
+    live_logs.connect("one", lines=0)
+    live_logs.run(1)
+    live_logs.write("polled")
+    live_logs.held.advance(seconds=2)
+    return Case(live_logs.take, {"one": "polled"})
 
 
-def _poll_that_asks_for_the_filter(lookout: Lookout) -> Case:
-    lookout.cloudwatch.refuses["put_subscription_filter"] = "ThrottlingException"
-    lookout.connect("one", lines=0)
-    lookout.run(31)
-    lookout.write("polled")
-    lookout.cloudwatch.refuses.clear()
-    return Case(lookout.take, {"one": "polled"})
+def _poll_that_asks_for_the_filter(live_logs: LiveLogs) -> Case:
+    live_logs.cloudwatch.refuses["put_subscription_filter"] = "ThrottlingException"
+    live_logs.connect("one", lines=0)
+    live_logs.run(31)
+    live_logs.write("polled")
+    live_logs.cloudwatch.refuses.clear()
+    return Case(live_logs.take, {"one": "polled"})
 
 
-def _last_poll(lookout: Lookout) -> Case:
-    lookout.cloudwatch.lag = 9
-    lookout.filter_takes = 4
-    lookout.connect("one", lines=0)
-    lookout.run(3)
-    lookout.write("found late")
-    lookout.held.advance(seconds=2)
-    lookout.write("pushed")
-    while lookout.pushes or not _is_last(lookout):
-        lookout.run(1)
-    return Case(lookout.take, {"one": "found late"})
+def _last_poll(live_logs: LiveLogs) -> Case:
+    live_logs.cloudwatch.lag = 9
+    live_logs.filter_takes = 4
+    live_logs.connect("one", lines=0)
+    live_logs.run(3)
+    live_logs.write("found late")
+    live_logs.held.advance(seconds=2)
+    live_logs.write("pushed")
+    while live_logs.pushes or not _is_last(live_logs):
+        live_logs.run(1)
+    return Case(live_logs.take, {"one": "found late"})
 
 
-def _is_last(lookout: Lookout) -> bool:
-    watch = lookout.watch()
+def _is_last(live_logs: LiveLogs) -> bool:
+    watch = live_logs.watch()
     assert watch is not None
-    due = [at for at, body in lookout.tasks if '"poll"' in body]
+    due = [at for at, body in live_logs.tasks if '"poll"' in body]
     assert due
     at = watch.delivered_at
-    return at is not None and min(due) >= (at + 9_000) * 1_000 and min(lookout.tasks)[0] == due[0]
+    return at is not None and min(due) >= (at + 9_000) * 1_000 and min(live_logs.tasks)[0] == due[0]
 
 
-def _catch_up(lookout: Lookout) -> Case:
-    lookout.connect("one", lines=0)
-    lookout.run(2)
-    lookout.write("first")
-    lookout.run(30)
-    lookout.cloudwatch.lag = 5
-    lookout.write("found late")
-    lookout.run(2)
-    lookout.connect("two")
-    lookout.run(9)
-    lookout.held.advance(seconds=1)
-    assert "found late" not in lookout.messages("two")
-    return Case(lookout.take, {"one": "first", "two": "first"})
+def _catch_up(live_logs: LiveLogs) -> Case:
+    live_logs.connect("one", lines=0)
+    live_logs.run(2)
+    live_logs.write("first")
+    live_logs.run(30)
+    live_logs.cloudwatch.lag = 5
+    live_logs.write("found late")
+    live_logs.run(2)
+    live_logs.connect("two")
+    live_logs.run(9)
+    live_logs.held.advance(seconds=1)
+    assert "found late" not in live_logs.messages("two")
+    return Case(live_logs.take, {"one": "first", "two": "first"})
 
 
-def _disconnect(lookout: Lookout) -> Case:
-    lookout.connect("one", lines=0)
-    lookout.connect("leaves", lines=0)
-    lookout.run(2)
-    lookout.write("first")
-    lookout.run(30)
-    return Case(lambda: lookout.disconnect("leaves"), {"one": "first"})
+def _disconnect(live_logs: LiveLogs) -> Case:
+    live_logs.connect("one", lines=0)
+    live_logs.connect("leaves", lines=0)
+    live_logs.run(2)
+    live_logs.write("first")
+    live_logs.run(30)
+    return Case(lambda: live_logs.disconnect("leaves"), {"one": "first"})
 
 
-def _disconnect_with_lines_held(lookout: Lookout) -> Case:
-    case = _push_that_is_held(lookout)
-    lookout.push()
-    return Case(lambda: lookout.disconnect("two"), {"one": case.stay["one"]})
+def _disconnect_with_lines_held(live_logs: LiveLogs) -> Case:
+    case = _push_that_is_held(live_logs)
+    live_logs.push()
+    return Case(lambda: live_logs.disconnect("two"), {"one": case.stay["one"]})
 
 
-def _sweep(lookout: Lookout) -> Case:
+def _sweep(live_logs: LiveLogs) -> Case:
     """Somebody to be pinged, somebody gone, a key that ended and a lost Open, all at once."""
-    ended = lookout.make_key()
-    lookout.connect("one", lines=0)
-    lookout.connect("ended", lines=0, key=ended)
-    lookout.connect("gone", lines=0)
-    lookout.run(2)
-    lookout.write("first")
-    lookout.run(20)
-    lookout.held.advance(seconds=220)
-    lookout.connect("lost", lines=0)
-    lookout.write("while it is lost")
-    lookout.tasks.clear()
-    lookout.open_sockets.open.pop("gone")
-    lookout.tables.keys.client.delete_item(
-        TableName=lookout.tables.keys.name, Key={"pk": {"S": f"KEY#{ended.digest}"}}
+    ended = live_logs.make_key()
+    live_logs.connect("one", lines=0)
+    live_logs.connect("ended", lines=0, key=ended)
+    live_logs.connect("gone", lines=0)
+    live_logs.run(2)
+    live_logs.write("first")
+    live_logs.run(20)
+    live_logs.held.advance(seconds=220)
+    live_logs.connect("lost", lines=0)
+    live_logs.write("while it is lost")
+    live_logs.tasks.clear()
+    live_logs.open_sockets.open.pop("gone")
+    live_logs.tables.keys.client.delete_item(
+        TableName=live_logs.tables.keys.name, Key={"pk": {"S": f"KEY#{ended.digest}"}}
     )
-    lookout.held.advance(seconds=61)
-    return Case(lookout.sweep, {"one": "first", "lost": "while it is lost"})
+    live_logs.held.advance(seconds=61)
+    return Case(live_logs.sweep, {"one": "first", "lost": "while it is lost"})
 
 
-def _sweep_of_a_dead_chain(lookout: Lookout) -> Case:
-    lookout.cloudwatch.refuses["put_subscription_filter"] = "LimitExceededException"
-    lookout.connect("one", lines=0)
-    lookout.run(5)
-    lookout.tasks.clear()
-    lookout.write("while it is dead")
-    lookout.cloudwatch.refuses.clear()
-    lookout.held.advance(seconds=61)
-    return Case(lookout.sweep, {"one": "while it is dead"})
+def _sweep_of_a_dead_chain(live_logs: LiveLogs) -> Case:
+    live_logs.cloudwatch.refuses["put_subscription_filter"] = "LimitExceededException"
+    live_logs.connect("one", lines=0)
+    live_logs.run(5)
+    live_logs.tasks.clear()
+    live_logs.write("while it is dead")
+    live_logs.cloudwatch.refuses.clear()
+    live_logs.held.advance(seconds=61)
+    return Case(live_logs.sweep, {"one": "while it is dead"})
 
 
-def _sweep_that_takes_a_filter(lookout: Lookout) -> Case:
-    lookout.connect("one", lines=0)
-    lookout.run(5)
-    lookout.disconnect("one")
-    lookout.run(50)
-    lookout.held.advance(seconds=90)
-    return Case(lookout.sweep)
+def _sweep_that_takes_a_filter(live_logs: LiveLogs) -> Case:
+    live_logs.connect("one", lines=0)
+    live_logs.run(5)
+    live_logs.disconnect("one")
+    live_logs.run(50)
+    live_logs.held.advance(seconds=90)
+    return Case(live_logs.sweep)
 
 
 CASES: list[Prepare] = [_open, _first_push, _poll]
@@ -254,16 +254,16 @@ def _named(prepare: Prepare) -> str:
     ids=_named,
 )
 def test_a_death_at_any_call_loses_no_line_and_leaves_nothing(
-    lookout: Lookout, prepare: Prepare, when: str
+    live_logs: LiveLogs, prepare: Prepare, when: str
 ) -> None:
-    deaths, start = 0, lookout.held.at
+    deaths, start = 0, live_logs.held.at
     for number in range(1, MOST_CALLS):
-        lookout.held.at = start  # CloudWatch takes no lines of hours to come
-        _begin(lookout, number)
-        case = prepare(lookout)
-        died = _dies(lookout, when, number, case.act)
+        live_logs.held.at = start  # CloudWatch takes no lines of hours to come
+        _begin(live_logs, number)
+        case = prepare(live_logs)
+        died = _dies(live_logs, when, number, case.act)
         deaths += died
-        _finish(lookout, case)
+        _finish(live_logs, case)
         if not died:
             break
     else:
@@ -271,18 +271,18 @@ def test_a_death_at_any_call_loses_no_line_and_leaves_nothing(
     assert deaths >= 2, "it was killed at least twice"
 
 
-def _begin(lookout: Lookout, number: int) -> None:
-    lookout.turn_to(f"service-{number}")
-    lookout.tasks.clear()
-    lookout.pushes.clear()
-    lookout.open_sockets.open.clear()
-    lookout.cloudwatch.lag = lookout.filter_takes = 0
-    lookout.cloudwatch.refuses.clear()
-    lookout.swept_at = lookout.held.at
+def _begin(live_logs: LiveLogs, number: int) -> None:
+    live_logs.turn_to(f"service-{number}")
+    live_logs.tasks.clear()
+    live_logs.pushes.clear()
+    live_logs.open_sockets.open.clear()
+    live_logs.cloudwatch.lag = live_logs.filter_takes = 0
+    live_logs.cloudwatch.refuses.clear()
+    live_logs.swept_at = live_logs.held.at
 
 
-def _dies(lookout: Lookout, when: str, number: int, act: Callable[[], Any]) -> bool:
-    doom = lookout.doom
+def _dies(live_logs: LiveLogs, when: str, number: int, act: Callable[[], Any]) -> bool:
+    doom = live_logs.doom
     doom.calls, doom.when, doom.at, doom.armed = 0, when, number, True
     try:
         act()
@@ -293,22 +293,22 @@ def _dies(lookout: Lookout, when: str, number: int, act: Callable[[], Any]) -> b
     return False
 
 
-def _finish(lookout: Lookout, case: Case) -> None:
+def _finish(live_logs: LiveLogs, case: Case) -> None:
     for number in range(4):
-        lookout.write(f"after {number}")
-        lookout.run(60)
-    lookout.run(130)  # a push comes for the last time after three minutes
-    written = [line for lines in lookout.written.values() for line in lines]
+        live_logs.write(f"after {number}")
+        live_logs.run(60)
+    live_logs.run(130)  # a push comes for the last time after three minutes
+    written = [line for lines in live_logs.written.values() for line in lines]
     for name, first in case.stay.items():
-        missing = set(written[written.index(first) :]) - set(lookout.messages(name))
+        missing = set(written[written.index(first) :]) - set(live_logs.messages(name))
         assert not missing, (name, missing)
-    there = set(lookout.open_sockets.open)
-    assert lookout.counts() == (len(there), len(there))
+    there = set(live_logs.open_sockets.open)
+    assert live_logs.counts() == (len(there), len(there))
     for name in sorted(there):
-        lookout.disconnect(name)
-    lookout.run(5 * 60)
-    assert lookout.filters() == []
-    assert lookout.left() == []
-    assert lookout.counts() == (0, 0)
-    held = [item for item in lookout.all_items() if item["pk"].startswith("HELD#")]
-    assert all(item["ttl"] * SECOND <= lookout.held.at + 3 * 3600 * SECOND for item in held)
+        live_logs.disconnect(name)
+    live_logs.run(5 * 60)
+    assert live_logs.filters() == []
+    assert live_logs.left() == []
+    assert live_logs.counts() == (0, 0)
+    held = [item for item in live_logs.all_items() if item["pk"].startswith("HELD#")]
+    assert all(item["ttl"] * SECOND <= live_logs.held.at + 3 * 3600 * SECOND for item in held)

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from gatehouse.core.clock import MINUTE, SECOND
 from gatehouse.core.errors import BadInput
-from gatehouse.logs import rules
-from gatehouse.logs.model import CatchUp, Line, Open, Poll, Viewer, Wanted, Watch
+from gatehouse.logs import frame_rules, line_rules, message_rules, rules
+from gatehouse.logs.model import BacklogRequest, CatchUp, Line, Open, Poll, Viewer, Watch
 
 NOW = 1_800_000_000 * SECOND
 AT = NOW // 1000
@@ -42,9 +42,9 @@ def test_a_line_has_one_id_however_a_batch_is_cut_between_moments(
     events: list[tuple[int, str]], cuts: set[int]
 ) -> None:
     events.sort(key=lambda event: event[0])
-    whole = rules.identified("stream", events)
+    whole = line_rules.with_ids("stream", events)
     batches = groupby(events, key=lambda event: sum(event[0] >= cut for cut in cuts))
-    pieces = [line for _, batch in batches for line in rules.identified("stream", batch)]
+    pieces = [line for _, batch in batches for line in line_rules.with_ids("stream", batch)]
     assert pieces == whole
     assert len({line.id for line in whole}) == len(whole), "no two lines share one"
 
@@ -52,9 +52,9 @@ def test_a_line_has_one_id_however_a_batch_is_cut_between_moments(
 @given(EVENTS)
 def test_a_push_names_its_lines_as_a_search_does(events: list[tuple[int, str]]) -> None:
     events.sort(key=lambda event: event[0])
-    pushed = rules.pushed(push(events))
+    pushed = message_rules.parse_push(push(events))
     assert pushed is not None
-    assert list(pushed.lines) == rules.identified("stream", events)
+    assert list(pushed.lines) == line_rules.with_ids("stream", events)
 
 
 def push(events: list[tuple[int, str]], **more: Any) -> str:
@@ -70,7 +70,9 @@ def push(events: list[tuple[int, str]], **more: Any) -> str:
 
 
 def test_equal_lines_of_a_moment_are_numbered_and_an_id_begins_with_it() -> None:
-    lines = rules.identified("s", [(AT, "x"), (AT, "y"), (AT, "x"), (AT + 1, "x"), (AT, "x\r\n")])
+    lines = line_rules.with_ids(
+        "s", [(AT, "x"), (AT, "y"), (AT, "x"), (AT + 1, "x"), (AT, "x\r\n")]
+    )
     first = lines[0].id
     assert [line.id for line in lines if line.message == "x"] == [
         first,
@@ -78,13 +80,15 @@ def test_equal_lines_of_a_moment_are_numbered_and_an_id_begins_with_it() -> None
         lines[3].id,
         f"{first}-3",
     ]
-    assert all(rules.moment_of(line.id) == line.at for line in lines)
-    assert rules.identified("other", [(AT, "x")])[0].id != first
+    assert all(line_rules.time_of(line.id) == line.at for line in lines)
+    assert line_rules.with_ids("other", [(AT, "x")])[0].id != first
 
 
 def test_an_id_is_published_and_does_not_change() -> None:
     """A viewer may resume by one that it kept for days."""
-    [line] = rules.identified("2026/11/21/[$LATEST]0", [(1_795_253_400_123, "order 1 shipped\n")])
+    [line] = line_rules.with_ids(
+        "2026/11/21/[$LATEST]0", [(1_795_253_400_123, "order 1 shipped\n")]
+    )
     assert line == Line(PINNED, 1_795_253_400_123, "order 1 shipped")
 
 
@@ -98,12 +102,15 @@ PACKED = [
 
 @pytest.mark.parametrize("data", ["", "!", "e30=", *PACKED, "H4sIAAAA"])
 def test_what_is_no_push_is_told_so(data: str) -> None:
-    with pytest.raises(ValueError, match="not from CloudWatch Logs"):
-        rules.pushed(data)
+    with pytest.raises(ValueError, match="must be a message of CloudWatch Logs"):
+        message_rules.parse_push(data)
 
 
 def test_cloudwatch_s_own_word_that_it_will_push_has_no_lines() -> None:
-    assert rules.pushed(push([(AT, "CWL CONTROL MESSAGE")], messageType="CONTROL_MESSAGE")) is None
+    assert (
+        message_rules.parse_push(push([(AT, "CWL CONTROL MESSAGE")], messageType="CONTROL_MESSAGE"))
+        is None
+    )
 
 
 # ---- What a viewer asks --------------------------------------------------------------------------
@@ -112,28 +119,30 @@ def test_cloudwatch_s_own_word_that_it_will_push_has_no_lines() -> None:
 @pytest.mark.parametrize(
     ("lines", "since", "expected"),
     [
-        (None, None, Wanted(500, None)),
-        ("0", None, Wanted(0, None)),
-        ("1000", None, Wanted(1000, None)),
-        ("007", None, Wanted(7, None)),
-        (None, "1795253400123-0123456789abcdef", Wanted(500, 1_795_253_400_123)),
-        (None, "1795253400123-0123456789abcdef-2", Wanted(500, 1_795_253_400_123)),
-        (None, "1795253400123-0123456789abcdef-2.17", Wanted(500, 1_795_253_400_123)),
-        (None, "1970-01-01T00:00:01.5Z", Wanted(500, 1_500)),
-        (None, "1970-01-01T01:00:01+01:00", Wanted(500, 1_000)),
-        (None, "1970-01-01T01:00:01 01:00", Wanted(500, 1_000)),
-        (None, "1900-01-01T00:00:00Z", Wanted(500, 0)),
-        ("5", "1970-01-01T00:00:01Z", Wanted(5, 1_000)),
+        (None, None, BacklogRequest(500, None)),
+        ("0", None, BacklogRequest(0, None)),
+        ("1000", None, BacklogRequest(1000, None)),
+        ("007", None, BacklogRequest(7, None)),
+        (None, "1795253400123-0123456789abcdef", BacklogRequest(500, 1_795_253_400_123)),
+        (None, "1795253400123-0123456789abcdef-2", BacklogRequest(500, 1_795_253_400_123)),
+        (None, "1795253400123-0123456789abcdef-2.17", BacklogRequest(500, 1_795_253_400_123)),
+        (None, "1970-01-01T00:00:01.5Z", BacklogRequest(500, 1_500)),
+        (None, "1970-01-01T01:00:01+01:00", BacklogRequest(500, 1_000)),
+        (None, "1970-01-01T01:00:01 01:00", BacklogRequest(500, 1_000)),
+        (None, "1900-01-01T00:00:00Z", BacklogRequest(500, 0)),
+        ("5", "1970-01-01T00:00:01Z", BacklogRequest(5, 1_000)),
     ],
 )
-def test_lines_and_since_are_read(lines: str | None, since: str | None, expected: Wanted) -> None:
-    assert rules.wanted(lines=lines, since=since) == expected
+def test_lines_and_since_are_read(
+    lines: str | None, since: str | None, expected: BacklogRequest
+) -> None:
+    assert line_rules.parse_backlog_request(lines=lines, since=since) == expected
 
 
 @pytest.mark.parametrize("lines", ["", "-1", "1001", "1.0", "ten", "10000", "\u0661", " 1", "1\n"])
 def test_other_lines_are_refused(lines: str) -> None:
     with pytest.raises(BadInput) as refused:
-        rules.wanted(lines=lines, since=None)
+        line_rules.parse_backlog_request(lines=lines, since=None)
     assert refused.value.details == {"field": "lines"}
 
 
@@ -147,14 +156,14 @@ def test_other_lines_are_refused(lines: str) -> None:
 )
 def test_another_since_is_refused(since: str) -> None:
     with pytest.raises(BadInput) as refused:
-        rules.wanted(lines=None, since=since)
+        line_rules.parse_backlog_request(lines=None, since=since)
     assert refused.value.details == {"field": "since"}
 
 
 @given(st.text() | st.none(), st.text() | st.none())
 def test_whatever_is_asked_is_read_or_refused(lines: str | None, since: str | None) -> None:
     try:
-        found = rules.wanted(lines=lines, since=since)
+        found = line_rules.parse_backlog_request(lines=lines, since=since)
     except BadInput:
         return
     assert 0 <= found.lines <= 1000
@@ -163,9 +172,9 @@ def test_whatever_is_asked_is_read_or_refused(lines: str | None, since: str | No
 
 @given(EVENTS)
 def test_every_id_and_timestamp_that_is_shown_is_a_since(events: list[tuple[int, str]]) -> None:
-    for line in shown(rules.frames("orders", rules.identified("s", events))):
-        moment = rules.wanted(lines=None, since=line["id"]).since
-        assert rules.wanted(lines=None, since=line["timestamp"]).since == moment
+    for line in shown(frame_rules.log_frames("orders", line_rules.with_ids("s", events))):
+        moment = line_rules.parse_backlog_request(lines=None, since=line["id"]).since
+        assert line_rules.parse_backlog_request(lines=None, since=line["timestamp"]).since == moment
 
 
 # ---- Frames --------------------------------------------------------------------------------------
@@ -175,7 +184,7 @@ def shown(frames: Any) -> list[dict[str, Any]]:
     """Read frames as a viewer does."""
     found = []
     for frame in frames:
-        assert len(frame.encode()) <= rules.LARGEST_FRAME < FRAME
+        assert len(frame.encode()) <= frame_rules.LARGEST_FRAME < FRAME
         said = json.loads(frame)
         assert (said["type"], set(said)) == ("log", {"type", "service", "lines"})
         assert said["lines"]
@@ -197,7 +206,7 @@ def joined(lines: list[dict[str, Any]]) -> list[tuple[str, str]]:
 @given(st.lists(st.tuples(TEXT, st.sampled_from([1, 1, 1, 2_000])), max_size=4))
 def test_frames_stay_within_their_bound_and_lose_nothing(texts: list[tuple[str, int]]) -> None:
     lines = [Line(f"{n}-{n:016x}-999999", n, text * times) for n, (text, times) in enumerate(texts)]
-    got = shown(rules.frames(LONGEST_NAME, lines))
+    got = shown(frame_rules.log_frames(LONGEST_NAME, lines))
     # Halves of a pair that stand side by side are read as the one character that they are.
     read = [(name, _pair(message)) for name, message in joined(got)]
     assert read == [(line.id, _pair(line.message)) for line in lines]
@@ -211,7 +220,7 @@ def _pair(text: str) -> str:
 def test_a_line_of_a_megabyte_survives_in_parts(character: str) -> None:
     text = character * (1024 * 1024 // len(character.encode("utf-8", "surrogatepass")))
     line = Line(f"{'9' * 15}-{'f' * 16}-999999", 10**15 - 1, text)
-    got = shown(rules.frames(LONGEST_NAME, [line]))
+    got = shown(frame_rules.log_frames(LONGEST_NAME, [line]))
     assert len(got) == got[0]["parts"] > 30
     assert [part["part"] for part in got] == [*range(1, len(got) + 1)]
     assert "".join(part["message"] for part in got) == text
@@ -219,20 +228,25 @@ def test_a_line_of_a_megabyte_survives_in_parts(character: str) -> None:
 
 @pytest.mark.parametrize("length", [31_496, 31_497, 31_498, 31_499, 31_500, 62_996, 62_997])
 def test_a_line_at_the_bound_is_whole_or_divided_and_never_twice(length: int) -> None:
-    parts = list(rules.divided(Line("1-0", 1, "x" * length)))
+    parts = list(frame_rules.split(Line("1-0", 1, "x" * length)))
     assert "".join(part.message for part in parts) == "x" * length
-    assert [again for part in parts for again in rules.divided(part)] == parts
-    assert (len(parts) > 1) == (length > rules._MOST_OF_A_LINE - 2)  # noqa: SLF001 - its quotes
+    assert [again for part in parts for again in frame_rules.split(part)] == parts
+    assert (len(parts) > 1) == (length > frame_rules._MOST_OF_A_LINE - 2)  # noqa: SLF001 - its quotes
 
 
 def test_a_frame_is_filled_as_far_as_it_goes() -> None:
     lines = [Line(f"{n}-{n:016x}", n, "x" * 100) for n in range(1_000)]
-    sizes = [len(frame) for frame in rules.frames("s", lines)]
+    sizes = [len(frame) for frame in frame_rules.log_frames("s", lines)]
     assert min(sizes[:-1]) > 31_000
 
 
 def test_other_frames_are_json_too() -> None:
-    told = [rules.PING, rules.notice('a "b"'), rules.farewell("c"), rules.frame_of_none("s")]
+    told = [
+        frame_rules.PING,
+        frame_rules.notice_frame('a "b"'),
+        frame_rules.exit_frame("c"),
+        frame_rules.empty_frame("s"),
+    ]
     assert [json.loads(frame) for frame in told] == [
         {"type": "ping"},
         {"type": "notice", "message": 'a "b"'},
@@ -249,13 +263,13 @@ def test_other_frames_are_json_too() -> None:
     [Open("/g", "c="), Poll("/g", 3), CatchUp("/g", "c=", 1, 2, ["1-a", "2-b"])],
 )
 def test_a_task_is_read_as_it_was_written(task: Any) -> None:
-    assert rules.read(rules.write(task)) == task
+    assert message_rules.parse_task(message_rules.task_body(task)) == task
 
 
 # ---- What is due ---------------------------------------------------------------------------------
 
 WATCH = Watch("/g", viewers=1, filter="f", filter_at=NOW, tried_at=NOW, cursor=AT)
-VIEWER = Viewer("c", "/g", "s", "a", "k", "d", Wanted(), NOW, NOW)
+VIEWER = Viewer("c", "/g", "s", "a", "k", "d", BacklogRequest(), NOW, NOW)
 
 
 @pytest.mark.parametrize(
@@ -289,14 +303,14 @@ def test_polls_are_needed_until_a_filter_delivers_or_for_a_minute(
     ],
 )
 def test_a_chain_is_begun_again_when_it_is_dead(watch: Watch, after: int, *, due: bool) -> None:
-    assert rules.is_chain_due(watch, NOW + after) is due
+    assert rules.is_polling_due(watch, NOW + after) is due
 
 
 def test_a_dead_chain_goes_on_where_it_died_and_an_ended_one_not_long_ago() -> None:
     long_ago = replace(WATCH, cursor=AT - 3_600_000)
-    assert rules.resumed_from(replace(long_ago, polling=True), NOW) == AT - 3_600_000
-    assert rules.resumed_from(long_ago, NOW) == AT - 600_000
-    assert rules.resumed_from(WATCH, NOW) == AT
+    assert rules.resume_at(replace(long_ago, polling=True), NOW) == AT - 3_600_000
+    assert rules.resume_at(long_ago, NOW) == AT - 600_000
+    assert rules.resume_at(WATCH, NOW) == AT
 
 
 @pytest.mark.parametrize(
@@ -324,51 +338,51 @@ def test_two_minutes_after_the_last_viewer_a_watch_is_idle() -> None:
 
 
 def test_a_socket_ends_two_minutes_before_api_gateway_would_cut_it() -> None:
-    assert rules.overdue(VIEWER, NOW + 118 * MINUTE - 1) is None
-    assert "since" in (rules.overdue(VIEWER, NOW + 118 * MINUTE) or "")
+    assert rules.end_reason(VIEWER, NOW + 118 * MINUTE - 1) is None
+    assert "since" in (rules.end_reason(VIEWER, NOW + 118 * MINUTE) or "")
 
 
 def test_a_poll_looks_back_ten_seconds_and_not_past_its_chain_s_beginning() -> None:
-    assert rules.poll_from(WATCH) == AT - 10_000
-    assert rules.poll_from(replace(WATCH, since=AT - 3_000)) == AT - 3_000
+    assert rules.poll_start(WATCH) == AT - 10_000
+    assert rules.poll_start(replace(WATCH, since=AT - 3_000)) == AT - 3_000
     many = tuple(f"{AT - 5_000 + n}-x" for n in range(rules.MOST_SEEN))
-    assert rules.poll_from(replace(WATCH, seen=many)) == AT - 5_000
-    assert rules.poll_from(replace(WATCH, seen=many[1:])) == AT - 10_000
+    assert rules.poll_start(replace(WATCH, seen=many)) == AT - 5_000
+    assert rules.poll_start(replace(WATCH, seen=many[1:])) == AT - 10_000
 
 
 @given(st.lists(st.integers(AT - 20_000, AT + 5_000)), st.lists(st.integers(AT - 20_000, AT)))
 def test_what_the_next_poll_can_meet_is_remembered(known: list[int], sent: list[int]) -> None:
     before = [f"{at}-k{n}" for n, at in enumerate(known)]
     lines = [Line(f"{at}-s{n}", at, "x") for n, at in enumerate(sent)]
-    kept = rules.remembered(before, lines, cursor=AT)
+    kept = rules.ids_to_remember(before, lines, cursor=AT)
     every = [*before, *(line.id for line in lines)]
-    assert set(kept) == {name for name in every if rules.moment_of(name) >= AT - 10_000}
-    assert [rules.moment_of(name) for name in kept] == sorted(map(rules.moment_of, kept))
+    assert set(kept) == {name for name in every if line_rules.time_of(name) >= AT - 10_000}
+    assert [line_rules.time_of(name) for name in kept] == sorted(map(line_rules.time_of, kept))
 
 
 def test_of_too_many_the_newest_are_remembered() -> None:
     lines = [Line(f"{AT + n}-x", AT + n, "x") for n in range(rules.MOST_SEEN + 5)]
-    kept = rules.remembered([], reversed(lines), cursor=AT)
+    kept = rules.ids_to_remember([], reversed(lines), cursor=AT)
     assert kept == tuple(line.id for line in lines[5:])
 
 
 @pytest.mark.parametrize(
     ("wanted", "count", "oldest"),
     [
-        (Wanted(3), 3, AT - 3),
-        (Wanted(3), 2, 0),
-        (Wanted(3), 0, 0),
-        (Wanted(0), 0, AT),
-        (Wanted(3, since=5), 3, 0),
+        (BacklogRequest(3), 3, AT - 3),
+        (BacklogRequest(3), 2, 0),
+        (BacklogRequest(3), 0, 0),
+        (BacklogRequest(0), 0, AT),
+        (BacklogRequest(3, since=5), 3, 0),
     ],
 )
 def test_older_lines_than_were_asked_for_are_not_sent_late(
-    wanted: Wanted, count: int, oldest: int
+    wanted: BacklogRequest, count: int, oldest: int
 ) -> None:
     lines = [Line(f"{AT - n}-x", AT - n, "x") for n in range(count, 0, -1)]
-    assert rules.oldest(replace(VIEWER, wanted=wanted), lines) == oldest
+    assert rules.oldest_wanted(replace(VIEWER, backlog=wanted), lines) == oldest
 
 
 def test_lines_of_one_moment_stay_as_they_came() -> None:
     lines = [Line("1-a", 2, "b"), Line("1-b", 1, "a"), Line("1-c", 2, "c"), Line("1-d", 1, "d")]
-    assert [line.message for line in rules.in_order(lines)] == ["a", "d", "b", "c"]
+    assert [line.message for line in line_rules.by_time(lines)] == ["a", "d", "b", "c"]

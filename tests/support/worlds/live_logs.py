@@ -22,6 +22,7 @@ from moto.awslambda.models import LambdaFunction
 from gatehouse.aws import clients, control_plane
 from gatehouse.aws.control_plane import Cloud
 from gatehouse.aws.queue import Outgoing, Queue
+from gatehouse.core import retry
 from gatehouse.core.clock import MINUTE, SECOND, Micros
 from gatehouse.core.errors import GatehouseError
 from gatehouse.core.grants import Grants
@@ -29,11 +30,11 @@ from gatehouse.core.request import Call
 from gatehouse.credentials import writes as credentials
 from gatehouse.credentials.model import Code, Credential, Owner, Verdict
 from gatehouse.dynamo.table import Tables, transact
-from gatehouse.logs import actions, history, relay, rules, store, sweep, watch_store
+from gatehouse.logs import actions, broadcast, message_rules, relay, sweep, watch_store
 from gatehouse.logs.adapters.sockets import Sockets
+from gatehouse.logs.broadcast import Relay
 from gatehouse.logs.model import Watch
-from gatehouse.logs.relay import Relay
-from gatehouse.logs.sweep import Swept
+from gatehouse.logs.sweep import LogSweep
 from support.aws.faults import Killed, wire
 from support.checks.inspection import items
 from support.worlds.held_clock import HeldClock
@@ -104,8 +105,8 @@ def _refused(code: str, status: int) -> ClientError:
 class CloudWatch:
     """CloudWatch Logs, whose searches find a line `lag` seconds after it was written."""
 
-    def __init__(self, lookout: Lookout) -> None:
-        self.lookout = lookout
+    def __init__(self, live_logs: LiveLogs) -> None:
+        self.live_logs = live_logs
         self.lag = 0.0
         self.refuses: dict[str, str] = {}  # operation → error
         self.calls: list[tuple[str, dict[str, Any]]] = []
@@ -115,42 +116,43 @@ class CloudWatch:
     def filter_log_events(self, **request: Any) -> Any:
         # In the order of time, as CloudWatch answers.
         answer = self._call("filter_log_events", {**request, "interleaved": True})
-        lookout = self.lookout
+        live_logs = self.live_logs
         answer["events"] = [
             event
             for event in answer["events"]
-            if lookout.written_at.get(event["message"], 0) + self.lag * SECOND <= lookout.held.at
+            if live_logs.written_at.get(event["message"], 0) + self.lag * SECOND
+            <= live_logs.held.at
         ]
         return answer
 
     def put_subscription_filter(self, **request: Any) -> Any:
-        self.put_at.setdefault(request["filterName"], self.lookout.held.at)
+        self.put_at.setdefault(request["filterName"], self.live_logs.held.at)
         return self._call("put_subscription_filter", request)
 
     def delete_subscription_filter(self, **request: Any) -> Any:
         return self._call("delete_subscription_filter", request)
 
     def _call(self, name: str, request: dict[str, Any]) -> Any:
-        self.lookout.doom.before()
+        self.live_logs.doom.before()
         self.calls.append((name, request))
         if name in self.refuses:
             raise ClientError({"Error": {"Code": self.refuses[name]}}, name)
         answer = getattr(self._real, name)(**request)
-        self.lookout.doom.after()
+        self.live_logs.doom.after()
         return answer
 
 
 @dataclass
 class _Mailbox:
-    lookout: Lookout
+    live_logs: LiveLogs
 
     def send(self, messages: Sequence[Outgoing]) -> None:
-        lookout = self.lookout
-        lookout.doom.before()
+        live_logs = self.live_logs
+        live_logs.doom.before()
         # Through the real queue too, which judges their shape; its own delays are not waited for.
-        lookout.queue.send(messages)
-        lookout.tasks += [(lookout.held.at + one.delay * SECOND, one.body) for one in messages]
-        lookout.doom.after()
+        live_logs.queue.send(messages)
+        live_logs.tasks += [(live_logs.held.at + one.delay * SECOND, one.body) for one in messages]
+        live_logs.doom.after()
 
 
 class _Time:
@@ -182,7 +184,7 @@ class _OneByOne:
         return map(act, many)
 
 
-class Lookout:
+class LiveLogs:
     """A log group, who looks at it, and what is under way: tasks, pushes and the sweeper."""
 
     def __init__(self, tables: Tables, held: HeldClock, patch: pytest.MonkeyPatch) -> None:
@@ -212,9 +214,9 @@ class Lookout:
         )
         self.key = self.make_key()
         self.time = _Time()
-        for module in (relay, history, store):
+        for module in (broadcast, retry):
             patch.setattr(module, "time", self.time)
-        for module in (relay, sweep):
+        for module in (broadcast, sweep):
             patch.setattr(module, "ThreadPoolExecutor", _OneByOne)
         patch.setattr(LambdaFunction, "invoke", self._pushed)
         self.turn_to("orders")
@@ -271,7 +273,7 @@ class Lookout:
     def _pushed(self, body: str, *_: Any) -> None:
         """Take what a subscription filter sends to its function, if it is awake yet."""
         data = json.loads(body)["awslogs"]["data"]
-        said = rules.pushed(data)
+        said = message_rules.parse_push(data)
         assert said is not None
         awake = self.cloudwatch.put_at[said.filters[0]] + self.filter_takes * SECOND
         if self.held.at >= awake:
@@ -299,7 +301,7 @@ class Lookout:
             connection=name,
             digest=known.digest,
             service=self.service,
-            asked=actions.wanted(lines=count, since=since),
+            backlog=actions.parse_backlog_request(lines=count, since=since),
         )
         self.open_sockets.open[name] = []
 
@@ -340,7 +342,7 @@ class Lookout:
         self.tasks.sort()
         _, body = self.tasks.pop(0)
         try:
-            return relay.work(self.relay, relay.read(body))
+            return relay.work(self.relay, relay.parse_task(body))
         except BaseException:
             self.tasks.append((self.held.at + VISIBLE_AGAIN * SECOND, body))
             raise
@@ -349,7 +351,7 @@ class Lookout:
         """Bring the push that comes next; one that fails comes twice more."""
         self.pushes.sort()
         _, tries, data = self.pushes.pop(0)
-        pushed = relay.pushed_of(data)
+        pushed = relay.parse_push(data)
         assert pushed is not None
         try:
             return relay.push(self.relay, pushed)
@@ -359,7 +361,7 @@ class Lookout:
                 self.pushes.append((again, tries + 1, data))
             raise
 
-    def sweep(self) -> Swept:
+    def sweep(self) -> LogSweep:
         """Do the sweeper's part."""
         self.swept_at = self.held.at
         return sweep.sweep(self.tables, self.relay)
@@ -377,7 +379,7 @@ class Lookout:
 
     def watch(self) -> Watch | None:
         """Read what is known of the group."""
-        return watch_store.read(self.table, self.group)
+        return watch_store.find(self.table, self.group)
 
     def filters(self) -> list[str]:
         """Name the group's subscription filters."""
@@ -429,9 +431,11 @@ def _destination() -> str:
 
 
 @pytest.fixture
-def lookout(tables: Tables, held: HeldClock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lookout]:
+def live_logs(
+    tables: Tables, held: HeldClock, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[LiveLogs]:
     """A log group on moto that nobody looks at yet."""
-    found = Lookout(tables, held, monkeypatch)
+    found = LiveLogs(tables, held, monkeypatch)
     with wire(found.table.client) as line:
         line.before, line.after = found.doom.before, found.doom.after
         yield found

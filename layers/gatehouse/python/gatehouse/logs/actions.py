@@ -1,4 +1,4 @@
-"""A viewer comes and goes. What it is sent is the relay's work."""
+"""Open and close viewers. The relay sends them their lines."""
 
 from __future__ import annotations
 
@@ -8,11 +8,15 @@ from gatehouse.core.clock import Micros
 from gatehouse.core.errors import NotFound, Unavailable
 from gatehouse.core.request import Call
 from gatehouse.dynamo.table import Table
-from gatehouse.logs import relay, rules, store
-from gatehouse.logs.model import Open, Viewer, Wanted
+from gatehouse.logs import held_store, line_rules, store
+from gatehouse.logs.broadcast import send_task
+from gatehouse.logs.model import BacklogRequest, Open, Viewer
 from gatehouse.services import discovery
 
-wanted = rules.wanted
+
+def parse_backlog_request(*, lines: str | None, since: str | None) -> BacklogRequest:
+    """Parse the query parameters of a viewer. Raises BadInput that names the parameter."""
+    return line_rules.parse_backlog_request(lines=lines, since=since)
 
 
 def connect(
@@ -24,12 +28,12 @@ def connect(
     connection: str,
     digest: str,
     service: str,
-    asked: Wanted,
+    backlog: BacklogRequest,
 ) -> Viewer:
-    """Let the caller look at a service's log group, and ask for the backlog.
+    """Make a socket a viewer of a service's log group, and ask the relay for its backlog.
 
-    Raises NotFound for a service that the account does not have or that has no log group to
-    watch, BadInput for what is no name, BoundReached, Unavailable.
+    Raises BadInput for an invalid name, NotFound if the account has no such service or its log
+    group cannot be watched, BoundReached, Unavailable.
     """
     group = discovery.find_log_group(table, call, cloud, name=service)
     if group is None:
@@ -41,25 +45,25 @@ def connect(
         account_id=call.caller.account_id,
         key_id=call.caller.key_id,
         digest=digest,
-        wanted=asked,
+        backlog=backlog,
         opened_at=call.now,
         pinged_at=call.now,
     )
-    store.enter(table, viewer)
+    store.add_viewer(table, viewer)
     try:
-        relay.send(queue, Open(group, connection))
+        send_task(queue, Open(group, connection))
     except Unavailable:
-        # The caller is refused: it must not count until the sweeper finds that it is not there.
-        store.leave(table, viewer, now=call.now)
+        # The socket is refused, so the viewer must not count until the sweeper removes it.
+        store.remove_viewer(table, viewer, now=call.now)
         raise
     return viewer
 
 
 def disconnect(table: Table, *, connection: str, now: Micros) -> bool:
-    """Note that a socket is closed. False where that was known."""
-    group = store.group_of(table, connection)
-    viewer = store.viewer(table, group, connection) if group else None
-    if viewer is None or not store.leave(table, viewer, now=now):
+    """Remove the viewer of a closed socket. Returns False if it was removed before."""
+    group = store.find_group(table, connection)
+    viewer = store.find_viewer(table, group, connection) if group else None
+    if viewer is None or not store.remove_viewer(table, viewer, now=now):
         return False
-    store.drop_held(table, connection)
+    held_store.delete_held(table, connection)
     return True

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from gatehouse.core.clock import Micros
 
-Millis = int  # CloudWatch Logs keeps time in these
+Millis = int  # the unit of times in CloudWatch Logs
 
 MOST_VIEWERS = 100  # of one log group
 MOST_VIEWERS_OF_ACCOUNT = 200
@@ -15,9 +15,9 @@ USUAL_LINES = 500
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of a log stream. `id` begins with its moment: a viewer resumes by it.
+    """One line of a log stream. `id` starts with the line's time: a viewer resumes from it.
 
-    `part` and `parts` are set where a long line was divided.
+    A line that fits no frame is split: then `part` counts from 1 to `parts`.
     """
 
     id: str
@@ -28,8 +28,8 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """What a viewer asked to see first: that many lines, or all since a moment."""
+class BacklogRequest:
+    """What a viewer wants to receive first: the last `lines`, or all lines since a time."""
 
     lines: int = USUAL_LINES
     since: Millis | None = None
@@ -37,11 +37,11 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Viewer:
-    """One socket and what it looks at.
+    """One open socket and the log group whose lines it receives.
 
-    `digest` is that of the key it came with, whose end is the socket's. Until it is `live`, lines
-    are held back for it: its backlog comes first; `held` counts them. `pinged_at` is when it was
-    last known to be there.
+    `digest` identifies the key that opened the socket; the socket is closed when that key stops
+    working. Until `live`, new lines are held for the viewer, in `held` items, because its backlog
+    must come first. `pinged_at` is when the socket was last known to be open.
     """
 
     id: str
@@ -50,7 +50,7 @@ class Viewer:
     account_id: str
     key_id: str
     digest: str
-    wanted: Wanted
+    backlog: BacklogRequest
     opened_at: Micros
     pinged_at: Micros
     live: bool = False
@@ -59,14 +59,16 @@ class Viewer:
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """A log group that is watched, or was a moment ago.
+    """A log group that has viewers, or had some until recently.
 
-    `filter` names the subscription filter that was asked for, `filter_at` is when CloudWatch had
-    it, None while it has none; `refused`: it would not have it the last time. `delivered_at` is
-    when it sent lines for the first time: what is older has to be read. `retiring` are filters to
-    be taken away. `left_at` is when the last viewer went. A chain of polls is told by its `turn`;
-    `since` is the oldest it looks at, `cursor` is up to when it has read, `seen` what of the last
-    seconds it has sent.
+    `filter` is the name of its subscription filter, `tried_at` when we last sent it to CloudWatch,
+    `filter_at` when CloudWatch accepted it, None if it has not. `refused`: CloudWatch rejected our
+    last subscription filter. `delivered_at` is the time of the filter's first push: older lines
+    have to be read. `retiring` are filters to delete. `left_at` is when the last viewer left.
+
+    While `polling`, the group is read by a series of polls, last at `polled_at`; only the poll with
+    the number `turn` may run. The polls read no line older than `since` and have read up to
+    `cursor`; `seen` are the ids of the last lines that they sent.
     """
 
     group: str
@@ -88,7 +90,7 @@ class Watch:
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """Give a new viewer its backlog, then let it live."""
+    """Task: send a new viewer its backlog, then make it live."""
 
     group: str
     connection: str
@@ -96,7 +98,7 @@ class Open:
 
 @dataclass(frozen=True, slots=True)
 class CatchUp:
-    """Look once more for lines that CloudWatch could not find yet when a backlog was read."""
+    """Task: search again for lines that CloudWatch could not find when the backlog was read."""
 
     group: str
     connection: str
@@ -107,7 +109,7 @@ class CatchUp:
 
 @dataclass(frozen=True, slots=True)
 class Poll:
-    """Read what is new in a group; only the chain's own turn counts."""
+    """Task: read new lines of a group; skipped unless `turn` is the group's current one."""
 
     group: str
     turn: int
@@ -117,8 +119,8 @@ Task = Open | CatchUp | Poll
 
 
 @dataclass(frozen=True, slots=True)
-class Pushed:
-    """What a subscription filter sent: lines of one stream."""
+class PushedLines:
+    """Lines of one stream that CloudWatch sent through subscription filters."""
 
     group: str
     stream: str

@@ -1,4 +1,4 @@
-"""The subscription filter of a watched group: put by who looks, taken away by the sweeper."""
+"""The subscription filter of a log group: the relay puts it, the sweeper deletes it."""
 
 from __future__ import annotations
 
@@ -18,39 +18,39 @@ if TYPE_CHECKING:
 _PREFIX = "gatehouse-"
 
 
-def ensure(
+def ensure_filter(
     table: Table, client: CloudWatchLogsClient, watch: Watch, *, to: str, now: Micros
 ) -> Watch:
-    """See to it that the group's lines are sent to a function, as far as CloudWatch lets us.
+    """Put the filter that sends the group's lines to a function, if that is due.
 
-    Each watch has a filter of its own name, so that one being deleted late is never the new one.
-    What stands in the way (a group has two filters at most) is seen in the watch: no `filter_at`.
+    Each filter has a new name, so that a late delete never hits a newer filter. If CloudWatch
+    rejects it (a group has at most two), the watch that is returned has no `filter_at`.
     """
     if not rules.is_filter_due(watch, now):
         return watch
     group, name = watch.group, _PREFIX + secrets.token_hex(4)
-    asked = watch_store.ask_filter(table, group, name=name, now=now)
-    if asked is None:
+    started = watch_store.start_filter(table, group, name=name, now=now)
+    if started is None:
         return watch
     try:
         control_plane.call(
             client.put_subscription_filter,
             logGroupName=group,
-            filterName=asked.filter,
+            filterName=started.filter,
             filterPattern="",
             destinationArn=to,
         )
     except control_plane.ControlPlaneError as failed:
-        logger.warning("no_filter", log_group=group, reason=failed.code)
+        logger.warning("filter_rejected", log_group=group, reason=failed.code)
         if watch.filter_at is None or isinstance(failed, control_plane.ResourceMissing):
-            watch_store.has_none(table, group)
+            watch_store.filter_rejected(table, group)
     else:
-        watch_store.has_filter(table, group, name=asked.filter, now=now)
-    return watch_store.read(table, group) or asked
+        watch_store.filter_accepted(table, group, name=started.filter, now=now)
+    return watch_store.find(table, group) or started
 
 
-def take_away(table: Table, client: CloudWatchLogsClient, watch: Watch) -> None:
-    """Delete the filters that a watch has no use for. Raises ControlPlaneError."""
+def delete_retired(table: Table, client: CloudWatchLogsClient, watch: Watch) -> None:
+    """Delete the filters that a watch no longer needs. Raises ControlPlaneError."""
     for name in watch.retiring:
         try:
             control_plane.call(
@@ -58,4 +58,4 @@ def take_away(table: Table, client: CloudWatchLogsClient, watch: Watch) -> None:
             )
         except control_plane.ResourceMissing:
             continue
-    watch_store.retired(table, watch.group, watch.retiring)
+    watch_store.filters_deleted(table, watch.group, watch.retiring)

@@ -1,4 +1,4 @@
-"""The item of a watched group, WATCHED / <group>: its filter, its polls, how many look at it."""
+"""The item of a watched log group, WATCHED / <group>: its filter, polls and number of viewers."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from gatehouse.logs.model import Millis, Watch
 _WATCHED = keyspace.WATCHED.pk()
 
 
-def read(table: Table, group: str) -> Watch | None:
-    """Read what is known of a watched group."""
+def find(table: Table, group: str) -> Watch | None:
+    """Read one watched group."""
     item = table.get(key(group))
-    return None if item is None else _watch(item)
+    return None if item is None else _from_item(item)
 
 
-def listed(table: Table) -> list[Watch]:
+def list_all(table: Table) -> list[Watch]:
     """List every watched group."""
-    return [_watch(item) for item in table.query_all(_WATCHED)]
+    return [_from_item(item) for item in table.query_all(_WATCHED)]
 
 
-def ask_filter(table: Table, group: str, *, name: str, now: Micros) -> Watch | None:
-    """Note that the filter is being asked for, if somebody looks. `name` counts for a new one.
+def start_filter(table: Table, group: str, *, name: str, now: Micros) -> Watch | None:
+    """Record that we are about to put the filter. `name` is used unless it has one already.
 
-    None: nobody looks any more.
+    Returns None if the group has no viewers any more.
     """
     try:
         item = table.update(
@@ -46,11 +46,11 @@ def ask_filter(table: Table, group: str, *, name: str, now: Micros) -> Watch | N
         )
     except ConditionFailed:
         return None
-    return _watch(item)
+    return _from_item(item)
 
 
-def has_filter(table: Table, group: str, *, name: str, now: Micros) -> None:
-    """Note that CloudWatch has the filter, for the first time or again."""
+def filter_accepted(table: Table, group: str, *, name: str, now: Micros) -> None:
+    """Record that CloudWatch accepted the filter, for the first time or again."""
     _change(
         table,
         group,
@@ -61,8 +61,8 @@ def has_filter(table: Table, group: str, *, name: str, now: Micros) -> None:
     )
 
 
-def has_none(table: Table, group: str) -> None:
-    """Note that CloudWatch would not have the filter."""
+def filter_rejected(table: Table, group: str) -> None:
+    """Record that CloudWatch rejected the filter."""
     _change(
         table,
         group,
@@ -73,7 +73,7 @@ def has_none(table: Table, group: str) -> None:
     )
 
 
-def has_delivered(
+def filter_delivered(
     table: Table,
     group: str,
     *,
@@ -82,19 +82,19 @@ def has_delivered(
     cursor: Millis,
     seen: Sequence[str],
 ) -> None:
-    """Note that the filter has sent its first lines, and what was read and sent beside them."""
+    """Record the filter's first push, and up to where lines were read and sent with it."""
     _change(
         table,
         group,
         "SET #cursor = :cursor, seen = :seen, delivered_at = :at",
         condition="#filter = :name AND attribute_not_exists(delivered_at)",
         names={"#filter": "filter", "#cursor": "cursor"},
-        values={":name": name, ":cursor": cursor, ":seen": _packed(seen), ":at": at},
+        values={":name": name, ":cursor": cursor, ":seen": _pack(seen), ":at": at},
     )
 
 
 def retire_filter(table: Table, seen: Watch) -> bool:
-    """Take the filter off the watch, to be deleted, unless somebody looks again."""
+    """Move the filter to those to delete. Returns False if the group has viewers again."""
     return _change(
         table,
         seen.group,
@@ -110,8 +110,8 @@ def retire_filter(table: Table, seen: Watch) -> bool:
     )
 
 
-def retired(table: Table, group: str, names: Sequence[str]) -> None:
-    """Note that the filters are deleted."""
+def filters_deleted(table: Table, group: str, names: Sequence[str]) -> None:
+    """Record that the retired filters are deleted."""
     _change(
         table,
         group,
@@ -122,8 +122,8 @@ def retired(table: Table, group: str, names: Sequence[str]) -> None:
     )
 
 
-def forget(table: Table, group: str) -> None:
-    """Forget a group at which nobody looks and that has no filter any more."""
+def delete_unused(table: Table, group: str) -> None:
+    """Delete the item of a group, unless it has viewers or a filter."""
     write = table.delete_if(
         key(group),
         condition="viewers = :none AND attribute_not_exists(#filter)"
@@ -137,7 +137,7 @@ def forget(table: Table, group: str) -> None:
         return
 
 
-def begin_polls(
+def start_polls(
     table: Table,
     watch: Watch,
     *,
@@ -146,17 +146,17 @@ def begin_polls(
     seen: Sequence[str],
     now: Micros,
 ) -> int | None:
-    """Begin a chain of polls, or one in place of the watch's own; give its first turn.
+    """Start a series of polls, which replaces the current one; return its first turn.
 
-    None: somebody else has begun one.
+    Returns None if another process has started one since the watch was read.
     """
     turn = watch.turn + 1
-    begun = _change(
+    started = _change(
         table,
         watch.group,
         "SET polling = :yes, turn = :turn, polled_at = :now, since = :since,"
         " #cursor = :cursor, seen = :seen",
-        # A group that was forgotten meanwhile is not made again, without its viewers.
+        # If the item was deleted since, this must not create one without viewers.
         condition="attribute_exists(viewers) AND "
         + ("turn = :was" if watch.turn else "attribute_not_exists(turn)"),
         names={"#cursor": "cursor"},
@@ -166,15 +166,15 @@ def begin_polls(
             ":now": now,
             ":since": since,
             ":cursor": cursor,
-            ":seen": _packed(seen),
+            ":seen": _pack(seen),
         }
         | ({":was": watch.turn} if watch.turn else {}),
     )
-    return turn if begun else None
+    return turn if started else None
 
 
 def take_turn(table: Table, group: str, *, turn: int, now: Micros) -> Watch | None:
-    """Take one turn of a chain; None where it was taken, or another chain has begun."""
+    """Take one turn of a series of polls; None if it was taken, or another series has started."""
     try:
         item = table.update(
             key(group),
@@ -185,23 +185,23 @@ def take_turn(table: Table, group: str, *, turn: int, now: Micros) -> Watch | No
         )
     except ConditionFailed:
         return None
-    return _watch(item)
+    return _from_item(item)
 
 
 def end_turn(
-    table: Table, group: str, *, turn: int, cursor: Millis, seen: Sequence[str], going_on: bool
+    table: Table, group: str, *, turn: int, cursor: Millis, seen: Sequence[str], more: bool
 ) -> bool:
-    """Note how far a turn has read. False: another chain has begun meanwhile."""
+    """Record up to where a poll has read. Returns False if another series has started."""
     return _change(
         table,
         group,
-        "SET #cursor = :cursor, seen = :seen, polling = :going",
+        "SET #cursor = :cursor, seen = :seen, polling = :polling",
         condition="turn = :turn",
         names={"#cursor": "cursor"},
         values={
             ":cursor": cursor,
-            ":seen": _packed(seen),
-            ":going": going_on,
+            ":seen": _pack(seen),
+            ":polling": more,
             ":turn": turn,
         },
     )
@@ -223,11 +223,11 @@ def _change(
     return True
 
 
-def _packed(names: Sequence[str]) -> bytes:
-    return zlib.compress("\n".join(names).encode())
+def _pack(ids: Sequence[str]) -> bytes:
+    return zlib.compress("\n".join(ids).encode())
 
 
-def _watch(item: Item) -> Watch:
+def _from_item(item: Item) -> Watch:
     seen = zlib.decompress(item["seen"]).decode() if "seen" in item else ""
     return Watch(
         group=item["sk"],
@@ -249,5 +249,5 @@ def _watch(item: Item) -> Watch:
 
 
 def key(group: str) -> dict[str, str]:
-    """Name the item of a group."""
+    """Return the key of a group's item."""
     return {"pk": _WATCHED, "sk": group}

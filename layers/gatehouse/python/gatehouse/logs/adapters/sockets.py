@@ -1,4 +1,4 @@
-"""API Gateway's management of open sockets: a frame out, or the end."""
+"""API Gateway's management of open sockets: send a frame, or close."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from mypy_boto3_apigatewaymanagementapi import ApiGatewayManagementApiClient
 
 
-class Gone(Exception):
+class ConnectionGone(Exception):
     """The socket is closed, or not open yet."""
 
 
-class Stuck(Exception):
-    """The frame was not taken; the message says why."""
+class ConnectionStuck(Exception):
+    """API Gateway did not accept the request; the message is its code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,39 +29,41 @@ class Sockets:
     client: ApiGatewayManagementApiClient = field(repr=False)
 
     def post(self, connection: str, frame: str) -> None:
-        """Send one frame. Raises Gone, Stuck."""
+        """Send one frame. Raises ConnectionGone, ConnectionStuck."""
         try:
             self.client.post_to_connection(ConnectionId=connection, Data=frame.encode())
         except ClientError as error:
             code = error.response["Error"]["Code"]
             if _is_gone(error, code):
-                raise Gone from error
-            raise Stuck(code) from error
+                raise ConnectionGone from error
+            raise ConnectionStuck(code) from error
         except BotoCoreError as error:
-            raise Stuck(type(error).__name__) from error
+            raise ConnectionStuck(type(error).__name__) from error
 
     def close(self, connection: str) -> None:
-        """End a socket, if it is still there. Raises Stuck."""
+        """Close a socket, if it is open. Raises ConnectionStuck."""
         try:
             self.client.delete_connection(ConnectionId=connection)
         except ClientError as error:
             code = error.response["Error"]["Code"]
             if not _is_gone(error, code):
-                raise Stuck(code) from error
+                raise ConnectionStuck(code) from error
         except BotoCoreError as error:
-            raise Stuck(type(error).__name__) from error
+            raise ConnectionStuck(type(error).__name__) from error
 
-    def end(self, connection: str, farewell: str) -> None:
-        """Say farewell, and close. What cannot be reached is closed as far as it goes."""
-        acts: tuple[Callable[[], None], ...] = (
-            lambda: self.post(connection, farewell),
+    def end(self, connection: str, last_frame: str) -> None:
+        """Send a last frame and close the socket. Failures are logged, not raised."""
+        steps: tuple[Callable[[], None], ...] = (
+            lambda: self.post(connection, last_frame),
             lambda: self.close(connection),
         )
-        for act in acts:
+        for step in steps:
             try:
-                act()
-            except (Gone, Stuck) as failed:
-                logger.info("not_reached", connection_id=connection, reason=type(failed).__name__)
+                step()
+            except (ConnectionGone, ConnectionStuck) as failed:
+                logger.info(
+                    "socket_not_closed", connection_id=connection, reason=type(failed).__name__
+                )
 
 
 def _is_gone(error: ClientError, code: str) -> bool:

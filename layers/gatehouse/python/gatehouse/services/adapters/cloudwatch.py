@@ -29,7 +29,7 @@ _WHOLE = {"cpu": "cpu-total", "path": "/"}
 def count_calls(
     client: CloudWatchClient, functions: Sequence[str], *, now: Micros
 ) -> dict[str, CallCount]:
-    """Count calls and failures of the last five minutes. Raises control_plane.ControlPlaneError."""
+    """Count calls and failures of the last five minutes. Raises ControlPlaneError."""
     errors = _sums(client, "Errors", functions=functions, now=now)
     failing = [name for name in functions if errors[name]]
     invocations = _sums(client, "Invocations", functions=failing, now=now)
@@ -53,7 +53,7 @@ def read_samples(
 ) -> list[MetricSample]:
     """Read the newest values of some metrics, for each machine that reports them.
 
-    Empty if nothing writes to the namespace. Raises control_plane.ControlPlaneError.
+    Empty if nothing writes to the namespace. Raises ControlPlaneError.
     """
     wanted = set(metrics)
     listed = control_plane.call(client.list_metrics, Namespace=namespace, RecentlyActive="PT3H")

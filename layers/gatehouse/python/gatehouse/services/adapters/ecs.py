@@ -22,14 +22,14 @@ def cluster_of(arn: str) -> str:
 def describe(client: ECSClient, cluster: str, *, arns: Sequence[str]) -> dict[str, ContainerFacts]:
     """Read up to ten services of a cluster by ARN; missing ones are left out.
 
-    Raises control_plane.ControlPlaneError.
+    Raises ControlPlaneError.
     """
     answer = control_plane.call(client.describe_services, cluster=cluster, services=list(arns))
     return {service["serviceArn"]: _facts(service) for service in answer["services"]}
 
 
 def redeploy(client: ECSClient, arn: str) -> ContainerFacts:
-    """Start a new deployment of the same tasks. Raises control_plane.ControlPlaneError."""
+    """Start a new deployment of the same tasks. Raises ControlPlaneError."""
     answer = control_plane.call(
         client.update_service, cluster=cluster_of(arn), service=arn, forceNewDeployment=True
     )

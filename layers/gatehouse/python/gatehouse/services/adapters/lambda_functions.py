@@ -49,7 +49,7 @@ def read(client: LambdaClient, arn: str, *, qualifier: str | None = None) -> Fun
 def set_variables(
     client: LambdaClient, arn: str, *, variables: Mapping[str, str], revision: str
 ) -> None:
-    """Set a function's variables. Raises Changed if it was changed since `revision` was read."""
+    """Set a function's variables. Raises ResourceChanged if `revision` is not current."""
     control_plane.call(
         client.update_function_configuration,
         FunctionName=name_of(arn),
@@ -59,7 +59,7 @@ def set_variables(
 
 
 def read_alias(client: LambdaClient, arn: str, *, name: str) -> AliasFacts:
-    """Read an alias. Raises control_plane.ControlPlaneError."""
+    """Read an alias. Raises ControlPlaneError."""
     answer = control_plane.call(client.get_alias, FunctionName=name_of(arn), Name=name)
     return AliasFacts(
         version=answer["FunctionVersion"],
@@ -69,7 +69,7 @@ def read_alias(client: LambdaClient, arn: str, *, name: str) -> AliasFacts:
 
 
 def publish_version(client: LambdaClient, arn: str, *, code: str, revision: str) -> str:
-    """Publish a version and return its number. Raises Changed if the function was changed."""
+    """Publish a version and return its number. Raises ResourceChanged if it was changed."""
     answer = control_plane.call(
         client.publish_version, FunctionName=name_of(arn), CodeSha256=code, RevisionId=revision
     )
@@ -77,7 +77,7 @@ def publish_version(client: LambdaClient, arn: str, *, code: str, revision: str)
 
 
 def move_alias(client: LambdaClient, arn: str, *, name: str, version: str, revision: str) -> None:
-    """Point an alias to a version. Raises Changed if it was changed since `revision` was read."""
+    """Point an alias to a version. Raises ResourceChanged if `revision` is not current."""
     control_plane.call(
         client.update_alias,
         FunctionName=name_of(arn),

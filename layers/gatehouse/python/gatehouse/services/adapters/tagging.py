@@ -19,7 +19,7 @@ _QUOTA = Backoff(3, first=0.2, longest=0.2, least=0.25)
 
 
 def search(client: ResourceGroupsTaggingAPIClient) -> list[TaggedResource]:
-    """Return at most 500 tagged resources. Raises control_plane.ControlPlaneError."""
+    """Return at most 500 tagged resources. Raises ControlPlaneError."""
     found: list[TaggedResource] = []
     token = ""
     for _ in range(_MOST_PAGES):
