@@ -14,7 +14,7 @@ HOMES = {
         *("[aws]", "gatehouse.dynamo.transactions", "gatehouse.logs.adapters.sockets"),
         "[secrets]",
     },
-    "mypy_boto3_apigatewaymanagementapi": {"[aws]", "gatehouse.logs.adapters.sockets"},
+    "mypy_boto3_apigatewaymanagementapi": {"[aws]", "[logs]"},
     "mypy_boto3_cloudwatch": {"[aws]", "[services]"},
     "mypy_boto3_dynamodb": {"[dynamo]"},
     "mypy_boto3_ecs": {"[aws]", "[services]"},

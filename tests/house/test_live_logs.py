@@ -66,21 +66,25 @@ def test_who_opens_a_socket_is_answered_within_the_gateway_s_patience() -> None:
 
 # ---- Writing into sockets ----------------------------------------------------------------------
 
+SENDERS = ("LogRelayFunction", "SweeperFunction")
 CONNECTIONS = (
     "arn:${AWS::Partition}:execute-api:${AWS::Region}:${AWS::AccountId}:${SocketApi}/live/"
 )
 
 
-@pytest.mark.parametrize("function", ["LogRelayFunction", "SweeperFunction"])
-def test_frames_and_ends_are_all_that_may_be_done_to_sockets_of_this_stage(function: str) -> None:
-    (said,) = [
-        one for one in statements(function) if one["Action"] == "execute-api:ManageConnections"
-    ]
+def test_functions_may_only_post_to_and_close_sockets_of_this_stage() -> None:
+    allowed = [{"Fn::Sub": f"{CONNECTIONS}{one}/@connections/*"} for one in ("POST", "DELETE")]
+    granted = {
+        function: [
+            one["Resource"]
+            for one in statements(function)
+            if one["Action"] == "execute-api:ManageConnections"
+        ]
+        for function in SENDERS
+    }
 
     assert API["StageName"] == "live"
-    assert said["Resource"] == [
-        {"Fn::Sub": f"{CONNECTIONS}{method}/@connections/*"} for method in ("POST", "DELETE")
-    ]
+    assert granted == {function: [allowed] for function in SENDERS}
 
 
 def test_nobody_else_may_write_into_a_socket() -> None:
