@@ -6,8 +6,6 @@ import json
 import re
 from typing import Any
 
-import pytest
-
 from gatehouse.aws.queue import LONGEST_DELAY
 from gatehouse.core.clock import MINUTE, SECOND
 from gatehouse.logs import backlog, frame_rules, message_rules, rules
@@ -93,13 +91,14 @@ def test_nobody_else_may_write_into_a_socket() -> None:
     assert may == {"LogRelayFunction", "SweeperFunction"}
 
 
-@pytest.mark.parametrize("function", ["LogRelayFunction", "SweeperFunction"])
-def test_sockets_are_managed_at_the_stack_s_own_websocket_api(function: str) -> None:
-    said = LAMBDAS[function]["Environment"]["Variables"]["GATEHOUSE_SOCKETS"]
-
-    assert said == {
-        "Fn::Sub": "https://${SocketApi}.execute-api.${AWS::Region}.${AWS::URLSuffix}/live"
+def test_frames_are_sent_to_the_stack_s_own_websocket_api() -> None:
+    url = "https://${SocketApi}.execute-api.${AWS::Region}.${AWS::URLSuffix}/live"
+    found = {
+        function: LAMBDAS[function]["Environment"]["Variables"]["GATEHOUSE_SOCKETS"]["Fn::Sub"]
+        for function in SENDERS
     }
+
+    assert found == dict.fromkeys(SENDERS, url)
 
 
 # ---- From CloudWatch to the relay --------------------------------------------------------------
