@@ -32,12 +32,12 @@ run: setup ## Run the whole stack on this machine until Ctrl-C (ARGS="--port 808
 	@.venv/bin/gatehouse up $(ARGS)
 
 .PHONY: check
-check: setup lint ## Format, lint, types, unit tests and template, in some minutes.
-	@echo "==> Unit tests"
-	@$(UNIT) -m "not slow"
+check: setup ## Format, lint, types, template and unit tests, side by side, in about a minute.
+	@$(MAKE) --no-print-directory -j 3 style types template quick
 
 .PHONY: test
-test: setup lint ## Everything: what check does, the end-to-end tests, coverage.
+test: setup ## Everything: check, all tests, end to end on a local stack, coverage.
+	@$(MAKE) --no-print-directory -j 3 style types template
 	@echo "==> All tests"
 	@$(UNIT) --cov --cov-fail-under=0 --cov-report=
 	@echo "==> End to end, on the deployed stack"
@@ -60,15 +60,29 @@ clean-state: .venv/.ready ## Forget the local stack's state, key and logs.
 	@.venv/bin/gatehouse clean-state
 
 .PHONY: lint
-lint: .venv/.ready $(TOOLS)/sam/.ready
+lint: style types template ## Format, lint, types and template.
+
+.PHONY: style
+style: .venv/.ready
 	@echo "==> Format and lint"
 	@.venv/bin/ruff format --check --quiet .
 	@.venv/bin/ruff check --quiet .
+
+.PHONY: types
+types: .venv/.ready
 	@echo "==> Types"
 	@.venv/bin/mypy --no-error-summary
+
+.PHONY: template
+template: $(TOOLS)/sam/.ready
 	@echo "==> Template"
-	@.venv/bin/cfn-lint template.yaml
 	@SAM_CLI_TELEMETRY=0 $(TOOLS)/sam/bin/sam validate --lint --region us-east-1 >/dev/null
+
+# What takes long is marked slow and left to `make test`, which also takes more examples.
+.PHONY: quick
+quick: .venv/.ready
+	@echo "==> Unit tests"
+	@GATEHOUSE_EXAMPLES=quick $(UNIT) -m "not slow" --quiet
 
 # ---- AWS ---------------------------------------------------------------------------------
 

@@ -19,6 +19,9 @@ KEPT: dict[str, Any] = {**KEY, "n": 3, "txt": "a", "flag": True, "none": None, "
 OPERATORS = ("=", "<>", "<", "<=", ">", ">=")
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture
 def client(tables: Tables, dynamo: Mirror) -> Mirror:
     """A client of a main table that holds one item."""

@@ -286,6 +286,7 @@ def test_every_parameter_has_a_description() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_cfn_lint_reports_nothing() -> None:
     linter = Path(sys.executable).with_name("cfn-lint")
     done = subprocess.run(

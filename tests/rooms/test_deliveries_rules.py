@@ -267,6 +267,7 @@ def test_a_delivery_has_at_most_one_attempt_more_than_its_schedule_has_steps(
         now = current.next_retry_at or now
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rate", [50, 100, 400])
 def test_the_sweeper_adds_at_most_ten_percent_to_a_backlog_of_100_000(rate: int) -> None:
     """`rate`: attempts a second. A second message for a delivery makes no second attempt."""

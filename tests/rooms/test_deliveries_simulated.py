@@ -77,6 +77,7 @@ def _run(seeds: range) -> list[Simulation]:
     return worlds
 
 
+@pytest.mark.slow
 def test_three_hundred_runs_lose_no_delivery_and_inject_every_fault() -> None:
     worlds = _run(range(300))
 
