@@ -50,6 +50,7 @@ def operator(stack: Deployed) -> Tenant:
 
 @pytest.fixture(scope="module")
 def watched(stack: Deployed, operator: Tenant) -> Iterator[Watched]:
+    drop_retries(stack, operator)
     with ExitStack() as closing:
         # Each socket makes the authorizer write a line, so the authorizer's own viewer goes first.
         names = sorted(
@@ -62,6 +63,21 @@ def watched(stack: Deployed, operator: Tenant) -> Iterator[Watched]:
             if upgrade_status(stack, name, key=stack.admin_key) == 101
         ]
         yield Watched(viewers, time.monotonic())
+
+
+def drop_retries(stack: Deployed, operator: Tenant) -> None:
+    """Delete the webhooks of the documentation's commands and purge the queue of deliveries.
+
+    Nothing listens at those webhooks: their retries would write lines in the silent minute.
+    """
+    for webhook in operator.call("GET", "/admin/webhooks").json()["data"]:
+        operator.call("DELETE", f"/admin/webhooks/{webhook['id']}")
+    queue = stack.client("cloudformation").describe_stack_resource(
+        StackName="gatehouse", LogicalResourceId="DeliveryQueue"
+    )["StackResourceDetail"]["PhysicalResourceId"]
+    sqs = stack.client("sqs")
+    url = queue if "/" in queue else sqs.get_queue_url(QueueName=queue)["QueueUrl"]
+    sqs.purge_queue(QueueUrl=url)
 
 
 # ---- Restarts of the stack's own functions -----------------------------------------------------
