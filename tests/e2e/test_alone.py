@@ -50,7 +50,7 @@ def operator(stack: Deployed) -> Tenant:
 
 @pytest.fixture(scope="module")
 def watched(stack: Deployed, operator: Tenant) -> Iterator[Watched]:
-    drop_retries(stack, operator)
+    delete_webhooks(operator)
     with ExitStack() as closing:
         # Each socket makes the authorizer write a line, so the authorizer's own viewer goes first.
         names = sorted(
@@ -62,16 +62,21 @@ def watched(stack: Deployed, operator: Tenant) -> Iterator[Watched]:
             for name in names
             if upgrade_status(stack, name, key=stack.admin_key) == 101
         ]
+        drop_retries(stack)
         yield Watched(viewers, time.monotonic())
 
 
-def drop_retries(stack: Deployed, operator: Tenant) -> None:
-    """Delete the webhooks of the documentation's commands and purge the queue of deliveries.
+def delete_webhooks(operator: Tenant) -> None:
+    """Delete the webhooks of the documentation's commands, since nothing listens there.
 
-    Nothing listens at those webhooks: their retries would write lines in the silent minute.
+    Their open deliveries end in the seconds after; a later retry would break the silent minute.
     """
     for webhook in operator.call("GET", "/admin/webhooks").json()["data"]:
         operator.call("DELETE", f"/admin/webhooks/{webhook['id']}")
+
+
+def drop_retries(stack: Deployed) -> None:
+    """Purge the queue of deliveries: what is left in it are retries of ended deliveries."""
     queue = stack.client("cloudformation").describe_stack_resource(
         StackName="gatehouse", LogicalResourceId="DeliveryQueue"
     )["StackResourceDetail"]["PhysicalResourceId"]
