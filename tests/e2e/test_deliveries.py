@@ -95,7 +95,9 @@ def sent(tenant: Tenant, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
             "busy": [1, 1],
         }
         hooks = {
-            name: _hook(tenant, url, retry_schedule=schedules.get(name))
+            name: _hook(
+                tenant, url, filters={"types": ["alert"]}, retry_schedule=schedules.get(name)
+            )
             for name, url in urls.items()
         }
         hooks["unwanted"] = _hook(tenant, receiver.url("/no"), filters={"types": ["pulse"]})
@@ -106,6 +108,8 @@ def sent(tenant: Tenant, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
         )
         emitted = _emit(tenant, urgency=0.9, to_ring="inner", payload={"disk": "sda1", "free": 0.1})
         yield Sent(tenant, receiver, hooks, emitted)
+        for hook in hooks.values():
+            tenant.call("DELETE", f"/admin/webhooks/{hook.id}")
 
 
 def test_a_signal_arrives_at_once_and_signed(sent: Sent) -> None:
@@ -265,7 +269,7 @@ def test_a_test_delivery_reaches_its_own_webhook_only(tenant: Tenant) -> None:
         hook = _hook(
             tenant, receiver.url("/in"), filters={"types": ["query"]}, headers={"X-A": "b"}
         )
-        _hook(tenant, receiver.url("/other"))
+        other = _hook(tenant, receiver.url("/other"))
 
         answer = _post(tenant, f"/admin/webhooks/{hook.id}/test")
 
@@ -275,6 +279,8 @@ def test_a_test_delivery_reaches_its_own_webhook_only(tenant: Tenant) -> None:
         assert request.header("webhook-id") == answer.json()["data"]["delivery_id"]
         assert request.header("X-A") == "b"
         assert receiver.requests("/other") == []
+        # It has no filters: while it exists, it gets the other tests' signals too.
+        tenant.call("DELETE", f"/admin/webhooks/{other.id}")
 
 
 def test_recover_replays_each_dead_letter_since_a_moment(tenant: Tenant) -> None:
