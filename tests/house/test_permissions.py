@@ -118,12 +118,10 @@ def differing(wanted: dict[str, set[Any]]) -> dict[str, set[Any]]:
     return {function: some for function, some in wanted.items() if some}
 
 
-@pytest.mark.slow
 def test_every_function_was_recorded(uses: dict[str, set[Use]]) -> None:
     assert [function for function in FUNCTIONS if not uses[function]] == []
 
 
-@pytest.mark.slow
 def test_a_function_does_only_what_its_policies_allow(uses: dict[str, set[Use]]) -> None:
     beyond = {
         function: uses[function] - granted(function) - unsealing(function) for function in FUNCTIONS
@@ -132,7 +130,6 @@ def test_a_function_does_only_what_its_policies_allow(uses: dict[str, set[Use]])
     assert differing(beyond) == {}
 
 
-@pytest.mark.slow
 def test_a_function_has_no_action_that_it_does_not_use(uses: dict[str, set[Use]]) -> None:
     unused = {
         function: {(table, action) for table, action, _ in granted(function)}
@@ -144,7 +141,6 @@ def test_a_function_has_no_action_that_it_does_not_use(uses: dict[str, set[Use]]
     assert differing(unused) == {}
 
 
-@pytest.mark.slow
 def test_a_function_has_no_kind_of_item_that_it_does_not_use(uses: dict[str, set[Use]]) -> None:
     unused = {
         function: {(table, key) for table, _, key in granted(function)}
@@ -155,7 +151,6 @@ def test_a_function_has_no_kind_of_item_that_it_does_not_use(uses: dict[str, set
     assert differing(unused) == {}
 
 
-@pytest.mark.slow
 def test_a_function_decrypts_only_its_purposes_and_all_of_them(uses: dict[str, set[Use]]) -> None:
     wrong = {
         function: {use for use in uses[function] if use[0] == KMS} ^ unsealing(function)
@@ -192,7 +187,6 @@ WRITES = {"PutItem", "UpdateItem", "DeleteItem"}
 STORAGE = (ROOT / "docs" / "storage.md").read_text()
 
 
-@pytest.mark.slow
 def test_docs_list_the_writers_and_readers_of_every_kind(uses: dict[str, set[Use]]) -> None:
     def doing(table: str, key: str, *, writing: bool) -> set[str]:
         return {

@@ -84,6 +84,19 @@ def test_deliveries_of_a_paused_webhook_are_sent_when_it_is_activated(
     assert {world.delivery(one, webhook).status for one in emitted} == {DeliveryStatus.DELIVERED}
 
 
+def test_a_repeated_fan_out_sends_no_message_for_a_parked_delivery(world: DeliveryWorld) -> None:
+    webhook = world.webhook()
+    world.set_active(webhook, active=False)
+    signal = world.emit()
+    assert world.fan_out(signal) == 1
+    assert [one.outcome for one in world.run()] == ["parked"]
+
+    assert world.fan_out(signal) == 1
+
+    assert world.run() == []
+    assert world.delivery(signal, webhook).parked is ParkReason.PAUSED
+
+
 def test_a_pause_between_attempts_keeps_the_step_of_the_schedule(world: DeliveryWorld) -> None:
     webhook, signal = world.webhook(), world.emit()
     world.receiver.answers[webhook.url] = [500, 500, 500, 500]
