@@ -67,6 +67,15 @@ def with_wallet(who: Visitor, **fields: Any) -> tuple[Visitor, str]:
     return seen_with(who.tables, result.minted, who.now), wallet.address
 
 
+def test_a_wallet_signs_in_until_the_key_of_its_invite_expires(who: Visitor) -> None:
+    inviter = replace(who, principal=replace(who.principal, expires_at=who.now + DAY))
+    wallet = signed(who.now)
+    come_in(who.tables, invited(inviter), now=who.now, signed=wallet)
+    with pytest.raises(Unauthorized):
+        sign_in(who.tables, wallet.address, who.now + DAY)
+    assert sign_in(who.tables, wallet.address, who.now + DAY - 1).minted
+
+
 # ---- Nonces ----------------------------------------------------------------------------------
 
 
