@@ -27,7 +27,7 @@ from support.aws.api_gateway import Front
 from support.aws.faults import Wire, wire
 from support.aws.memory_dynamo import MemoryDynamo
 from support.worlds.held_clock import HeldClock
-from support.worlds.live_logs import live_logs  # noqa: F401 - a fixture for everybody
+from support.worlds.live_logs import live_logs, relay_arn  # noqa: F401 - fixtures for everybody
 from support.worlds.workloads import workloads  # noqa: F401 - likewise
 
 ENVIRONMENT = {

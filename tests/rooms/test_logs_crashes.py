@@ -1,8 +1,8 @@
-"""Killed at every call to the outside, before it and after it: table, queue, CloudWatch, sockets.
+"""Live logs killed before and after every call to the table, the queue, CloudWatch and sockets.
 
-Then time passes, tasks come back after their 360 seconds, a push after one minute and two, and the
-sweeper comes each minute: every line has reached every viewer that stayed, the counts are exact,
-and minutes after the last viewer there is no filter and no item.
+Afterwards SQS repeats tasks after 360 seconds, Lambda retries a push after one and two minutes, and
+the sweep runs each minute. Then every viewer that stayed has every line, the counts are exact, and
+no filter or item is left some minutes after the last viewer disconnects.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MOST_CALLS = 60
 
 @dataclass(frozen=True)
 class Case:
-    """What is done and killed; who stays, and from which line on each has to have all."""
+    """The act to kill, and the viewers that stay: name → first line that each must have."""
 
     act: Callable[[], Any]
     stay: dict[str, str] = field(default_factory=dict)
@@ -102,7 +102,7 @@ def _push(live_logs: LiveLogs) -> Case:
     return Case(live_logs.push, {"one": "first", "two": "first"})
 
 
-def _push_that_is_held(live_logs: LiveLogs) -> Case:
+def _push_during_a_backlog(live_logs: LiveLogs) -> Case:
     live_logs.connect("one", lines=0)
     live_logs.run(2)
     live_logs.write("first")
@@ -177,14 +177,14 @@ def _disconnect(live_logs: LiveLogs) -> Case:
     return Case(lambda: live_logs.disconnect("leaves"), {"one": "first"})
 
 
-def _disconnect_with_lines_held(live_logs: LiveLogs) -> Case:
-    case = _push_that_is_held(live_logs)
+def _disconnect_with_held_lines(live_logs: LiveLogs) -> Case:
+    case = _push_during_a_backlog(live_logs)
     live_logs.push()
     return Case(lambda: live_logs.disconnect("two"), {"one": case.stay["one"]})
 
 
 def _sweep(live_logs: LiveLogs) -> Case:
-    """Somebody to be pinged, somebody gone, a key that ended and a lost Open, all at once."""
+    """A viewer due for a ping, a gone one, a deleted key and a lost Open task at once."""
     ended = live_logs.make_key()
     live_logs.connect("one", lines=0)
     live_logs.connect("ended", lines=0, key=ended)
@@ -215,7 +215,7 @@ def _sweep_of_a_dead_chain(live_logs: LiveLogs) -> Case:
     return Case(live_logs.sweep, {"one": "while it is dead"})
 
 
-def _sweep_that_takes_a_filter(live_logs: LiveLogs) -> Case:
+def _sweep_that_deletes_a_filter(live_logs: LiveLogs) -> Case:
     live_logs.connect("one", lines=0)
     live_logs.run(5)
     live_logs.disconnect("one")
@@ -231,15 +231,15 @@ MORE_CASES: list[Prepare] = [
     _open_of_a_second,
     _first_push_after_the_polls,
     _push,
-    _push_that_is_held,
+    _push_during_a_backlog,
     _poll_that_asks_for_the_filter,
     _last_poll,
     _catch_up,
     _disconnect,
-    _disconnect_with_lines_held,
+    _disconnect_with_held_lines,
     _sweep,
     _sweep_of_a_dead_chain,
-    _sweep_that_takes_a_filter,
+    _sweep_that_deletes_a_filter,
 ]
 
 
@@ -253,22 +253,22 @@ def _named(prepare: Prepare) -> str:
     [*CASES, *(pytest.param(one, marks=pytest.mark.slow) for one in MORE_CASES)],
     ids=_named,
 )
-def test_a_death_at_any_call_loses_no_line_and_leaves_nothing(
+def test_a_crash_at_any_call_loses_no_line_and_leaves_no_item(
     live_logs: LiveLogs, prepare: Prepare, when: str
 ) -> None:
-    deaths, start = 0, live_logs.held.at
+    kills, start = 0, live_logs.held.at
     for number in range(1, MOST_CALLS):
-        live_logs.held.at = start  # CloudWatch takes no lines of hours to come
+        live_logs.held.at = start  # CloudWatch refuses lines dated hours ahead
         _begin(live_logs, number)
         case = prepare(live_logs)
-        died = _dies(live_logs, when, number, case.act)
-        deaths += died
+        killed = _kill(live_logs, when, number, case.act)
+        kills += killed
         _finish(live_logs, case)
-        if not died:
+        if not killed:
             break
     else:
-        pytest.fail("it never came to an end")
-    assert deaths >= 2, "it was killed at least twice"
+        pytest.fail(f"{MOST_CALLS} calls and not finished")
+    assert kills >= 2, "fewer than two calls were killed"
 
 
 def _begin(live_logs: LiveLogs, number: int) -> None:
@@ -281,7 +281,7 @@ def _begin(live_logs: LiveLogs, number: int) -> None:
     live_logs.swept_at = live_logs.held.at
 
 
-def _dies(live_logs: LiveLogs, when: str, number: int, act: Callable[[], Any]) -> bool:
+def _kill(live_logs: LiveLogs, when: str, number: int, act: Callable[[], Any]) -> bool:
     doom = live_logs.doom
     doom.calls, doom.when, doom.at, doom.armed = 0, when, number, True
     try:
@@ -297,7 +297,7 @@ def _finish(live_logs: LiveLogs, case: Case) -> None:
     for number in range(4):
         live_logs.write(f"after {number}")
         live_logs.run(60)
-    live_logs.run(130)  # a push comes for the last time after three minutes
+    live_logs.run(130)  # the last retry of a push is after three minutes
     written = [line for lines in live_logs.written.values() for line in lines]
     for name, first in case.stay.items():
         missing = set(written[written.index(first) :]) - set(live_logs.messages(name))

@@ -1,4 +1,4 @@
-"""The relay of live logs: backlog, pushes, polls, and what lies between them."""
+"""The relay of live logs: backlog, pushes, polls, and the changes between them."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from support.worlds.live_logs import ACCOUNT, LiveLogs
 FILLER = [f"before {number}" for number in range(20)]
 
 
-# ---- A viewer comes ------------------------------------------------------------------------------
+# ---- A viewer connects ---------------------------------------------------------------------------
 
 
-def test_a_viewer_gets_its_backlog_and_then_what_is_written(live_logs: LiveLogs) -> None:
+def test_a_viewer_gets_its_backlog_and_then_new_lines(live_logs: LiveLogs) -> None:
     live_logs.write(*FILLER)
     live_logs.run(30)
     live_logs.connect("one")
@@ -33,7 +33,7 @@ def test_a_viewer_gets_its_backlog_and_then_what_is_written(live_logs: LiveLogs)
     assert len(live_logs.filters()) == 1
 
 
-def test_the_backlog_is_as_long_as_asked_and_none_is_an_empty_frame(live_logs: LiveLogs) -> None:
+def test_lines_sets_the_backlog_length_and_zero_sends_an_empty_frame(live_logs: LiveLogs) -> None:
     live_logs.write(*FILLER)
     live_logs.run(30)
     live_logs.connect("few", lines=5)
@@ -45,7 +45,7 @@ def test_the_backlog_is_as_long_as_asked_and_none_is_an_empty_frame(live_logs: L
     ]
 
 
-def test_who_asked_for_no_backlog_gets_what_was_written_while_the_relay_came(
+def test_lines_written_before_the_relay_opens_are_sent_without_backlog(
     live_logs: LiveLogs,
 ) -> None:
     live_logs.write("old")
@@ -59,7 +59,7 @@ def test_who_asked_for_no_backlog_gets_what_was_written_while_the_relay_came(
 
 
 @pytest.mark.parametrize("by", ["id", "moment", "moment with an offset"])
-def test_resumed_by_an_id_or_a_moment_nothing_is_missing(live_logs: LiveLogs, by: str) -> None:
+def test_resuming_from_an_id_or_a_timestamp_loses_no_line(live_logs: LiveLogs, by: str) -> None:
     live_logs.connect("one", lines=0)
     live_logs.run(5)
     for number in range(12):
@@ -68,7 +68,7 @@ def test_resumed_by_an_id_or_a_moment_nothing_is_missing(live_logs: LiveLogs, by
     last = live_logs.lines("one")[6]
     since = last["id"] if by == "id" else last["timestamp"]
     if by == "moment with an offset":
-        since = since.replace("Z", " 00:00")  # a plus that came unescaped
+        since = since.replace("Z", " 00:00")  # an unescaped plus
     live_logs.disconnect("one")
     live_logs.run(300)
     live_logs.connect("again", since=since)
@@ -78,10 +78,10 @@ def test_resumed_by_an_id_or_a_moment_nothing_is_missing(live_logs: LiveLogs, by
     live_logs.check("again", first=last["message"])
 
 
-def test_more_than_is_sent_at_once_ends_the_socket_so_that_the_next_since_goes_on(
+def test_a_resume_over_the_limit_closes_and_the_next_since_continues(
     live_logs: LiveLogs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Lines that came live after a part of the answer would hide the rest from the next since."""
+    """Live lines sent after a partial answer would make the next since skip the rest."""
     monkeypatch.setattr(rules, "MOST_RESUMED", 50)
     monkeypatch.setattr("gatehouse.logs.history._MOST_PAGES", 2)
     monkeypatch.setattr("gatehouse.logs.history._PAGE", 25)
@@ -106,7 +106,7 @@ def test_more_than_is_sent_at_once_ends_the_socket_so_that_the_next_since_goes_o
     assert live_logs.counts() == (1, 1)
 
 
-def test_resumed_from_the_beginning_of_time_everything_comes(live_logs: LiveLogs) -> None:
+def test_resuming_from_1970_sends_every_line(live_logs: LiveLogs) -> None:
     live_logs.write(*FILLER)
     live_logs.run(5)
     live_logs.connect("one", since="1970-01-01T00:00:00Z")
@@ -114,19 +114,19 @@ def test_resumed_from_the_beginning_of_time_everything_comes(live_logs: LiveLogs
     live_logs.check("one")
 
 
-def test_a_group_that_does_not_exist_yet_is_polled_until_it_does(live_logs: LiveLogs) -> None:
+def test_a_missing_log_group_is_polled_until_it_exists(live_logs: LiveLogs) -> None:
     client = boto_logs(live_logs)
     client.delete_log_group(logGroupName=live_logs.group)
     live_logs.connect("one")
     live_logs.run(40)
     kinds = [frame["type"] for frame in live_logs.open_sockets.open["one"]]
-    assert kinds == ["notice"], "that lines come late"
+    assert kinds == ["notice"], "a notice that lines arrive late"
     client.create_log_group(logGroupName=live_logs.group)
-    live_logs.write("born")
+    live_logs.write("created")
     live_logs.run(3)
-    assert live_logs.messages("one") == ["born"]
+    assert live_logs.messages("one") == ["created"]
     live_logs.run(40)
-    assert live_logs.filters(), "asked for again"
+    assert live_logs.filters(), "the filter is requested again"
     live_logs.write("pushed")
     live_logs.run(5)
     live_logs.check("one")
@@ -142,7 +142,7 @@ def boto_logs(live_logs: LiveLogs) -> Any:
 @pytest.mark.parametrize(
     ("filter_takes", "lag"), [(0, 0), (0, 9), (7, 3), (45, 0), (45, 9), (100, 9)]
 )
-def test_no_line_is_lost_while_a_filter_wakes_up_and_searches_lag(
+def test_no_line_is_lost_while_the_filter_starts_and_searches_lag(
     live_logs: LiveLogs, filter_takes: float, lag: float
 ) -> None:
     live_logs.filter_takes, live_logs.cloudwatch.lag = filter_takes, lag
@@ -166,7 +166,7 @@ def test_no_line_is_lost_while_a_filter_wakes_up_and_searches_lag(
         live_logs.check("one")
 
 
-def test_a_push_that_comes_before_the_first_poll_reads_no_old_lines(live_logs: LiveLogs) -> None:
+def test_a_push_before_the_first_poll_reads_no_old_lines(live_logs: LiveLogs) -> None:
     """The filter may deliver while the very first backlog is still being read."""
     live_logs.write(*(f"old {number}" for number in range(50)))
     live_logs.run(3600)
@@ -174,27 +174,27 @@ def test_a_push_that_comes_before_the_first_poll_reads_no_old_lines(live_logs: L
     live_logs.connect("one", lines=10)
     ensure = subscription.ensure_filter
 
-    def and_a_push(*given: Any, **named: Any) -> Any:
+    def ensure_and_push(*given: Any, **named: Any) -> Any:
         watch = ensure(*given, **named)
         live_logs.write("pushed")
         live_logs.push()
         return watch
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(subscription, "ensure_filter", and_a_push)
+        patch.setattr(subscription, "ensure_filter", ensure_and_push)
         live_logs.take()
     live_logs.run(20)
     assert live_logs.messages("one") == [*(f"old {number}" for number in range(41, 50)), "pushed"]
 
 
-def test_the_first_push_brings_what_was_written_since_the_last_poll(live_logs: LiveLogs) -> None:
+def test_the_first_push_sends_lines_written_since_the_last_poll(live_logs: LiveLogs) -> None:
     live_logs.filter_takes = 200
     live_logs.connect("one", lines=0)
     live_logs.run(100)
     watch = live_logs.watch()
     assert watch is not None
-    assert not watch.polling, "a filter is given a minute"
-    live_logs.write("unseen by any")
+    assert not watch.polling, "polls stop after a minute"
+    live_logs.write("after the last poll")
     live_logs.run(60)
     assert live_logs.messages("one") == []
     live_logs.run(60)
@@ -203,7 +203,7 @@ def test_the_first_push_brings_what_was_written_since_the_last_poll(live_logs: L
     live_logs.check("one")
 
 
-def test_a_first_push_whose_search_is_refused_still_brings_its_lines(live_logs: LiveLogs) -> None:
+def test_the_first_push_sends_its_lines_when_its_search_fails(live_logs: LiveLogs) -> None:
     live_logs.filter_takes = 90
     live_logs.connect("one", lines=0)
     live_logs.run(80)
@@ -219,13 +219,13 @@ def test_a_first_push_whose_search_is_refused_still_brings_its_lines(live_logs: 
     assert set(live_logs.messages("one")) == {"gap", "first", "second"}
 
 
-def test_a_search_that_is_throttled_is_tried_again(live_logs: LiveLogs) -> None:
+def test_a_throttled_search_is_retried(live_logs: LiveLogs) -> None:
     live_logs.write("old")
     live_logs.run(5)
     calls = 0
     call = live_logs.cloudwatch._call  # noqa: SLF001
 
-    def busy_twice(name: str, request: dict[str, Any]) -> Any:
+    def throttle_twice(name: str, request: dict[str, Any]) -> Any:
         nonlocal calls
         calls += name == "filter_log_events"
         live_logs.cloudwatch.refuses = (
@@ -233,7 +233,7 @@ def test_a_search_that_is_throttled_is_tried_again(live_logs: LiveLogs) -> None:
         )
         return call(name, request)
 
-    live_logs.cloudwatch._call = busy_twice  # type: ignore[method-assign]  # noqa: SLF001
+    live_logs.cloudwatch._call = throttle_twice  # type: ignore[method-assign]  # noqa: SLF001
     live_logs.connect("one")
     live_logs.run(1)
     assert live_logs.messages("one") == ["old"]
@@ -244,7 +244,7 @@ def test_a_search_that_is_throttled_is_tried_again(live_logs: LiveLogs) -> None:
 
 
 @pytest.mark.parametrize("code", ["LimitExceededException", "ThrottlingException"])
-def test_while_cloudwatch_refuses_the_filter_lines_are_polled_and_it_is_asked_again(
+def test_a_refused_filter_is_retried_and_lines_are_polled_meanwhile(
     live_logs: LiveLogs, code: str
 ) -> None:
     live_logs.cloudwatch.refuses["put_subscription_filter"] = code
@@ -257,7 +257,7 @@ def test_while_cloudwatch_refuses_the_filter_lines_are_polled_and_it_is_asked_ag
     live_logs.check("one")
     assert live_logs.filters() == []
     puts = [1 for name, _ in live_logs.cloudwatch.calls if name == "put_subscription_filter"]
-    assert 5 <= len(puts) <= 8, "each half minute"
+    assert 5 <= len(puts) <= 8, "every half minute"
     live_logs.cloudwatch.refuses.clear()
     live_logs.run(40)
     live_logs.write("pushed")
@@ -267,7 +267,7 @@ def test_while_cloudwatch_refuses_the_filter_lines_are_polled_and_it_is_asked_ag
     assert [task for _, task in live_logs.tasks if "poll" in task] == [], "the chain has ended"
 
 
-def test_two_polls_of_one_turn_are_one(live_logs: LiveLogs) -> None:
+def test_a_duplicate_poll_does_not_start_a_second_chain(live_logs: LiveLogs) -> None:
     live_logs.connect("one", lines=0)
     live_logs.run(1)
     [poll] = [body for _, body in live_logs.tasks if '"poll"' in body]
@@ -278,7 +278,7 @@ def test_two_polls_of_one_turn_are_one(live_logs: LiveLogs) -> None:
     assert [line["message"] for line in live_logs.lines("one")].count("line") <= 2
 
 
-def test_a_line_of_the_future_does_not_carry_the_polls_past_the_present(
+def test_a_line_dated_in_the_future_does_not_hide_later_lines(
     live_logs: LiveLogs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gatehouse.logs.history._MOST_PAGES", 1)
@@ -296,10 +296,10 @@ def test_a_line_of_the_future_does_not_carry_the_polls_past_the_present(
     assert set(live_logs.written["a"]) <= set(live_logs.messages("one"))
 
 
-def test_a_page_without_lines_ends_no_chain(
+def test_empty_pages_do_not_end_a_chain_of_polls(
     live_logs: LiveLogs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """CloudWatch answers so while it searches a large group."""
+    """CloudWatch returns them while it searches a large group."""
     live_logs.cloudwatch.refuses["put_subscription_filter"] = "LimitExceededException"
     live_logs.connect("one", lines=0)
     live_logs.run(1)
@@ -316,7 +316,7 @@ def test_a_page_without_lines_ends_no_chain(
 
 
 def live(live_logs: LiveLogs, *names: str) -> None:
-    """Open sockets, and let a filter deliver."""
+    """Open sockets, and wait until the filter delivers."""
     for name in names:
         live_logs.connect(name, lines=0)
     live_logs.run(2)
@@ -324,7 +324,7 @@ def live(live_logs: LiveLogs, *names: str) -> None:
     live_logs.run(30)
 
 
-def test_a_gone_viewer_is_forgotten_and_holds_up_nobody(live_logs: LiveLogs) -> None:
+def test_a_gone_viewer_is_removed_and_delays_no_other_viewer(live_logs: LiveLogs) -> None:
     live(live_logs, "one", "gone", "other")
     live_logs.open_sockets.open.pop("gone")
     live_logs.write("line")
@@ -334,7 +334,7 @@ def test_a_gone_viewer_is_forgotten_and_holds_up_nobody(live_logs: LiveLogs) -> 
     assert live_logs.counts() == (2, 2)
 
 
-def test_a_stuck_viewer_is_closed_and_may_come_again(live_logs: LiveLogs) -> None:
+def test_a_throttled_viewer_is_disconnected(live_logs: LiveLogs) -> None:
     live(live_logs, "one", "stuck")
     live_logs.open_sockets.stuck.add("stuck")
     live_logs.write("line")
@@ -344,17 +344,17 @@ def test_a_stuck_viewer_is_closed_and_may_come_again(live_logs: LiveLogs) -> Non
     assert live_logs.counts() == (1, 1)
 
 
-def test_a_viewer_that_takes_each_frame_slowly_is_closed(
+def test_a_viewer_that_receives_each_frame_slowly_is_disconnected(
     live_logs: LiveLogs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     live(live_logs, "slow")
     post = live_logs.open_sockets.post_to_connection
 
-    def slowly(**given: Any) -> None:
+    def post_slowly(**given: Any) -> None:
         live_logs.time.at += 2.9
         post(**given)
 
-    monkeypatch.setattr(live_logs.open_sockets, "post_to_connection", slowly)
+    monkeypatch.setattr(live_logs.open_sockets, "post_to_connection", post_slowly)
     live_logs.write(*(f"{number}" + "x" * 20_000 for number in range(30)))
     began = live_logs.time.at
     live_logs.run(2)
@@ -362,23 +362,23 @@ def test_a_viewer_that_takes_each_frame_slowly_is_closed(
     assert live_logs.time.at - began < 30
 
 
-def test_a_viewer_that_cannot_be_let_go_fails_no_push(
+def test_a_push_succeeds_when_a_gone_viewer_cannot_be_removed(
     live_logs: LiveLogs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     live(live_logs, "gone", "one")
     live_logs.open_sockets.open.pop("gone")
 
-    def away(*_: object, **__: object) -> None:
+    def unavailable(*_: object, **__: object) -> None:
         raise Unavailable
 
-    monkeypatch.setattr(store, "remove_viewer", away)
+    monkeypatch.setattr(store, "remove_viewer", unavailable)
     live_logs.write("line")
     live_logs.held.advance(seconds=2)
     assert live_logs.push() == 1
     assert live_logs.messages("one")[-1] == "line"
 
 
-def test_a_push_to_nobody_to_an_unknown_group_and_to_its_own_is_nothing(
+def test_a_push_without_viewers_or_a_current_filter_sends_nothing(
     live_logs: LiveLogs,
 ) -> None:
     line = Line("1-0000000000000000", 1, "x")
@@ -388,7 +388,7 @@ def test_a_push_to_nobody_to_an_unknown_group_and_to_its_own_is_nothing(
     assert relay.push(live_logs.relay, PushedLines(live_logs.group, "a", (), ())) == 0
 
 
-def test_the_relay_s_own_group_is_refused_even_if_watched(live_logs: LiveLogs) -> None:
+def test_a_push_from_the_relay_s_own_log_group_is_always_ignored(live_logs: LiveLogs) -> None:
     live(live_logs, "one")
     watch = live_logs.watch()
     assert watch is not None
@@ -397,10 +397,10 @@ def test_the_relay_s_own_group_is_refused_even_if_watched(live_logs: LiveLogs) -
     assert relay.push(own, PushedLines(live_logs.group, "a", (watch.filter,), (line,))) == 0
 
 
-# ---- Lines held back -----------------------------------------------------------------------------
+# ---- Held lines ----------------------------------------------------------------------------------
 
 
-def test_what_is_pushed_while_a_backlog_is_on_its_way_comes_after_it(live_logs: LiveLogs) -> None:
+def test_lines_pushed_during_a_backlog_are_sent_after_it(live_logs: LiveLogs) -> None:
     live(live_logs, "one")
     live_logs.write("in both")
     live_logs.held.advance(seconds=1)
@@ -410,7 +410,7 @@ def test_what_is_pushed_while_a_backlog_is_on_its_way_comes_after_it(live_logs: 
     live_logs.write("held")
     live_logs.held.advance(seconds=1)
     live_logs.push()
-    live_logs.cloudwatch.lag = 5  # the backlog does not find it
+    live_logs.cloudwatch.lag = 5  # the backlog's search does not find it
     live_logs.tasks.sort(key=lambda one: '"open"' not in one[1])
     live_logs.run(0)
     assert (
@@ -421,7 +421,7 @@ def test_what_is_pushed_while_a_backlog_is_on_its_way_comes_after_it(live_logs: 
     assert live_logs.messages("new")[-1] == "held"
 
 
-def test_lines_of_a_very_busy_group_fit_their_items(live_logs: LiveLogs) -> None:
+def test_held_lines_of_a_busy_group_are_divided_between_items(live_logs: LiveLogs) -> None:
     live(live_logs, "one")
     live_logs.tasks.clear()
     live_logs.connect("new", lines=0)
@@ -444,12 +444,12 @@ def test_lines_of_a_very_busy_group_fit_their_items(live_logs: LiveLogs) -> None
     assert held_store.read_held(live_logs.table, "new", first=0) == []
 
 
-def test_lines_are_held_in_their_order_whoever_counted_meanwhile(live_logs: LiveLogs) -> None:
+def test_held_lines_keep_their_order_when_the_viewer_item_is_stale(live_logs: LiveLogs) -> None:
     live_logs.connect("new", lines=0)
     [viewer] = store.list_viewers(live_logs.table, live_logs.group)
     for number in range(4):
         line = Line(f"{number}-0000000000000000", number, str(number))
-        # Each has read the viewer before any other held a line.
+        # Each call uses the viewer as it was before any line was held.
         assert held_store.hold_lines(live_logs.table, viewer, [line], now=live_logs.held.at) == 1
     batches = held_store.read_held(live_logs.table, "new", first=0)
     assert [line.message for batch in batches for line in batch] == ["0", "1", "2", "3"]
@@ -458,10 +458,10 @@ def test_lines_are_held_in_their_order_whoever_counted_meanwhile(live_logs: Live
     assert held_store.hold_lines(live_logs.table, viewer, [line], now=live_logs.held.at) == 0
 
 
-# ---- Tasks that come again, or for nobody --------------------------------------------------------
+# ---- Repeated tasks, and tasks without a viewer --------------------------------------------------
 
 
-def test_an_open_that_comes_again_gives_no_second_backlog(live_logs: LiveLogs) -> None:
+def test_a_repeated_open_task_sends_no_second_backlog(live_logs: LiveLogs) -> None:
     live_logs.write(*FILLER)
     live_logs.run(5)
     live_logs.connect("one")
@@ -473,7 +473,7 @@ def test_an_open_that_comes_again_gives_no_second_backlog(live_logs: LiveLogs) -
     assert len(live_logs.lines("one")) == before
 
 
-def test_tasks_for_who_has_left_do_nothing(live_logs: LiveLogs) -> None:
+def test_tasks_for_a_disconnected_viewer_do_nothing(live_logs: LiveLogs) -> None:
     live_logs.write("old")
     for task in (
         Open(live_logs.group, "nobody"),
@@ -484,7 +484,7 @@ def test_tasks_for_who_has_left_do_nothing(live_logs: LiveLogs) -> None:
     assert live_logs.left() == []
 
 
-def test_a_socket_that_never_opens_is_forgotten(live_logs: LiveLogs) -> None:
+def test_a_socket_that_never_opens_is_removed(live_logs: LiveLogs) -> None:
     live_logs.connect("one")
     live_logs.open_sockets.open.pop("one")
     live_logs.run(1)
@@ -492,7 +492,7 @@ def test_a_socket_that_never_opens_is_forgotten(live_logs: LiveLogs) -> None:
     assert 5 <= live_logs.time.at < 6
 
 
-def test_a_socket_that_opens_a_little_later_gets_its_backlog(
+def test_a_socket_that_opens_late_gets_its_backlog(
     live_logs: LiveLogs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     live_logs.write("old")
@@ -500,17 +500,17 @@ def test_a_socket_that_opens_a_little_later_gets_its_backlog(
     live_logs.open_sockets.open.pop("one")
     sleep = live_logs.time.sleep
 
-    def opens(seconds: float) -> None:
+    def sleep_and_open(seconds: float) -> None:
         sleep(seconds)
         if live_logs.time.at > 3:
             live_logs.open_sockets.open.setdefault("one", [])
 
-    monkeypatch.setattr(live_logs.time, "sleep", opens)
+    monkeypatch.setattr(live_logs.time, "sleep", sleep_and_open)
     live_logs.run(1)
     assert live_logs.messages("one") == ["old"]
 
 
-def test_lines_that_a_search_finds_late_are_caught_up_with(live_logs: LiveLogs) -> None:
+def test_a_catch_up_sends_lines_that_the_search_found_late(live_logs: LiveLogs) -> None:
     live(live_logs, "one")
     live_logs.write("early", stream="b")
     live_logs.run(5)
@@ -521,12 +521,14 @@ def test_lines_that_a_search_finds_late_are_caught_up_with(live_logs: LiveLogs) 
     live_logs.run(2)
     live_logs.connect("new")
     live_logs.run(0)
-    assert "late" not in live_logs.messages("new"), "pushed before it came, and not found yet"
+    assert "late" not in live_logs.messages("new"), (
+        "pushed before the viewer connected, and not searchable yet"
+    )
     live_logs.run(15)
     assert {"late", "later"} <= set(live_logs.messages("new"))
 
 
-def test_a_catch_up_s_message_stays_small_however_much_was_read() -> None:
+def test_a_catch_up_message_stays_below_the_queue_s_limit() -> None:
     lines = [Line(f"{number:013d}-{number:016x}-999999", number, "x") for number in range(20_000)]
     known = rules.ids_to_remember([], lines, cursor=10_000)
     task = CatchUp("/g" * 250, "c" * 16, 0, 1, known)
@@ -536,7 +538,7 @@ def test_a_catch_up_s_message_stays_small_however_much_was_read() -> None:
 # ---- Bounds --------------------------------------------------------------------------------------
 
 
-def test_a_group_has_a_hundred_viewers_and_an_account_two_hundred(live_logs: LiveLogs) -> None:
+def test_a_group_has_at_most_100_viewers_and_an_account_200(live_logs: LiveLogs) -> None:
     for number in range(100):
         live_logs.connect(f"one {number}", lines=0)
     with pytest.raises(BoundReached, match="A log group has at most 100"):
@@ -556,20 +558,20 @@ def test_a_group_has_a_hundred_viewers_and_an_account_two_hundred(live_logs: Liv
     assert live_logs.counts() == (0, 199)
 
 
-def test_who_enters_twice_counts_once(live_logs: LiveLogs) -> None:
+def test_adding_a_viewer_twice_counts_it_once(live_logs: LiveLogs) -> None:
     live_logs.connect("one")
     [viewer] = store.list_viewers(live_logs.table, live_logs.group)
     store.add_viewer(live_logs.table, viewer)
     assert live_logs.counts() == (1, 1)
 
 
-def test_who_is_refused_because_the_queue_is_away_does_not_count(
+def test_a_viewer_refused_because_the_queue_is_down_is_not_counted(
     live_logs: LiveLogs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def away(*_: object) -> None:
+    def unavailable(*_: object) -> None:
         raise Unavailable
 
-    monkeypatch.setattr(type(live_logs.relay.queue), "send", away)
+    monkeypatch.setattr(type(live_logs.relay.queue), "send", unavailable)
     with pytest.raises(Unavailable):
         live_logs.connect("one")
     assert live_logs.counts() == (0, 0)
@@ -577,7 +579,7 @@ def test_who_is_refused_because_the_queue_is_away_does_not_count(
     assert live_logs.left() == []
 
 
-def test_a_service_without_a_log_group_has_nothing_to_watch(live_logs: LiveLogs) -> None:
+def test_connecting_to_a_service_without_a_log_group_raises_not_found(live_logs: LiveLogs) -> None:
     live_logs.table.update(
         {"pk": f"SERVICE#{ACCOUNT}", "sk": "orders"},
         "SET log_group = :none",
@@ -589,7 +591,7 @@ def test_a_service_without_a_log_group_has_nothing_to_watch(live_logs: LiveLogs)
         live_logs.connect("one")
 
 
-def test_a_watch_that_was_forgotten_is_not_made_again_by_its_polls(live_logs: LiveLogs) -> None:
+def test_polls_do_not_recreate_a_deleted_watch(live_logs: LiveLogs) -> None:
     live_logs.connect("one")
     seen = live_logs.watch()
     assert seen is not None

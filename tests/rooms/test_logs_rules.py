@@ -1,4 +1,4 @@
-"""Ids, frames, what a viewer may ask for, and what is due: pure, by table and by property."""
+"""Pure rules of live logs: line ids, frames, query parameters, tasks and due times."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ EVENTS = st.lists(st.tuples(st.integers(AT, AT + 3), st.sampled_from(["a", "b", 
 
 
 @given(EVENTS, st.sets(st.integers(AT, AT + 3)))
-def test_a_line_has_one_id_however_a_batch_is_cut_between_moments(
+def test_a_line_s_id_does_not_depend_on_how_batches_are_divided(
     events: list[tuple[int, str]], cuts: set[int]
 ) -> None:
     events.sort(key=lambda event: event[0])
@@ -50,7 +50,7 @@ def test_a_line_has_one_id_however_a_batch_is_cut_between_moments(
 
 
 @given(EVENTS)
-def test_a_push_names_its_lines_as_a_search_does(events: list[tuple[int, str]]) -> None:
+def test_a_push_and_a_search_give_a_line_the_same_id(events: list[tuple[int, str]]) -> None:
     events.sort(key=lambda event: event[0])
     pushed = message_rules.parse_push(push(events))
     assert pushed is not None
@@ -58,7 +58,7 @@ def test_a_push_names_its_lines_as_a_search_does(events: list[tuple[int, str]]) 
 
 
 def push(events: list[tuple[int, str]], **more: Any) -> str:
-    """Write what CloudWatch sends to a function."""
+    """Encode a push as CloudWatch sends it to a function."""
     said = {
         "messageType": "DATA_MESSAGE",
         "logGroup": "/g",
@@ -69,7 +69,7 @@ def push(events: list[tuple[int, str]], **more: Any) -> str:
     return base64.b64encode(gzip.compress(json.dumps(said | more).encode())).decode()
 
 
-def test_equal_lines_of_a_moment_are_numbered_and_an_id_begins_with_it() -> None:
+def test_equal_lines_are_numbered_and_ids_start_with_the_timestamp() -> None:
     lines = line_rules.with_ids(
         "s", [(AT, "x"), (AT, "y"), (AT, "x"), (AT + 1, "x"), (AT, "x\r\n")]
     )
@@ -84,8 +84,8 @@ def test_equal_lines_of_a_moment_are_numbered_and_an_id_begins_with_it() -> None
     assert line_rules.with_ids("other", [(AT, "x")])[0].id != first
 
 
-def test_an_id_is_published_and_does_not_change() -> None:
-    """A viewer may resume by one that it kept for days."""
+def test_line_ids_are_a_published_format_and_do_not_change() -> None:
+    """A viewer may resume from an id that it stored days ago."""
     [line] = line_rules.with_ids(
         "2026/11/21/[$LATEST]0", [(1_795_253_400_123, "order 1 shipped\n")]
     )
@@ -101,12 +101,12 @@ PACKED = [
 
 
 @pytest.mark.parametrize("data", ["", "!", "e30=", *PACKED, "H4sIAAAA"])
-def test_what_is_no_push_is_told_so(data: str) -> None:
+def test_data_that_is_not_a_push_is_refused(data: str) -> None:
     with pytest.raises(ValueError, match="must be a message of CloudWatch Logs"):
         message_rules.parse_push(data)
 
 
-def test_cloudwatch_s_own_word_that_it_will_push_has_no_lines() -> None:
+def test_a_control_message_from_cloudwatch_has_no_lines() -> None:
     assert (
         message_rules.parse_push(push([(AT, "CWL CONTROL MESSAGE")], messageType="CONTROL_MESSAGE"))
         is None
@@ -133,14 +133,14 @@ def test_cloudwatch_s_own_word_that_it_will_push_has_no_lines() -> None:
         ("5", "1970-01-01T00:00:01Z", BacklogRequest(5, 1_000)),
     ],
 )
-def test_lines_and_since_are_read(
+def test_lines_and_since_are_parsed(
     lines: str | None, since: str | None, expected: BacklogRequest
 ) -> None:
     assert line_rules.parse_backlog_request(lines=lines, since=since) == expected
 
 
 @pytest.mark.parametrize("lines", ["", "-1", "1001", "1.0", "ten", "10000", "\u0661", " 1", "1\n"])
-def test_other_lines_are_refused(lines: str) -> None:
+def test_invalid_lines_parameters_are_refused(lines: str) -> None:
     with pytest.raises(BadInput) as refused:
         line_rules.parse_backlog_request(lines=lines, since=None)
     assert refused.value.details == {"field": "lines"}
@@ -154,14 +154,14 @@ def test_other_lines_are_refused(lines: str) -> None:
         "1" * 16 + "-0123456789abcdef",
     ],
 )
-def test_another_since_is_refused(since: str) -> None:
+def test_invalid_since_parameters_are_refused(since: str) -> None:
     with pytest.raises(BadInput) as refused:
         line_rules.parse_backlog_request(lines=None, since=since)
     assert refused.value.details == {"field": "since"}
 
 
 @given(st.text() | st.none(), st.text() | st.none())
-def test_whatever_is_asked_is_read_or_refused(lines: str | None, since: str | None) -> None:
+def test_any_lines_and_since_are_parsed_or_refused(lines: str | None, since: str | None) -> None:
     try:
         found = line_rules.parse_backlog_request(lines=lines, since=since)
     except BadInput:
@@ -171,7 +171,7 @@ def test_whatever_is_asked_is_read_or_refused(lines: str | None, since: str | No
 
 
 @given(EVENTS)
-def test_every_id_and_timestamp_that_is_shown_is_a_since(events: list[tuple[int, str]]) -> None:
+def test_every_sent_id_and_timestamp_is_a_valid_since(events: list[tuple[int, str]]) -> None:
     for line in shown(frame_rules.log_frames("orders", line_rules.with_ids("s", events))):
         moment = line_rules.parse_backlog_request(lines=None, since=line["id"]).since
         assert line_rules.parse_backlog_request(lines=None, since=line["timestamp"]).since == moment
@@ -204,7 +204,7 @@ def joined(lines: list[dict[str, Any]]) -> list[tuple[str, str]]:
 
 
 @given(st.lists(st.tuples(TEXT, st.sampled_from([1, 1, 1, 2_000])), max_size=4))
-def test_frames_stay_within_their_bound_and_lose_nothing(texts: list[tuple[str, int]]) -> None:
+def test_frames_stay_within_their_size_limit_and_lose_no_line(texts: list[tuple[str, int]]) -> None:
     lines = [Line(f"{n}-{n:016x}-999999", n, text * times) for n, (text, times) in enumerate(texts)]
     got = shown(frame_rules.log_frames(LONGEST_NAME, lines))
     # Halves of a pair that stand side by side are read as the one character that they are.
@@ -217,7 +217,7 @@ def _pair(text: str) -> str:
 
 
 @pytest.mark.parametrize("character", ["x", "\x00", "😀", "\ud800"])
-def test_a_line_of_a_megabyte_survives_in_parts(character: str) -> None:
+def test_a_line_of_a_megabyte_is_sent_in_parts(character: str) -> None:
     text = character * (1024 * 1024 // len(character.encode("utf-8", "surrogatepass")))
     line = Line(f"{'9' * 15}-{'f' * 16}-999999", 10**15 - 1, text)
     got = shown(frame_rules.log_frames(LONGEST_NAME, [line]))
@@ -227,20 +227,20 @@ def test_a_line_of_a_megabyte_survives_in_parts(character: str) -> None:
 
 
 @pytest.mark.parametrize("length", [31_496, 31_497, 31_498, 31_499, 31_500, 62_996, 62_997])
-def test_a_line_at_the_bound_is_whole_or_divided_and_never_twice(length: int) -> None:
+def test_a_line_near_the_size_limit_is_sent_once(length: int) -> None:
     parts = list(frame_rules.split(Line("1-0", 1, "x" * length)))
     assert "".join(part.message for part in parts) == "x" * length
     assert [again for part in parts for again in frame_rules.split(part)] == parts
     assert (len(parts) > 1) == (length > frame_rules._MOST_OF_A_LINE - 2)  # noqa: SLF001 - its quotes
 
 
-def test_a_frame_is_filled_as_far_as_it_goes() -> None:
+def test_a_frame_is_filled_up_to_its_size_limit() -> None:
     lines = [Line(f"{n}-{n:016x}", n, "x" * 100) for n in range(1_000)]
     sizes = [len(frame) for frame in frame_rules.log_frames("s", lines)]
     assert min(sizes[:-1]) > 31_000
 
 
-def test_other_frames_are_json_too() -> None:
+def test_frames_without_lines_are_json_too() -> None:
     told = [
         frame_rules.PING,
         frame_rules.notice_frame('a "b"'),
@@ -262,7 +262,7 @@ def test_other_frames_are_json_too() -> None:
     "task",
     [Open("/g", "c="), Poll("/g", 3), CatchUp("/g", "c=", 1, 2, ["1-a", "2-b"])],
 )
-def test_a_task_is_read_as_it_was_written(task: Any) -> None:
+def test_a_task_survives_encoding_and_parsing(task: Any) -> None:
     assert message_rules.parse_task(message_rules.task_body(task)) == task
 
 
@@ -284,7 +284,7 @@ VIEWER = Viewer("c", "/g", "s", "a", "k", "d", BacklogRequest(), NOW, NOW)
         (replace(WATCH, filter_at=None, viewers=0), 0, False),
     ],
 )
-def test_polls_are_needed_until_a_filter_delivers_or_for_a_minute(
+def test_polls_continue_until_the_filter_delivers_or_for_a_minute(
     watch: Watch, after: int, *, needed: bool
 ) -> None:
     assert rules.is_poll_needed(watch, NOW + after) is needed
@@ -302,11 +302,11 @@ def test_polls_are_needed_until_a_filter_delivers_or_for_a_minute(
         (WATCH, MINUTE, False),
     ],
 )
-def test_a_chain_is_begun_again_when_it_is_dead(watch: Watch, after: int, *, due: bool) -> None:
+def test_a_dead_chain_of_polls_is_restarted(watch: Watch, after: int, *, due: bool) -> None:
     assert rules.is_polling_due(watch, NOW + after) is due
 
 
-def test_a_dead_chain_goes_on_where_it_died_and_an_ended_one_not_long_ago() -> None:
+def test_a_restarted_chain_continues_where_the_dead_one_stopped() -> None:
     long_ago = replace(WATCH, cursor=AT - 3_600_000)
     assert rules.resume_at(replace(long_ago, polling=True), NOW) == AT - 3_600_000
     assert rules.resume_at(long_ago, NOW) == AT - 600_000
@@ -324,25 +324,25 @@ def test_a_dead_chain_goes_on_where_it_died_and_an_ended_one_not_long_ago() -> N
         (replace(WATCH, filter_at=None, viewers=0), MINUTE, False),
     ],
 )
-def test_a_filter_is_asked_for_each_half_minute_and_had_again_each_ten(
+def test_a_filter_is_retried_every_30_seconds_and_renewed_every_10_minutes(
     watch: Watch, after: int, *, due: bool
 ) -> None:
     assert rules.is_filter_due(watch, NOW + after) is due
 
 
-def test_two_minutes_after_the_last_viewer_a_watch_is_idle() -> None:
+def test_a_watch_is_idle_two_minutes_after_its_last_viewer() -> None:
     left = replace(WATCH, viewers=0, left_at=NOW)
     assert not rules.is_idle(left, NOW + 2 * MINUTE - 1)
     assert rules.is_idle(left, NOW + 2 * MINUTE)
     assert not rules.is_idle(replace(left, viewers=1), NOW + 60 * MINUTE)
 
 
-def test_a_socket_ends_two_minutes_before_api_gateway_would_cut_it() -> None:
+def test_a_socket_ends_two_minutes_before_api_gateway_s_limit() -> None:
     assert rules.end_reason(VIEWER, NOW + 118 * MINUTE - 1) is None
     assert "since" in (rules.end_reason(VIEWER, NOW + 118 * MINUTE) or "")
 
 
-def test_a_poll_looks_back_ten_seconds_and_not_past_its_chain_s_beginning() -> None:
+def test_a_poll_looks_back_ten_seconds_but_not_before_its_chain() -> None:
     assert rules.poll_start(WATCH) == AT - 10_000
     assert rules.poll_start(replace(WATCH, since=AT - 3_000)) == AT - 3_000
     many = tuple(f"{AT - 5_000 + n}-x" for n in range(rules.MOST_SEEN))
@@ -351,7 +351,7 @@ def test_a_poll_looks_back_ten_seconds_and_not_past_its_chain_s_beginning() -> N
 
 
 @given(st.lists(st.integers(AT - 20_000, AT + 5_000)), st.lists(st.integers(AT - 20_000, AT)))
-def test_what_the_next_poll_can_meet_is_remembered(known: list[int], sent: list[int]) -> None:
+def test_ids_that_the_next_poll_can_find_are_remembered(known: list[int], sent: list[int]) -> None:
     before = [f"{at}-k{n}" for n, at in enumerate(known)]
     lines = [Line(f"{at}-s{n}", at, "x") for n, at in enumerate(sent)]
     kept = rules.ids_to_remember(before, lines, cursor=AT)
@@ -360,7 +360,7 @@ def test_what_the_next_poll_can_meet_is_remembered(known: list[int], sent: list[
     assert [line_rules.time_of(name) for name in kept] == sorted(map(line_rules.time_of, kept))
 
 
-def test_of_too_many_the_newest_are_remembered() -> None:
+def test_only_the_newest_ids_are_remembered_above_the_limit() -> None:
     lines = [Line(f"{AT + n}-x", AT + n, "x") for n in range(rules.MOST_SEEN + 5)]
     kept = rules.ids_to_remember([], reversed(lines), cursor=AT)
     assert kept == tuple(line.id for line in lines[5:])
@@ -376,13 +376,13 @@ def test_of_too_many_the_newest_are_remembered() -> None:
         (BacklogRequest(3, since=5), 3, 0),
     ],
 )
-def test_older_lines_than_were_asked_for_are_not_sent_late(
+def test_a_catch_up_sends_no_lines_older_than_the_backlog(
     wanted: BacklogRequest, count: int, oldest: int
 ) -> None:
     lines = [Line(f"{AT - n}-x", AT - n, "x") for n in range(count, 0, -1)]
     assert rules.oldest_wanted(replace(VIEWER, backlog=wanted), lines) == oldest
 
 
-def test_lines_of_one_moment_stay_as_they_came() -> None:
+def test_lines_with_one_timestamp_keep_their_order() -> None:
     lines = [Line("1-a", 2, "b"), Line("1-b", 1, "a"), Line("1-c", 2, "c"), Line("1-d", 1, "d")]
     assert [line.message for line in line_rules.by_time(lines)] == ["a", "d", "b", "c"]

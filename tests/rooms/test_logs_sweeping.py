@@ -1,4 +1,4 @@
-"""The sweeper's part of live logs, by a held clock."""
+"""The sweep of live logs: pings, closed sockets, dead chains and unused filters."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NOTHING = LogSweep()
 
 
 def live(live_logs: LiveLogs, *names: str) -> None:
-    """Open sockets, and let a filter deliver; nobody sweeps but the test."""
+    """Open sockets, wait until the filter delivers, and turn automatic sweeps off."""
     live_logs.sweeps = False
     for name in names:
         live_logs.connect(name, lines=0)
@@ -43,7 +43,7 @@ def test_a_viewer_is_pinged_every_five_minutes(live_logs: LiveLogs) -> None:
     assert kinds(live_logs, "one").count("ping") == 3
 
 
-def test_a_ping_is_due_at_its_moment_and_not_before(live_logs: LiveLogs) -> None:
+def test_a_ping_is_due_after_exactly_five_minutes(live_logs: LiveLogs) -> None:
     opened = live_logs.held.at
     live(live_logs, "one")
     live_logs.held.at = opened + 5 * MINUTE - 1
@@ -53,7 +53,7 @@ def test_a_ping_is_due_at_its_moment_and_not_before(live_logs: LiveLogs) -> None
     assert live_logs.sweep() == NOTHING
 
 
-def test_who_is_gone_is_found_by_a_ping_and_who_is_stuck_is_pinged_again(
+def test_a_ping_removes_gone_viewers_and_is_retried_for_throttled_ones(
     live_logs: LiveLogs,
 ) -> None:
     live(live_logs, "gone", "stuck")
@@ -79,7 +79,7 @@ def test_who_is_gone_is_found_by_a_ping_and_who_is_stuck_is_pinged_again(
         None,
     ],
 )
-def test_a_socket_ends_with_its_key_s_right_to_look(
+def test_a_socket_is_closed_when_its_key_may_no_longer_read_logs(
     live_logs: LiveLogs, change: dict[str, object] | None
 ) -> None:
     ended = live_logs.make_key()
@@ -108,7 +108,7 @@ def _change(live_logs: LiveLogs, digest: str, change: dict[str, object] | None) 
         client.put_item(TableName=name, Item={**item, **change})  # type: ignore[dict-item]
 
 
-def test_a_socket_is_closed_two_minutes_before_api_gateway_cuts_it(live_logs: LiveLogs) -> None:
+def test_a_socket_is_closed_two_minutes_before_api_gateway_s_limit(live_logs: LiveLogs) -> None:
     opened = live_logs.held.at
     live(live_logs, "one")
     frames = live_logs.open_sockets.open["one"]
@@ -123,7 +123,7 @@ def test_a_socket_is_closed_two_minutes_before_api_gateway_cuts_it(live_logs: Li
     assert live_logs.counts() == (0, 0)
 
 
-def test_a_lost_open_is_sent_again_after_a_minute(live_logs: LiveLogs) -> None:
+def test_a_lost_open_task_is_sent_again_after_a_minute(live_logs: LiveLogs) -> None:
     live_logs.sweeps = False
     live_logs.write("old")
     live_logs.connect("one")
@@ -139,15 +139,15 @@ def test_a_lost_open_is_sent_again_after_a_minute(live_logs: LiveLogs) -> None:
     assert [body for _, body in live_logs.tasks if '"open"' in body] == []
 
 
-def test_keys_that_cannot_be_read_end_no_socket(
+def test_no_socket_is_closed_when_keys_cannot_be_read(
     live_logs: LiveLogs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     live(live_logs, "one")
 
-    def away(*_: object) -> None:
+    def unavailable(*_: object) -> None:
         raise Unavailable
 
-    monkeypatch.setattr(credentials, "find_many", away)
+    monkeypatch.setattr(credentials, "find_many", unavailable)
     with pytest.raises(Unavailable):
         live_logs.sweep()
     assert live_logs.counts() == (1, 1)
@@ -156,7 +156,7 @@ def test_keys_that_cannot_be_read_end_no_socket(
 # ---- Polls ---------------------------------------------------------------------------------------
 
 
-def test_a_dead_chain_of_polls_goes_on_where_it_died(live_logs: LiveLogs) -> None:
+def test_a_dead_chain_of_polls_continues_where_it_stopped(live_logs: LiveLogs) -> None:
     live_logs.cloudwatch.refuses["put_subscription_filter"] = "LimitExceededException"
     live_logs.sweeps = False
     live_logs.connect("one", lines=0)
@@ -165,7 +165,7 @@ def test_a_dead_chain_of_polls_goes_on_where_it_died(live_logs: LiveLogs) -> Non
     live_logs.write("while it was dead")
     live_logs.run(25)
     live_logs.sweep()
-    assert not _polls(live_logs), "it may be slow only"
+    assert not _polls(live_logs), "the chain may only be slow"
     live_logs.run(10)
     live_logs.sweep()
     assert len(_polls(live_logs)) == 1
@@ -179,7 +179,7 @@ def _polls(live_logs: LiveLogs) -> list[str]:
     return [body for _, body in live_logs.tasks if '"poll"' in body]
 
 
-def test_a_chain_that_has_ended_well_is_left_alone(live_logs: LiveLogs) -> None:
+def test_a_chain_that_ended_normally_is_not_restarted(live_logs: LiveLogs) -> None:
     live(live_logs, "one")
     for _ in range(5):
         live_logs.run(60)
@@ -190,7 +190,7 @@ def test_a_chain_that_has_ended_well_is_left_alone(live_logs: LiveLogs) -> None:
 # ---- Filters -------------------------------------------------------------------------------------
 
 
-def test_a_filter_is_taken_away_two_minutes_after_the_last_viewer(live_logs: LiveLogs) -> None:
+def test_a_filter_is_deleted_two_minutes_after_the_last_viewer(live_logs: LiveLogs) -> None:
     live(live_logs, "one", "two")
     live_logs.disconnect("one")
     live_logs.run(300)
@@ -206,7 +206,7 @@ def test_a_filter_is_taken_away_two_minutes_after_the_last_viewer(live_logs: Liv
     assert live_logs.left() == []
 
 
-def test_swept_each_minute_it_is_gone_within_four(live_logs: LiveLogs) -> None:
+def test_with_a_sweep_each_minute_a_filter_is_gone_in_three_minutes(live_logs: LiveLogs) -> None:
     live(live_logs, "one")
     live_logs.swept_at, live_logs.sweeps = live_logs.held.at - 59 * SECOND, True
     live_logs.disconnect("one")
@@ -216,7 +216,7 @@ def test_swept_each_minute_it_is_gone_within_four(live_logs: LiveLogs) -> None:
     assert live_logs.filters() == []
 
 
-def test_who_comes_again_in_time_keeps_the_filter(live_logs: LiveLogs) -> None:
+def test_a_viewer_that_returns_in_time_keeps_the_filter(live_logs: LiveLogs) -> None:
     live(live_logs, "one")
     [before] = live_logs.filters()
     live_logs.disconnect("one")
@@ -230,7 +230,7 @@ def test_who_comes_again_in_time_keeps_the_filter(live_logs: LiveLogs) -> None:
     assert live_logs.messages("again") == ["line"]
 
 
-def test_who_comes_after_the_sweeper_has_looked_keeps_the_filter(live_logs: LiveLogs) -> None:
+def test_a_viewer_that_connects_after_the_sweep_read_keeps_the_filter(live_logs: LiveLogs) -> None:
     live(live_logs, "one")
     live_logs.disconnect("one")
     live_logs.run(121)
@@ -239,10 +239,10 @@ def test_who_comes_after_the_sweeper_has_looked_keeps_the_filter(live_logs: Live
     live_logs.connect("again", lines=0)
     assert not watch_store.retire_filter(live_logs.table, seen)
     live_logs.disconnect("again")
-    assert not watch_store.retire_filter(live_logs.table, seen), "somebody was there a moment ago"
+    assert not watch_store.retire_filter(live_logs.table, seen), "a viewer left only now"
 
 
-def test_who_comes_while_a_filter_is_being_taken_away_gets_another(
+def test_a_viewer_that_connects_while_the_filter_is_deleted_gets_another(
     live_logs: LiveLogs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     live(live_logs, "one")
@@ -251,12 +251,12 @@ def test_who_comes_while_a_filter_is_being_taken_away_gets_another(
     live_logs.run(121)
     delete = live_logs.cloudwatch.delete_subscription_filter
 
-    def somebody_comes(**request: str) -> object:
+    def connect_and_delete(**request: str) -> object:
         live_logs.connect("new", lines=0)
         live_logs.run(1)
         return delete(**request)
 
-    monkeypatch.setattr(live_logs.cloudwatch, "delete_subscription_filter", somebody_comes)
+    monkeypatch.setattr(live_logs.cloudwatch, "delete_subscription_filter", connect_and_delete)
     live_logs.sweep()
     [after] = live_logs.filters()
     assert after != before
@@ -268,7 +268,7 @@ def test_who_comes_while_a_filter_is_being_taken_away_gets_another(
     assert (watch.filter, watch.retiring) == (after, ())
 
 
-def test_a_filter_that_cannot_be_deleted_is_tried_again_and_its_item_stays(
+def test_a_failed_filter_deletion_is_retried_and_its_item_stays(
     live_logs: LiveLogs,
 ) -> None:
     live(live_logs, "one")
@@ -285,7 +285,9 @@ def test_a_filter_that_cannot_be_deleted_is_tried_again_and_its_item_stays(
 
 
 @pytest.mark.parametrize("what", ["filter", "group"])
-def test_what_somebody_else_has_deleted_is_no_trouble(live_logs: LiveLogs, what: str) -> None:
+def test_a_filter_or_group_deleted_elsewhere_is_not_an_error(
+    live_logs: LiveLogs, what: str
+) -> None:
     live(live_logs, "one")
     [name] = live_logs.filters()
     live_logs.disconnect("one")
@@ -299,7 +301,7 @@ def test_what_somebody_else_has_deleted_is_no_trouble(live_logs: LiveLogs, what:
     assert live_logs.left() == []
 
 
-def test_a_group_whose_filter_was_never_had_is_forgotten_too(live_logs: LiveLogs) -> None:
+def test_a_watch_that_never_had_a_filter_is_deleted_too(live_logs: LiveLogs) -> None:
     live_logs.cloudwatch.refuses["put_subscription_filter"] = "LimitExceededException"
     live_logs.connect("one", lines=0)
     live_logs.run(5)
@@ -309,7 +311,7 @@ def test_a_group_whose_filter_was_never_had_is_forgotten_too(live_logs: LiveLogs
     assert live_logs.tasks == []
 
 
-def test_a_group_that_fails_holds_up_no_other(
+def test_a_group_that_fails_does_not_stop_the_others(
     live_logs: LiveLogs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     live(live_logs, "first")
@@ -319,20 +321,20 @@ def test_a_group_that_fails_holds_up_no_other(
     live_logs.run(300)
     viewers = store.list_viewers
 
-    def away(table: object, group: str) -> object:
+    def unavailable(table: object, group: str) -> object:
         if group == first:
             raise Unavailable
         return viewers(table, group)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patch:
-        patch.setattr(store, "list_viewers", away)
+        patch.setattr(store, "list_viewers", unavailable)
         with pytest.raises(Unavailable):
             live_logs.sweep()
     assert kinds(live_logs, "second")[-1] == "ping"
     assert live_logs.sweep() == LogSweep(pinged=1)
 
 
-def test_a_filter_that_aws_forbids_to_delete_is_not_forgotten(live_logs: LiveLogs) -> None:
+def test_a_filter_that_may_not_be_deleted_keeps_its_item(live_logs: LiveLogs) -> None:
     live(live_logs, "one")
     live_logs.disconnect("one")
     live_logs.cloudwatch.refuses["delete_subscription_filter"] = "AccessDeniedException"

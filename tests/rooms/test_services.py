@@ -1,4 +1,4 @@
-"""Services: names, what tags say, when to look again, how anything is judged, what is kept."""
+"""Services: names, tags, when to refresh, health of each kind, and the cache."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def well(*, seconds_ago: int = 0, **fields: object) -> HealthCheck:
 
 
 @given(st.text(max_size=80))
-def test_a_name_is_letters_digits_and_inner_hyphens(text: str) -> None:
+def test_a_service_name_has_letters_digits_and_inner_hyphens(text: str) -> None:
     allowed = set("abcdefghijklmnopqrstuvwxyz0123456789-")
     good = (
         0 < len(text) <= 64
@@ -66,17 +66,17 @@ def test_a_name_is_letters_digits_and_inner_hyphens(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["/app/x", "a", "a.b_c-d#1/E"])
-def test_a_log_group_s_name(text: str) -> None:
+def test_valid_log_group_names_are_accepted(text: str) -> None:
     assert rules.check_log_group(text) == text
 
 
 @pytest.mark.parametrize("text", ["", "a b", "a:*", "*", "x" * 513, "ä", "a\n"])
-def test_no_log_group_s_name(text: str) -> None:
+def test_invalid_log_group_names_are_refused(text: str) -> None:
     with pytest.raises(BadInput, match="logGroup"):
         rules.check_log_group(text)
 
 
-# ---- What tags say -----------------------------------------------------------------------------
+# ---- Tags ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_no_log_group_s_name(text: str) -> None:
         ("nonsense", {"gatehouse:service": "a"}, None),
     ],
 )
-def test_a_service_is_read_off_its_tags(
+def test_a_service_is_found_by_its_tags(
     arn: str, tags: dict[str, str], expected: tuple[object, ...] | None
 ) -> None:
     found = [
@@ -111,14 +111,14 @@ def test_a_service_is_read_off_its_tags(
     assert found == ([] if expected is None else [expected])
 
 
-def test_of_two_with_one_name_the_first_arn_s_is_the_service() -> None:
+def test_of_resources_with_one_name_the_first_arn_is_the_service() -> None:
     tags = {"gatehouse:service": "orders"}
     several = [TaggedResource(f"{FUNCTION}-{end}", tags) for end in ("b", "a", "c")]
     (one,) = rules.services_of(several, account_id=ACCOUNT)
     assert one.arn == f"{FUNCTION}-a"
 
 
-def test_a_registered_service_hides_a_found_one_of_its_name() -> None:
+def test_a_registered_service_hides_a_found_one_with_its_name() -> None:
     both = rules.merge([http("b"), http("d")], [fn("b"), fn("a")])
     assert [(one.name, one.kind) for one in both] == [
         ("a", Kind.LAMBDA),
@@ -127,10 +127,10 @@ def test_a_registered_service_hides_a_found_one_of_its_name() -> None:
     ]
 
 
-# ---- When to look again ------------------------------------------------------------------------
+# ---- When to refresh ---------------------------------------------------------------------------
 
 
-def test_a_check_is_good_for_half_a_minute() -> None:
+def test_a_health_check_is_fresh_for_half_a_minute() -> None:
     assert not rules.is_stale(well(seconds_ago=30), NOW)
     assert rules.is_stale(well(seconds_ago=31), NOW)
     assert rules.is_stale(None, NOW)
@@ -138,7 +138,7 @@ def test_a_check_is_good_for_half_a_minute() -> None:
     assert not rules.is_search_due(NOW - 30 * SECOND, NOW)
 
 
-def test_who_kept_us_waiting_comes_last() -> None:
+def test_slow_services_are_checked_last() -> None:
     services = [http(name) for name in ("fresh", "silent", "old", "new", "older")]
     known = {
         "fresh": well(seconds_ago=5),
@@ -150,14 +150,14 @@ def test_who_kept_us_waiting_comes_last() -> None:
     assert order == ["new", "older", "old", "silent"]
 
 
-def test_of_many_functions_those_looked_at_longest_ago_are_read() -> None:
+def test_functions_checked_longest_ago_are_read_first() -> None:
     functions = [fn(f"f-{number:03}") for number in range(200)]
     known = {one.name: well(seconds_ago=31 + n) for n, one in enumerate(functions)}
     chosen = rules.due_checks([*functions, http("x")], known, now=NOW)
     assert {one.name for one in chosen} == {"x", *(f"f-{n:03}" for n in range(110, 200))}
 
 
-def test_what_is_known_no_longer_is_not_shown_as_well() -> None:
+def test_outdated_health_is_not_shown_as_running() -> None:
     assert rules.with_health(http("x"), None, now=NOW).health == rules.UNCHECKED
     assert (
         rules.with_health(http("x"), well(seconds_ago=300), now=NOW).health.status
@@ -170,14 +170,14 @@ def test_what_is_known_no_longer_is_not_shown_as_well() -> None:
     assert rules.with_health(http("x"), stopped, now=NOW).health == stopped
 
 
-def test_a_query_is_not_written_into_the_trail() -> None:
+def test_the_audit_trail_leaves_out_a_url_s_query() -> None:
     service = replace(http("x"), restart_url="https://x.example/restart?token=abc#y")
     view = rules.audit_view(service)
     assert view["restart_url"] == "https://x.example/restart"
     assert view["health_url"] == "https://x.example/health"
 
 
-# ---- Judging -----------------------------------------------------------------------------------
+# ---- Health of each kind-------------------------------------------------------------------------
 
 FACTS = FunctionFacts(
     name="fn",
@@ -237,7 +237,7 @@ FACTS = FunctionFacts(
         ({"state": "Failed"}, CallCount(9, 9), "stopped", False, "Failed"),
     ],
 )
-def test_a_function(
+def test_the_health_of_a_function(
     changes: dict[str, object],
     calls: CallCount | None,
     status: str,
@@ -270,7 +270,9 @@ TASKS = ContainerFacts("ACTIVE", 2, 2, "d1", "COMPLETED", "", 1, "task:1")
         ({"status": "INACTIVE", "running": 0}, "stopped", "The service is inactive"),
     ],
 )
-def test_a_container_service(changes: dict[str, object], status: str, detail: str) -> None:
+def test_the_health_of_a_container_service(
+    changes: dict[str, object], status: str, detail: str
+) -> None:
     facts = replace(TASKS, **changes)  # type: ignore[arg-type]
     health = health_rules.container_health(facts, log_group="/g")
     assert (health.status.value, health.detail, health.log_group) == (status, detail, "/g")
@@ -282,7 +284,7 @@ def test_a_container_service(changes: dict[str, object], status: str, detail: st
     [(200, "running"), (204, "running"), (299, "running"), (199, "degraded"), (300, "degraded")]
     + [(status, "degraded") for status in (301, 400, 404, 500, 503)],
 )
-def test_an_answer(status: int, expected: str) -> None:
+def test_the_health_of_a_url_that_answers(status: int, expected: str) -> None:
     health = health_rules.reply_health(status, latency_ms=12)
     assert (health.status.value, health.listening, health.latency_ms) == (expected, True, 12)
     assert health.detail == ("" if expected == "running" else f"Answered {status}")
@@ -300,7 +302,7 @@ def test_an_answer(status: int, expected: str) -> None:
         ("protocol", "degraded", True),
     ],
 )
-def test_no_answer(kind: str, status: str, listening: bool) -> None:  # noqa: FBT001
+def test_the_health_of_a_url_that_does_not_answer(kind: str, status: str, listening: bool) -> None:  # noqa: FBT001
     health = health_rules.failure_health(kind, "why")
     assert (health.status.value, health.listening, health.detail) == (status, listening, "why")
 
@@ -322,17 +324,19 @@ START = "START RequestId: 1 Version: $LATEST"
         ),
         ([START, f"{REPORT}\tStatus: timeout"], CallCount(1, 1)),
         ([START, f"{REPORT}\tStatus: error\tError Type: X"], CallCount(1, 1)),
-        # What a program says itself of an error that it handled is no failed call.
+        # A handled error that a program logs itself is not a failed call.
         ([START, '{"exception": "Traceback (most recent call last)"}', REPORT], CallCount(1, 0)),
         ([START, '{"said": "Task timed out after 3 s"}', REPORT], CallCount(1, 0)),
         (["[ERROR] of a call that began earlier", START, REPORT], CallCount(1, 0)),
     ],
 )
-def test_calls_are_counted_in_what_the_runtime_logs(lines: list[str], expected: CallCount) -> None:
+def test_calls_and_errors_are_counted_from_the_runtime_s_lines(
+    lines: list[str], expected: CallCount
+) -> None:
     assert health_rules.count_calls(lines) == expected
 
 
-def test_machines_are_summed_up() -> None:
+def test_cloudwatch_agent_metrics_are_combined_into_one_host() -> None:
     samples = [
         MetricSample(metric, value)
         for metric, value in (
@@ -346,10 +350,10 @@ def test_machines_are_summed_up() -> None:
     assert host is not None
     assert (host.source, host.cpu_percent, host.memory_used_percent) == ("cloudwatch", 20.0, 40.0)
     assert (host.memory_total, host.disk_used_percent) == (None, 70.0)
-    assert health_rules.agent_host(samples[:2]) is None, "too little to tell"
+    assert health_rules.agent_host(samples[:2]) is None, "memory and disk are missing"
 
 
-def test_container_insights_are_summed_up() -> None:
+def test_container_insights_are_combined_into_one_host() -> None:
     samples = [
         MetricSample(metric, value)
         for metric, value in (
@@ -369,7 +373,7 @@ def test_container_insights_are_summed_up() -> None:
     assert health_rules.insights_host([]) is None
 
 
-# ---- What is kept ------------------------------------------------------------------------------
+# ---- The cache ---------------------------------------------------------------------------------
 
 
 def leased(
@@ -379,7 +383,7 @@ def leased(
     return store.take_lease(table, ACCOUNT, what, seen=seen, holder=holder, now=now)
 
 
-def test_what_was_found_and_how_it_is_comes_back_as_it_was(tables: Tables) -> None:
+def test_found_services_and_their_health_are_read_as_written(tables: Tables) -> None:
     table = tables.main
     assert store.read_cache(table, ACCOUNT) == store.ServiceCache(health={})
     found = (replace(fn("a"), alias="live", logs=False), replace(fn("b"), kind=Kind.ECS))
@@ -392,26 +396,28 @@ def test_what_was_found_and_how_it_is_comes_back_as_it_was(tables: Tables) -> No
     assert (kept.found, kept.found_at) == (found, NOW)
     assert kept.health_of(found) == {"a": health["a"][1]}
     assert kept.health_of([fn("a"), http("a")]) == {"a": health["a"][1]}
-    assert kept.health_of([http("a")]) == {}, "another one of this name"
+    assert kept.health_of([http("a")]) == {}, "another service with this name"
 
 
-def test_one_at_a_time_may_look_and_write(tables: Tables) -> None:
+def test_only_the_holder_of_the_lease_refreshes_the_cache(tables: Tables) -> None:
     table = tables.main
     assert leased(table, store.FOUND, holder="one", now=NOW)
     assert not leased(table, store.FOUND, holder="two", now=NOW + 3 * SECOND)
-    assert leased(table, store.HEALTH, holder="two", now=NOW), "another thing"
+    assert leased(table, store.HEALTH, holder="two", now=NOW), "another lease"
     later = NOW + 3 * SECOND + 1
-    assert leased(table, store.FOUND, holder="two", now=later), "it ran out"
+    assert leased(table, store.FOUND, holder="two", now=later), "the lease expired"
     store.save_found(table, ACCOUNT, [fn("late")], holder="one", now=NOW)
-    assert store.read_cache(table, ACCOUNT).found == (), "whoever lost the lease writes nothing"
+    assert store.read_cache(table, ACCOUNT).found == (), "a former holder writes nothing"
     before = store.read_cache(table, ACCOUNT)
     store.save_found(table, ACCOUNT, [fn("a")], holder="two", now=later)
     assert store.read_cache(table, ACCOUNT).found == (fn("a"),)
-    assert not leased(table, store.FOUND, holder="three", now=later, seen=before), "it was written"
-    assert leased(table, store.FOUND, holder="three", now=later), "given back"
+    assert not leased(table, store.FOUND, holder="three", now=later, seen=before), (
+        "the cache changed since it was read"
+    )
+    assert leased(table, store.FOUND, holder="three", now=later), "the lease was released"
 
 
-def test_five_hundred_services_are_kept_in_little(tables: Tables) -> None:
+def test_health_of_500_services_fits_in_40_kilobytes(tables: Tables) -> None:
     table = tables.main
     services = [http(f"service-with-a-rather-long-name-{n:03}") for n in range(500)]
     health = {

@@ -18,6 +18,9 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 from moto.awslambda.models import LambdaFunction
+from moto.core import DEFAULT_ACCOUNT_ID
+from moto.logs import logs_backends
+from moto.sqs import sqs_backends
 
 from gatehouse.aws import clients, control_plane
 from gatehouse.aws.control_plane import Cloud
@@ -40,6 +43,7 @@ from support.checks.inspection import items
 from support.worlds.held_clock import HeldClock
 from support.worlds.workloads import zipped
 
+REGION = "us-east-1"
 ACCOUNT = "0190a3c4-7d52-7b1e-8c1e-2f3a4b5c6d7e"
 VISIBLE_AGAIN = 360  # seconds
 LOST = 60  # seconds after which Lambda tries a failed push again; twice as many the second time
@@ -111,7 +115,7 @@ class CloudWatch:
         self.refuses: dict[str, str] = {}  # operation → error
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.put_at: dict[str, Micros] = {}
-        self._real = boto3.client("logs")
+        self._real = clients.logs()
 
     def filter_log_events(self, **request: Any) -> Any:
         # In the order of time, as CloudWatch answers.
@@ -151,6 +155,8 @@ class _Mailbox:
         live_logs.doom.before()
         # Through the real queue too, which judges their shape; its own delays are not waited for.
         live_logs.queue.send(messages)
+        # moto counts the messages of the queue with every message it takes.
+        live_logs.sent.clear()
         live_logs.tasks += [(live_logs.held.at + one.delay * SECOND, one.body) for one in messages]
         live_logs.doom.after()
 
@@ -187,14 +193,16 @@ class _OneByOne:
 class LiveLogs:
     """A log group, who looks at it, and what is under way: tasks, pushes and the sweeper."""
 
-    def __init__(self, tables: Tables, held: HeldClock, patch: pytest.MonkeyPatch) -> None:
+    def __init__(
+        self, tables: Tables, held: HeldClock, patch: pytest.MonkeyPatch, own_arn: str
+    ) -> None:
         self.tables, self.table, self.held = tables, tables.main, held
         self.doom = Doom()
         self.open_sockets = OpenSockets(self.doom)
         self.cloudwatch = CloudWatch(self)
-        self.queue = Queue(
-            boto3.client("sqs").create_queue(QueueName=uuid.uuid4().hex)["QueueUrl"], clients.sqs()
-        )
+        name = uuid.uuid4().hex
+        self.queue = Queue(clients.sqs().create_queue(QueueName=name)["QueueUrl"], clients.sqs())
+        self.sent = sqs_backends[DEFAULT_ACCOUNT_ID][REGION].get_queue(name)._messages  # noqa: SLF001
         self.tasks: list[tuple[Micros, str]] = []
         self.pushes: list[tuple[Micros, int, str]] = []  # when, how often it failed, what
         self.swept_at = held.at
@@ -209,7 +217,7 @@ class LiveLogs:
             sockets=Sockets(self.open_sockets),  # type: ignore[arg-type]
             logs=self.cloudwatch,  # type: ignore[arg-type]
             now=held,
-            own_arn=_destination(),
+            own_arn=own_arn,
             own_group="/aws/lambda/the-relay",
         )
         self.key = self.make_key()
@@ -264,11 +272,11 @@ class LiveLogs:
         moment = self.held.at // 1000 if at is None else at
         self.written.setdefault(stream, []).extend(messages)
         self.written_at |= dict.fromkeys(messages, self.held.at)
-        self.cloudwatch._real.put_log_events(  # noqa: SLF001
-            logGroupName=self.group,
-            logStreamName=stream,
-            logEvents=[{"timestamp": moment, "message": one} for one in messages],
+        # Straight to moto's backend: an application writes the lines, and a request costs time.
+        _, rejected = logs_backends[DEFAULT_ACCOUNT_ID][REGION].put_log_events(
+            self.group, stream, [{"timestamp": moment, "message": one} for one in messages]
         )
+        assert not rejected
 
     def _pushed(self, body: str, *_: Any) -> None:
         """Take what a subscription filter sends to its function, if it is awake yet."""
@@ -415,7 +423,10 @@ class LiveLogs:
             assert [one for one in got if one in set(expected)] == expected, stream
 
 
-def _destination() -> str:
+@pytest.fixture(scope="module")
+def relay_arn(aws: pytest.MonkeyPatch) -> str:
+    """The relay's function on moto, one for a test file: making it is slow."""
+    del aws
     client = boto3.client("lambda")
     name = f"relay-{uuid.uuid4().hex}"
     policy = '{"Version": "2012-10-17", "Statement": []}'
@@ -432,10 +443,10 @@ def _destination() -> str:
 
 @pytest.fixture
 def live_logs(
-    tables: Tables, held: HeldClock, monkeypatch: pytest.MonkeyPatch
+    tables: Tables, held: HeldClock, monkeypatch: pytest.MonkeyPatch, relay_arn: str
 ) -> Iterator[LiveLogs]:
     """A log group on moto that nobody looks at yet."""
-    found = LiveLogs(tables, held, monkeypatch)
+    found = LiveLogs(tables, held, monkeypatch, relay_arn)
     with wire(found.table.client) as line:
         line.before, line.after = found.doom.before, found.doom.after
         yield found

@@ -1,4 +1,4 @@
-"""Where the log group of a service is found, for whoever shows its lines."""
+"""How the log group of a service is found, for live logs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from support.worlds.workloads import Workloads
 CLOUD = Cloud(clients.lambdas, clients.ecs, clients.tagging, clients.cloudwatch, clients.logs)
 
 
-def calling(*, operator: bool) -> Call:
+def make_call(*, operator: bool) -> Call:
     principal = Principal(
         key_id="k",
         account_id=str(uuid.uuid4()),
@@ -36,10 +36,10 @@ def calling(*, operator: bool) -> Call:
     return Call(str(uuid.uuid4()), now(), principal)
 
 
-def test_the_log_group_of_a_found_service_is_read_where_nobody_knows_it(
+def test_the_log_group_of_a_found_service_is_read_from_aws_once(
     tables: Tables, workloads: Workloads
 ) -> None:
-    table, call = tables.main, calling(operator=True)
+    table, call = tables.main, make_call(operator=True)
     workloads.function("orders")
     workloads.function("relay", tags={"gatehouse:logs": "off"})
     workloads.container("web")
@@ -48,14 +48,14 @@ def test_the_log_group_of_a_found_service_is_read_where_nobody_knows_it(
         for name in ("orders", "relay", "web")
     }
     assert found == {"orders": "/aws/lambda/fn-orders", "relay": None, "web": "/ecs/web"}
-    # Once a list has it, AWS is not asked again.
+    # After a list has cached it, AWS is not called again.
     actions.list_services(table, call, CLOUD)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(control_plane, "call", None)
         assert (
             discovery.find_log_group(table, call, CLOUD, name="orders") == "/aws/lambda/fn-orders"
         )
-    other = calling(operator=False)
+    other = make_call(operator=False)
     with pytest.raises(NotFound, match='Service "orders" not found'):
         discovery.find_log_group(table, other, CLOUD, name="orders")
     with pytest.raises(BadInput, match="Invalid service name"):
@@ -63,8 +63,8 @@ def test_the_log_group_of_a_found_service_is_read_where_nobody_knows_it(
     workloads.clear()
 
 
-def test_the_log_group_of_a_registered_service_is_the_one_it_named(tables: Tables) -> None:
-    table, call = tables.main, calling(operator=False)
+def test_the_log_group_of_a_registered_service_is_the_stored_one(tables: Tables) -> None:
+    table, call = tables.main, make_call(operator=False)
     for name, group in (("with", "/app/x"), ("without", "")):
         service = Service(
             name,
