@@ -272,7 +272,7 @@ def test_a_crash_at_any_call_loses_no_line_and_leaves_no_item(
 
 
 def _begin(live_logs: LiveLogs, number: int) -> None:
-    live_logs.turn_to(f"service-{number}")
+    live_logs.use_service(f"service-{number}")
     live_logs.tasks.clear()
     live_logs.pushes.clear()
     live_logs.open_sockets.open.clear()
@@ -282,14 +282,14 @@ def _begin(live_logs: LiveLogs, number: int) -> None:
 
 
 def _kill(live_logs: LiveLogs, when: str, number: int, act: Callable[[], Any]) -> bool:
-    doom = live_logs.doom
-    doom.calls, doom.when, doom.at, doom.armed = 0, when, number, True
+    kill_switch = live_logs.kill_switch
+    kill_switch.calls, kill_switch.when, kill_switch.at, kill_switch.armed = 0, when, number, True
     try:
         act()
     except Killed:
         return True
     finally:
-        doom.at, doom.armed = None, False
+        kill_switch.at, kill_switch.armed = None, False
     return False
 
 
@@ -308,7 +308,7 @@ def _finish(live_logs: LiveLogs, case: Case) -> None:
         live_logs.disconnect(name)
     live_logs.run(5 * 60)
     assert live_logs.filters() == []
-    assert live_logs.left() == []
+    assert live_logs.remaining_items() == []
     assert live_logs.counts() == (0, 0)
     held = [item for item in live_logs.all_items() if item["pk"].startswith("HELD#")]
     assert all(item["ttl"] * SECOND <= live_logs.held.at + 3 * 3600 * SECOND for item in held)

@@ -45,9 +45,7 @@ def test_lines_sets_the_backlog_length_and_zero_sends_an_empty_frame(live_logs: 
     ]
 
 
-def test_lines_written_before_the_relay_opens_are_sent_without_backlog(
-    live_logs: LiveLogs,
-) -> None:
+def test_lines_written_before_the_open_task_are_sent(live_logs: LiveLogs) -> None:
     live_logs.write("old")
     live_logs.run(1)
     live_logs.connect("one", lines=0)
@@ -115,7 +113,7 @@ def test_resuming_from_1970_sends_every_line(live_logs: LiveLogs) -> None:
 
 
 def test_a_missing_log_group_is_polled_until_it_exists(live_logs: LiveLogs) -> None:
-    client = boto_logs(live_logs)
+    client = live_logs.cloudwatch._real  # noqa: SLF001
     client.delete_log_group(logGroupName=live_logs.group)
     live_logs.connect("one")
     live_logs.run(40)
@@ -130,10 +128,6 @@ def test_a_missing_log_group_is_polled_until_it_exists(live_logs: LiveLogs) -> N
     live_logs.write("pushed")
     live_logs.run(5)
     live_logs.check("one")
-
-
-def boto_logs(live_logs: LiveLogs) -> Any:
-    return live_logs.cloudwatch._real  # noqa: SLF001
 
 
 # ---- Between backlog and push --------------------------------------------------------------------
@@ -378,9 +372,7 @@ def test_a_push_succeeds_when_a_gone_viewer_cannot_be_removed(
     assert live_logs.messages("one")[-1] == "line"
 
 
-def test_a_push_without_viewers_or_a_current_filter_sends_nothing(
-    live_logs: LiveLogs,
-) -> None:
+def test_a_push_without_viewers_or_a_current_filter_sends_nothing(live_logs: LiveLogs) -> None:
     line = Line("1-0000000000000000", 1, "x")
     for group in ("/aws/lambda/the-relay", "/unknown", live_logs.group):
         assert relay.push(live_logs.relay, PushedLines(group, "a", ("f",), (line,))) == 0
@@ -481,7 +473,7 @@ def test_tasks_for_a_disconnected_viewer_do_nothing(live_logs: LiveLogs) -> None
         CatchUp(live_logs.group, "nobody", 0, live_logs.held.at // 1000, ()),
     ):
         assert relay.work(live_logs.relay, relay.parse_task(message_rules.task_body(task))) == 0
-    assert live_logs.left() == []
+    assert live_logs.remaining_items() == []
 
 
 def test_a_socket_that_never_opens_is_removed(live_logs: LiveLogs) -> None:
@@ -543,10 +535,10 @@ def test_a_group_has_at_most_100_viewers_and_an_account_200(live_logs: LiveLogs)
         live_logs.connect(f"one {number}", lines=0)
     with pytest.raises(BoundReached, match="A log group has at most 100"):
         live_logs.connect("too many")
-    live_logs.turn_to("billing")
+    live_logs.use_service("billing")
     for number in range(100):
         live_logs.connect(f"two {number}", lines=0)
-    live_logs.turn_to("third")
+    live_logs.use_service("third")
     with pytest.raises(BoundReached, match="An account has at most 200"):
         live_logs.connect("too many")
     assert live_logs.counts() == (0, 200)
@@ -576,7 +568,7 @@ def test_a_viewer_refused_because_the_queue_is_down_is_not_counted(
         live_logs.connect("one")
     assert live_logs.counts() == (0, 0)
     live_logs.run(180)
-    assert live_logs.left() == []
+    assert live_logs.remaining_items() == []
 
 
 def test_connecting_to_a_service_without_a_log_group_raises_not_found(live_logs: LiveLogs) -> None:

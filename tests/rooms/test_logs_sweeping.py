@@ -203,7 +203,7 @@ def test_a_filter_is_deleted_two_minutes_after_the_last_viewer(live_logs: LiveLo
     live_logs.held.advance(micros=1)
     assert live_logs.sweep() == LogSweep(filters=1)
     assert live_logs.filters() == []
-    assert live_logs.left() == []
+    assert live_logs.remaining_items() == []
 
 
 def test_with_a_sweep_each_minute_a_filter_is_gone_in_three_minutes(live_logs: LiveLogs) -> None:
@@ -281,7 +281,7 @@ def test_a_failed_filter_deletion_is_retried_and_its_item_stays(
     assert watch.retiring
     live_logs.cloudwatch.refuses.clear()
     assert live_logs.sweep() == LogSweep(filters=1)
-    assert live_logs.left() == []
+    assert live_logs.remaining_items() == []
 
 
 @pytest.mark.parametrize("what", ["filter", "group"])
@@ -298,7 +298,7 @@ def test_a_filter_or_group_deleted_elsewhere_is_not_an_error(
         client.delete_log_group(logGroupName=live_logs.group)
     live_logs.run(121)
     live_logs.sweep()
-    assert live_logs.left() == []
+    assert live_logs.remaining_items() == []
 
 
 def test_a_watch_that_never_had_a_filter_is_deleted_too(live_logs: LiveLogs) -> None:
@@ -307,7 +307,7 @@ def test_a_watch_that_never_had_a_filter_is_deleted_too(live_logs: LiveLogs) -> 
     live_logs.run(5)
     live_logs.disconnect("one")
     live_logs.run(4 * 60)
-    assert live_logs.left() == []
+    assert live_logs.remaining_items() == []
     assert live_logs.tasks == []
 
 
@@ -316,7 +316,7 @@ def test_a_group_that_fails_does_not_stop_the_others(
 ) -> None:
     live(live_logs, "first")
     first = live_logs.group
-    live_logs.turn_to("zebra")
+    live_logs.use_service("zebra")
     live_logs.connect("second", lines=0)
     live_logs.run(300)
     viewers = store.list_viewers
@@ -341,7 +341,7 @@ def test_a_filter_that_may_not_be_deleted_keeps_its_item(live_logs: LiveLogs) ->
     live_logs.run(200)
     assert live_logs.sweep() == NOTHING
     assert live_logs.sweep() == NOTHING
-    assert live_logs.left() != []
+    assert live_logs.remaining_items() != []
     with pytest.raises(ClientError):
         live_logs.cloudwatch.delete_subscription_filter(
             logGroupName=live_logs.group, filterName=live_logs.filters()[0]

@@ -177,7 +177,7 @@ def test_the_audit_trail_leaves_out_a_url_s_query() -> None:
     assert view["health_url"] == "https://x.example/health"
 
 
-# ---- Health of each kind-------------------------------------------------------------------------
+# ---- Health of each kind -----------------------------------------------------------------------
 
 FACTS = FunctionFacts(
     name="fn",

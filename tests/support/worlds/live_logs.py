@@ -1,8 +1,8 @@
-"""Live logs through the real rooms, on moto's tables, queue and CloudWatch Logs, the clock held.
+"""Live logs with the real rooms, tables in memory, moto's queue and CloudWatch Logs, a held clock.
 
-moto has neither sockets that can be gone nor a search that lags behind, and would start a
-container for each push: those parts are played here. Whoever writes a line, pushes it, or comes
-back after a death is as slow as CloudWatch, SQS and Lambda are.
+Simulated here, since moto lacks them: sockets that disappear, searches that lag, and pushes (moto
+would start a container for each). Writes, pushes and retries take as long as those of CloudWatch,
+SQS and Lambda.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ from support.worlds.workloads import zipped
 
 REGION = "us-east-1"
 ACCOUNT = "0190a3c4-7d52-7b1e-8c1e-2f3a4b5c6d7e"
-VISIBLE_AGAIN = 360  # seconds
-LOST = 60  # seconds after which Lambda tries a failed push again; twice as many the second time
+VISIBLE_AGAIN = 360  # seconds until SQS repeats a failed task
+PUSH_RETRY = 60  # seconds until Lambda retries a failed push; twice as many the second time
 
 
 @dataclass
-class Doom:
-    """Counts the calls to the outside while it is armed, and kills once."""
+class KillSwitch:
+    """Counts external calls while armed, and raises Killed once, before or after call `at`."""
 
     when: str = "before"
     at: int | None = None
@@ -74,31 +74,31 @@ class Doom:
 
 @dataclass
 class OpenSockets:
-    """The open sockets: what each got, who is stuck, and who is gone."""
+    """The open sockets: frames that each received, throttled ones (`stuck`) and closed ones."""
 
-    doom: Doom
+    kill_switch: KillSwitch
     open: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     stuck: set[str] = field(default_factory=set)
     closed: list[str] = field(default_factory=list)
     sizes: list[int] = field(default_factory=list)
 
     def post_to_connection(self, *, ConnectionId: str, Data: bytes) -> None:  # noqa: N803
-        self.doom.before()
+        self.kill_switch.before()
         if ConnectionId not in self.open:
             raise _refused("GoneException", 410)
         if ConnectionId in self.stuck:
             raise _refused("LimitExceededException", 429)
         self.sizes.append(len(Data))
         self.open[ConnectionId].append(json.loads(Data))
-        self.doom.after()
+        self.kill_switch.after()
 
     def delete_connection(self, *, ConnectionId: str) -> None:  # noqa: N803
-        self.doom.before()
+        self.kill_switch.before()
         if ConnectionId not in self.open:
             raise _refused("GoneException", 410)
         self.closed.append(ConnectionId)
         self.open.pop(ConnectionId)
-        self.doom.after()
+        self.kill_switch.after()
 
 
 def _refused(code: str, status: int) -> ClientError:
@@ -107,18 +107,18 @@ def _refused(code: str, status: int) -> ClientError:
 
 
 class CloudWatch:
-    """CloudWatch Logs, whose searches find a line `lag` seconds after it was written."""
+    """CloudWatch Logs whose searches find a line only `lag` seconds after it was written."""
 
     def __init__(self, live_logs: LiveLogs) -> None:
         self.live_logs = live_logs
         self.lag = 0.0
-        self.refuses: dict[str, str] = {}  # operation → error
+        self.refuses: dict[str, str] = {}  # operation → error code
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.put_at: dict[str, Micros] = {}
         self._real = clients.logs()
 
     def filter_log_events(self, **request: Any) -> Any:
-        # In the order of time, as CloudWatch answers.
+        # Ordered by time, as CloudWatch returns events.
         answer = self._call("filter_log_events", {**request, "interleaved": True})
         live_logs = self.live_logs
         answer["events"] = [
@@ -137,12 +137,12 @@ class CloudWatch:
         return self._call("delete_subscription_filter", request)
 
     def _call(self, name: str, request: dict[str, Any]) -> Any:
-        self.live_logs.doom.before()
+        self.live_logs.kill_switch.before()
         self.calls.append((name, request))
         if name in self.refuses:
             raise ClientError({"Error": {"Code": self.refuses[name]}}, name)
         answer = getattr(self._real, name)(**request)
-        self.live_logs.doom.after()
+        self.live_logs.kill_switch.after()
         return answer
 
 
@@ -152,17 +152,17 @@ class _Mailbox:
 
     def send(self, messages: Sequence[Outgoing]) -> None:
         live_logs = self.live_logs
-        live_logs.doom.before()
-        # Through the real queue too, which judges their shape; its own delays are not waited for.
+        live_logs.kill_switch.before()
+        # moto's queue validates the messages; the delays are simulated by `tasks`.
         live_logs.queue.send(messages)
         # moto counts the messages of the queue with every message it takes.
         live_logs.sent.clear()
         live_logs.tasks += [(live_logs.held.at + one.delay * SECOND, one.body) for one in messages]
-        live_logs.doom.after()
+        live_logs.kill_switch.after()
 
 
-class _Time:
-    """The clock of whoever waits: it moves when somebody sleeps."""
+class _FakeTime:
+    """Replaces the `time` module: `sleep` advances the clock."""
 
     def __init__(self) -> None:
         self.at = 0.0
@@ -174,8 +174,8 @@ class _Time:
         self.at += seconds
 
 
-class _OneByOne:
-    """A pool that dies with whatever it does: threads would live on."""
+class _InlinePool:
+    """Replaces the thread pool, so that Killed ends its work too: threads would continue."""
 
     def __init__(self, *_: Any) -> None:
         pass
@@ -191,20 +191,20 @@ class _OneByOne:
 
 
 class LiveLogs:
-    """A log group, who looks at it, and what is under way: tasks, pushes and the sweeper."""
+    """A log group, its viewers, and the work in progress: tasks, pushes and sweeps."""
 
     def __init__(
         self, tables: Tables, held: HeldClock, patch: pytest.MonkeyPatch, own_arn: str
     ) -> None:
         self.tables, self.table, self.held = tables, tables.main, held
-        self.doom = Doom()
-        self.open_sockets = OpenSockets(self.doom)
+        self.kill_switch = KillSwitch()
+        self.open_sockets = OpenSockets(self.kill_switch)
         self.cloudwatch = CloudWatch(self)
         name = uuid.uuid4().hex
         self.queue = Queue(clients.sqs().create_queue(QueueName=name)["QueueUrl"], clients.sqs())
         self.sent = sqs_backends[DEFAULT_ACCOUNT_ID][REGION].get_queue(name)._messages  # noqa: SLF001
         self.tasks: list[tuple[Micros, str]] = []
-        self.pushes: list[tuple[Micros, int, str]] = []  # when, how often it failed, what
+        self.pushes: list[tuple[Micros, int, str]] = []  # (due at, failures, data)
         self.swept_at = held.at
         self.sweeps = True
         self.written_at: dict[str, Micros] = {}
@@ -221,18 +221,18 @@ class LiveLogs:
             own_group="/aws/lambda/the-relay",
         )
         self.key = self.make_key()
-        self.time = _Time()
+        self.time = _FakeTime()
         for module in (broadcast, retry):
             patch.setattr(module, "time", self.time)
         for module in (broadcast, sweep):
-            patch.setattr(module, "ThreadPoolExecutor", _OneByOne)
+            patch.setattr(module, "ThreadPoolExecutor", _InlinePool)
         patch.setattr(LambdaFunction, "invoke", self._pushed)
-        self.turn_to("orders")
+        self.use_service("orders")
 
-    # ---- What there is -------------------------------------------------------------------------
+    # ---- Groups, keys, lines -------------------------------------------------------------------
 
-    def turn_to(self, service: str) -> None:
-        """Look at another service, whose group has the stream `a`."""
+    def use_service(self, service: str) -> None:
+        """Create another service and its log group, and use them from now on."""
         self.service, self.group = service, f"/app/{service}/{uuid.uuid4().hex}"
         self.written, self.written_at = {}, {}
         self._streams: set[str] = set()
@@ -249,7 +249,7 @@ class LiveLogs:
         )
 
     def make_key(self, account: str = ACCOUNT) -> Credential:
-        """Make a key of an admin."""
+        """Create a key of an admin."""
         known = Credential(
             digest=uuid.uuid4().hex,
             key_id=str(uuid.uuid4()),
@@ -263,7 +263,7 @@ class LiveLogs:
         return known
 
     def write(self, *messages: str, stream: str = "a", at: int | None = None) -> None:
-        """Write lines of this moment, or another in milliseconds, to a stream."""
+        """Write lines to a stream, dated now or `at` (milliseconds since 1970)."""
         if stream not in self._streams:
             self._streams.add(stream)
             self.cloudwatch._real.create_log_stream(  # noqa: SLF001
@@ -279,15 +279,15 @@ class LiveLogs:
         assert not rejected
 
     def _pushed(self, body: str, *_: Any) -> None:
-        """Take what a subscription filter sends to its function, if it is awake yet."""
+        """Receive what a subscription filter sends to its function, once the filter is active."""
         data = json.loads(body)["awslogs"]["data"]
-        said = message_rules.parse_push(data)
-        assert said is not None
-        awake = self.cloudwatch.put_at[said.filters[0]] + self.filter_takes * SECOND
-        if self.held.at >= awake:
+        pushed = message_rules.parse_push(data)
+        assert pushed is not None
+        active_at = self.cloudwatch.put_at[pushed.filters[0]] + self.filter_takes * SECOND
+        if self.held.at >= active_at:
             self.pushes.append((self.held.at + round(self.push_takes * SECOND), 0, data))
 
-    # ---- Who looks -----------------------------------------------------------------------------
+    # ---- Viewers ------------------------------------------------------------------------------
 
     def connect(
         self,
@@ -314,22 +314,22 @@ class LiveLogs:
         self.open_sockets.open[name] = []
 
     def disconnect(self, name: str) -> None:
-        """Leave, as a viewer does."""
+        """Close a socket, as a viewer does."""
         self.open_sockets.open.pop(name, None)
         actions.disconnect(self.table, connection=name, now=self.held.at)
 
     def lines(self, name: str) -> list[dict[str, Any]]:
-        """Give every line that a viewer got, repeats included."""
+        """List every line that a viewer received, repeats included."""
         return [line for frame in self.open_sockets.open[name] for line in frame.get("lines", ())]
 
     def messages(self, name: str) -> list[str]:
-        """Give what a viewer read, each line once."""
+        """List the messages that a viewer received, each line once."""
         return list({line["id"]: line["message"] for line in self.lines(name)}.values())
 
-    # ---- What goes on --------------------------------------------------------------------------
+    # ---- Work in progress ----------------------------------------------------------------------
 
     def run(self, seconds: float = 0) -> None:
-        """Let what is under way happen, and time pass."""
+        """Advance the clock, and do the tasks, pushes and sweeps that fall due."""
         until = self.held.at + round(seconds * SECOND)
         while True:
             due = [(at, self._take) for at, _ in self.tasks]
@@ -346,7 +346,7 @@ class LiveLogs:
         self.held.at = until
 
     def take(self) -> int:
-        """Do the task that comes next; one that fails comes again."""
+        """Do the next task. A task that fails is repeated later."""
         self.tasks.sort()
         _, body = self.tasks.pop(0)
         try:
@@ -356,7 +356,7 @@ class LiveLogs:
             raise
 
     def push(self) -> int:
-        """Bring the push that comes next; one that fails comes twice more."""
+        """Handle the next push. A push that fails is retried twice."""
         self.pushes.sort()
         _, tries, data = self.pushes.pop(0)
         pushed = relay.parse_push(data)
@@ -365,12 +365,12 @@ class LiveLogs:
             return relay.push(self.relay, pushed)
         except BaseException:
             if tries < 2:
-                again = self.held.at + LOST * (tries + 1) * SECOND
+                again = self.held.at + PUSH_RETRY * (tries + 1) * SECOND
                 self.pushes.append((again, tries + 1, data))
             raise
 
     def sweep(self) -> LogSweep:
-        """Do the sweeper's part."""
+        """Sweep once."""
         self.swept_at = self.held.at
         return sweep.sweep(self.tables, self.relay)
 
@@ -383,21 +383,21 @@ class LiveLogs:
     def _sweep(self) -> None:
         self.sweep()
 
-    # ---- What must hold ------------------------------------------------------------------------
+    # ---- State and checks ----------------------------------------------------------------------
 
     def watch(self) -> Watch | None:
-        """Read what is known of the group."""
+        """Read the group's watch, or None."""
         return watch_store.find(self.table, self.group)
 
     def filters(self) -> list[str]:
-        """Name the group's subscription filters."""
+        """List the names of the group's subscription filters."""
         found = self.cloudwatch._real.describe_subscription_filters(  # noqa: SLF001
             logGroupName=self.group
         )
         return [one["filterName"] for one in found["subscriptionFilters"]]
 
-    def left(self) -> list[dict[str, Any]]:
-        """Give what is left in the table, without accounts' counts of none and what ends itself."""
+    def remaining_items(self) -> list[dict[str, Any]]:
+        """List the items that remain, without accounts' zero counts and items that expire."""
         return [
             item
             for item in self.all_items()
@@ -405,18 +405,18 @@ class LiveLogs:
         ]
 
     def all_items(self) -> list[dict[str, Any]]:
-        """Give the table's items of live logs."""
+        """List the table's items of live logs."""
         kinds = ("WATCHED", "VIEWERS#", "CONN#", "VIEWING#", "HELD#")
         return [item for item in items(self.table) if item["pk"].startswith(kinds)]
 
     def counts(self) -> tuple[int, int]:
-        """Give how many look at the group, and with the account's keys, as counted."""
+        """Return the stored counts of viewers: of the group, and of the account."""
         watch = self.watch()
         account = self.table.get({"pk": f"VIEWING#{ACCOUNT}", "sk": "COUNT"})
         return (watch.viewers if watch else 0), (account["viewers"] if account else 0)
 
     def check(self, name: str, *, first: str | None = None) -> None:
-        """Demand that a viewer has every line (since one), in the order of each stream."""
+        """Assert that a viewer has every line (from `first` on), in each stream's order."""
         got = self.messages(name)
         for stream, written in self.written.items():
             expected = written if first is None else written[written.index(first) :]
@@ -425,7 +425,7 @@ class LiveLogs:
 
 @pytest.fixture(scope="module")
 def relay_arn(aws: pytest.MonkeyPatch) -> str:
-    """The relay's function on moto, one for a test file: making it is slow."""
+    """The ARN of the relay's function on moto, created once per test file because it is slow."""
     del aws
     client = boto3.client("lambda")
     name = f"relay-{uuid.uuid4().hex}"
@@ -445,8 +445,8 @@ def relay_arn(aws: pytest.MonkeyPatch) -> str:
 def live_logs(
     tables: Tables, held: HeldClock, monkeypatch: pytest.MonkeyPatch, relay_arn: str
 ) -> Iterator[LiveLogs]:
-    """A log group on moto that nobody looks at yet."""
+    """A log group on moto without viewers."""
     found = LiveLogs(tables, held, monkeypatch, relay_arn)
     with wire(found.table.client) as line:
-        line.before, line.after = found.doom.before, found.doom.after
+        line.before, line.after = found.kill_switch.before, found.kill_switch.after
         yield found
