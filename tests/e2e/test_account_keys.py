@@ -149,11 +149,11 @@ def test_graces_and_expiries_end_when_they_say(tenant: Tenant) -> None:
 
     ended: dict[str, float] = {}
     while len(ended) < 3:
-        asked_at = time.monotonic()
         for key in (in_grace, capped, expiring):
             status = tenant.stack.call("GET", "/v1/whoami", key=key["key"]).status_code
             if status == 401:
-                ended.setdefault(key["name"], asked_at)
+                # When the answer came: the request may have waited for a cold function.
+                ended.setdefault(key["name"], time.monotonic())
         assert time.monotonic() - rotated_at < 60, ended
         time.sleep(0.1)
     assert all(moment - began > 4.5 for moment in ended.values()), ended
