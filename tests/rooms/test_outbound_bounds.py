@@ -17,7 +17,7 @@ from gatehouse.outbound.failure import RequestFailed
 # ---- Addresses ---------------------------------------------------------------------------------
 
 RANGES = [
-    ("0.0.0.0", "0.255.255.255", "this network"),
+    ("0.0.0.0", "0.255.255.255", "this network"),  # noqa: S104 - not bound to
     ("10.0.0.0", "10.255.255.255", "private"),
     ("100.64.0.0", "100.127.255.255", "shared by carriers"),
     ("127.0.0.0", "127.255.255.255", "loopback"),
@@ -206,11 +206,11 @@ def test_a_refused_custom_header_names_the_field_and_the_bound() -> None:
 
 def test_methods_defaults_and_the_agent_are_pinned() -> None:
     assert sorted(client.METHODS) == ["DELETE", "GET", "HEAD", "PATCH", "POST", "PUT"]
-    assert client._headers("GET", {"a": "b"}) == {"a": "b", "User-Agent": "Gatehouse"}
-    assert client._headers("GET", {"USER-agent": "b"}) == {"USER-agent": "b"}
+    assert client._headers("GET", {"a": "b"}) == {"a": "b", "User-Agent": "Gatehouse"}  # noqa: SLF001
+    assert client._headers("GET", {"USER-agent": "b"}) == {"USER-agent": "b"}  # noqa: SLF001
     for method, chosen in (("TRACE", {}), ("GET", {"Host": "a"})):
         with pytest.raises(RequestFailed) as failed:
-            client._headers(method, chosen)
+            client._headers(method, chosen)  # noqa: SLF001
         assert failed.value.kind == "protocol"
 
 
@@ -237,10 +237,10 @@ def test_a_wire_allows_exactly_its_bytes_until_its_end(monkeypatch: pytest.Monke
     monkeypatch.setattr(wire.time, "monotonic", lambda: 100.0)
     with wire.Wire() as one:
         one.allowance, one.ends_at = 5, 100.5
-        one._take(3)
-        one._take(2)
+        one._take(3)  # noqa: SLF001 - the count without a peer
+        one._take(2)  # noqa: SLF001
         with pytest.raises(http.client.HTTPException):
-            one._take(1)
+            one._take(1)  # noqa: SLF001
         one.wait()
         assert one.gettimeout() == 0.5
         one.ends_at = 100.0
