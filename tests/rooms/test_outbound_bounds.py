@@ -264,3 +264,29 @@ def test_each_of_four_addresses_gets_its_share_of_the_time(monkeypatch: pytest.M
     assert shares == [*expected, ("8.8.8.3", 443, 12.0)]
     with pytest.raises(TimeoutError):
         wire.dial(hosts, 443, ends_at=100.0)
+
+
+@pytest.mark.parametrize(
+    ("options", "ends_at", "allowance", "most"),
+    [({}, 110.0, 270_336, 1_024), ({"timeout": 2.0, "most": 1}, 102.0, 262_152, 1)],
+)
+def test_a_request_has_one_deadline_and_a_limit_on_received_bytes(
+    options: dict[str, Any],
+    ends_at: float,
+    allowance: int,
+    most: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[Any] = []
+
+    def exchange(*args: Any, **given: Any) -> str:
+        seen.append((args[2].ends_at, args[2].allowance, args[2].family, given))
+        return "answer"
+
+    monkeypatch.setattr(wire.time, "monotonic", lambda: 100.0)
+    monkeypatch.setattr(wire.Wire, "connect", lambda _self, _address: None)
+    monkeypatch.setattr(client, "exchange", exchange)
+    url = "https://8.8.8.8"
+    assert client.send("GET", url, headers={"User-Agent": "a"}, **options) == "answer"
+    given = {"headers": {"User-Agent": "a"}, "body": b"", "most": most}
+    assert seen == [(ends_at, allowance, socket.AF_INET, given)]
