@@ -1,0 +1,166 @@
+"""Peers at their bounds: the form and time of proofs, endpoints, scopes and what a peer may do."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from gatehouse.core.clock import SECOND
+from gatehouse.core.errors import BadInput
+from gatehouse.core.grants import Grants, Permissions
+from gatehouse.core.principal import Principal
+from gatehouse.federation import rules
+from gatehouse.federation.model import SCOPES, Peer, Proof
+
+NOON = 1_800_000_000
+PROOF = {"signature": "a" * 64, "timestamp": 5, "nonce": "n" * 8, "body_hash": "0" * 64}
+PEER = Peer("p1", "a1", "Berlin", "https://b.example", ("signal:task",), NOON * SECOND, 1)
+GRANTS = Grants(("agents:write",), Permissions(signal_types=("task",)))
+CALLER = Principal(
+    key_id="k1",
+    account_id="a1",
+    identity_id="i1",
+    key_prefix="p",
+    grants=GRANTS,
+    is_admin=False,
+    claw_type="employee",
+    membership="active",
+    operator=False,
+)
+
+
+@pytest.mark.parametrize(
+    "fields", [{}, {"nonce": "!" * 128}, {"nonce": "~" * 8}, {"signature": "f" * 64}]
+)
+def test_a_well_formed_proof_is_read_with_all_fields(fields: dict[str, Any]) -> None:
+    given = {**PROOF, **fields}
+    assert rules.read_proof(json.dumps(given)) == Proof(**given)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        *({name: value} for name in PROOF for value in (None, True, 1.0, [])),
+        *({name: "a" * length} for name in ("signature", "body_hash") for length in (63, 65)),
+        *({"signature": "A" * 64}, {"body_hash": "g" * 64}, {"timestamp": "5"}),
+        *({"nonce": "n" * 7}, {"nonce": "n" * 129}, {"nonce": "n n n n n"}, {"nonce": "\x7f" * 8}),
+    ],
+)
+def test_a_malformed_field_makes_a_proof_unreadable(fields: dict[str, Any]) -> None:
+    assert rules.read_proof(json.dumps({**PROOF, **fields})) is None
+
+
+def test_a_proof_has_all_fields_and_at_most_1024_characters() -> None:
+    text = json.dumps(PROOF)
+    assert rules.read_proof(text.ljust(1_024)) == Proof(**PROOF)  # type: ignore[arg-type]
+    assert rules.read_proof(text.ljust(1_025)) is None
+    for name in PROOF:
+        assert rules.read_proof(json.dumps({**PROOF, name + "~": 1, name: None})) is None
+        assert rules.read_proof(json.dumps({k: v for k, v in PROOF.items() if k != name})) is None
+    for other in ("", "[]", "1", "[" * 1_000):
+        assert rules.read_proof(other) is None
+
+
+@pytest.mark.parametrize(
+    ("late", "valid"),
+    [
+        *((300 * SECOND, True), (300 * SECOND + 1, False), (0, True)),
+        *((-300 * SECOND, True), (-300 * SECOND - 1, False)),
+    ],
+)
+def test_a_proof_is_valid_for_exactly_five_minutes_both_ways(late: int, *, valid: bool) -> None:
+    empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+    signed = rules.sign("s", method="POST", body_hash=empty, timestamp=NOON * 1_000, nonce="n" * 8)
+    proof = Proof(signed, NOON * 1_000, "n" * 8, empty)
+    now = NOON * SECOND + late
+    assert rules.is_valid(proof, "s", method="POST", body=b"", now=now) is valid
+    assert not rules.is_valid(proof, "s", method="POST", body=b"x", now=now)
+    assert not rules.is_valid(proof, "t", method="POST", body=b"", now=now)
+
+
+def test_a_nonce_is_stored_for_six_minutes_after_its_proof() -> None:
+    assert rules.nonce_ends_at(Proof("", 1_000, "", "")) == 361_000_000
+    assert (rules.WINDOW, rules.SECRET_BYTES) == (300_000_000, 32)
+
+
+@pytest.mark.parametrize(
+    "url", ["https://b", "https://b:1/p?q", "HTTPS://b", "https://b/".ljust(2_048, "a")]
+)
+def test_an_https_endpoint_is_returned_unchanged(url: str) -> None:
+    assert rules.check_endpoint(url) == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("", "http://b", "https://", "https:///p", "https://u@b", "https://@b", "https://b#f"),
+        *(
+            "https://b#",
+            "https://b:0",
+            "https://b:65536",
+            "https://b:x",
+            "https://b/ ",
+            "https://[b",
+        ),
+        *("https://b/\xe9", "https://b/\x7f", "https://b/".ljust(2_049, "a")),
+    ],
+)
+def test_another_endpoint_is_refused_with_its_field(url: str) -> None:
+    with pytest.raises(BadInput) as refused:
+        rules.check_endpoint(url)
+    assert refused.value.details == {"field": "endpoint"}
+
+
+def test_scopes_are_checked_and_repeated_ones_dropped() -> None:
+    assert rules.check_scopes(None) == ("signal:*",)
+    assert rules.check_scopes(()) == ()
+    assert rules.check_scopes(["signal:task", "signal:*", "signal:task"]) == (
+        "signal:task",
+        "signal:*",
+    )
+    with pytest.raises(BadInput) as refused:
+        rules.check_scopes(["signal:task", "x", "y" * 300])
+    assert refused.value.details == {"field": "allowed_scopes", "allowed": list(SCOPES)}
+    assert str(refused.value).startswith(f"Unknown scope: x, {'y' * 197}. Allowed: signal:*, ")
+
+
+END = "2027-01-15T08:00:00.000Z"
+
+
+@pytest.mark.parametrize(
+    ("peer", "caller", "beyond"),
+    [
+        ({}, {}, {}),
+        ({}, {"expires_at": NOON * SECOND}, {}),
+        ({}, {"expires_at": NOON * SECOND - 1}, {"expires_at": END}),
+        ({"expires_at": None}, {}, {}),
+        ({"expires_at": None}, {"expires_at": NOON * SECOND}, {"expires_at": None}),
+        ({}, {"grants": Grants(("agents:read",))}, {"scopes": ["agents:write"]}),
+        ({"allowed_scopes": ("signal:*",)}, {}, {"allowed_scopes": ["signal:*"]}),
+        ({"allowed_scopes": ("signal:*",)}, {"grants": Grants(("agents:write",))}, {}),
+    ],
+)
+def test_excess_lists_only_what_the_caller_cannot_do(
+    peer: dict[str, Any], caller: dict[str, Any], beyond: dict[str, Any]
+) -> None:
+    assert rules.excess(replace(PEER, **peer), replace(CALLER, **caller)) == beyond
+
+
+def test_a_peer_may_send_the_types_of_its_scopes() -> None:
+    assert rules.may_send(PEER, "task")
+    assert not rules.may_send(PEER, "ping")
+    assert rules.may_send(replace(PEER, allowed_scopes=("signal:*",)), "ping")
+
+
+def test_an_audit_event_shows_four_fields_of_a_peer() -> None:
+    view = {
+        "name": "Berlin",
+        "endpoint": "https://b.example",
+        "allowed_scopes": ["signal:task"],
+        "expires_at": END,
+    }
+    assert rules.audit_view(PEER) == view
+    assert rules.audit_view(replace(PEER, expires_at=None)) == {**view, "expires_at": None}
