@@ -137,7 +137,7 @@ def test_long_and_binary_lines_arrive_whole(stack: Deployed, writer: LogWriter) 
 
 
 def has_each_part(viewer: Viewer) -> bool:
-    """Tell whether each part of the divided line has arrived."""
+    """Return whether each part of the divided line has arrived."""
     parts = parts_of(viewer)
     return bool(parts) and len(parts) == parts[0]["parts"]
 

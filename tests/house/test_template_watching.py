@@ -103,7 +103,7 @@ def event_of(function: str, kind: str) -> dict[str, Any] | None:
 
 
 def alarmed(name: str, logical: str) -> bool:
-    """Tell whether an alarm watches a function's errors or a queue's depth."""
+    """Return whether an alarm watches a function's errors or a queue's depth."""
     metric, dimension = ALARM_OF[name]
     value = {"Ref": logical} if name == "function" else {"Fn::GetAtt": [logical, "QueueName"]}
     return any(

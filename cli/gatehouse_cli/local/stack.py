@@ -175,7 +175,7 @@ class _Deployment:
         self._put_expiry()
 
     def is_complete(self) -> bool:
-        """Tell whether the engine's state has the stack, completely deployed."""
+        """Return whether the engine's state has the stack, completely deployed."""
         return self._status() in {"CREATE_COMPLETE", "UPDATE_COMPLETE"}
 
     def outputs(self) -> dict[str, str]:

@@ -148,7 +148,7 @@ class Front:
         return {**context, "principalId": said["principalId"], "integrationLatency": 3}
 
     def admits(self, key: str) -> bool:
-        """Tell whether the authorizer lets a key through, without a function behind it."""
+        """Return whether the authorizer lets a key through, without a function behind it."""
         route = next(route for route in routes() if not route.public)
         headers = {"Authorization": f"Bearer {key}"}
         request_id = str(uuid.uuid4())

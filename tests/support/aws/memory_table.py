@@ -120,7 +120,7 @@ class MemoryTable:
         return self._page(used, iter(there), lambda _: True, limit)
 
     def has_partition(self, partition: str) -> bool:
-        """Tell whether a partition of the table holds anything."""
+        """Return whether a partition of the table holds anything."""
         return bool(self._sorted.get(("", partition)))
 
     def lowest(self, index: str) -> Any:

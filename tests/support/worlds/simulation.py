@@ -315,7 +315,7 @@ class Simulation:
             self._job(lambda: sweep.sweep(self.table, self, embedding=None, now=self.time))  # type: ignore[arg-type]
 
     def _is_due(self) -> bool:
-        """Tell whether a sweep would find anything to do, without a call."""
+        """Return whether a sweep would find anything to do, without a call."""
         lowest = self._items.lowest("by_due")
         return self._items.has_partition("WAKE#PENDING") or (
             lowest is not None and lowest <= self.time

@@ -50,7 +50,7 @@ class Grants:
     permissions: Permissions = Permissions()
 
     def opens(self, scope: str) -> bool:
-        """Tell whether one of the scopes covers `area:verb`. Write does not include read."""
+        """Return whether one of the scopes covers `area:verb`. Write does not include read."""
         return any(covers(pattern, scope) for pattern in self.scopes)
 
     def excess_over(self, ceiling: Grants) -> dict[str, list[str]]:
@@ -113,7 +113,7 @@ FULL = Grants(("*",), Permissions())
 
 
 def covers(pattern: str, scope: str) -> bool:
-    """Tell whether a pattern covers a scope, which may itself be a wildcard."""
+    """Return whether a pattern covers a scope, which may itself be a wildcard."""
     if pattern in EVERYTHING:
         return True
     if scope in EVERYTHING:

@@ -34,7 +34,7 @@ _RESERVED_STARTS = ("content-", "proxy-", "webhook-", "x-chorus-")
 
 
 def can_be_sent(headers: Mapping[str, str]) -> bool:
-    """Tell whether a request can have these headers."""
+    """Return whether a request can have these headers."""
     names = {name.lower() for name in headers}
     return len(names) == len(headers) <= _MAX_SENT and all(
         _SENT_NAME.fullmatch(name)

@@ -141,7 +141,7 @@ def _is_own(target: Destination, own: Collection[str]) -> bool:
 
 
 def _same_api(own: str, host: str) -> bool:
-    """Tell whether both are names of one API, which start alike up to the region."""
+    """Return whether both are names of one API, which start alike up to the region."""
     api, separator, _ = own.partition(_API)
     return bool(separator) and host.startswith(api + _API)
 
