@@ -1,7 +1,7 @@
-"""The front door's function, run: which API gets a request for the log path, and what of it.
+"""The CloudFront function of the log path: which API gets a request, with which path and query.
 
-The edge here hands over and takes back what CloudFront documents: names of headers in lower case,
-Upgrade and Connection not at all, path and query as they were sent, repeated names as `multiValue`.
+The tests run the function with events as CloudFront documents them: header names in lower case,
+without Upgrade and Connection; path and query as sent; repeated names as `multiValue`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ HANDSHAKE = {
 }
 PLAIN = {"Host": "d111111abcdef8.cloudfront.net", "Authorization": "Bearer hk_made_up"}
 HIDDEN = {"connection", "upgrade"}
-# What an engine without modules takes in place of the function's first line.
+# Replaces the function's import, because this JavaScript engine has no modules.
 IMPORT = 'import cf from "cloudfront";\n'
 STAND_IN = """
 let selected = null;
@@ -48,7 +48,7 @@ function run(text) {
 
 @dataclass(frozen=True)
 class Passed:
-    """What goes on to an origin."""
+    """The request that an origin gets."""
 
     origin: str
     path: str
@@ -57,7 +57,7 @@ class Passed:
 
     @property
     def meant(self) -> list[tuple[str, str]]:
-        """Read the query as the origin does, in the order of the names."""
+        """The decoded query as the origin reads it, sorted by name."""
         return sorted(parse_qsl(self.query, keep_blank_values=True))
 
 
@@ -90,7 +90,7 @@ def _written(query: Mapping[str, Any]) -> str:
 
 
 def ask(target: str, headers: Mapping[str, str] = HANDSHAKE, method: str = "GET") -> Passed:
-    """Send a request through the log path's behaviour, whose own origin is the socket's."""
+    """Run the function on a request; the default origin of the log path is `socket`."""
     path, _, query = target.partition("?")
     given = {name.lower(): value for name, value in headers.items()}
     request = {
@@ -119,14 +119,14 @@ def ask(target: str, headers: Mapping[str, str] = HANDSHAKE, method: str = "GET"
 # ---- Handshakes --------------------------------------------------------------------------------
 
 
-def test_a_handshake_goes_to_the_stage_of_the_socket_with_the_service_s_name() -> None:
+def test_a_handshake_goes_to_the_websocket_api_with_the_service() -> None:
     passed = ask("/api/services/billing/logs")
 
     assert (passed.origin, passed.path, passed.query) == ("socket", "/", "service=billing")
 
 
 @pytest.mark.parametrize("name", ["sec-websocket-key", "SEC-WEBSOCKET-KEY", "Sec-Websocket-Key"])
-def test_however_the_headers_are_written(name: str) -> None:
+def test_the_case_of_a_header_s_name_does_not_matter(name: str) -> None:
     passed = ask("/api/services/billing/logs", {**PLAIN, name: "dGhlIHNhbXBsZSBub25jZQ=="})
 
     assert passed.origin == "socket"
@@ -135,7 +135,7 @@ def test_however_the_headers_are_written(name: str) -> None:
 @pytest.mark.parametrize(
     "header", ["Authorization", "X-Hammurabi-Api-Key", "X-Api-Key", "Sec-WebSocket-Protocol"]
 )
-def test_headers_stay(header: str) -> None:
+def test_headers_are_passed_on_unchanged(header: str) -> None:
     passed = ask("/api/services/billing/logs", {**HANDSHAKE, header: "made up"})
 
     assert passed.headers[header.lower()] == {"value": "made up"}
@@ -158,7 +158,7 @@ def test_headers_stay(header: str) -> None:
         "service%2500=other",
     ],
 )
-def test_the_caller_s_query_stays_as_it_was_sent(query: str) -> None:
+def test_the_caller_s_query_is_passed_on_unchanged(query: str) -> None:
     passed = ask(f"/api/services/billing/logs?{query}")
 
     assert passed.query == f"{query}&service=billing"
@@ -175,14 +175,14 @@ def test_the_caller_s_query_stays_as_it_was_sent(query: str) -> None:
         "servic%65=one&%73%65%72%76%69%63%65=two&service=three",
     ],
 )
-def test_a_service_of_the_caller_s_own_does_not(query: str) -> None:
+def test_a_service_in_the_caller_s_query_is_removed(query: str) -> None:
     passed = ask(f"/api/services/billing/logs?lines=5&{query}&token=hk_made_up")
 
     assert passed.meant == [("lines", "5"), ("service", "billing"), ("token", "hk_made_up")]
 
 
 @pytest.mark.parametrize("name", ["%zz", "service%", "%C1%B3ervice", "%ED%A0%80"])
-def test_nor_does_a_name_that_nobody_can_decode(name: str) -> None:
+def test_a_query_name_that_cannot_be_decoded_is_removed(name: str) -> None:
     passed = ask(f"/api/services/billing/logs?{name}=other&lines=5")
 
     assert passed.meant == [("lines", "5"), ("service", "billing")]
@@ -206,18 +206,18 @@ def test_nor_does_a_name_that_nobody_can_decode(name: str) -> None:
         ("service", "service"),
     ],
 )
-def test_a_name_arrives_as_one_value_whatever_is_in_it(segment: str, service: str) -> None:
+def test_any_service_name_arrives_as_one_query_value(segment: str, service: str) -> None:
     passed = ask(f"/api/services/{segment}/logs?lines=5")
 
     assert (passed.origin, passed.path) == ("socket", "/")
     assert passed.meant == [("lines", "5"), ("service", service)]
 
 
-# ---- Everything else ---------------------------------------------------------------------------
+# ---- Other requests ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("query", ["", "?service=other&%zz=1&lines=1&lines=2"])
-def test_a_plain_request_for_the_log_path_goes_to_the_rest_api_as_it_came(query: str) -> None:
+def test_a_plain_request_for_logs_goes_to_the_rest_api_unchanged(query: str) -> None:
     passed = ask(f"/api/services/billing/logs{query}", PLAIN)
 
     assert (passed.origin, passed.path) == ("rest", "/api/services/billing/logs")
@@ -225,7 +225,7 @@ def test_a_plain_request_for_the_log_path_goes_to_the_rest_api_as_it_came(query:
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"])
-def test_so_does_any_other_method(method: str) -> None:
+def test_other_methods_go_to_the_rest_api(method: str) -> None:
     passed = ask("/api/services/billing/logs", HANDSHAKE, method)
 
     assert (passed.origin, passed.path) == ("rest", "/api/services/billing/logs")
@@ -255,7 +255,7 @@ def test_so_does_any_other_method(method: str) -> None:
         "/api/services/billing/logs%0A",
     ],
 )
-def test_so_does_a_handshake_for_any_other_path(path: str) -> None:
+def test_a_handshake_for_another_path_goes_to_the_rest_api(path: str) -> None:
     passed = ask(f"{path}?lines=1&service=other")
 
     assert (passed.origin, passed.path) == ("rest", path)

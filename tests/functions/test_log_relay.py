@@ -1,4 +1,4 @@
-"""The relay's function: pushes of CloudWatch Logs and batches of tasks, in Lambda's own shapes."""
+"""The function `log-relay`: pushes of CloudWatch Logs and batches of tasks."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _relay_first(relay_queue: str) -> None:
 
 @pytest.fixture
 def sent(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[dict[str, Any]]]:
-    """What each open socket got. moto has no socket that is gone."""
+    """The frames of each socket. Ids that begin with `gone` are closed, which moto lacks."""
     got: dict[str, list[dict[str, Any]]] = {}
 
     def post(_: Sockets, connection: str, frame: str) -> None:
@@ -61,7 +61,7 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[dict[str, Any]]]:
 
 @pytest.fixture
 def viewer(stack: Tables, held: HeldClock) -> Iterator[Viewer]:
-    """Somebody who looks, and lives."""
+    """A viewer that is live: its backlog was sent."""
     one = _viewer("one", held)
     store.add_viewer(stack.main, one)
     assert store.set_live(stack.main, one, held=0)
@@ -76,7 +76,7 @@ def _viewer(name: str, held: HeldClock, *, group: str = GROUP) -> Viewer:
 def push(
     *messages: str, group: str = GROUP, kind: str = "DATA_MESSAGE", at: int = 1_795_253_400_123
 ) -> dict[str, Any]:
-    """Write CloudWatch's event."""
+    """Make the event of a push of CloudWatch Logs."""
     said = {
         "messageType": kind,
         "owner": "123456789012",
@@ -93,7 +93,7 @@ def push(
 
 
 def batch(*bodies: str) -> dict[str, Any]:
-    """Write the event of a batch of the queue."""
+    """Make the event of a batch of queue messages."""
     record = {
         "receiptHandle": "AQEB",
         "attributes": {
@@ -119,7 +119,7 @@ def batch(*bodies: str) -> dict[str, Any]:
 # ---- Pushes --------------------------------------------------------------------------------------
 
 
-def test_pushed_lines_reach_who_lives(
+def test_pushed_lines_are_sent_to_live_viewers(
     relay: ModuleType, sent: dict[str, Any], viewer: Viewer, logs: io.StringIO
 ) -> None:
     answer = relay.handler(push("order 1 shipped\n", "order 2 shipped\n"), Context())
@@ -134,7 +134,7 @@ def test_pushed_lines_reach_who_lives(
     assert "shipped" not in logs.getvalue(), "no line of a service is logged by the relay"
 
 
-def test_a_control_message_and_a_group_that_nobody_watches_are_nothing(
+def test_control_messages_and_groups_without_viewers_are_ignored(
     relay: ModuleType, sent: dict[str, Any], viewer: Viewer
 ) -> None:
     del viewer
@@ -143,7 +143,7 @@ def test_a_control_message_and_a_group_that_nobody_watches_are_nothing(
     assert sent == {}
 
 
-def test_its_own_group_is_refused(
+def test_the_relay_does_not_send_lines_of_its_own_log_group(
     relay: ModuleType, sent: dict[str, Any], stack: Tables, held: HeldClock
 ) -> None:
     own = _viewer("own", held, group=Context().log_group_name)
@@ -154,7 +154,7 @@ def test_its_own_group_is_refused(
     store.remove_viewer(stack.main, own, now=held.at)
 
 
-def test_a_gone_viewer_is_forgotten_and_the_others_get_their_lines(
+def test_a_closed_viewer_is_removed_and_others_get_their_lines(
     relay: ModuleType, sent: dict[str, Any], viewer: Viewer, stack: Tables, held: HeldClock
 ) -> None:
     gone = _viewer("gone", held)
@@ -166,12 +166,12 @@ def test_a_gone_viewer_is_forgotten_and_the_others_get_their_lines(
 
 
 @pytest.mark.parametrize("data", ["", "%%%", base64.b64encode(b"x").decode()])
-def test_what_is_no_push_raises_so_that_somebody_is_told(relay: ModuleType, data: str) -> None:
+def test_an_invalid_push_raises(relay: ModuleType, data: str) -> None:
     with pytest.raises(ValueError, match="must be a message of CloudWatch Logs"):
         relay.handler({"awslogs": {"data": data}}, Context())
 
 
-def test_a_push_that_fails_raises_and_lambda_tries_it_again(
+def test_a_failed_push_raises_and_succeeds_on_the_next_try(
     relay: ModuleType, sent: dict[str, Any], viewer: Viewer, stack: Tables
 ) -> None:
     with wire(stack.main.client) as line:
@@ -186,7 +186,7 @@ def test_a_push_that_fails_raises_and_lambda_tries_it_again(
 # ---- Tasks ---------------------------------------------------------------------------------------
 
 
-def test_of_a_batch_only_what_failed_comes_back(
+def test_only_the_failed_tasks_of_a_batch_are_returned(
     relay: ModuleType, viewer: Viewer, stack: Tables, logs: io.StringIO
 ) -> None:
     del viewer
@@ -214,7 +214,7 @@ def test_of_a_batch_only_what_failed_comes_back(
     assert {line["received"] for line in written if "message_id" in line} == {2}
 
 
-def test_an_open_gives_a_viewer_its_backlog_and_a_filter_to_the_function_without_alias(
+def test_an_open_sends_the_backlog_and_puts_a_filter_without_alias(
     relay: ModuleType, sent: dict[str, Any], stack: Tables, held: HeldClock
 ) -> None:
     group = f"/app/{uuid.uuid4().hex}"
@@ -241,7 +241,7 @@ def test_an_open_gives_a_viewer_its_backlog_and_a_filter_to_the_function_without
     assert asked[0]["destinationArn"] == "arn:aws:lambda:us-east-1:123456789012:function:test"
     assert asked[0]["filterPattern"] == ""
     assert [line["message"] for line in sent["new"][0]["lines"]] == ["old"]
-    # moto knows no such function: it is the filter that could not be had.
+    # moto does not have this function, so it refuses the filter and the viewer gets a notice.
     assert sent["new"][1]["type"] == "notice"
     [there] = store.list_viewers(stack.main, group)
     assert there.live

@@ -1,4 +1,4 @@
-"""Services through the front door: registered, listed, checked, forgotten; and who may."""
+"""The services API, called through API Gateway: register, list, check, delete, permissions."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ def well() -> Iterator[Receiver]:
         yield receiver
 
 
-# ---- Registered --------------------------------------------------------------------------------
+# ---- Registered services -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("shape", ["aws", "engine"])
-def test_a_service_is_registered_listed_checked_and_forgotten(
+def test_a_service_is_registered_listed_checked_and_deleted(
     front: Front, tenant: Holder, well: Receiver, held: HeldClock, shape: str
 ) -> None:
     front.shape = shape
@@ -67,7 +67,7 @@ def test_a_service_is_registered_listed_checked_and_forgotten(
         assert (answer.status, said(answer)) == (404, 'Service "billing" not found')
 
 
-def test_the_audit_trail_has_a_registration_and_its_end(
+def test_registering_and_deleting_a_service_write_audit_events(
     front: Front, stack: Tables, tenant: Holder, well: Receiver
 ) -> None:
     register(front, tenant, "billing", f"{well.url}/health?token=not-for-the-trail")
@@ -88,7 +88,7 @@ def test_the_audit_trail_has_a_registration_and_its_end(
     assert (events[1]["before"], events[1]["after"]) == (view, None)
 
 
-def test_each_way_to_be_ill_has_its_status(front: Front, tenant: Holder) -> None:
+def test_the_answer_of_the_health_url_decides_the_status(front: Front, tenant: Holder) -> None:
     with ExitStack() as servers:
         urls = {
             "fine": servers.enter_context(receiving(WELL)).url,
@@ -118,7 +118,7 @@ def test_each_way_to_be_ill_has_its_status(front: Front, tenant: Holder) -> None
     assert all(view["detail"] for name, view in views.items() if name != "fine")
 
 
-def test_an_address_that_became_forbidden_is_stopped(
+def test_a_service_whose_address_became_forbidden_is_stopped(
     front: Front, tenant: Holder, well: Receiver
 ) -> None:
     register(front, tenant, "inner", well.url)
@@ -139,7 +139,7 @@ HOSTILE = (
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_a_hostile_name_is_refused_wherever_it_comes(
+def test_an_invalid_service_name_is_refused_on_every_route(
     front: Front, tenant: Holder, well: Receiver, name: str
 ) -> None:
     refused = register(front, tenant, name, well.url)
@@ -153,7 +153,9 @@ def test_a_hostile_name_is_refused_wherever_it_comes(
 
 
 @pytest.mark.parametrize("name", ["a", "0", "a-b", "a--b", "9" * 64])
-def test_any_other_name_will_do(front: Front, tenant: Holder, well: Receiver, name: str) -> None:
+def test_a_service_may_have_any_valid_name(
+    front: Front, tenant: Holder, well: Receiver, name: str
+) -> None:
     assert register(front, tenant, name, well.url).status == 201
     assert set(listed(front, tenant)) == {name}
 
@@ -176,7 +178,7 @@ def test_any_other_name_will_do(front: Front, tenant: Holder, well: Receiver, na
         ({"name": None}, "name"),
     ],
 )
-def test_a_bad_field_is_named(
+def test_the_error_names_the_invalid_field(
     front: Front, tenant: Holder, well: Receiver, fields: dict[str, Any], field: str
 ) -> None:
     body = {"name": "billing", "healthUrl": well.url, **fields}
@@ -186,13 +188,15 @@ def test_a_bad_field_is_named(
     assert listed(front, tenant) == {}
 
 
-def test_a_name_is_taken_once(front: Front, tenant: Holder, well: Receiver) -> None:
+def test_two_services_of_an_account_cannot_have_one_name(
+    front: Front, tenant: Holder, well: Receiver
+) -> None:
     assert register(front, tenant, "billing", well.url).status == 201
     again = register(front, tenant, "billing", well.url)
     assert (again.status, said(again)) == (409, 'Service "billing" exists')
 
 
-def test_two_hundred_services_and_no_more(
+def test_an_account_registers_at_most_two_hundred_services(
     front: Front, stack: Tables, tenant: Holder, well: Receiver
 ) -> None:
     register(front, tenant, "first", well.url)
@@ -209,7 +213,7 @@ def test_two_hundred_services_and_no_more(
     assert register(front, tenant, "one-more", well.url).status == 201
 
 
-def test_a_new_service_of_an_old_name_is_not_taken_for_it(
+def test_a_new_service_does_not_inherit_the_health_of_its_name(
     front: Front, tenant: Holder, well: Receiver, held: HeldClock
 ) -> None:
     register(front, tenant, "billing", nobody())
@@ -220,7 +224,7 @@ def test_a_new_service_of_an_old_name_is_not_taken_for_it(
     assert listed(front, tenant)["billing"]["status"] == "running"
 
 
-# ---- Who may -----------------------------------------------------------------------------------
+# ---- Permissions -------------------------------------------------------------------------------
 
 MANAGED = (
     ("POST", "/api/services", {"name": "x", "healthUrl": "http://127.0.0.1:1"}),
@@ -233,7 +237,7 @@ SEEN = ("/api/services/list", "/api/services/x/health")
 
 
 @pytest.mark.parametrize(("method", "path", "body"), MANAGED)
-def test_changes_metrics_and_logs_need_a_manager_whatever_the_key_may(
+def test_changes_metrics_and_logs_need_admin_manage(
     front: Front, people: People, tenant: Holder, method: str, path: str, body: Any
 ) -> None:
     employee = people.employee(tenant)
@@ -242,7 +246,7 @@ def test_changes_metrics_and_logs_need_a_manager_whatever_the_key_may(
     assert "admin_action_restriction" in said(denied)
 
 
-def test_looking_needs_the_scope_alone(
+def test_list_and_health_need_only_the_scope_services_read(
     front: Front, people: People, tenant: Holder, well: Receiver
 ) -> None:
     register(front, tenant, "x", well.url)
@@ -251,7 +255,7 @@ def test_looking_needs_the_scope_alone(
     assert statuses == [200, 200]
 
 
-def test_a_key_without_the_scope_opens_nothing(
+def test_a_key_without_the_scope_is_refused_on_every_route(
     front: Front, people: People, tenant: Holder
 ) -> None:
     reader = people.key(tenant, scopes=["services:read"])
@@ -265,7 +269,7 @@ def test_a_key_without_the_scope_opens_nothing(
         assert front("GET", path).status == 401
 
 
-def test_a_service_without_a_log_group_has_no_logs_and_an_unknown_one_neither(
+def test_logs_of_a_service_without_a_log_group_are_404(
     front: Front, tenant: Holder, well: Receiver
 ) -> None:
     register(front, tenant, "billing", well.url)

@@ -1,4 +1,4 @@
-"""Services that were found by their tags, and lists of many, some of which do not answer."""
+"""Services that are found by their tags, and lists of many services, some of them silent."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ def well() -> Iterator[Receiver]:
         yield receiver
 
 
-# ---- Found -------------------------------------------------------------------------------------
+# ---- Found services ----------------------------------------------------------------------------
 
 
 @pytest.fixture
 def runs(workloads: Workloads, stack: Tables, operator: Holder) -> Iterator[Workloads]:
-    """What runs in this test alone; the operator's account has no services before and after."""
+    """Workloads of one test; the operator's services are deleted after it."""
     yield workloads
     workloads.clear()
     for item in State(stack).main:
@@ -80,7 +80,7 @@ def test_functions_and_containers_are_found_by_their_tag(
     assert checked(front, operator, "orders") == views["orders"]
 
 
-def test_what_appears_and_what_goes_is_seen_half_a_minute_later(
+def test_new_and_deleted_functions_are_seen_after_half_a_minute(
     front: Front, operator: Holder, runs: Workloads, held: HeldClock
 ) -> None:
     runs.function("old")
@@ -96,7 +96,7 @@ def test_what_appears_and_what_goes_is_seen_half_a_minute_later(
     assert set(listed(front, operator)) == {"new"}
 
 
-def test_a_function_that_fails_is_degraded(
+def test_a_function_with_many_failed_calls_is_degraded(
     front: Front, operator: Holder, runs: Workloads, held: HeldClock
 ) -> None:
     few, many = runs.function("few"), runs.function("many")
@@ -109,7 +109,7 @@ def test_a_function_that_fails_is_degraded(
     assert checked(front, operator, "many")["detail"] == views["many"]["detail"]
 
 
-def test_a_container_service_that_lacks_tasks_is_degraded_or_stopped(
+def test_an_ecs_service_with_too_few_tasks_is_not_running(
     front: Front, operator: Holder, runs: Workloads
 ) -> None:
     runs.container("short", desired=5, running=2)
@@ -125,7 +125,7 @@ def test_a_container_service_that_lacks_tasks_is_degraded_or_stopped(
     }
 
 
-def test_another_account_neither_sees_nor_touches_the_operators_services(
+def test_another_account_cannot_see_or_change_operator_services(
     front: Front, operator: Holder, tenant: Holder, runs: Workloads, well: Receiver
 ) -> None:
     runs.function("orders")
@@ -139,13 +139,13 @@ def test_another_account_neither_sees_nor_touches_the_operators_services(
         answer = front(method, f"/api/services/{path}", key=tenant.key)
         assert (answer.status, said(answer)) == (404, 'Service "orders" not found')
     assert "GATEHOUSE_RESTARTED_AT" not in runs.variables("fn-orders")
-    # Not even that the name is taken can be seen.
+    # The tenant cannot even learn that the operator uses this name.
     assert register(front, tenant, "orders", well.url).status == 201
     assert listed(front, tenant)["orders"]["kind"] == "http"
     assert listed(front, operator)["orders"]["kind"] == "lambda"
 
 
-def test_a_found_name_cannot_be_registered_nor_removed(
+def test_a_found_service_cannot_be_registered_or_deleted(
     front: Front, operator: Holder, runs: Workloads, well: Receiver
 ) -> None:
     runs.function("orders")
@@ -156,7 +156,7 @@ def test_a_found_name_cannot_be_registered_nor_removed(
     assert "gatehouse:service" in said(kept)
 
 
-def test_two_accounts_do_not_see_each_other(
+def test_an_account_cannot_see_another_account_s_services(
     front: Front, people: People, tenant: Holder, well: Receiver
 ) -> None:
     other = people.tenant()
@@ -170,7 +170,7 @@ def test_two_accounts_do_not_see_each_other(
 # ---- Log groups --------------------------------------------------------------------------------
 
 
-def test_a_log_group_is_the_operators_to_name_and_says_itself_that_it_may_be(
+def test_only_the_operator_names_a_log_group_and_only_a_tagged_one(
     front: Front, operator: Holder, tenant: Holder, runs: Workloads, well: Receiver
 ) -> None:
     for group, tags in (
@@ -191,7 +191,7 @@ def test_a_log_group_is_the_operators_to_name_and_says_itself_that_it_may_be(
     front("DELETE", "/api/services/app", key=operator.key)
 
 
-def test_logs_are_on_a_websocket_and_a_plain_request_for_them_says_so(
+def test_a_plain_request_for_logs_is_426(
     front: Front, operator: Holder, tenant: Holder, runs: Workloads
 ) -> None:
     runs.function("orders")
@@ -211,7 +211,7 @@ METRICS = {
 }
 
 
-def test_metrics_come_from_this_machine_where_nobody_writes_any(
+def test_metrics_without_an_agent_are_those_of_the_environment(
     front: Front, operator: Holder, held: HeldClock
 ) -> None:
     answer = front("GET", "/api/services/metrics", key=operator.key)
@@ -226,11 +226,11 @@ def test_metrics_come_from_this_machine_where_nobody_writes_any(
     assert 0 < view["diskUsedBytes"] <= view["diskTotalBytes"]
 
 
-def test_metrics_are_the_operators(front: Front, tenant: Holder) -> None:
+def test_metrics_are_refused_to_other_accounts(front: Front, tenant: Holder) -> None:
     assert front("GET", "/api/services/metrics", key=tenant.key).status == 403
 
 
-def test_metrics_come_from_the_agent_where_there_is_one(
+def test_metrics_are_read_from_the_cloudwatch_agent(
     front: Front, operator: Holder, workloads: Workloads, held: HeldClock
 ) -> None:
     for host, used in (("i-1", 1_000), ("i-2", 3_000)):
@@ -270,10 +270,10 @@ def test_metrics_come_from_the_agent_where_there_is_one(
     assert (view["memUsedPercent"], view["diskUsedPercent"]) == (50.0, 40.0)
 
 
-# ---- Many, and those that do not answer --------------------------------------------------------
+# ---- Many services, and silent ones ------------------------------------------------------------
 
 
-def test_two_hundred_services_are_listed_in_a_second(
+def test_two_hundred_services_are_listed_within_the_time_limit(
     front: Front,
     stack: Tables,
     operator: Holder,
@@ -281,7 +281,7 @@ def test_two_hundred_services_are_listed_in_a_second(
     held: HeldClock,
     logs: io.StringIO,
 ) -> None:
-    """Thirty found, a hundred and seventy registered, of which some never answer."""
+    """Thirty services are found and 170 registered; ten of the registered ones never answer."""
     for number in range(20):
         runs.function(f"fn-{number}")
     for number in range(10):
@@ -300,7 +300,7 @@ def test_two_hundred_services_are_listed_in_a_second(
                 for number in range(170)
             },
         }
-        # Who had no fair chance is looked at again by the next request, all after half a minute.
+        # A list ends before all checks are done; the next lists check the remaining services.
         for _ in range(24):
             views = listed(front, operator)
             assert set(views) == set(expected), "whoever does not answer, all are there"
@@ -312,13 +312,13 @@ def test_two_hundred_services_are_listed_in_a_second(
         asked = well.connections
         assert listed(front, operator) == views
         assert well.connections == asked
-    # It waits 0.8 s for checks; the rest is this machine's, on which others may work too.
+    # A list waits 0.8 s for checks. The margin is for a machine with other work.
     took = _milliseconds(logs)
     assert min(took) < 2_000, took
 
 
 def _milliseconds(logs: io.StringIO) -> list[float]:
-    """Read how long lists took, as the function itself measured it."""
+    """Read from the function's log how long each list took, in milliseconds."""
     lines = [json.loads(line) for line in logs.getvalue().splitlines()]
     return [line["duration_ms"] for line in lines if line.get("route") == "/api/services/list"]
 
@@ -336,7 +336,7 @@ def _plant(stack: Tables, account_id: str, name: str, url: str, at: int) -> None
     )
 
 
-def test_a_list_asks_once_in_half_a_minute(
+def test_a_list_checks_a_service_at_most_every_half_minute(
     front: Front, tenant: Holder, well: Receiver, held: HeldClock
 ) -> None:
     register(front, tenant, "billing", well.url)
@@ -350,7 +350,7 @@ def test_a_list_asks_once_in_half_a_minute(
     assert well.connections == asked + 1
 
 
-def test_while_another_request_checks_a_list_shows_what_is_known(
+def test_a_list_shows_stored_health_while_another_request_checks(
     front: Front, stack: Tables, tenant: Holder, well: Receiver, held: HeldClock
 ) -> None:
     register(front, tenant, "billing", well.url)
@@ -371,7 +371,7 @@ def test_while_another_request_checks_a_list_shows_what_is_known(
 
 
 @pytest.mark.parametrize("code", ["ThrottlingException", "AccessDeniedException"])
-def test_a_control_plane_that_refuses_makes_no_list_fail(
+def test_a_list_succeeds_when_a_control_plane_refuses(
     front: Front, operator: Holder, runs: Workloads, held: HeldClock, code: str
 ) -> None:
     runs.function("orders")
@@ -389,7 +389,7 @@ def test_a_control_plane_that_refuses_makes_no_list_fail(
         assert listed(front, operator)["orders"]["detail"] == "Not checked for 6 minutes"
 
 
-def test_while_nobody_can_search_the_last_search_stands(
+def test_a_list_uses_the_last_search_when_tagging_is_throttled(
     front: Front, operator: Holder, stack: Tables, runs: Workloads, held: HeldClock
 ) -> None:
     runs.function("orders")
@@ -406,7 +406,7 @@ def test_while_nobody_can_search_the_last_search_stands(
         assert front("GET", "/api/services/list", key=operator.key).status == 503
 
 
-def test_nothing_secret_of_a_function_is_shown(
+def test_environment_variables_are_neither_shown_nor_stored(
     front: Front, operator: Holder, runs: Workloads, stack: Tables
 ) -> None:
     runs.function("orders", variables={"PASSWORD": "not-to-be-shown"})

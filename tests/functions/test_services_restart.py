@@ -1,4 +1,4 @@
-"""Restarts through the front door: functions, aliases, containers and hooks; and what hinders."""
+"""Restarts of functions, aliases, ECS services and hooks, and the reasons to refuse one."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def lambdas(runs: Workloads) -> Iterator[Wire]:
 
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Twenty seconds are over in one."""
+    """Shorten the wait for a restart from twenty seconds to one."""
     monkeypatch.setattr(restarts, "_WITHIN", 1.0)
 
 
@@ -75,7 +75,7 @@ def trail(stack: Tables, holder: Holder) -> list[tuple[str, Any, Any]]:
 
 
 @pytest.mark.parametrize("shape", ["aws", "engine"])
-def test_a_function_starts_afresh_and_keeps_its_variables(
+def test_a_restarted_function_keeps_its_variables(
     front: Front, stack: Tables, operator: Holder, runs: Workloads, held: HeldClock, shape: str
 ) -> None:
     front.shape = shape
@@ -99,7 +99,7 @@ def test_a_function_starts_afresh_and_keeps_its_variables(
     ]
 
 
-def test_a_function_without_variables_gets_its_first(
+def test_a_function_without_variables_is_restarted(
     front: Front, operator: Holder, runs: Workloads, held: HeldClock
 ) -> None:
     function = runs.function("bare", variables={})
@@ -107,10 +107,10 @@ def test_a_function_without_variables_gets_its_first(
     assert runs.variables(function) == {"GATEHOUSE_RESTARTED_AT": held.text()}
 
 
-def test_a_variable_that_somebody_sets_meanwhile_is_kept(
+def test_a_variable_set_during_a_restart_is_kept(
     front: Front, operator: Holder, runs: Workloads, lambdas: Wire
 ) -> None:
-    """The revision read is not the one that stands: read again, and try again."""
+    """Another writer changes the revision; the restart reads the function again and retries."""
     function = runs.function("orders")
     other = boto3.client("lambda")
 
@@ -131,7 +131,7 @@ def test_a_variable_that_somebody_sets_meanwhile_is_kept(
     assert lambdas.calls.count("UpdateFunctionConfiguration") == 2
 
 
-def test_an_update_under_way_is_waited_for(
+def test_a_restart_waits_for_an_update_that_is_under_way(
     front: Front, operator: Holder, runs: Workloads, lambdas: Wire
 ) -> None:
     runs.function("orders")
@@ -143,7 +143,7 @@ def test_an_update_under_way_is_waited_for(
 
 
 def _said_of(function: str, **changes: Any) -> Any:
-    """Answer GetFunction as Lambda would, changed in places."""
+    """Return the answer of GetFunction with some fields of the configuration changed."""
     said = boto3.client("lambda").get_function(FunctionName=function)
     said["Configuration"] |= changes
     return _ok(said)
@@ -155,7 +155,7 @@ def _ok(said: dict[str, Any]) -> Any:
 
 
 @pytest.mark.usefixtures("soon")
-def test_a_function_that_takes_longer_is_in_progress(
+def test_a_slow_restart_of_a_function_is_in_progress(
     front: Front, stack: Tables, operator: Holder, runs: Workloads, lambdas: Wire
 ) -> None:
     function = runs.function("orders")
@@ -182,7 +182,7 @@ def test_a_function_that_takes_longer_is_in_progress(
         ({"Environment": {"Error": {"ErrorCode": "AccessDeniedException"}}}, "cannot be read"),
     ],
 )
-def test_a_function_that_cannot_be_changed_is_left_alone(
+def test_a_function_that_cannot_be_changed_is_not_restarted(
     front: Front,
     stack: Tables,
     operator: Holder,
@@ -205,7 +205,7 @@ def test_a_function_that_cannot_be_changed_is_left_alone(
     assert trail(stack, operator)[1][2]["state"] == "failed"
 
 
-def test_what_lambda_refuses_is_told_by_its_code_alone(
+def test_an_update_that_lambda_refuses_is_409_with_its_error_code(
     front: Front, stack: Tables, operator: Holder, runs: Workloads, lambdas: Wire
 ) -> None:
     runs.function("orders")
@@ -218,7 +218,7 @@ def test_what_lambda_refuses_is_told_by_its_code_alone(
     assert trail(stack, operator)[1][2]["state"] == "failed"
 
 
-def test_where_lambda_does_not_answer_nobody_claims_that_nothing_was_done(
+def test_an_update_without_an_answer_is_503_and_state_unknown(
     front: Front, stack: Tables, operator: Holder, runs: Workloads, lambdas: Wire
 ) -> None:
     runs.function("orders")
@@ -247,7 +247,7 @@ def behind(runs: Workloads, function: str) -> dict[str, Any]:
     return {"version": alias["FunctionVersion"], **version["Configuration"]["Environment"]}
 
 
-def test_an_alias_is_moved_to_a_new_version(
+def test_a_restart_moves_the_alias_to_a_new_version(
     front: Front, operator: Holder, runs: Workloads, published: str, held: HeldClock
 ) -> None:
     assert restart(front, operator, "orders").json()["state"] == "done"
@@ -255,7 +255,7 @@ def test_an_alias_is_moved_to_a_new_version(
     assert behind(runs, published) == {"version": "2", "Variables": variables}
 
 
-def test_an_alias_is_not_moved_to_other_code(
+def test_an_alias_is_not_moved_to_unreleased_code(
     front: Front, operator: Holder, runs: Workloads, published: str
 ) -> None:
     code = zipped("def handler(event, context):\n    return 'not released yet'\n")
@@ -267,7 +267,7 @@ def test_an_alias_is_not_moved_to_other_code(
     assert runs.variables(published) == {"MODE": "fast"}
 
 
-def test_an_alias_that_shares_its_traffic_is_left_alone(
+def test_an_alias_that_splits_its_traffic_is_not_moved(
     front: Front, operator: Holder, runs: Workloads, published: str
 ) -> None:
     runs.lambdas.update_function_configuration(FunctionName=published, MemorySize=256)
@@ -284,7 +284,7 @@ def test_an_alias_that_shares_its_traffic_is_left_alone(
 
 
 @pytest.mark.parametrize("operation", ["PublishVersion", "UpdateAlias"])
-def test_an_alias_that_somebody_moves_meanwhile_stays_where_they_moved_it(
+def test_an_alias_moved_during_a_restart_is_not_overwritten(
     front: Front,
     stack: Tables,
     operator: Holder,
@@ -301,7 +301,7 @@ def test_an_alias_that_somebody_moves_meanwhile_stays_where_they_moved_it(
     assert trail(stack, operator)[1][2]["state"] == "failed"
 
 
-def test_an_alias_that_is_not_there_hinders(
+def test_a_missing_alias_refuses_the_restart(
     front: Front, operator: Holder, runs: Workloads
 ) -> None:
     function = runs.function("orders", tags={"gatehouse:alias": "live"})
@@ -311,10 +311,10 @@ def test_an_alias_that_is_not_there_hinders(
     assert runs.variables(function) == {"MODE": "fast"}
 
 
-# ---- Containers --------------------------------------------------------------------------------
+# ---- ECS services ------------------------------------------------------------------------------
 
 
-def test_a_container_service_is_deployed_again(
+def test_a_restart_of_an_ecs_service_makes_a_new_deployment(
     front: Front, operator: Holder, runs: Workloads, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arn = runs.container("web", desired=2)
@@ -327,14 +327,12 @@ def test_a_container_service_is_deployed_again(
 
 
 @pytest.mark.usefixtures("soon")
-def test_a_deployment_that_takes_longer_is_in_progress(
-    front: Front, operator: Holder, runs: Workloads
-) -> None:
+def test_a_slow_deployment_is_in_progress(front: Front, operator: Holder, runs: Workloads) -> None:
     runs.container("web", desired=2, running=1)
     assert restart(front, operator, "web").json()["state"] == "in_progress"
 
 
-def test_a_deployment_that_fails_is_told(
+def test_a_failed_deployment_is_409_with_its_reason(
     front: Front, stack: Tables, operator: Holder, runs: Workloads
 ) -> None:
     arn = runs.container("web", desired=2, running=1)
@@ -376,7 +374,7 @@ def hooked(front: Front, holder: Holder, health: str, hook: str, **headers: str)
     return front("POST", "/api/services", key=holder.key, body=body, headers=headers)
 
 
-def test_a_hook_is_called_signed(
+def test_a_hook_gets_a_signed_request(
     front: Front, stack: Tables, tenant: Holder, held: HeldClock
 ) -> None:
     with receiving(OK) as health, receiving(OK) as hook:
@@ -400,7 +398,7 @@ def test_a_hook_is_called_signed(
         Webhook(secret).verify(body.replace(b"billing", b"another"), headers)
     events = trail(stack, tenant)
     assert [action for action, *_ in events] == ["service.restart", "service.restarted"]
-    # Shown once: not stored, not told, not written into the trail.
+    # The secret is shown once: neither the table, the audit trail nor a list contains it.
     key = secret.removeprefix("whsec_")
     everything = json.dumps(State(stack).main, default=repr)
     everything += front("GET", "/api/services/list", key=tenant.key).text
@@ -413,7 +411,9 @@ def _headers(head: bytes) -> dict[str, str]:
     return {name.lower(): value.strip() for name, _, value in lines}
 
 
-def test_without_a_hook_there_is_no_restart(front: Front, stack: Tables, tenant: Holder) -> None:
+def test_an_http_service_without_a_hook_cannot_be_restarted(
+    front: Front, stack: Tables, tenant: Holder
+) -> None:
     with receiving(OK) as health:
         body = {"name": "billing", "healthUrl": health.url}
         made = front("POST", "/api/services", key=tenant.key, body=body)
@@ -433,7 +433,7 @@ def test_without_a_hook_there_is_no_restart(front: Front, stack: Tables, tenant:
         (b"?\r\n\r\n", 409, "its hook: "),
     ],
 )
-def test_success_is_any_2xx(
+def test_the_status_of_a_hook_s_answer_decides_the_outcome(
     front: Front, stack: Tables, tenant: Holder, answer: bytes, status: int, what: str
 ) -> None:
     with receiving(OK) as health, receiving(saying(answer)) as hook:
@@ -446,7 +446,7 @@ def test_success_is_any_2xx(
     assert outcome == (what if status == 200 else "failed")
 
 
-def test_a_hook_that_nobody_answers_at_is_told(front: Front, tenant: Holder) -> None:
+def test_a_hook_that_refuses_the_connection_is_409(front: Front, tenant: Holder) -> None:
     with receiving(OK) as health:
         with receiving(OK) as hook:
             hooked(front, tenant, health.url, hook.url)
@@ -456,7 +456,7 @@ def test_a_hook_that_nobody_answers_at_is_told(front: Front, tenant: Holder) -> 
 
 
 @pytest.mark.usefixtures("soon")
-def test_a_service_that_is_not_well_yet_is_in_progress(front: Front, tenant: Holder) -> None:
+def test_a_service_that_is_not_yet_healthy_is_in_progress(front: Front, tenant: Holder) -> None:
     down = saying(response(status="503 Starting"))
     with receiving(down) as health, receiving(OK) as hook:
         hooked(front, tenant, health.url, hook.url)
@@ -485,7 +485,7 @@ def test_a_hook_at_an_address_that_became_forbidden_is_not_called(
     assert hook.connections == 0
 
 
-def test_a_removed_service_leaves_no_secret_and_its_name_gets_another(
+def test_deleting_a_service_deletes_its_restart_secret(
     front: Front, stack: Tables, tenant: Holder
 ) -> None:
     with receiving(OK) as health, receiving(OK) as hook:
@@ -500,7 +500,7 @@ def test_a_removed_service_leaves_no_secret_and_its_name_gets_another(
     assert Webhook(new).verify(body, _headers(head))
 
 
-def test_a_repeated_registration_names_the_service_and_shows_no_secret(
+def test_a_repeated_registration_does_not_show_the_secret_again(
     front: Front, tenant: Holder
 ) -> None:
     with receiving(OK) as health, receiving(OK) as hook:
@@ -512,9 +512,7 @@ def test_a_repeated_registration_names_the_service_and_shows_no_secret(
     assert made.json()["restartSecret"] not in again.text
 
 
-def test_a_repeated_registration_without_a_secret_gets_the_first_answer(
-    front: Front, tenant: Holder
-) -> None:
+def test_a_repeated_registration_without_a_hook_is_replayed(front: Front, tenant: Holder) -> None:
     with receiving(OK) as health:
         body = {"name": "billing", "healthUrl": health.url}
         answers = [
@@ -533,7 +531,7 @@ def test_a_repeated_registration_without_a_secret_gets_the_first_answer(
     assert len(health.requests) == 1
 
 
-def test_a_restart_that_is_killed_is_in_the_trail(
+def test_an_interrupted_restart_is_in_the_audit_trail(
     front: Front, stack: Tables, operator: Holder, runs: Workloads, lambdas: Wire
 ) -> None:
     runs.function("orders")
@@ -549,7 +547,7 @@ def test_a_restart_that_is_killed_is_in_the_trail(
     assert after[2] == {"kind": "lambda", "state": "failed", "detail": "interrupted"}
 
 
-def test_while_the_trail_cannot_be_written_nothing_is_restarted(
+def test_nothing_is_restarted_if_the_audit_event_cannot_be_written(
     front: Front, operator: Holder, runs: Workloads, line: Wire
 ) -> None:
     function = runs.function("orders")

@@ -1,4 +1,4 @@
-"""The door of live logs: who may open a socket, in API Gateway's own shapes."""
+"""The function `sockets`: who may open a socket, with events in API Gateway's format."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Sockets:
         kind: str = "CONNECT",
         connection: str | None = None,
     ) -> dict[str, Any]:
-        """Write the event of a socket."""
+        """Make the event that API Gateway sends for a socket."""
         event = copy.deepcopy(invocation.event("sockets"))
         event["headers"] = {"Host": event["headers"]["Host"], **(headers or {})}
         event["multiValueHeaders"] = {name: [value] for name, value in event["headers"].items()}
@@ -66,14 +66,14 @@ class Sockets:
         asked["connectionId"] = connection or uuid.uuid4().hex[:15] + "="
         asked["routeKey"] = f"${kind.lower()}"
         asked.pop("authorizer", None)
-        if kind != "CONNECT":  # what API Gateway tells of an open socket is less
+        if kind != "CONNECT":  # events of an open socket have fewer fields
             for name in ("headers", "multiValueHeaders", "queryStringParameters"):
                 event.pop(name)
             event.pop("multiValueQueryStringParameters", None)
         return event
 
     def authorize(self, event: dict[str, Any]) -> dict[str, str] | None:
-        """Ask the authorizer: its context, or None where it denies."""
+        """Call the authorizer; return its context, or None if it denies."""
         asked = {**event, "type": "REQUEST", "methodArn": f"{ARN}/$connect"}
         said = self.front.function("authorizer").handler(asked, invocation.Context())
         allowed = said["policyDocument"]["Statement"][0]["Effect"] == "Allow"
@@ -87,7 +87,7 @@ class Sockets:
         connection: str | None = None,
         **query: str,
     ) -> tuple[int, str | None]:
-        """Ask for a socket; give the status, 401 where the authorizer denies, and the error."""
+        """Open a socket; return the status (401 if the authorizer denies) and the error."""
         given = {"Authorization": f"Bearer {key}"} if key else {}
         event = self.event(query, {**given, **(headers or {})}, connection=connection)
         context = self.authorize(event)
@@ -97,11 +97,11 @@ class Sockets:
         return self._said(event)
 
     def close(self, connection: str) -> int:
-        """Tell that a socket is closed."""
+        """Send the event of a closed socket; return the status."""
         return self._said(self.event(None, None, kind="DISCONNECT", connection=connection))[0]
 
     def say(self, body: str) -> dict[str, Any]:
-        """Say something into a socket."""
+        """Send a message from the client of a socket."""
         event = {**self.event(None, None, kind="MESSAGE"), "body": body}
         answer: dict[str, Any] = self.front.function("sockets").handler(event, invocation.Context())
         return answer
@@ -129,10 +129,10 @@ def _of_logs(stack: Tables) -> list[dict[str, Any]]:
     return [item for item in State(stack).main if item["pk"].startswith(kinds)]
 
 
-# ---- Who may look --------------------------------------------------------------------------------
+# ---- Who may open a socket -----------------------------------------------------------------------
 
 
-def test_an_opened_socket_is_kept_counted_and_its_backlog_asked_for(
+def test_opening_a_socket_stores_the_viewer_and_queues_its_backlog(
     sockets: Sockets, operator: Holder, stack: Tables, held: HeldClock, relay_queue: str
 ) -> None:
     boto3.client("sqs").purge_queue(QueueUrl=relay_queue)
@@ -172,7 +172,7 @@ def test_an_opened_socket_is_kept_counted_and_its_backlog_asked_for(
         ),
     ],
 )
-def test_what_is_out_of_bounds_or_not_there_is_refused_and_counts_nothing(
+def test_a_refused_socket_stores_nothing(
     sockets: Sockets,
     operator: Holder,
     stack: Tables,
@@ -184,7 +184,7 @@ def test_what_is_out_of_bounds_or_not_there_is_refused_and_counts_nothing(
     assert _of_logs(stack) == []
 
 
-def test_another_account_knows_nothing_of_the_operator_s_services(
+def test_another_account_gets_404_for_an_operator_service(
     sockets: Sockets, operator: Holder, people: People, stack: Tables
 ) -> None:
     del operator
@@ -194,7 +194,7 @@ def test_another_account_knows_nothing_of_the_operator_s_services(
     assert _of_logs(stack) == []
 
 
-def test_a_member_that_is_no_admin_and_a_narrow_key_may_not_look(
+def test_members_and_keys_without_the_scope_are_refused(
     sockets: Sockets, operator: Holder, people: People
 ) -> None:
     member = people.employee(operator)
@@ -208,13 +208,15 @@ def test_a_member_that_is_no_admin_and_a_narrow_key_may_not_look(
     assert sockets.open(writer.key, service="orders")[0] == 403, "write does not imply read"
 
 
-def test_over_the_limit_is_429(sockets: Sockets, operator: Holder, people: People) -> None:
+def test_a_key_over_its_rate_limit_is_429(
+    sockets: Sockets, operator: Holder, people: People
+) -> None:
     limited = people.key(operator, rate_limit=1)
     assert sockets.open(limited.key, service="orders")[0] == 200
     assert sockets.open(limited.key, service="orders") == (429, "Rate limit exceeded")
 
 
-def test_without_the_authorizer_s_word_nobody_comes_in(front: Front, sockets: Sockets) -> None:
+def test_an_event_without_the_authorizer_s_context_is_401(front: Front, sockets: Sockets) -> None:
     for authorizer in (None, {}, {"principalId": "nobody"}):
         event = sockets.event({"service": "orders"}, None)
         event["requestContext"]["authorizer"] = authorizer
@@ -222,7 +224,7 @@ def test_without_the_authorizer_s_word_nobody_comes_in(front: Front, sockets: So
         assert answer["statusCode"] == 401
 
 
-def test_the_bounds_of_viewers_are_409(sockets: Sockets, operator: Holder, stack: Tables) -> None:
+def test_too_many_viewers_are_409(sockets: Sockets, operator: Holder, stack: Tables) -> None:
     assert sockets.open(operator.key, service="orders")[0] == 200
     for key, count, told in (
         (("WATCHED", "/aws/lambda/fn-orders"), 100, "A log group has at most 100 viewers"),
@@ -246,7 +248,7 @@ def _set_viewers(stack: Tables, key: tuple[str, str], viewers: int) -> None:
     )
 
 
-def test_while_the_table_is_away_it_is_503(
+def test_a_throttled_table_is_503_and_stores_nothing(
     sockets: Sockets, operator: Holder, line: Wire, stack: Tables
 ) -> None:
     line.clear()
@@ -256,7 +258,7 @@ def test_while_the_table_is_away_it_is_503(
     assert _of_logs(stack) == []
 
 
-def test_while_the_queue_is_away_it_is_503_and_nobody_counts(
+def test_a_failing_queue_is_503_and_the_viewer_is_not_counted(
     sockets: Sockets, operator: Holder, stack: Tables, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     queue = sockets.front.function("sockets")._queue()  # noqa: SLF001
@@ -268,10 +270,10 @@ def test_while_the_queue_is_away_it_is_503_and_nobody_counts(
     assert [item for item in _of_logs(stack) if item.get("viewers") != 0] == []
 
 
-# ---- A socket's end, and what is said into it ----------------------------------------------------
+# ---- Closed sockets, and messages from clients ---------------------------------------------------
 
 
-def test_a_closed_socket_is_forgotten_once_and_a_strange_one_is_none(
+def test_a_viewer_is_removed_once_and_an_unknown_socket_is_ignored(
     sockets: Sockets, operator: Holder, stack: Tables, held: HeldClock
 ) -> None:
     for name in ("one", "two"):
@@ -285,7 +287,7 @@ def test_a_closed_socket_is_forgotten_once_and_a_strange_one_is_none(
 
 
 @pytest.mark.parametrize("body", ["", "hello", '{"action": "$connect"}', "\x00"])
-def test_what_a_viewer_says_is_taken_and_not_answered(sockets: Sockets, body: str) -> None:
+def test_messages_from_a_viewer_are_accepted_and_ignored(sockets: Sockets, body: str) -> None:
     assert sockets.say(body) == {"statusCode": 200}
 
 
@@ -293,7 +295,7 @@ def test_what_a_viewer_says_is_taken_and_not_answered(sockets: Sockets, body: st
 
 
 @pytest.mark.parametrize("name", ["token", "access_token", "api_key"])
-def test_a_key_may_come_in_a_socket_s_address_and_nowhere_else(
+def test_only_a_socket_accepts_a_key_in_the_query(
     sockets: Sockets, operator: Holder, front: Front, name: str
 ) -> None:
     assert sockets.open(None, service="orders", **{name: operator.key})[0] == 200
@@ -314,7 +316,7 @@ PLACES = [
 
 
 @pytest.mark.parametrize("earlier", range(5))
-def test_the_first_place_decides_right_or_wrong(
+def test_the_first_credential_decides_even_if_it_is_wrong(
     sockets: Sockets, operator: Holder, earlier: int
 ) -> None:
     for later in range(earlier + 1, len(PLACES)):
@@ -328,7 +330,7 @@ def test_the_first_place_decides_right_or_wrong(
             assert sockets.open(None, headers=headers, service="orders", **query)[0] == status
 
 
-def test_the_socket_s_end_is_that_of_the_key_that_decided(
+def test_a_viewer_is_stored_with_the_key_that_was_checked(
     sockets: Sockets, operator: Holder, people: People, stack: Tables
 ) -> None:
     other = people.key(operator)
@@ -340,7 +342,7 @@ def test_the_socket_s_end_is_that_of_the_key_that_decided(
     assert f"KEY#{viewer.digest}" in known
 
 
-def test_a_key_in_an_address_stands_in_no_log_and_no_table(
+def test_a_key_in_the_query_is_neither_logged_nor_stored(
     sockets: Sockets, operator: Holder, stack: Tables, logs: io.StringIO, monkeypatch: Any
 ) -> None:
     marked = {"service": "orders", "since": "planted-mark"}

@@ -1,4 +1,4 @@
-"""Drives live logs through every function on the way, for the tests of what these may do."""
+"""Runs live logs through every function involved, for the tests of permissions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _GROUP = "/aws/lambda/fn-watched"
 
 
 def drive(front: Front, workloads: Workloads, key: str, *, queue: str) -> None:
-    """Open, read, push, hold back, poll, catch up, ping, lose, resend, close and take away."""
+    """Make the functions of live logs send each kind of request to AWS at least once."""
     watched, relay = workloads.function("watched"), _relay(workloads)
     workloads.container("webbed")
     workloads.logs.create_log_group(logGroupName=_GROUP)
@@ -35,21 +35,21 @@ def drive(front: Front, workloads: Workloads, key: str, *, queue: str) -> None:
         logStreamName="one",
         logEvents=[{"timestamp": held() // 1000, "message": "before all"}],
     )
-    held.advance(seconds=60)  # what was found of services before is too old by then
+    held.advance(seconds=60)  # the stored list of services is then too old
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(clock, "now", held)
         patch.setattr(rules, "POLL_EVERY", 0)
         patch.setattr(backlog, "CATCH_UP_AFTER", 0)
         for module in (broadcast, sweep):
-            # Of moto's transactions at the same moment one may lose what another wrote.
+            # moto may lose a write when two transactions run at the same time.
             patch.setattr(module, "_SIDE_BY_SIDE", 1)
         _Driven(front, workloads, key, queue=queue, relay=relay, held=held).all()
     for name in ("log_relay", "sweeper"):
-        front.renew(name)  # they keep the clock that they began with
+        front.renew(name)  # a loaded function keeps the clock that it was loaded with
 
 
 def _relay(workloads: Workloads) -> str:
-    """Make something that filters can send to, and give its ARN."""
+    """Create a function that filters can send to; return its ARN."""
     name = workloads.function("relay", tags={"gatehouse:logs": "off"})
     said = workloads.lambdas.get_function(FunctionName=name)["Configuration"]
     return str(said["FunctionArn"])
@@ -94,7 +94,7 @@ class _Driven:
         self._connect("sixth")
         self._push("held back for the sixth")
         self._held.advance(seconds=61)
-        self._sweep()  # which asks for its backlog once more
+        self._sweep()  # queues the backlog of `sixth` again
         self._work()
         self._held.advance(seconds=300)
         assert self._sweep()["pinged"] >= 2
@@ -103,7 +103,7 @@ class _Driven:
         self._held.advance(seconds=119 * 60)
         assert self._sweep()["closed"] >= 3
         self._held.advance(seconds=120)
-        assert self._sweep()["filters"] == 2  # one was only asked for: its group is not there
+        assert self._sweep()["filters"] == 2  # one filter was requested for a missing group
 
     def _sockets(self) -> Any:
         return clients.sockets(settings.SOCKETS.text())
@@ -143,7 +143,7 @@ class _Driven:
         self._call({"awslogs": {"data": data}})
 
     def _work(self) -> None:
-        """Do the tasks that wait, and those that they lead to; a chain of polls would not end."""
+        """Run the queued tasks, and those that they queue; four rounds, since polls never end."""
         for _ in range(4):
             for record in drain(self._queue)["Records"]:
                 assert self._call({"Records": [record]}) == {"batchItemFailures": []}

@@ -1,4 +1,4 @@
-"""Functions may ask of AWS's control planes what they ask of them, and nothing else."""
+"""Functions are granted exactly the actions of AWS's control planes that they call."""
 
 from __future__ import annotations
 
@@ -25,24 +25,23 @@ FUNCTIONS = {
     "sweeper": "SweeperFunction",
 }
 PREFIXES = {"resourcegroupstaggingapi": "tag"}
-# IAM has one action for all that is done to open sockets, and tells them apart by the resource.
-# It has one action for a message and for a batch of messages, too.
+# IAM has one action for every operation on open sockets; the resource has the method.
+# It also has one action for a message and for a batch of messages.
 SOCKETS = {
     "sqs:SendMessageBatch": "sqs:SendMessage",
     "apigatewaymanagementapi:PostToConnection": "execute-api:ManageConnections POST",
     "apigatewaymanagementapi:DeleteConnection": "execute-api:ManageConnections DELETE",
 }
-# Lambda asks for it by itself where a function has tags.
+# Lambda checks this permission itself if a function has tags; no code calls it.
 UNSEEN = {"lambda:ListTags"}
-# Asked for health where it is read from logs, which is on the engine only; the engine's copy of the
-# template grants it.
+# Health is read from logs in the local engine only; the engine's copy of the template grants it.
 ENGINE_ONLY = {"logs:FilterLogEvents"}
 
 
 def granted(function: str) -> set[str]:
-    """Name the actions of the template's statements, those of the tables and of KMS left out.
+    """List the actions that the template grants, without those of DynamoDB and KMS.
 
-    The queues of deliveries and of embeddings, which the sweeper knows as well, are none of this.
+    The sweeper's grants for the queues of deliveries and embeddings are left out, too.
     """
     properties = resources.template()["Resources"][FUNCTIONS[function]]["Properties"]
     found: set[str] = set()
@@ -62,7 +61,7 @@ def granted(function: str) -> set[str]:
 
 
 class Heard(Front):
-    """A front door that writes down what each function asks of the control planes."""
+    """Calls functions, and records the requests of each to the control planes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -83,7 +82,7 @@ class Heard(Front):
 
     @contextmanager
     def listening(self, *clients: Any) -> Iterator[None]:
-        """Write down what is asked through these clients."""
+        """Record the requests of these clients."""
         hooks = [self._listen(client) for client in clients]
         yield
         for client, hook in zip(clients, hooks, strict=True):
@@ -107,7 +106,7 @@ class Heard(Front):
 def asked(
     stack: Any, workloads: Workloads, relay_queue: str, aws: pytest.MonkeyPatch
 ) -> dict[str, set[str]]:
-    """Do everything once that AWS is asked for, and write down what that is."""
+    """Make the functions send each kind of request to AWS once; return the actions by function."""
     del stack
     front = Heard()
     asked_clients = (

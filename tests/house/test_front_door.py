@@ -1,4 +1,4 @@
-"""The optional distribution: there only when asked for, nothing kept, nothing in plain."""
+"""The optional CloudFront distribution: created on request, caches nothing, uses TLS only."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ BEHAVIORS = [DEFAULT, *DISTRIBUTION["CacheBehaviors"]]
 # The managed policies, by the ids that CloudFront documents.
 CACHING_DISABLED = "4135ea2d-6df8-44a3-9df3-4b5a84be39ad"
 ALL_VIEWER_EXCEPT_HOST_HEADER = "b689b0a8-53d0-40ab-baf2-68738e2966ac"
-# Every status whose caching CloudFront lets one set.
+# Every error status whose caching can be configured in CloudFront.
 KEPT_UNLESS_SAID = {400, 403, 404, 405, 414, 416, 500, 501, 502, 503, 504}
 LARGEST_FUNCTION = 10 * 1024
 
 
-# ---- There when asked for ----------------------------------------------------------------------
+# ---- Created on request ------------------------------------------------------------------------
 
 
-def test_nobody_gets_a_distribution_unasked() -> None:
+def test_the_distribution_is_created_only_on_request() -> None:
     there = {
         name: resource.get("Condition")
         for name, resource in RESOURCES.items()
@@ -46,21 +46,21 @@ def test_nobody_gets_a_distribution_unasked() -> None:
     assert TEMPLATE["Parameters"]["FrontDoor"]["AllowedValues"] == ["none", "cloudfront"]
 
 
-def test_the_local_engine_has_a_front_door_of_its_own() -> None:
+def test_the_local_stack_does_not_ask_for_the_distribution() -> None:
     places = tomllib.loads((ROOT / "samconfig.toml").read_text())
 
     assert "FrontDoor" not in str(places["local"])
 
 
-def test_its_url_is_an_output() -> None:
+def test_the_url_of_the_distribution_is_an_output() -> None:
     said = TEMPLATE["Outputs"]["FrontDoorUrl"]
 
     assert said["Condition"] == "WithFrontDoor"
     assert said["Value"] == {"Fn::Sub": "https://${FrontDoorDistribution.DomainName}"}
 
 
-def test_nothing_else_knows_it() -> None:
-    """Else there would be a cycle: it points to the APIs, and they to their functions."""
+def test_no_other_resource_refers_to_the_distribution() -> None:
+    """A reference would make a cycle: the distribution refers to the APIs, they to functions."""
     others = {
         name: resource for name, resource in RESOURCES.items() if not name.startswith("FrontDoor")
     }
@@ -68,7 +68,7 @@ def test_nothing_else_knows_it() -> None:
     assert "FrontDoor" not in str(others)
 
 
-# ---- What passes -------------------------------------------------------------------------------
+# ---- Forwarding --------------------------------------------------------------------------------
 
 
 def test_each_behavior_forwards_everything_over_tls_and_caches_nothing() -> None:
@@ -82,7 +82,7 @@ def test_each_behavior_forwards_everything_over_tls_and_caches_nothing() -> None
         for behavior in BEHAVIORS
     ]
 
-    # Nothing else: a policy that adds headers, or a function, would change the API's answers.
+    # Nothing else, because a response headers policy would change the API's answers.
     expected = {
         "ViewerProtocolPolicy": "https-only",
         "AllowedMethods": methods,
@@ -93,18 +93,18 @@ def test_each_behavior_forwards_everything_over_tls_and_caches_nothing() -> None
     assert {behavior["TargetOriginId"] for behavior in BEHAVIORS} == {"rest", "socket"}
 
 
-def test_no_refusal_is_kept_or_replaced() -> None:
+def test_error_responses_are_neither_cached_nor_replaced() -> None:
     said = DISTRIBUTION["CustomErrorResponses"]
 
     assert {one["ErrorCode"] for one in said} == KEPT_UNLESS_SAID
     assert all(one == {"ErrorCode": one["ErrorCode"], "ErrorCachingMinTTL": 0} for one in said)
 
 
-def test_the_query_is_written_to_no_log() -> None:
+def test_access_logs_are_off_since_a_query_may_hold_a_key() -> None:
     assert "Logging" not in DISTRIBUTION
 
 
-def test_to_the_origins_it_is_tls_too() -> None:
+def test_connections_to_the_origins_use_tls() -> None:
     for origin in ORIGINS.values():
         assert origin["CustomOriginConfig"] == {
             "OriginProtocolPolicy": "https-only",
@@ -112,7 +112,7 @@ def test_to_the_origins_it_is_tls_too() -> None:
         }
 
 
-def test_a_certificate_of_one_s_own_sets_the_least_tls() -> None:
+def test_a_custom_certificate_sets_the_minimum_tls_version() -> None:
     condition, there, otherwise = DISTRIBUTION["ViewerCertificate"]["Fn::If"]
 
     assert condition == "WithFrontDoorCertificate"
@@ -135,16 +135,16 @@ def test_a_certificate_of_one_s_own_sets_the_least_tls() -> None:
         ("arn:aws:iam::123456789012:server-certificate/1-2", False),
     ],
 )
-def test_a_certificate_lies_where_cloudfront_looks_for_it(arn: str, *, fits: bool) -> None:
+def test_a_certificate_must_be_in_us_east_1(arn: str, *, fits: bool) -> None:
     pattern = TEMPLATE["Parameters"]["FrontDoorCertificateArn"]["AllowedPattern"]
 
     assert bool(re.search(pattern, arn)) == fits
 
 
-# ---- Two origins, and what chooses -------------------------------------------------------------
+# ---- The two origins, and the function that chooses --------------------------------------------
 
 
-def test_each_origin_is_an_api_of_the_stack_at_its_stage() -> None:
+def test_the_origins_are_the_stack_s_two_apis() -> None:
     host = "execute-api.${AWS::Region}.${AWS::URLSuffix}"
 
     assert {name: origin["DomainName"] for name, origin in ORIGINS.items()} == {
@@ -155,7 +155,7 @@ def test_each_origin_is_an_api_of_the_stack_at_its_stage() -> None:
     assert {RESOURCES[name]["Properties"]["StageName"] for name in ("Api", "SocketApi")} == {"live"}
 
 
-def test_only_the_log_path_meets_the_function() -> None:
+def test_only_the_log_path_runs_the_function() -> None:
     assert DEFAULT["TargetOriginId"] == "rest"
     assert "FunctionAssociations" not in DEFAULT
     assert [one["PathPattern"] for one in DISTRIBUTION["CacheBehaviors"]] == [
@@ -170,14 +170,14 @@ def test_only_the_log_path_meets_the_function() -> None:
     ]
 
 
-def test_the_function_is_the_file() -> None:
+def test_the_template_holds_the_code_of_the_function_s_file() -> None:
     assert FUNCTION["FunctionCode"].encode() == SOURCE.read_bytes()
     assert FUNCTION["FunctionConfig"]["Runtime"] == "cloudfront-js-2.0"
     assert FUNCTION["AutoPublish"] is True
 
 
-def test_the_function_fits_and_says_nothing_that_the_edge_does_not_know() -> None:
-    """The engine that runs it in tests is newer than the edge's, which lists what it knows."""
+def test_the_function_is_small_and_uses_only_supported_syntax() -> None:
+    """The engine of the tests accepts newer syntax than CloudFront's documented runtime."""
     text = SOURCE.read_text()
     code = re.sub(r"//[^\n]*", "", text)
     unknown = r"\?\.|\?\?|\.\.\.|`|\bclass\b|\bof\b|\brequire\b|catch\s*\{|(?:const|let)\s*[\[{]"
@@ -187,7 +187,7 @@ def test_the_function_fits_and_says_nothing_that_the_edge_does_not_know() -> Non
     assert re.findall(r"^import .*", code, re.MULTILINE) == ['import cf from "cloudfront";']
 
 
-def test_the_function_names_origins_that_there_are() -> None:
+def test_the_function_selects_only_existing_origins() -> None:
     named = re.findall(r'selectRequestOriginById\("([^"]*)"\)', SOURCE.read_text())
 
     assert named == ["rest"]

@@ -1,4 +1,4 @@
-"""What AWS asks of live logs, and the local engine does not: it would let each of these pass."""
+"""Rules of AWS for live logs that the local engine does not enforce."""
 
 from __future__ import annotations
 
@@ -25,40 +25,40 @@ LAMBDAS = {
 
 
 def statements(function: str) -> list[dict[str, Any]]:
-    """List a function's own statements."""
+    """List the policy statements of one function."""
     return [resources.given(one) for one in LAMBDAS[function]["Policies"][0]["Statement"]]
 
 
 # ---- Who may open a socket ---------------------------------------------------------------------
 
 
-def test_the_authorizer_judges_whoever_opens_a_socket() -> None:
+def test_the_websocket_api_uses_the_authorizer() -> None:
     auth = API["Auth"]
 
     assert auth["AuthType"] == "CUSTOM"
     assert auth["AuthArn"] == {"Fn::GetAtt": ["AuthorizerFunction", "Arn"]}
-    # With a role in its place SAM would write no permission to call the function.
+    # With an InvokeRole SAM would not create the permission to invoke the authorizer.
     assert "InvokeRole" not in auth
 
 
-def test_no_credential_is_refused_before_the_authorizer_sees_it() -> None:
-    """A request without one of these is answered 401 unasked; a key may be in six places."""
+def test_every_request_for_a_socket_reaches_the_authorizer() -> None:
+    """API Gateway answers 401 if an identity source is missing; a key may be in six places."""
     assert API["Auth"]["IdentitySource"] == ["route.request.header.Host"]
 
 
-def test_all_that_a_socket_does_goes_to_one_function() -> None:
+def test_every_route_of_the_websocket_api_has_the_same_function() -> None:
     to = {"FunctionArn": {"Fn::GetAtt": ["SocketsFunction", "Arn"]}}
 
     assert API["Routes"] == dict.fromkeys(("$connect", "$disconnect", "$default"), to)
 
 
-def test_opening_and_talking_are_throttled() -> None:
+def test_the_websocket_api_is_throttled() -> None:
     said = API["DefaultRouteSettings"]
 
     assert 0 < said["ThrottlingRateLimit"] <= said["ThrottlingBurstLimit"] <= 100
 
 
-def test_who_opens_a_socket_is_answered_within_the_gateway_s_patience() -> None:
+def test_the_sockets_function_ends_before_api_gateway_times_out() -> None:
     assert LAMBDAS["SocketsFunction"]["Timeout"] <= 29
 
 
@@ -85,7 +85,7 @@ def test_functions_may_only_post_to_and_close_sockets_of_this_stage() -> None:
     assert granted == {function: [allowed] for function in SENDERS}
 
 
-def test_nobody_else_may_write_into_a_socket() -> None:
+def test_only_the_relay_and_the_sweeper_may_write_into_sockets() -> None:
     may = {name for name in LAMBDAS if "execute-api:" in str(LAMBDAS[name].get("Policies"))}
 
     assert may == {"LogRelayFunction", "SweeperFunction"}
@@ -104,7 +104,7 @@ def test_frames_are_sent_to_the_stack_s_own_websocket_api() -> None:
 # ---- From CloudWatch to the relay --------------------------------------------------------------
 
 
-def test_cloudwatch_may_call_the_relay_for_groups_of_this_account_alone() -> None:
+def test_cloudwatch_may_call_the_relay_only_for_this_account() -> None:
     permissions = [
         one["Properties"]
         for one in RESOURCES.values()
@@ -115,7 +115,7 @@ def test_cloudwatch_may_call_the_relay_for_groups_of_this_account_alone() -> Non
     assert permissions == [
         {
             "Action": "lambda:InvokeFunction",
-            # Without a version: filters outlive what was deployed when they were put.
+            # Without a version, because filters outlive the deployment that put them.
             "FunctionName": {"Ref": "LogRelayFunction"},
             "Principal": "logs.amazonaws.com",
             "SourceAccount": {"Ref": "AWS::AccountId"},
@@ -127,8 +127,8 @@ def test_cloudwatch_may_call_the_relay_for_groups_of_this_account_alone() -> Non
     assert "AutoPublishAlias" not in {*RELAY, *TEMPLATE["Globals"]["Function"]}
 
 
-def test_filters_are_put_and_taken_away_by_a_resource_that_aws_and_the_engine_know() -> None:
-    """For AWS it ends in `:*`, for the engine it does not: this star stands for both."""
+def test_permissions_for_filters_fit_aws_and_the_local_engine() -> None:
+    """A log group's ARN ends in `:*` on AWS and not in the engine; this star matches both."""
     for function, action in (
         ("LogRelayFunction", "logs:PutSubscriptionFilter"),
         ("SweeperFunction", "logs:DeleteSubscriptionFilter"),
@@ -139,7 +139,7 @@ def test_filters_are_put_and_taken_away_by_a_resource_that_aws_and_the_engine_kn
         assert resource.endswith(":log-group:*")
 
 
-def test_who_puts_filters_does_not_take_them_away_and_the_other_way_round() -> None:
+def test_the_relay_only_puts_filters_and_the_sweeper_only_deletes() -> None:
     may = {
         action: {name for name in LAMBDAS if action in str(LAMBDAS[name].get("Policies"))}
         for action in ("logs:PutSubscriptionFilter", "logs:DeleteSubscriptionFilter")
@@ -151,18 +151,18 @@ def test_who_puts_filters_does_not_take_them_away_and_the_other_way_round() -> N
     }
 
 
-def test_a_push_that_fails_is_tried_again_as_lambda_does_by_itself() -> None:
-    """Fewer tries or a short life would drop lines, and no viewer would be told."""
+def test_lambda_s_default_retries_of_a_failed_push_are_kept() -> None:
+    """Fewer retries or a shorter event age would lose lines without a notice to the viewers."""
     assert "EventInvokeConfig" not in {*RELAY, *TEMPLATE["Globals"]["Function"]}
     assert not [
         one for one in RESOURCES.values() if one["Type"] == "AWS::Lambda::EventInvokeConfig"
     ]
-    # A bound would hold pushes up behind backlogs.
+    # With a limit, pushes would wait for backlogs.
     assert "ReservedConcurrentExecutions" not in {*RELAY, *TEMPLATE["Globals"]["Function"]}
 
 
-def test_what_runs_on_a_line_s_way_is_no_source_of_lines() -> None:
-    """What a push makes them write would be pushed, for ever."""
+def test_functions_that_carry_live_logs_are_not_log_sources() -> None:
+    """Each pushed line would make them write another line, in an endless loop."""
     tags = {name: said["Tags"].get("gatehouse:logs") for name, said in LAMBDAS.items()}
     off = {name for name, tag in tags.items() if tag is not None}
 
@@ -173,24 +173,24 @@ def test_what_runs_on_a_line_s_way_is_no_source_of_lines() -> None:
 # ---- The relay's tasks -------------------------------------------------------------------------
 
 
-def test_a_task_is_hidden_for_six_times_as_long_as_the_relay_may_run() -> None:
+def test_a_task_stays_hidden_for_six_timeouts_of_the_relay() -> None:
     assert QUEUE["VisibilityTimeout"] >= 6 * RELAY["Timeout"]
 
 
-def test_a_task_that_failed_again_and_again_is_kept_and_an_alarm_tells() -> None:
+def test_failed_tasks_go_to_a_dead_letter_queue_with_an_alarm() -> None:
     redrive = QUEUE["RedrivePolicy"]
     alarm = RESOURCES["RelayFailuresAlarm"]["Properties"]
 
     assert redrive["deadLetterTargetArn"] == {"Fn::GetAtt": ["RelayFailures", "Arn"]}
     assert redrive["maxReceiveCount"] >= 3
     kept = RESOURCES["RelayFailures"]["Properties"]["MessageRetentionPeriod"]
-    assert kept > QUEUE["MessageRetentionPeriod"]  # SQS counts from when it was first sent
+    assert kept > QUEUE["MessageRetentionPeriod"]  # SQS counts from the first send
     assert alarm["Dimensions"] == [
         {"Name": "QueueName", "Value": {"Fn::GetAtt": ["RelayFailures", "QueueName"]}}
     ]
 
 
-def test_tasks_are_done_one_by_one_and_fail_one_by_one() -> None:
+def test_the_relay_gets_one_task_at_a_time() -> None:
     assert RELAY["Events"] == {
         "Tasks": {
             "Type": "SQS",
@@ -203,8 +203,8 @@ def test_tasks_are_done_one_by_one_and_fail_one_by_one() -> None:
     }
 
 
-def test_the_relay_may_send_itself_messages_for_ever_as_the_workers_of_deliveries_may() -> None:
-    """Lambda takes a chain of sixteen for a mistake; a chain of polls is longer, or of retries."""
+def test_recursive_loops_are_allowed_for_two_functions() -> None:
+    """Lambda stops a function after 16 calls in a chain; polls and retries make longer chains."""
     allowed = {
         name: said["RecursiveLoop"] for name, said in LAMBDAS.items() if "Recur" in str(said)
     }
@@ -212,23 +212,23 @@ def test_the_relay_may_send_itself_messages_for_ever_as_the_workers_of_deliverie
     assert allowed == {"LogRelayFunction": "Allow", "DeliveryWorkerFunction": "Allow"}
 
 
-# ---- Bounds that are AWS's ---------------------------------------------------------------------
+# ---- Limits of AWS -----------------------------------------------------------------------------
 
 
-def test_no_task_is_held_back_for_longer_than_sqs_does() -> None:
+def test_delays_of_tasks_are_within_the_limit_of_sqs() -> None:
     longest = max(rules.POLL_EVERY, backlog.CATCH_UP_AFTER, rules.SEARCH_LAG // 1_000)
 
     assert 0 < longest <= LONGEST_DELAY
 
 
-def test_a_task_with_all_that_it_may_carry_is_a_message_that_sqs_takes() -> None:
+def test_the_largest_task_fits_into_an_sqs_message() -> None:
     name = f"{'9' * 15}-{'f' * 16}-{'9' * 6}"
     task = CatchUp("g" * 512, "c" * 32, 10**15, 10**15, (name,) * rules.MOST_SEEN)
 
     assert len(message_rules.task_body(task).encode()) <= 256 * 1024
 
 
-def test_a_frame_is_one_that_api_gateway_takes() -> None:
+def test_frames_are_within_the_limit_of_api_gateway() -> None:
     lines = [Line(f"{at}-{'f' * 16}", at, "\x00\U0001f600" * 400) for at in range(MOST_LINES)]
     frames = [
         *frame_rules.log_frames("s" * 128, lines),
@@ -239,8 +239,8 @@ def test_a_frame_is_one_that_api_gateway_takes() -> None:
     assert sum(len(json.loads(frame)["lines"]) for frame in frames) > MOST_LINES
 
 
-def test_a_socket_is_pinged_before_it_counts_as_idle_and_ended_before_it_is_cut() -> None:
-    """The sweeper comes once a minute; API Gateway gives ten minutes, and two hours in all."""
+def test_sockets_are_pinged_and_closed_before_api_gateway_ends_them() -> None:
+    """The sweeper runs each minute; API Gateway's limits are 10 minutes idle and 2 hours in all."""
     minute = RESOURCES["SweeperFunction"]["Properties"]["Events"]["Minute"]["Properties"]
     assert minute["Schedule"] == "rate(1 minute)"
     late = MINUTE + LAMBDAS["SweeperFunction"]["Timeout"] * SECOND
@@ -249,7 +249,7 @@ def test_a_socket_is_pinged_before_it_counts_as_idle_and_ended_before_it_is_cut(
     assert rules.SOCKET_LIFE + late <= 120 * MINUTE
 
 
-def test_the_stack_says_where_its_sockets_are() -> None:
+def test_the_stack_outputs_the_url_of_its_sockets() -> None:
     url = TEMPLATE["Outputs"]["SocketUrl"]["Value"]["Fn::Sub"]
 
     assert re.fullmatch(r"wss://\$\{SocketApi\}\.execute-api\..*/live", url)

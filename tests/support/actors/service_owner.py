@@ -1,4 +1,4 @@
-"""What tests of services share: how to register one, list them, check one."""
+"""Helpers of the tests of services: register, list and check."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ ILL = saying(response(b"ill", status="503 Service Unavailable"))
 
 
 def nobody() -> str:
-    """Give a URL of this machine that nobody listens at."""
+    """Return a URL of this machine that refuses connections."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return f"http://127.0.0.1:{server.getsockname()[1]}"
 
 
 def silent(*_: Any) -> None:
-    """Take the request and do not answer for longer than anybody waits."""
+    """Receive a request and do not answer before the caller's timeout."""
     time.sleep(3)
 
 
 def first_admin(front: Front) -> Holder:
-    """Make the operator's account and give its admin."""
+    """Create the operator's account; return its admin."""
     made = front.function("bootstrap").handler(invocation.event("bootstrap"), invocation.Context())
     key = made["api_key"]["key"]
     me = front("GET", "/v1/whoami", key=key).json()["data"]
@@ -40,14 +40,14 @@ def first_admin(front: Front) -> Holder:
 
 
 def register(front: Front, holder: Holder, name: str, url: str, **fields: Any) -> Answer:
-    """Register a service; `headers` are the request's."""
+    """Register a service; `headers` are headers of the request, not fields."""
     headers = fields.pop("headers", None)
     body = {"name": name, "healthUrl": url, **fields}
     return front("POST", "/api/services", key=holder.key, body=body, headers=headers)
 
 
 def listed(front: Front, holder: Holder) -> dict[str, dict[str, Any]]:
-    """List an account's services, by name."""
+    """List an account's services and check the format; return the views by name."""
     answer = front("GET", "/api/services/list", key=holder.key)
     assert answer.status == 200, answer.text
     views = answer.json()
@@ -57,7 +57,7 @@ def listed(front: Front, holder: Holder) -> dict[str, dict[str, Any]]:
 
 
 def checked(front: Front, holder: Holder, name: str) -> dict[str, Any]:
-    """Check one service."""
+    """Check one service now; return its view."""
     answer = front("GET", f"/api/services/{name}/health", key=holder.key)
     assert answer.status == 200, answer.text
     view: dict[str, Any] = answer.json()

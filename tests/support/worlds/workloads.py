@@ -1,4 +1,4 @@
-"""Functions and container services as AWS would run them: tagged, so that they are found."""
+"""Tagged Lambda functions and ECS services, which Gatehouse finds as services."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CODE = "def handler(event, context):\n    return 'well'\n"
 
 
 def zipped(code: str = CODE) -> bytes:
-    """Pack one handler as Lambda takes it."""
+    """Make the zip file of one handler."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
         archive.writestr("handler.py", code)
@@ -21,7 +21,7 @@ def zipped(code: str = CODE) -> bytes:
 
 
 class Workloads:
-    """What runs in this AWS. Names are the services', which the tags carry."""
+    """Creates functions and ECS services. `name` is the service's name, the value of its tag."""
 
     def __init__(self) -> None:
         policy = '{"Version": "2012-10-17", "Statement": []}'
@@ -36,7 +36,7 @@ class Workloads:
         self._made: list[str] = []
 
     def function(self, name: str, *, code: str = CODE, **fields: Any) -> str:
-        """Make a function of a service; `tags` are further ones."""
+        """Create a function of a service; `tags` are added to the service's tag."""
         tags = {"gatehouse:service": name, **fields.pop("tags", {})}
         variables = fields.pop("variables", {"MODE": "fast"})
         self.lambdas.create_function(
@@ -58,7 +58,7 @@ class Workloads:
         return dict(said.get("Environment", {}).get("Variables", {}))
 
     def failed(self, function: str, *, errors: int, invocations: int) -> None:
-        """Let CloudWatch know of some calls."""
+        """Write the metrics of failed and of all calls to CloudWatch."""
         self.cloudwatch.put_metric_data(
             Namespace="AWS/Lambda",
             MetricData=[
@@ -72,7 +72,7 @@ class Workloads:
         )
 
     def container(self, name: str, *, desired: int = 2, running: int | None = None) -> str:
-        """Make an ECS service of that many tasks, all of which run unless said otherwise."""
+        """Create an ECS service; `running` tasks run, by default as many as `desired`."""
         cluster = "main"
         self.ecs.create_cluster(clusterName=cluster)
         task = self.ecs.register_task_definition(
@@ -101,7 +101,7 @@ class Workloads:
         return str(made["service"]["serviceArn"])
 
     def clear(self) -> None:
-        """Take all of it away again."""
+        """Delete every function and ECS service."""
         for function in self._made:
             self.lambdas.delete_function(FunctionName=function)
         self._made.clear()
@@ -113,7 +113,7 @@ class Workloads:
 
 @pytest.fixture(scope="module")
 def workloads(aws: pytest.MonkeyPatch) -> Workloads:
-    """An AWS in which functions and containers run, and this machine may be called."""
+    """Workloads in moto; requests out may go to this machine."""
     aws.setenv("GATEHOUSE_OUTBOUND", "local")
     aws.setenv("GATEHOUSE_LOG_GROUPS", "arn:aws:logs:us-east-1:123456789012:log-group:")
     return Workloads()
