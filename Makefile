@@ -15,7 +15,8 @@ TOOLS := .gatehouse/tools
 UV := $(TOOLS)/uv/bin/uv
 PYTEST := .venv/bin/python -m pytest
 # In as many processes as there are cores; a file's tests share their tables, so they stay together.
-UNIT := $(PYTEST) tests/rooms tests/functions tests/conformance tests/house tests/cli -n auto --dist loadfile
+UNIT := $(PYTEST) tests/rooms tests/functions tests/conformance tests/house tests/cli -n auto --dist loadfile \
+    --no-loadscope-reorder
 # More processes than cores: they wait more than they compute. Files start in the order of their conftest.
 E2E := $(PYTEST) tests/e2e --confcutdir tests/e2e -n 5 --dist loadfile --no-loadscope-reorder
 LOCK := $(UV) pip compile --quiet --upgrade --universal --python-version 3.11 \

@@ -49,6 +49,12 @@ hypothesis.settings.register_profile("quick", deadline=None, max_examples=25)
 hypothesis.settings.load_profile(os.environ.get("GATEHOUSE_EXAMPLES", "full"))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start files with slow tests first, so that no process is left alone with one at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 def _forget_tables() -> None:
     for cached in (connection.tables, connection.keys_table):
         cached.cache_clear()
