@@ -1,0 +1,301 @@
+"""Deliveries at the exact bounds, and whole values after each change of state."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from gatehouse.deliveries import rules
+from gatehouse.deliveries.model import (
+    Attempt,
+    DeadLetterReason,
+    Delivered,
+    Delivery,
+    DeliveryStatus,
+    GiveUp,
+    NextAction,
+    Outcome,
+    Park,
+    ParkReason,
+    Retry,
+)
+
+SECOND = 1_000_000
+MINUTE = 60_000_000
+WEEK = 604_800_000_000
+NOW = 1_800_000_000_000_000
+ID = "01945d3c-5c00-739d-a894-4e2cea69dd4a"
+SIGNAL = "01945d3c-5c00-7abc-8def-0123456789ab"
+NEW = Delivery(
+    id=ID,
+    account_id="a",
+    webhook_id="w",
+    signal_id="s",
+    event="alert",
+    created_at=NOW,
+    expires_at=NOW + 2 * WEEK,
+)
+# Every field that a change of state must set or clear has a value here.
+BUSY = replace(
+    NEW,
+    status=DeliveryStatus.RETRYING,
+    next_attempt=4,
+    round=2,
+    step=1,
+    lease_until=NOW + 30 * SECOND,
+    next_retry_at=NOW,
+    due_at=NOW + 2 * MINUTE,
+    unsent=True,
+    sweeps=3,
+    parked=ParkReason.PAUSED,
+    reason=DeadLetterReason.EXHAUSTED,
+    last_status_code=404,
+    ended_at=NOW - 7,
+)
+# What no worker and no sweeper acts on.
+STILL = replace(
+    BUSY,
+    lease_until=0,
+    next_retry_at=None,
+    due_at=None,
+    unsent=False,
+    sweeps=0,
+    parked=None,
+    reason=None,
+)
+
+
+# ---- Ids ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("webhook", "derived"),
+    [
+        ("d", "01945d3c-5c00-7ffb-bbc9-8f3fe99d207d"),
+        ("e", "01945d3c-5c00-705b-afa1-82048c8fce7b"),
+        ("f", "01945d3c-5c00-7077-a0f9-6184bf2dbdca"),
+        ("h", "01945d3c-5c00-75cb-8517-e3fc63a96940"),
+    ],
+)
+def test_a_derived_id_has_the_layout_of_uuid_7_for_any_digest(webhook: str, derived: str) -> None:
+    assert rules.id_of(SIGNAL, webhook) == derived
+
+
+@pytest.mark.parametrize(
+    ("moment", "text"),
+    [
+        (-1, "00000000-0000-7000-8000-000000000000"),
+        (0, "00000000-0000-7000-8000-000000000000"),
+        (1_999, "00000000-0001-7000-8000-000000000000"),
+        (NOW, "01a3185c-5000-7000-8000-000000000000"),
+    ],
+)
+def test_the_lowest_id_of_a_moment_has_its_milliseconds(moment: int, text: str) -> None:
+    assert rules.lowest_id(moment) == text
+
+
+@pytest.mark.parametrize(
+    ("end", "shard"), [("00", 0), ("0f", 15), ("10", 0), ("4a", 10), ("ff", 15), ("a9", 9)]
+)
+def test_a_delivery_is_in_one_of_sixteen_shards(end: str, shard: int) -> None:
+    assert rules.shard_of(ID[:-2] + end) == shard
+
+
+# ---- Attempts ----------------------------------------------------------------------------------
+
+
+def test_a_new_delivery_is_due_now_and_kept_a_week_longer_than_its_signal() -> None:
+    made = rules.new_delivery(
+        id=ID,
+        account_id="a",
+        webhook_id="w",
+        signal_id="s",
+        event="alert",
+        signal_ends_at=NOW + WEEK,
+        now=NOW,
+        replay_of="r",
+    )
+
+    assert made == replace(NEW, next_retry_at=NOW, due_at=NOW + 2 * MINUTE, replay_of="r")
+
+
+@pytest.mark.parametrize(
+    ("code", "asked", "action"),
+    [
+        (199, None, Retry(NOW + 5 * SECOND)),
+        (200, None, Delivered()),
+        (299, None, Delivered()),
+        (300, None, Retry(NOW + 5 * SECOND)),
+        (409, None, Retry(NOW + 5 * SECOND)),
+        (410, 60, Park(ParkReason.GONE)),
+        (411, None, Retry(NOW + 5 * SECOND)),
+        (428, 60, Retry(NOW + 5 * SECOND)),
+        (429, 0, Retry(NOW + 5 * SECOND)),
+        (429, 6, Retry(NOW + 6 * SECOND)),
+        (430, 60, Retry(NOW + 5 * SECOND)),
+        (502, 60, Retry(NOW + 5 * SECOND)),
+        (503, 3_600, Retry(NOW + 3_600 * SECOND)),
+        (503, 3_601, Retry(NOW + 3_600 * SECOND)),
+        (504, 60, Retry(NOW + 5 * SECOND)),
+        (None, 60, Retry(NOW + 5 * SECOND)),
+    ],
+)
+def test_what_follows_an_attempt_depends_on_the_exact_code(
+    code: int | None, asked: int | None, action: NextAction
+) -> None:
+    outcome = Outcome(code, retry_after=asked)
+
+    assert rules.next_action(0, outcome, schedule=(5, 30), now=NOW) == action
+
+
+def test_the_attempt_after_the_last_step_is_the_last() -> None:
+    failed = Outcome(500)
+
+    assert rules.next_action(1, failed, schedule=(5, 30), now=NOW) == Retry(NOW + 30 * SECOND)
+    for step in (2, 3):
+        action = rules.next_action(step, failed, schedule=(5, 30), now=NOW)
+        assert action == GiveUp(DeadLetterReason.EXHAUSTED)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("3600", 3_600),
+        ("3601", 3_600),
+        ("000000120", 120),
+        ("²", None),
+        ("Fri, 15 Jan 2027 08:00:00 GMT", 0),
+        ("Fri, 15 Jan 2027 07:59:59 GMT", 0),
+        ("Fri, 15 Jan 2027 08:00:01 GMT", 1),
+        ("Fri, 15 Jan 2027 09:00:00 GMT", 3_600),
+        ("Fri, 15 Jan 2027 09:00:01 GMT", 3_600),
+    ],
+)
+def test_retry_after_is_from_zero_to_an_hour(text: str, seconds: int | None) -> None:
+    assert rules.parse_retry_after(text, NOW) == seconds
+
+
+ATTEMPTED = replace(STILL, next_attempt=5, step=2, last_status_code=500)
+
+
+@pytest.mark.parametrize(
+    ("action", "after"),
+    [
+        (
+            Delivered(),
+            replace(ATTEMPTED, status=DeliveryStatus.DELIVERED, delivered_at=NOW, ended_at=NOW),
+        ),
+        (
+            Retry(NOW + MINUTE),
+            replace(ATTEMPTED, next_retry_at=NOW + MINUTE, due_at=NOW + 3 * MINUTE),
+        ),
+        (
+            GiveUp(DeadLetterReason.SIGNAL_EXPIRED),
+            replace(
+                ATTEMPTED,
+                status=DeliveryStatus.DEAD_LETTER,
+                reason=DeadLetterReason.SIGNAL_EXPIRED,
+                ended_at=NOW,
+            ),
+        ),
+        (
+            Park(ParkReason.GONE),
+            replace(ATTEMPTED, status=DeliveryStatus.PENDING, parked=ParkReason.GONE),
+        ),
+    ],
+)
+def test_an_attempt_sets_or_clears_every_field(action: NextAction, after: Delivery) -> None:
+    assert rules.after_attempt(BUSY, Outcome(500), action=action, now=NOW) == after
+
+
+@pytest.mark.parametrize(
+    ("at", "due_at", "unsent"),
+    [
+        (NOW - 1, NOW + 2 * MINUTE, False),
+        (NOW + 1, NOW + 2 * MINUTE + 1, False),
+        (NOW + 15 * MINUTE, NOW + 17 * MINUTE, False),
+        (NOW + 15 * MINUTE + 1, NOW + 14 * MINUTE + 1, True),
+    ],
+)
+def test_a_wait_above_15_minutes_has_no_message(at: int, due_at: int, *, unsent: bool) -> None:
+    after = replace(BUSY, next_retry_at=at, due_at=due_at, unsent=unsent, parked=None, reason=None)
+
+    assert rules.scheduled(BUSY, at, NOW) == after
+
+
+def test_a_replay_starts_the_next_round_with_every_field_reset() -> None:
+    assert rules.next_round(BUSY, NOW) == replace(
+        STILL,
+        status=DeliveryStatus.PENDING,
+        round=3,
+        step=0,
+        ended_at=None,
+        next_retry_at=NOW,
+        due_at=NOW + 2 * MINUTE,
+    )
+
+
+@pytest.mark.parametrize(
+    ("step", "status"), [(0, DeliveryStatus.PENDING), (1, DeliveryStatus.RETRYING)]
+)
+def test_an_unparked_delivery_is_due_now(step: int, status: DeliveryStatus) -> None:
+    parked = replace(BUSY, status=DeliveryStatus.PENDING, step=step)
+
+    assert rules.unparked(parked, NOW) == replace(
+        STILL, status=status, step=step, next_retry_at=NOW, due_at=NOW + 2 * MINUTE
+    )
+
+
+@pytest.mark.parametrize(("later", "expired"), [(-1, False), (0, True), (1, True)])
+def test_a_signal_expires_a_week_before_its_delivery(later: int, *, expired: bool) -> None:
+    assert rules.signal_expired(NEW, NOW + WEEK + later) is expired
+
+
+LETTER = replace(NEW, status=DeliveryStatus.DEAD_LETTER, ended_at=NOW)
+
+
+@pytest.mark.parametrize(
+    ("delivery", "asked_at", "now", "can"),
+    [
+        (LETTER, NOW + 1, NOW + 1, True),
+        (LETTER, NOW, NOW + 1, False),  # given up at the moment of the request
+        (LETTER, NOW + 1, NOW + WEEK - 1, True),
+        (LETTER, NOW + 1, NOW + WEEK, False),  # its signal has expired
+        (replace(LETTER, status=DeliveryStatus.DELIVERED), NOW + 1, NOW + 1, False),
+        (replace(LETTER, ended_at=None), 0, NOW, False),
+        (replace(LETTER, ended_at=None), 1, NOW, True),
+    ],
+)
+def test_a_recovery_replays_what_was_given_up_before_it(
+    delivery: Delivery, asked_at: int, now: int, *, can: bool
+) -> None:
+    assert rules.can_recover(delivery, asked_at=asked_at, now=now) is can
+
+
+def test_an_audit_event_shows_webhook_status_and_attempts() -> None:
+    assert rules.audit_view(BUSY) == {
+        "webhook_id": "webhook:w",
+        "status": "retrying",
+        "attempt_count": 3,
+    }
+
+
+@pytest.mark.parametrize(
+    ("took", "milliseconds"),
+    [(-1, 0), (0, 0), (999, 0), (1_000, 1), (1_999, 1), (10_000_000, 10_000)],
+)
+def test_an_attempts_duration_is_in_whole_milliseconds(took: int, milliseconds: int) -> None:
+    record = rules.attempt_of(
+        BUSY, Outcome(500), started_at=NOW, ended_at=NOW + took, body=b"x" * 1_025
+    )
+
+    assert record == Attempt(4, NOW, milliseconds, 500, None, "x" * 1_024)
+
+
+def test_an_attempt_without_a_response_has_no_text() -> None:
+    record = rules.attempt_of(
+        BUSY, Outcome(error="timeout"), started_at=NOW, ended_at=NOW, body=b""
+    )
+
+    assert record == Attempt(4, NOW, 0, None, "timeout", None)

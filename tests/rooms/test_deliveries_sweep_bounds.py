@@ -1,0 +1,173 @@
+"""Messages of deliveries and sweeps at the exact bounds."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from gatehouse.deliveries import message_rules, sweep_rules
+from gatehouse.deliveries.model import (
+    AttemptMessage,
+    DeadLetterReason,
+    Delivery,
+    DeliveryStatus,
+    ParkReason,
+    RecoverMessage,
+    UnparkMessage,
+)
+
+SECOND = 1_000_000
+MINUTE = 60_000_000
+WEEK = 604_800_000_000
+NOW = 1_800_000_000_000_000
+ID = "01945d3c-5c00-739d-a894-4e2cea69dd4a"
+NEW = Delivery(
+    id=ID,
+    account_id="a",
+    webhook_id="w",
+    signal_id="s",
+    event="alert",
+    created_at=NOW,
+    expires_at=NOW + 2 * WEEK,
+)
+# Every field that a change of state must set or clear has a value here.
+BUSY = replace(
+    NEW,
+    status=DeliveryStatus.RETRYING,
+    next_attempt=4,
+    round=2,
+    step=1,
+    lease_until=NOW + 30 * SECOND,
+    next_retry_at=NOW,
+    due_at=NOW + 2 * MINUTE,
+    unsent=True,
+    sweeps=3,
+    parked=ParkReason.PAUSED,
+    reason=DeadLetterReason.EXHAUSTED,
+    last_status_code=404,
+    ended_at=NOW - 7,
+)
+# What no worker and no sweeper acts on.
+STILL = replace(
+    BUSY,
+    lease_until=0,
+    next_retry_at=None,
+    due_at=None,
+    unsent=False,
+    sweeps=0,
+    parked=None,
+    reason=None,
+)
+
+
+# ---- Messages ----------------------------------------------------------------------------------
+
+
+def test_messages_of_the_published_format_are_read() -> None:
+    read = message_rules.read
+
+    assert read('{"delivery":"d","attempt":3}') == AttemptMessage("d", 3)
+    assert read('{"wake":"w","account":"a","above":"i"}') == UnparkMessage("a", "w", "i")
+    assert read('{"recover":"w","account":"a","above":"i","asked_at":7}') == RecoverMessage(
+        "a", "w", "i", 7
+    )
+
+
+@pytest.mark.parametrize(
+    ("wait", "seconds"),
+    [
+        (None, 0),
+        (-SECOND, 0),
+        (0, 0),
+        (1, 1),
+        (SECOND, 1),
+        (SECOND + 1, 2),
+        (899 * SECOND, 899),
+        (900 * SECOND, 900),
+        (900 * SECOND + 1, 900),
+    ],
+)
+def test_a_messages_delay_is_rounded_up_to_whole_seconds(wait: int | None, seconds: int) -> None:
+    waiting = replace(NEW, next_retry_at=None if wait is None else NOW + wait)
+
+    assert message_rules.delay(waiting, NOW) == seconds
+
+
+# ---- Sweeps ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("created", "next_retry", "sent"),
+    [
+        (-15 * MINUTE, None, True),
+        (1 - 15 * MINUTE, None, False),
+        (-60 * MINUTE, -15 * MINUTE, True),
+        (-60 * MINUTE, 1 - 15 * MINUTE, False),
+        (-60 * MINUTE, -16 * MINUTE, True),
+    ],
+)
+def test_a_busy_queue_gets_what_is_15_minutes_late(
+    created: int, next_retry: int | None, *, sent: bool
+) -> None:
+    at = None if next_retry is None else NOW + next_retry
+    overdue = replace(NEW, created_at=NOW + created, next_retry_at=at)
+
+    assert sweep_rules.choose_to_send([overdue], NOW, visible=1) == [overdue] * sent
+
+
+@pytest.mark.parametrize(
+    ("visible", "count"), [(0, 40), (1, 25), (999, 25), (1_000, 26), (1_999, 26), (2_000, 27)]
+)
+def test_a_busy_queue_gets_25_and_one_for_each_1000_messages(visible: int, count: int) -> None:
+    late = [replace(NEW, id=str(number), next_retry_at=NOW - WEEK) for number in range(40)]
+
+    assert sweep_rules.choose_to_send(late, NOW, visible=visible) == late[:count]
+
+
+def test_a_sweep_sends_at_most_1000_and_those_without_a_message_first() -> None:
+    overdue = [replace(NEW, id=f"o{number}") for number in range(600)]
+    unsent = [replace(NEW, id=f"u{number}", unsent=True) for number in range(600)]
+
+    chosen = sweep_rules.choose_to_send([*overdue, *unsent], NOW, visible=0)
+
+    assert chosen == [*unsent, *overdue[:400]]
+
+
+@pytest.mark.parametrize(
+    ("sweeps", "next_retry", "due_in"),
+    [
+        (0, None, 2 * MINUTE),
+        (0, -MINUTE, 2 * MINUTE),
+        (0, MINUTE, 3 * MINUTE),
+        (1, MINUTE, 5 * MINUTE),
+        (4, 0, 32 * MINUTE),
+    ],
+)
+def test_a_sweep_counts_and_sets_when_the_next_is_due(
+    sweeps: int, next_retry: int | None, due_in: int
+) -> None:
+    at = None if next_retry is None else NOW + next_retry
+    due = replace(BUSY, sweeps=sweeps, next_retry_at=at)
+
+    assert sweep_rules.after_sweep(due, NOW, backlog=False) == replace(
+        due, due_at=NOW + due_in, sweeps=sweeps + 1, unsent=False
+    )
+
+
+@pytest.mark.parametrize("sweeps", [0, 5, 6])
+def test_a_sweep_in_a_backlog_is_repeated_after_half_an_hour(sweeps: int) -> None:
+    due = replace(BUSY, sweeps=sweeps)
+
+    assert sweep_rules.after_sweep(due, NOW, backlog=True) == replace(
+        due, due_at=NOW + 30 * MINUTE, unsent=False
+    )
+
+
+@pytest.mark.parametrize("sweeps", [5, 6])
+def test_a_delivery_is_parked_after_five_sweeps(sweeps: int) -> None:
+    due = replace(BUSY, sweeps=sweeps)
+
+    assert sweep_rules.after_sweep(due, NOW, backlog=False) == replace(
+        STILL, status=DeliveryStatus.PENDING, parked=ParkReason.INTERNAL
+    )
