@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from gatehouse.core.errors import BadInput, FieldRequired
+from gatehouse.core.grants import SIGNAL_TYPES
 from gatehouse.signals.model import Signal
 from gatehouse.webhooks import rules
 from gatehouse.webhooks.model import (
@@ -67,6 +68,7 @@ def test_a_signal_matches_only_if_all_three_filters_do(filters: Filters, *, matc
         (NewFilters(["r"], ["task"], 1), Filters(("r",), ("task",), "1")),
         (NewFilters(["r" * 64], [], 0.25), Filters(("r" * 64,), (), "0.25")),
         (NewFilters(["b", "a", "b"]), Filters(("b", "a"))),
+        (NewFilters(types=SIGNAL_TYPES), Filters((), SIGNAL_TYPES)),
         (NewFilters(["a"] * 51), Filters(("a",))),  # the bound is of different ones
     ],
 )
