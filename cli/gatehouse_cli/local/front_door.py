@@ -107,7 +107,7 @@ class FrontDoor:
         await _answer(send, response.status_code, _without(response.headers.raw, _PER_HOP), content)
 
     async def _plain_status(self, scope: Scope) -> int:
-        """Return the status of a plain GET of the path, 503 when there is no response."""
+        """Send a plain GET of the path; return its status, or 503 if the stack does not respond."""
         target = self.target
         if target is None:
             return 503
