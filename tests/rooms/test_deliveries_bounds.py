@@ -20,51 +20,7 @@ from gatehouse.deliveries.model import (
     ParkReason,
     Retry,
 )
-
-SECOND = 1_000_000
-MINUTE = 60_000_000
-WEEK = 604_800_000_000
-NOW = 1_800_000_000_000_000
-ID = "01945d3c-5c00-739d-a894-4e2cea69dd4a"
-SIGNAL = "01945d3c-5c00-7abc-8def-0123456789ab"
-NEW = Delivery(
-    id=ID,
-    account_id="a",
-    webhook_id="w",
-    signal_id="s",
-    event="alert",
-    created_at=NOW,
-    expires_at=NOW + 2 * WEEK,
-)
-# Every field that a change of state must set or clear has a value here.
-BUSY = replace(
-    NEW,
-    status=DeliveryStatus.RETRYING,
-    next_attempt=4,
-    round=2,
-    step=1,
-    lease_until=NOW + 30 * SECOND,
-    next_retry_at=NOW,
-    due_at=NOW + 2 * MINUTE,
-    unsent=True,
-    sweeps=3,
-    parked=ParkReason.PAUSED,
-    reason=DeadLetterReason.EXHAUSTED,
-    last_status_code=404,
-    ended_at=NOW - 7,
-)
-# What no worker and no sweeper acts on.
-STILL = replace(
-    BUSY,
-    lease_until=0,
-    next_retry_at=None,
-    due_at=None,
-    unsent=False,
-    sweeps=0,
-    parked=None,
-    reason=None,
-)
-
+from support.worlds.delivery_values import BUSY, ID, MINUTE, NEW, NOW, SECOND, SIGNAL, STILL, WEEK
 
 # ---- Ids ---------------------------------------------------------------------------------------
 
@@ -164,6 +120,9 @@ def test_the_attempt_after_the_last_step_is_the_last() -> None:
         ("3600", 3_600),
         ("3601", 3_600),
         ("000000120", 120),
+        ("0000000120", 120),
+        ("0000000000", 0),
+        ("10000000000", 3_600),
         ("²", None),
         ("Fri, 15 Jan 2027 08:00:00 GMT", 0),
         ("Fri, 15 Jan 2027 07:59:59 GMT", 0),

@@ -85,6 +85,13 @@ def test_one_line_makes_a_call_a_failed_one(line: str, errors: int) -> None:
     assert health_rules.count_calls([line]) == CallCount(0, 0)
 
 
+def test_a_line_that_quotes_a_timeout_does_not_undo_a_failure() -> None:
+    quoted = '{"message": "Task timed out after 3.00 seconds"}'
+    lines = ["START RequestId: 1", "[ERROR] x", quoted, "REPORT RequestId: 1"]
+
+    assert health_rules.count_calls(lines) == CallCount(1, 1)
+
+
 @pytest.mark.parametrize(
     ("changes", "status", "detail"),
     [
@@ -191,6 +198,16 @@ def test_memory_without_both_its_values_is_missing(part: dict[str, float]) -> No
 INSIGHTS = {"CpuReserved": 1_024_000.0, "CpuUtilized": 512_000.0}
 MEMORY = {"MemoryReserved": 4.0, "MemoryUtilized": 1.0}
 STORAGE = {"EphemeralStorageReserved": 20.0, "EphemeralStorageUtilized": 2.5}
+
+
+def test_a_use_of_zero_is_a_measurement() -> None:
+    """Ephemeral storage is often unused, and then its share is 0 and not unknown."""
+    unused = {**INSIGHTS, **MEMORY, **STORAGE, "MemoryUtilized": 0, "EphemeralStorageUtilized": 0}
+    host = health_rules.insights_host(_samples(**unused))
+
+    assert host is not None
+    assert (host.memory_used, host.memory_used_percent) == (0, 0.0)
+    assert (host.disk_used, host.disk_used_percent) == (0, 0.0)
 
 
 def test_container_insights_count_in_mebibytes_and_gigabytes() -> None:

@@ -102,7 +102,8 @@ def parse_retry_after(text: str | None, now: Micros) -> int | None:
         return None
     text = text.strip()
     if text.isascii() and text.isdigit():
-        return min(int(text[:9]), LONGEST_RETRY_AFTER)
+        # Nine digits are enough: anything longer is over the bound.
+        return min(int(text.lstrip("0")[:9] or 0), LONGEST_RETRY_AFTER)
     try:
         moment = parsedate_to_datetime(text)
         wait = moment.timestamp() - now / SECOND

@@ -13,7 +13,6 @@ from gatehouse.deliveries.model import GRACE, MOST_SWEEPS, Delivery, ParkReason
 # message that waits its turn is as late as one that was lost.
 LATE: Micros = 15 * MINUTE
 _NEXT_LOOK: Micros = 30 * MINUTE
-_LONGEST_PAUSE: Micros = 60 * MINUTE
 _MOST_SENT = 1_000
 _FEW = 25
 
@@ -35,7 +34,7 @@ def choose_to_send(due: Sequence[Delivery], now: Micros, *, visible: int) -> lis
 def after_sweep(delivery: Delivery, now: Micros, *, backlog: bool) -> Delivery:
     """Return the delivery as the sweeper writes it, before it sends the message.
 
-    The pause until the next sweep doubles from two minutes to an hour. A sweep during a backlog
+    The pause until the next sweep doubles, from 2 to 32 minutes. A sweep during a backlog
     does not count towards the five after which a delivery is parked: the message may just be late.
     """
     if not backlog and delivery.sweeps >= MOST_SWEEPS:
@@ -43,5 +42,5 @@ def after_sweep(delivery: Delivery, now: Micros, *, backlog: bool) -> Delivery:
     if backlog:
         return replace(delivery, due_at=now + _NEXT_LOOK, unsent=False)
     at = max(now, delivery.next_retry_at or now)
-    pause = min(GRACE * 2**delivery.sweeps, _LONGEST_PAUSE)
+    pause = GRACE * 2**delivery.sweeps
     return replace(delivery, due_at=at + pause, sweeps=delivery.sweeps + 1, unsent=False)

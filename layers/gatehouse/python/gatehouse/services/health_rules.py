@@ -80,7 +80,7 @@ def count_calls(lines: Iterable[str]) -> CallCount:
             errors += failed or re.search(r"Status: (error|timeout)", line) is not None
             failed = False
         elif "Task timed out after" in line:
-            failed = not _is_json(line)
+            failed = failed or not _is_json(line)
     return CallCount(invocations, errors)
 
 
@@ -180,7 +180,10 @@ def _host(
 ) -> Host | None:
     memory_total, memory_used, memory_percent = _share(samples, *memory, unit=units[0])
     disk_total, disk_used, disk_percent = _share(samples, *disk, unit=units[1])
-    memory_percent = memory_percent or _mean(samples, "mem_used_percent")
+    if memory_percent is None:
+        memory_percent = _mean(samples, "mem_used_percent")
+    if disk_percent is None:
+        disk_percent = _mean(samples, "disk_used_percent")
     if cpu_percent is None or memory_percent is None:
         return None
     return Host(
@@ -192,7 +195,7 @@ def _host(
         memory_used_percent=memory_percent,
         disk_total=disk_total,
         disk_used=disk_used,
-        disk_used_percent=disk_percent or _mean(samples, "disk_used_percent"),
+        disk_used_percent=disk_percent,
     )
 
 
