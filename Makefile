@@ -115,14 +115,14 @@ $(TOOLS)/uv/.ready: requirements/tools.lock
 .venv/.ready: requirements/dev.lock pyproject.toml $(TOOLS)/uv/.ready
 	@echo "==> Installing the gatehouse command and the development tools (.venv)"
 	@test -x .venv/bin/python || $(UV) venv --quiet --python $(TOOLS)/uv/bin/python .venv
-	@$(UV) pip sync --quiet --python .venv/bin/python --require-hashes $<
+	@$(UV) pip sync --quiet --compile-bytecode --python .venv/bin/python --require-hashes $<
 	@$(UV) pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(TOOLS)/%/.ready: requirements/%.lock $(TOOLS)/uv/.ready
 	@echo "==> Installing $* ($(TOOLS)/$*)"
 	@test -x $(TOOLS)/$*/bin/python || $(UV) venv --quiet --python $(TOOLS)/uv/bin/python $(TOOLS)/$*
-	@$(UV) pip sync --quiet --python $(TOOLS)/$*/bin/python --require-hashes $<
+	@$(UV) pip sync --quiet --compile-bytecode --python $(TOOLS)/$*/bin/python --require-hashes $<
 	@touch $@
 
 .PHONY: lock
