@@ -75,11 +75,14 @@ _ALSO = {
 }
 _GATEWAY_SCHEMA = {
     "type": "object",
-    "required": ["error", "status", "request_id"],
+    "required": ["error", "status", "request_id", "code", "message", "detail"],
     "properties": {
         "error": {"type": "string"},
         "status": {"type": "integer"},
         "request_id": {"type": "string"},
+        "code": {"type": "string"},
+        "message": {"type": "string"},
+        "detail": {"type": "string"},
     },
 }
 _CREDENTIALS = {

@@ -29,14 +29,6 @@ def test_gateway_responses_are_read_in_api_gateway_s_own_terms() -> None:
     assert set(responses) == set(RESOURCES["Api"]["Properties"]["GatewayResponses"])
 
 
-def test_a_gateway_response_without_a_status_keeps_the_gateway_s() -> None:
-    responses = {
-        response.response_type: response for response in template.gateway_responses(RESOURCES)
-    }
-
-    assert responses["DEFAULT_4XX"].status_code is None
-
-
 def test_tables_with_a_time_to_live_are_found_with_its_attribute() -> None:
     assert template.expiring_tables(RESOURCES) == {"MainTable": "ttl"}
 

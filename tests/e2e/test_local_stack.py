@@ -53,6 +53,9 @@ def test_the_gateway_s_refusals_survive_a_restart(stack: Deployed) -> None:
         "error": "Unauthorized",
         "status": 401,
         "request_id": refused.headers["x-request-id"],
+        "code": "AUTH_INVALID_KEY",
+        "message": "Unauthorized",
+        "detail": "The credential is missing or invalid.",
     }
     assert unknown.status_code == 404
     assert unknown.json()["error"] == "Not Found"

@@ -34,6 +34,9 @@ def test_each_bad_credential_is_answered_alike(tenant: Tenant) -> None:
             "error": "Unauthorized",
             "status": 401,
             "request_id": refused.headers["x-request-id"],
+            "code": "AUTH_INVALID_KEY",
+            "message": "Unauthorized",
+            "detail": "The credential is missing or invalid.",
         }
 
 
@@ -90,6 +93,9 @@ def test_an_unknown_route_is_404(tenant: Tenant) -> None:
             "error": "Not Found",
             "status": 404,
             "request_id": refused.headers["x-request-id"],
+            "code": "NOT_FOUND",
+            "message": "Not Found",
+            "detail": "No route has this path and method.",
         }
 
 

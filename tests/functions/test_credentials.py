@@ -91,6 +91,9 @@ def test_all_invalid_credentials_get_the_same_answer(
             "error": "Unauthorized",
             "status": 401,
             "request_id": answer.request_id,
+            "code": "AUTH_INVALID_KEY",
+            "message": "Unauthorized",
+            "detail": "The credential is missing or invalid.",
         }
 
 

@@ -73,6 +73,9 @@ def test_an_unknown_path_never_reaches_a_function(front: Front, admin: Holder, g
         "error": "Not Found",
         "status": 404,
         "request_id": answer.request_id,
+        "code": "NOT_FOUND",
+        "message": "Not Found",
+        "detail": "No route has this path and method.",
     }
 
 

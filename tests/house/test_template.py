@@ -1,8 +1,7 @@
-"""template.yaml against the code: routes, gateway responses, settings."""
+"""template.yaml against the code: routes and settings."""
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 import sys
@@ -125,66 +124,6 @@ def test_exactly_the_public_routes_have_a_throttle_of_their_own() -> None:
     assert set(throttled) == public
     for block in throttled.values():
         assert 0 < block["ThrottlingRateLimit"] <= block["ThrottlingBurstLimit"] <= 100
-
-
-# ---- Gateway responses -------------------------------------------------------------------------
-
-RESPONSES = {
-    "UNAUTHORIZED": (401, "Unauthorized"),
-    "ACCESS_DENIED": (401, "Unauthorized"),
-    "EXPIRED_TOKEN": (401, "Unauthorized"),
-    "INVALID_SIGNATURE": (401, "Unauthorized"),
-    "MISSING_AUTHENTICATION_TOKEN": (404, "Not Found"),
-    "RESOURCE_NOT_FOUND": (404, "Not Found"),
-    "REQUEST_TOO_LARGE": (413, "Payload Too Large"),
-    "THROTTLED": (429, "Too Many Requests"),
-    "QUOTA_EXCEEDED": (429, "Too Many Requests"),
-    "AUTHORIZER_FAILURE": (503, "Service Unavailable"),
-    "AUTHORIZER_CONFIGURATION_ERROR": (503, "Service Unavailable"),
-    "API_CONFIGURATION_ERROR": (503, "Service Unavailable"),
-    "INTEGRATION_FAILURE": (503, "Service Unavailable"),
-    "INTEGRATION_TIMEOUT": (503, "Service Unavailable"),
-    "DEFAULT_5XX": (503, "Service Unavailable"),
-}
-
-
-def test_every_gateway_response_is_in_the_template() -> None:
-    assert set(API["GatewayResponses"]) == {*RESPONSES, "DEFAULT_4XX"}
-
-
-def test_a_gateway_response_has_the_contract_s_status_and_body() -> None:
-    offenders = [
-        kind
-        for kind, (status, text) in RESPONSES.items()
-        if API["GatewayResponses"][kind] != _expected(status, text)
-    ]
-
-    assert offenders == []
-
-
-def _expected(status: int, text: str) -> dict[str, Any]:
-    headers = {"X-Request-Id": "context.requestId"}
-    if status == 401:
-        headers["WWW-Authenticate"] = "'Bearer'"
-    if status in {429, 503}:
-        headers["Retry-After"] = "'1'"
-    body = {"error": text, "status": status, "request_id": "$context.requestId"}
-    return {
-        "StatusCode": status,
-        "ResponseParameters": {"Headers": headers},
-        "ResponseTemplates": {"application/json": json.dumps(body, separators=(",", ":"))},
-    }
-
-
-def test_other_4xx_keep_the_gateway_s_message_and_status() -> None:
-    block = API["GatewayResponses"]["DEFAULT_4XX"]
-
-    assert "StatusCode" not in block
-    assert block["ResponseParameters"]["Headers"] == {"X-Request-Id": "context.requestId"}
-    assert block["ResponseTemplates"]["application/json"] == (
-        '{"error":$context.error.messageString,"status":$context.error.responseStatus,'
-        '"request_id":"$context.requestId"}'
-    )
 
 
 # ---- Settings ----------------------------------------------------------------------------------

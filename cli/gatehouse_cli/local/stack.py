@@ -204,13 +204,12 @@ class _Deployment:
         gateway = self.clients.apigateway
         api = self.outputs()["ApiId"]
         for response in template.gateway_responses(self._template()):
-            arguments = {"statusCode": response.status_code} if response.status_code else {}
             gateway.put_gateway_response(
                 restApiId=api,
                 responseType=response.response_type,  # type: ignore[arg-type]  # Named by the template.
+                statusCode=response.status_code,
                 responseParameters=response.parameters,
                 responseTemplates=response.templates,
-                **arguments,
             )
         gateway.create_deployment(restApiId=api, stageName=STAGE)
 

@@ -12,7 +12,7 @@ class GatewayResponse:
     """One gateway response, as API Gateway's API takes it."""
 
     response_type: str
-    status_code: str | None
+    status_code: str
     parameters: dict[str, str]
     templates: dict[str, str]
 
@@ -45,7 +45,7 @@ def gateway_responses(resources_by_id: dict[str, Any], api: str = "Api") -> list
     return [
         GatewayResponse(
             response_type=kind,
-            status_code=str(body["StatusCode"]) if "StatusCode" in body else None,
+            status_code=str(body["StatusCode"]),
             parameters={
                 f"gatewayresponse.header.{name}": value
                 for name, value in body.get("ResponseParameters", {}).get("Headers", {}).items()

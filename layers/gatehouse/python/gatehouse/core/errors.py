@@ -60,6 +60,7 @@ CODES = {
     "PEER_NOT_FOUND": "The account has no peer with this id.",
     "POLICY_DENIED": "The policy denies; details has rule, reasons and would_allow.",
     "RATE_LIMIT_EXCEEDED": "The key's requests per minute are used up; see Retry-After.",
+    "REQUEST_BLOCKED": "A web ACL in front of the API refused the request.",
     "SERVICE_UNAVAILABLE": "An AWS service did not answer; try again after Retry-After.",
     "SECRET_NOT_FOUND": "The account has no such secret.",
     "SETTINGS_KEY_UNUSABLE": "The settings key for secrets is malformed, missing or the wrong one.",
