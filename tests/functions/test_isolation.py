@@ -178,8 +178,8 @@ def test_a_default_limit_is_lowered_where_a_requested_one_is_refused(
     assert made.json()["rateLimit"] == 7
 
 
-@pytest.mark.parametrize("verb", ["rotate", "patch", "revoke"])
-def test_a_narrow_key_cannot_rotate_patch_or_revoke_a_wider_one(
+@pytest.mark.parametrize("verb", ["rotate", "rename", "enable"])
+def test_a_narrow_key_cannot_rotate_rename_or_enable_a_wider_one(
     front: Front, people: People, mine: Holder, verb: str, held: HeldClock
 ) -> None:
     greater = people.key(mine)
@@ -193,12 +193,35 @@ def test_a_narrow_key_cannot_rotate_patch_or_revoke_a_wider_one(
     for what, holder in lesser.items():
         answer = {
             "rotate": lambda key: front("POST", f"{path}/rotate", key=key, body={}),
-            "patch": lambda key: front("PATCH", path, key=key, body={"name": "y"}),
-            "revoke": lambda key: front("DELETE", path, key=key),
+            "rename": lambda key: front("PATCH", path, key=key, body={"name": "y"}),
+            "enable": lambda key: front("PATCH", path, key=key, body={"enabled": True}),
         }[verb](holder.key)
         assert answer.status == 403
         assert what in said(answer)
     assert front("GET", "/v1/whoami", key=greater.key).status == 200
+
+
+@pytest.mark.parametrize(
+    "narrow",
+    [
+        {"scopes": ["services:write"]},
+        {"rate_limit": 5},
+        {"permissions": {"ring_scopes": ["a"]}},
+        {"expires_at": "2100-01-01T00:00:00Z"},
+    ],
+    ids=str,
+)
+def test_a_narrow_key_may_narrow_disable_and_revoke_a_wider_one(
+    front: Front, people: People, mine: Holder, narrow: dict[str, Any]
+) -> None:
+    greater, lesser = people.key(mine), people.key(mine, **narrow)
+    path = f"/v1/api-keys/{greater.key_id}"
+    for less in ({"rate_limit": 5_999}, {"expires_at": "2101-01-01T00:00:00Z"}):
+        assert front("PATCH", path, key=lesser.key, body=less).status == 200
+    assert front("PATCH", path, key=lesser.key, body={"enabled": False}).status == 200
+    assert front("GET", "/v1/whoami", key=greater.key).status == 401
+    assert front("PATCH", path, key=lesser.key, body={"enabled": True}).status == 403
+    assert front("DELETE", path, key=lesser.key).status == 204
 
 
 def test_a_patch_never_raises_a_key_beyond_the_callers_own(

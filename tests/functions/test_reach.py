@@ -8,6 +8,7 @@ import pytest
 from eth_account import Account
 
 from gatehouse.core import clock
+from gatehouse.core.grants import Grants
 from support.actors.people import Holder, People
 from support.actors.signers import signed
 from support.aws.api_gateway import Front
@@ -63,19 +64,59 @@ def test_a_wallet_attached_by_a_limited_key_has_its_rate_limit(
     assert me["rate_limit"] == 2
 
 
-def test_a_narrow_manager_cannot_change_a_wider_identity(
+def _patch(front: Front, holder: Holder, identity_id: str, **fields: Any) -> tuple[int, Any]:
+    answer = front("PATCH", f"/admin/identities/{identity_id}", key=holder.key, body=fields)
+    if answer.status == 403:
+        assert answer.json()["error"]["code"] == "GRANTS_EXCEEDED"
+        return 403, answer.json()["error"]["details"]
+    return answer.status, answer.json().get("data")
+
+
+# What each caller lacks to leave a lasting unrestricted member behind.
+LESS = {
+    "scopes": ({"scopes": ["admin:manage"]}, {"scopes": ["*"]}),
+    "rings": ({"permissions": {"ring_scopes": ["red"]}}, {"ring_scopes": ["*"]}),
+    "expiry": ({"expires_at": "2100-01-01T00:00:00Z"}, {"expires_at": None}),
+}
+
+
+@pytest.mark.parametrize(("narrow", "excess"), LESS.values(), ids=LESS)
+def test_a_key_with_less_cannot_raise_an_identity(
+    front: Front, people: People, boss: Holder, narrow: dict[str, Any], excess: dict[str, Any]
+) -> None:
+    manager, member = people.key(boss, **narrow), people.member(boss)
+    assert _patch(front, manager, member.id, is_admin=True) == (403, excess)
+    assert _patch(front, boss, member.id, status="suspended")[0] == 200
+    assert _patch(front, manager, member.id, status="active") == (403, excess)
+    assert _patch(front, boss, member.id, status="active", claw_type="service")[0] == 200
+    assert _patch(front, manager, member.id, claw_type="employee") == (403, excess)
+
+
+def test_an_expiring_key_cannot_widen_a_ceiling_that_it_covers(
     front: Front, people: People, boss: Holder
 ) -> None:
-    narrow = people.key(boss, scopes=["admin:manage"])
-    wide = people.employee(boss)
-    for identity in (boss.identity_id, wide.identity_id):
-        for change in ({"scopes": ["admin:manage"]}, {"status": "suspended"}, {"is_admin": True}):
-            path = f"/admin/identities/{identity}"
-            answer = front("PATCH", path, key=narrow.key, body=change)
-            if identity == boss.identity_id and "is_admin" in change:
-                continue  # the boss is an admin already: nothing changes
-            assert (answer.status, answer.json()["error"]["code"]) == (403, "GRANTS_EXCEEDED")
-    assert front("GET", "/v1/whoami", key=wide.key).status == 200
+    manager = people.key(boss, expires_at=in_an_hour())
+    member = people.member(boss, ceiling=Grants(("services:read",)))
+    refused = _patch(front, manager, member.id, scopes=["services:read", "services:write"])
+    assert refused == (403, {"expires_at": None})
+    assert _patch(front, boss, member.id, scopes=["*"])[0] == 200
+
+
+@pytest.mark.parametrize(("narrow", "excess"), LESS.values(), ids=LESS)
+def test_a_key_with_less_may_narrow_demote_and_suspend_an_identity(
+    front: Front, people: People, boss: Holder, narrow: dict[str, Any], excess: dict[str, Any]
+) -> None:
+    manager, wide = people.key(boss, **narrow), people.employee(boss)
+    assert _patch(front, boss, wide.identity_id, is_admin=True)[0] == 200
+    for change in (
+        {"scopes": ["admin:manage", "*:read"]},
+        {"is_admin": False, "claw_type": "service"},
+        {"name": "another name"},
+        {"status": "suspended"},
+    ):
+        assert _patch(front, manager, wide.identity_id, **change)[0] == 200
+    assert front("GET", "/v1/whoami", key=wide.key).status == 401
+    assert _patch(front, manager, wide.identity_id, status="active", scopes=["*"]) == (403, excess)
 
 
 def test_a_narrow_manager_cannot_read_the_code_of_a_wider_invite(
@@ -122,6 +163,9 @@ def test_a_peer_cannot_send_more_than_the_key_that_trusted_it(
     for manager in managers:
         refused = front("POST", "/federation/trust", key=manager.key, body=body)
         assert (refused.status, refused.json()["error"]["code"]) == (403, "GRANTS_EXCEEDED")
+    red = people.key(boss, permissions={"ring_scopes": ["red"]})
+    refused = front("POST", "/federation/trust", key=red.key, body=body)
+    assert (refused.status, refused.json()["error"]["details"]) == (403, {"ring_scopes": ["*"]})
     within = body | {"allowed_scopes": ["signal:pulse"]}
     trusted = front("POST", "/federation/trust", key=managers[1].key, body=within)
     assert trusted.status == 201

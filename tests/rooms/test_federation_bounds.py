@@ -12,6 +12,7 @@ from gatehouse.core.clock import SECOND
 from gatehouse.core.errors import BadInput
 from gatehouse.core.grants import Grants, Permissions
 from gatehouse.core.principal import Principal
+from gatehouse.core.reach import Reach, beyond
 from gatehouse.federation import rules
 from gatehouse.federation.model import SCOPES, Peer, Proof
 
@@ -130,8 +131,12 @@ def test_scopes_are_checked_and_repeated_ones_dropped() -> None:
 END = "2027-01-15T08:00:00.000Z"
 
 
+def _restricted(**lists: tuple[str, ...]) -> Grants:
+    return Grants(("agents:write",), Permissions(**lists))
+
+
 @pytest.mark.parametrize(
-    ("peer", "caller", "beyond"),
+    ("peer", "caller", "excess"),
     [
         ({}, {}, {}),
         ({}, {"expires_at": NOON * SECOND}, {}),
@@ -141,12 +146,23 @@ END = "2027-01-15T08:00:00.000Z"
         ({}, {"grants": Grants(("agents:read",))}, {"scopes": ["agents:write"]}),
         ({"allowed_scopes": ("signal:*",)}, {}, {"allowed_scopes": ["signal:*"]}),
         ({"allowed_scopes": ("signal:*",)}, {"grants": Grants(("agents:write",))}, {}),
+        ({}, {"grants": _restricted(ring_scopes=("red",))}, {"ring_scopes": ["*"]}),
+        ({}, {"grants": _restricted(task_types=("build",))}, {"task_types": ["*"]}),
+        (
+            {"allowed_scopes": ("signal:pulse",)},
+            {"grants": _restricted(task_types=("build",), memory_scopes=("list",))},
+            {},
+        ),
+        ({"allowed_scopes": ()}, {"grants": Grants()}, {}),
+        ({"allowed_scopes": ()}, {"expires_at": 1}, {"expires_at": END}),
     ],
 )
 def test_excess_lists_only_what_the_caller_cannot_do(
-    peer: dict[str, Any], caller: dict[str, Any], beyond: dict[str, Any]
+    peer: dict[str, Any], caller: dict[str, Any], excess: dict[str, Any]
 ) -> None:
-    assert rules.excess(replace(PEER, **peer), replace(CALLER, **caller)) == beyond
+    assert (
+        beyond(Reach.of(replace(CALLER, **caller)), rules.reach_of(replace(PEER, **peer))) == excess
+    )
 
 
 def test_a_peer_may_send_the_types_of_its_scopes() -> None:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gatehouse.core import reach
 from gatehouse.core.errors import BadInput, FieldRequired, GrantsExceeded
 from gatehouse.core.grants import (
     AREAS,
@@ -20,6 +21,7 @@ from gatehouse.core.grants import (
     covers,
 )
 from gatehouse.core.principal import Principal
+from gatehouse.core.reach import Reach
 from gatehouse.keys import rules
 
 scopes = st.sampled_from(KNOWN_SCOPES)
@@ -142,17 +144,17 @@ def test_no_key_can_create_one_with_more_than_it_has(
     mine: tuple[int | None, int | None],
     asked: tuple[int | None, int | None],
 ) -> None:
-    caller = replace(PRINCIPAL, grants=held, expires_at=mine[0], rate_limit=mine[1])
+    caller = Reach.of(replace(PRINCIPAL, grants=held, expires_at=mine[0], rate_limit=mine[1]))
     within = (
         not wanted.excess_over(held)
         and (mine[0] is None or (asked[0] is not None and asked[0] <= mine[0]))
         and (mine[1] is None or (asked[1] is not None and asked[1] <= mine[1]))
     )
     if within:
-        rules.check_minting(wanted, expires_at=asked[0], rate_limit=asked[1], caller=caller)
+        reach.check(caller, Reach(wanted, *asked))
         return
     with pytest.raises(GrantsExceeded) as exceeded:
-        rules.check_minting(wanted, expires_at=asked[0], rate_limit=asked[1], caller=caller)
+        reach.check(caller, Reach(wanted, *asked))
     assert exceeded.value.details
     for name in exceeded.value.details:
         assert f"{name}: " in exceeded.value.message

@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
+from gatehouse.core import reach
 from gatehouse.core.clock import SECOND
 from gatehouse.core.errors import BadInput, FieldRequired, GrantsExceeded
 from gatehouse.core.grants import KNOWN_SCOPES, Grants, Permissions
 from gatehouse.core.principal import Principal
+from gatehouse.core.reach import LIVE, Reach
 from gatehouse.keys import rules
 from gatehouse.keys.model import Key, KeyFilter, KeyPatch, KeyRequest, KeyStatus, NewKey
 
@@ -232,7 +234,7 @@ def test_a_key_cannot_have_more_than_the_key_that_mints_it(
     caller: Principal, expires_at: int | None, limit: int | None, excess: Any, listed: str
 ) -> None:
     with pytest.raises(GrantsExceeded) as refused:
-        rules.check_minting(READ, expires_at=expires_at, rate_limit=limit, caller=caller)
+        reach.check(Reach.of(caller), Reach(READ, expires_at, limit))
     assert refused.value.details == excess
     assert refused.value.message == f"Beyond this key's own grants: {listed}"
 
@@ -247,7 +249,16 @@ def test_a_key_cannot_have_more_than_the_key_that_mints_it(
 def test_a_key_may_have_just_as_much_as_the_key_that_mints_it(
     caller: Principal, expires_at: int | None, limit: int | None
 ) -> None:
-    rules.check_minting(READ, expires_at=expires_at, rate_limit=limit, caller=caller)
+    reach.check(Reach.of(caller), Reach(READ, expires_at, limit))
+
+
+def test_the_reach_of_a_key_is_its_grants_expiry_and_limit_while_enabled() -> None:
+    key = replace(KEY, expires_at=NOW, rate_limit=60)
+    assert rules.reach_of(key) == Reach(READ, NOW, 60, frozenset({LIVE}))
+    assert rules.reach_of(replace(key, enabled=False)) == Reach(READ, NOW, 60, frozenset())
+    assert rules.reach_of(rules.new_key(REQUEST, caller=BOUNDED, default_limit=100, now=NOW)) == (
+        Reach(Grants(("agents:*",)), None, 60)
+    )
 
 
 def test_grants_beyond_the_owners_ceiling_are_refused() -> None:

@@ -6,16 +6,16 @@ import secrets
 
 from gatehouse.audit import actions as audit
 from gatehouse.audit.model import Change, Origin
-from gatehouse.core import ids
+from gatehouse.core import ids, reach
 from gatehouse.core.clock import Micros
 from gatehouse.core.errors import (
     BadInput,
     BoundReached,
     Forbidden,
-    GrantsExceeded,
     NotFound,
     Unauthorized,
 )
+from gatehouse.core.reach import Reach
 from gatehouse.core.request import Call
 from gatehouse.dynamo import idempotency
 from gatehouse.dynamo.table import Table, Tables
@@ -56,9 +56,7 @@ def trust(
         expires_at=expires_at,
         created_at=call.now,
     )
-    excess = rules.excess(peer, call.caller)
-    if excess:
-        raise GrantsExceeded("Beyond this key's own grants", details=excess)
+    reach.check(Reach.of(call.caller), rules.reach_of(peer))
     secret = secrets.token_hex(rules.SECRET_BYTES)
     writes = store.create(tables.main, peer)
     writes["secret"] = secret_writes.put_new(tables.main, vault, _place(peer), secret)

@@ -15,9 +15,11 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
+from gatehouse.core import reach
 from gatehouse.core.clock import MINUTE, Micros, rfc3339
 from gatehouse.core.errors import BadInput
-from gatehouse.core.principal import Principal
+from gatehouse.core.grants import Grants, Permissions
+from gatehouse.core.reach import Reach, Shown
 from gatehouse.federation.model import SCOPES, Peer, Proof
 
 WINDOW: Micros = 5 * MINUTE
@@ -121,23 +123,22 @@ def check_scopes(values: Iterable[str] | None) -> tuple[str, ...]:
     return scopes
 
 
-def excess(peer: Peer, caller: Principal) -> dict[str, Any]:
-    """Return what a peer could do but the caller could not: signals it sends, and its end."""
-    beyond_caller: dict[str, Any] = {}
-    if not caller.grants.opens("agents:write"):
-        beyond_caller["scopes"] = ["agents:write"]
-    types = caller.grants.permissions.signal_types
-    beyond = [
-        scope
-        for scope in peer.allowed_scopes
-        if types and scope.removeprefix("signal:") not in types
-    ]
-    if beyond:
-        beyond_caller["allowed_scopes"] = beyond
-    outlives = peer.expires_at is None or peer.expires_at > (caller.expires_at or 0)
-    if caller.expires_at is not None and outlives:
-        beyond_caller["expires_at"] = None if peer.expires_at is None else rfc3339(peer.expires_at)
-    return beyond_caller
+def reach_of(peer: Peer) -> Reach:
+    """Return how far a peer reaches: it emits signals of its types, without ring or task type."""
+    every = "signal:*" in peer.allowed_scopes
+    types = [] if every else [one.removeprefix("signal:") for one in peer.allowed_scopes]
+    if not every and not types:  # it may send nothing
+        return Reach(Grants(), peer.expires_at, reach.NO_REQUESTS, concerns=())
+    concerns = ["signal_types", "ring_scopes"]
+    if every or "task" in types:
+        concerns.append("task_types")
+    return Reach(
+        Grants(("agents:write",), Permissions(signal_types=tuple(types))),
+        peer.expires_at,
+        reach.NO_REQUESTS,
+        concerns=tuple(concerns),
+        shown={"signal_types": Shown("allowed_scopes", prefix="signal:")},
+    )
 
 
 def may_send(peer: Peer, signal_type: str) -> bool:

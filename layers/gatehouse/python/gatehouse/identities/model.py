@@ -6,6 +6,7 @@ from typing import Any
 
 from gatehouse.core.clock import Micros, rfc3339
 from gatehouse.core.grants import FULL, Grants, Permissions
+from gatehouse.core.reach import ADMIN, CLAW, LIVE, NO_REQUESTS, Reach
 from gatehouse.core.unset import UNSET, Unset
 
 
@@ -62,6 +63,21 @@ class Identity:
     def rights(self) -> tuple[object, ...]:
         """The fields on which its keys depend: a change of one is written into every key."""
         return (self.is_admin, self.claw_type, self.membership, self.ceiling)
+
+    @property
+    def reach(self) -> Reach:
+        """How far the identity reaches: its ceiling without end, as far as its rank allows.
+
+        An identity sends no requests; its keys do, and each has its own expiry and rate limit.
+        """
+        rights = set()
+        if self.membership is Membership.ACTIVE:
+            rights.add(LIVE)
+        if self.is_admin:
+            rights.add(ADMIN)
+        if self.claw_type is not ClawType.SERVICE:
+            rights.add(CLAW)
+        return Reach(self.ceiling, None, NO_REQUESTS, frozenset(rights))
 
     def audit_view(self) -> dict[str, Any]:
         """Return the identity as audit events show it."""

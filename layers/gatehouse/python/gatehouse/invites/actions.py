@@ -9,11 +9,12 @@ from dataclasses import replace
 from gatehouse.accounts import actions as accounts
 from gatehouse.audit import actions as audit
 from gatehouse.audit.model import Change, Origin
-from gatehouse.core import ids, settings
+from gatehouse.core import ids, reach, settings
 from gatehouse.core.clock import Micros
-from gatehouse.core.errors import BoundReached, GrantsExceeded, Unavailable
+from gatehouse.core.errors import BoundReached, Unavailable
 from gatehouse.core.grants import FULL, Grants
 from gatehouse.core.principal import Principal
+from gatehouse.core.reach import Reach
 from gatehouse.core.request import Call
 from gatehouse.core.retry import Backoff
 from gatehouse.dynamo import idempotency
@@ -36,18 +37,15 @@ def create(tables: Tables, call: Call, request: InviteRequest) -> Invite:
     caller = call.caller
     grants = keys.checked_grants(request.scopes, request.permissions)
     expires_at = rules.check_expiry(request.expires_at, call.now)
-    limit = keys.default_rate_limit(settings.DEFAULT_RATE_LIMIT.number(), caller)
-    # The key that the invite creates expires no later than the inviter's own key.
-    keys.check_minting(
-        grants, expires_at=caller.expires_at or expires_at, rate_limit=limit, caller=caller
-    )
     invite = replace(
         _new(caller.account_id, request, grants, expires_at=expires_at, now=call.now),
         created_by=f"identity:{caller.identity_id}",
-        rate_limit=limit,
+        rate_limit=keys.default_rate_limit(settings.DEFAULT_RATE_LIMIT.number(), caller),
+        # The key that the invite creates expires no later than the inviter's own key.
         key_expires_at=caller.expires_at,
         operator=caller.operator,
     )
+    reach.check(Reach.of(caller), rules.reach_of(invite))
     origin = Origin.of(call)
     claim = audit.Claim(call.guard, f"invite:{invite.id}") if call.guard else None
     for _ in _CONFLICTS.tries():
@@ -128,16 +126,7 @@ def may_see_code(invite: Invite, caller: Principal, now: Micros) -> bool:
     """
     if not rules.is_open(invite, now):
         return True
-    try:
-        keys.check_minting(
-            invite.grants,
-            expires_at=invite.key_expires_at,
-            rate_limit=invite.rate_limit,
-            caller=caller,
-        )
-    except GrantsExceeded:
-        return False
-    return True
+    return not reach.beyond(Reach.of(caller), rules.reach_of(invite))
 
 
 def _new(

@@ -7,6 +7,7 @@ from typing import Any
 
 from gatehouse.core.clock import HOUR, MINUTE, Micros, rfc3339
 from gatehouse.core.errors import BadInput, Conflict, GatehouseError, Gone
+from gatehouse.core.reach import Reach
 from gatehouse.identities.model import IdentityType
 from gatehouse.invites.model import LIFE, MOST_USES, Invite
 
@@ -70,6 +71,11 @@ def refusal(invite: Invite, now: Micros) -> GatehouseError | None:
     if invite.ends_at <= now:
         return Gone("The invite has expired", code="INVITE_EXPIRED")
     return None
+
+
+def reach_of(invite: Invite) -> Reach:
+    """Return how far the key reaches that redeeming the invite creates."""
+    return Reach(invite.grants, invite.key_expires_at, invite.rate_limit)
 
 
 def audit_view(invite: Invite) -> dict[str, Any]:

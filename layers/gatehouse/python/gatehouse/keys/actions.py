@@ -14,11 +14,12 @@ from typing import TypeVar
 
 from gatehouse.audit import actions as audit
 from gatehouse.audit.model import Change, Origin
-from gatehouse.core import settings
+from gatehouse.core import reach, settings
 from gatehouse.core.clock import Micros, rfc3339
 from gatehouse.core.errors import BoundReached, Conflict, NotFound, Unavailable
 from gatehouse.core.grants import Grants
 from gatehouse.core.principal import Principal
+from gatehouse.core.reach import Reach
 from gatehouse.core.request import Call
 from gatehouse.core.retry import Backoff
 from gatehouse.credentials import writes as credential_writes
@@ -55,9 +56,7 @@ def create(tables: Tables, call: Call, request: KeyRequest) -> Minted:
     new = rules.new_key(
         request, caller=caller, default_limit=settings.DEFAULT_RATE_LIMIT.number(), now=call.now
     )
-    rules.check_minting(
-        new.grants, expires_at=new.expires_at, rate_limit=new.rate_limit, caller=caller
-    )
+    reach.check(Reach.of(caller), rules.reach_of(new))
 
     def attempt() -> Minted:
         owner = identities.get_active(
@@ -107,13 +106,6 @@ def default_rate_limit(configured: int, caller: Principal) -> int:
     return rules.default_rate_limit(configured, caller)
 
 
-def check_minting(
-    grants: Grants, *, expires_at: Micros | None, rate_limit: int | None, caller: Principal
-) -> None:
-    """Raise GrantsExceeded if a key with these values has more than the caller's own key."""
-    rules.check_minting(grants, expires_at=expires_at, rate_limit=rate_limit, caller=caller)
-
-
 def checked_grants(
     scopes: Iterable[str] | None, permissions: Mapping[str, Iterable[str]]
 ) -> Grants:
@@ -127,11 +119,10 @@ def checked_name(value: str, *, field: str = "name") -> str:
 
 
 def revoke(tables: Tables, call: Call, key_id: str) -> Key:
-    """Revoke a key: the very next request with it is refused."""
+    """Revoke a key, also one that reaches further: the very next request with it is refused."""
 
     def attempt() -> Key:
         key = get(tables, call, key_id)
-        _check_reach(key, call)
         change, writes = revocation(tables, key, now=call.now)
         _commit(tables, call, writes, change)
         return replace(key, revoked_at=call.now)
@@ -151,7 +142,7 @@ def rotate(tables: Tables, call: Call, key_id: str, *, grace_seconds: int, prefi
         old = get(tables, call, key_id)
         if rules.is_expired(old, call.now):
             raise Conflict("API key has expired", code="API_KEY_EXPIRED")
-        _check_reach(old, call)
+        reach.check(Reach.of(call.caller), rules.reach_of(old))
         owner = identities.get_active(tables.main, old.account_id, old.owner)
         rules.check_ceiling(old.grants, owner.ceiling)
         revoked_at = rules.end_of_grace(old, grace, call.now)
@@ -190,14 +181,13 @@ def rotate(tables: Tables, call: Call, key_id: str, *, grace_seconds: int, prefi
 
 
 def patch(tables: Tables, call: Call, key_id: str, patch: KeyPatch) -> Key:
-    """Change a key. Before and after the change it must be within the caller's reach."""
+    """Change a key. The caller must reach as far before and after, unless it only narrows."""
     checked = rules.checked_patch(patch, now=call.now)
 
     def attempt() -> Key:
         before = get(tables, call, key_id)
-        _check_reach(before, call)
         after = rules.patched(before, checked)
-        _check_reach(after, call)
+        reach.check_change(Reach.of(call.caller), rules.reach_of(before), rules.reach_of(after))
         writes = {
             "credential": credential_writes.update(
                 tables.keys,
@@ -240,12 +230,6 @@ def recount_live(tables: Tables, account_id: str, *, seen: Item, now: Micros) ->
     # If another request moved the counter meanwhile, the next try finds out.
     with contextlib.suppress(ConditionFailed):
         store.correct_count(tables.main, account_id, seen=seen, to=live)
-
-
-def _check_reach(key: Key, call: Call) -> None:
-    rules.check_minting(
-        key.grants, expires_at=key.expires_at, rate_limit=key.rate_limit, caller=call.caller
-    )
 
 
 def _commit(

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from gatehouse.core import reach
 from gatehouse.core.clock import SECOND, Micros, rfc3339
-from gatehouse.core.errors import BadInput, FieldRequired, GrantsExceeded
+from gatehouse.core.errors import BadInput, FieldRequired
 from gatehouse.core.grants import (
     KNOWN_SCOPES,
     MEMORY_OPERATIONS,
@@ -18,6 +19,7 @@ from gatehouse.core.grants import (
     Permissions,
 )
 from gatehouse.core.principal import Principal
+from gatehouse.core.reach import LIVE, Reach
 from gatehouse.core.unset import UNSET
 from gatehouse.keys.model import (
     LONGEST_GRACE,
@@ -167,32 +169,16 @@ def default_rate_limit(configured: int, caller: Principal) -> int:
     return configured if caller.rate_limit is None else min(configured, caller.rate_limit)
 
 
-def check_minting(
-    grants: Grants, *, expires_at: Micros | None, rate_limit: int | None, caller: Principal
-) -> None:
-    """Raise GrantsExceeded if a key has more than the caller's own key.
-
-    More means more grants, a later expiry or a higher rate limit. It applies to every key that a
-    caller creates, changes, rotates or revokes.
-    """
-    excess: dict[str, Any] = dict(grants.excess_over(caller.grants))
-    later = expires_at is None or (caller.expires_at is not None and expires_at > caller.expires_at)
-    if caller.expires_at is not None and later:
-        excess["expires_at"] = None if expires_at is None else rfc3339(expires_at)
-    higher = rate_limit is None or (
-        caller.rate_limit is not None and rate_limit > caller.rate_limit
-    )
-    if caller.rate_limit is not None and higher:
-        excess["rate_limit"] = rate_limit
-    if excess:
-        raise GrantsExceeded(f"Beyond this key's own grants: {_listed(excess)}", details=excess)
+def reach_of(key: Key | NewKey) -> Reach:
+    """Return how far a key reaches by itself. A disabled one has no rights."""
+    enabled = isinstance(key, NewKey) or key.enabled
+    rights = frozenset({LIVE}) if enabled else frozenset[str]()
+    return Reach(key.grants, key.expires_at, key.rate_limit, rights)
 
 
 def check_ceiling(grants: Grants, ceiling: Grants) -> None:
     """Raise GrantsExceeded if the grants exceed the owner's ceiling."""
-    excess = grants.excess_over(ceiling)
-    if excess:
-        raise GrantsExceeded(f"Beyond the owner's ceiling: {_listed(excess)}", details=excess)
+    reach.check(Reach(ceiling), Reach(grants), of="the owner's ceiling")
 
 
 def may_see(key: Key, caller: Principal) -> bool:
@@ -263,10 +249,6 @@ def _checked_entries(values: Iterable[str], field: str) -> tuple[str, ...]:
                 details=_at(field),
             )
     return entries
-
-
-def _listed(excess: Mapping[str, Any]) -> str:
-    return "; ".join(f"{name}: {json.dumps(value)}" for name, value in excess.items())
 
 
 def _at(field: str) -> dict[str, Any]:

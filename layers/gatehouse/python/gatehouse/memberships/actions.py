@@ -10,9 +10,10 @@ import contextlib
 
 from gatehouse.audit import actions as audit
 from gatehouse.audit.model import Change, Origin
+from gatehouse.core import reach
 from gatehouse.core.clock import Micros
-from gatehouse.core.errors import Conflict, GatehouseError, GrantsExceeded, Unavailable
-from gatehouse.core.grants import Grants
+from gatehouse.core.errors import Conflict, GatehouseError, Unavailable
+from gatehouse.core.reach import Reach
 from gatehouse.core.request import Call
 from gatehouse.core.retry import Backoff
 from gatehouse.dynamo.table import Tables, TransactionCanceled, TransactionConflict, transact
@@ -31,8 +32,9 @@ def change(tables: Tables, call: Call, identity_id: str, patch: IdentityPatch) -
     """Change an identity on behalf of the caller.
 
     Raises Conflict IDENTITY_LAST_ADMIN rather than leave an account without an admin, and
-    GrantsExceeded if the change concerns what the identity may do and its ceiling, before or
-    after, exceeds the caller's own grants.
+    GrantsExceeded if the change concerns what the identity may do, does not only narrow it, and
+    the identity reaches further than the caller before or after it. An identity has no expiry, so
+    a key that expires can only narrow one.
     """
     return apply(
         tables,
@@ -41,7 +43,7 @@ def change(tables: Tables, call: Call, identity_id: str, patch: IdentityPatch) -
         patch=patch,
         origin=Origin.of(call),
         now=call.now,
-        within=call.caller.grants,
+        within=Reach.of(call.caller),
     )
 
 
@@ -53,19 +55,15 @@ def apply(
     patch: IdentityPatch,
     origin: Origin,
     now: Micros,
-    within: Grants | None = None,
+    within: Reach | None = None,
 ) -> Identity:
-    """Change an identity. Like `change`, but the caller's grants are `within`; None: unbounded."""
+    """Change an identity. Like `change`, for a caller with this reach; None: unbounded."""
     for _ in _ON_CHANGE.tries():
         before = identities.get(tables.main, account_id, identity_id)
         after = identities.patched(before, patch)
         concerns_keys = after.rights != before.rights
         if within is not None and concerns_keys:
-            # As with keys: both the old and the new state must be within the caller's grants.
-            for ceiling in (before.ceiling, after.ceiling):
-                excess = ceiling.excess_over(within)
-                if excess:
-                    raise GrantsExceeded("Beyond this key's own grants", details=excess)
+            reach.check_change(within, before.reach, after.reach)
         # If an earlier request died half-way, its repeat changes nothing but must complete it.
         must_propagate = concerns_keys or identities.has_marker(tables.main, before)
         try:

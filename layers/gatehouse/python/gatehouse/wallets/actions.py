@@ -12,9 +12,10 @@ from dataclasses import replace
 from gatehouse.accounts import actions as accounts
 from gatehouse.audit import actions as audit
 from gatehouse.audit.model import Change, Origin
-from gatehouse.core import settings
+from gatehouse.core import reach, settings
 from gatehouse.core.clock import DAY, Micros, rfc3339
-from gatehouse.core.errors import Conflict, GrantsExceeded, Unauthorized, Unavailable
+from gatehouse.core.errors import Conflict, Unauthorized, Unavailable
+from gatehouse.core.reach import Reach
 from gatehouse.core.request import Call
 from gatehouse.core.retry import Backoff
 from gatehouse.credentials.model import ADMIN_PREFIX
@@ -105,7 +106,10 @@ def attach(tables: Tables, call: Call, signed: Signed, *, secret: str) -> Identi
     caller = call.caller
     for _ in _CONFLICTS.tries():
         before = identities.get_active(tables.main, caller.account_id, caller.identity_id)
-        _check_has_ceiling(before, call)
+        # Signing in creates keys with the whole ceiling, as long as the wallet is attached.
+        reach.check(
+            Reach.of(caller), Reach(before.ceiling, expires_at=None, rate_limit=caller.rate_limit)
+        )
         if before.wallet_address is not None:
             raise Conflict("The identity already has a wallet", code="WALLET_ATTACHED")
         after = replace(before, wallet_address=signed.address, version=before.version + 1)
@@ -119,7 +123,7 @@ def attach(tables: Tables, call: Call, signed: Signed, *, secret: str) -> Identi
                         tables.main,
                         signed,
                         after,
-                        expires_at=None,  # `_check_has_ceiling` refuses keys that expire
+                        expires_at=None,  # a caller that expires was refused above
                         rate_limit=caller.rate_limit,
                         secret=secret,
                         now=call.now,
@@ -231,15 +235,6 @@ def _sign_in(
         claim=audit.Claim(call.guard, f"api_key:{minted.key.id}") if call.guard else None,
     )
     return SignedIn(identity, minted)
-
-
-def _check_has_ceiling(identity: Identity, call: Call) -> None:
-    caller = call.caller
-    missing: dict[str, object] = dict(identity.ceiling.excess_over(caller.grants))
-    if caller.expires_at is not None:
-        missing["expires_at"] = rfc3339(caller.expires_at)
-    if missing:
-        raise GrantsExceeded("The key has less than its identity's ceiling", details=missing)
 
 
 def _use_nonce(table: Table, signed: Signed, *, secret: str, now: Micros) -> Write:
