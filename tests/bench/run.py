@@ -54,7 +54,22 @@ _GROWTH = (100, 10_000)
 _SERVICES = 200
 _LISTS = 5
 _ARRIVALS = 100
+_AUTHORIZER_INIT = 0.15  # of the usual way's
+_GROUP_INIT = 0.4  # of the usual way's
 _TIMES = 8  # a batch of ten side by side, against one after the other
+
+
+# Why a budget is missed, where that is known; printed below the table.
+_WHY_MISSED = {
+    "authorizer init": (
+        "Most of its init is Python's start, botocore's import and the making of the DynamoDB"
+        " client, which the usual way has too. To meet the budget, requests would have to be"
+        " signed and sent without botocore."
+    ),
+    "emit to received, median": (
+        "It includes the time in which the local engine polls the stream and the queue."
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,30 +128,31 @@ def _init(built: builds.Builds, samples: int, budgets: list[Budget]) -> Section:
             duration = emulator.init_ms(rie, built.python, function)
             if number:  # the first round warms the disk's cache
                 took[function.name].append(duration)
-    middle = {name: median(values) for name, values in took.items()}
-    ratio = middle["authorizer"] / middle["usual authorizer"]
+    # The best of the samples: other load on the machine only ever adds time.
+    ratios = {
+        name: min(values) / min(took[f"usual {_usual(name)}"]) for name, values in took.items()
+    }
     budgets += [
-        Budget("authorizer init against the usual way", f"{ratio:.2f}", "0.50", ratio <= 0.5),
-        _under("authorizer init", middle["authorizer"], 200),
+        _ratio("authorizer init", ratios["authorizer"], _AUTHORIZER_INIT),
         *(
-            _under(f"`{group}` init", middle[group], 400)
+            _ratio(f"`{group}` init", ratios[group], _GROUP_INIT)
             for group in _API_GROUPS
             if group != _HEAVY
         ),
     ]
-    rows = []
-    for name, values in took.items():
-        usual = middle["usual authorizer" if "authorizer" in name else "usual keys_services"]
-        ours = middle[name]
-        rows.append((name, f"{ours:.0f}", f"{min(values):.0f}", f"{ours / usual:.2f}"))
+    rows: list[tuple[str, ...]] = [
+        (name, f"{median(values):.0f}", f"{min(values):.0f}", f"{ratios[name]:.2f}")
+        for name, values in took.items()
+    ]
     return Section(
         "Init",
         f"Duration of the init phase in the Lambda runtime interface emulator, for {samples} cold"
         " starts of each function, interleaved. The usual way is FastAPI, Mangum, boto3's resource"
         " and Powertools' Logger, Tracer and Metrics as in their tutorials (`tests/bench/usual`),"
         " built by `sam build`, without bytecode. The last two rows are the same with bytecode:"
-        " they separate the effect of the build from the effect of the code. `wallets` has no"
-        " budget, since it loads the library that verifies signed messages.",
+        " they separate the effect of the build from the effect of the code. The ratios are"
+        " those of the best samples. `wallets` has no budget, since it loads the library that"
+        " verifies signed messages.",
         ("function", "median ms", "best ms", "of the usual way"),
         rows,
     )
@@ -454,6 +470,15 @@ def _spread(name: str, took: list[float]) -> tuple[str, ...]:
     return name, f"{median(took):.0f}", f"{late:.0f}", f"{took[0]:.0f}"
 
 
+def _usual(name: str) -> str:
+    return "authorizer" if "authorizer" in name else "keys_services"
+
+
+def _ratio(what: str, measured: float, most: float) -> Budget:
+    allowed = f"{most:.2f} of the usual way"
+    return Budget(what, f"{measured:.2f}", allowed, measured <= most)
+
+
 def _under(what: str, measured: float, most: int) -> Budget:
     return Budget(what, f"{measured:.0f} ms", f"under {most} ms here", measured < most)
 
@@ -478,10 +503,15 @@ def _report(sections: list[Section], budgets: list[Budget]) -> str:
                 for budget in budgets
             ],
         ),
+        *(f"Missed: {what}. {_WHY_MISSED.get(what, '')}".strip() for what in _missed(budgets)),
     ]
     for section in sections:
         parts += [f"## {section.title}", section.text, _table(section.head, section.rows)]
     return "\n\n".join(parts) + "\n"
+
+
+def _missed(budgets: list[Budget]) -> list[str]:
+    return [budget.what for budget in budgets if not budget.passed]
 
 
 def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
