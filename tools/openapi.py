@@ -162,9 +162,8 @@ def _finish(
     responses = operation["responses"]
     responses.pop("422", None)
     reference = {"$ref": f"#/components/schemas/{surface.capitalize()}Error"}
-    statuses = also | ({"413", "500"} if "requestBody" in operation else {"500"})
-    if "requestBody" in operation or operation.get("parameters"):
-        statuses.add("400")
+    # Every route refuses query parameters and fields that it does not know.
+    statuses = also | {"400", "413", "500"}
     gateway = {"503"}
     if requirement is public:
         operation["security"] = []

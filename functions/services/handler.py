@@ -130,8 +130,9 @@ async def health(call: Caller, name: str) -> ServiceView:
 
 
 @door.route("GET", "/api/services/{name}/logs", needs=managing("services:read"))
-async def logs(call: Caller, name: str) -> None:
+async def logs(call: Caller, name: str, lines: str = "", since: str = "") -> None:
     """Answer 426: a client must connect to this path with a WebSocket."""
+    del lines, since
     if discovery.find_log_group(TABLES.main, call, CLOUD, name=name) is None:
         raise NotFound(f'Service "{name}" has no logs to watch')
     # RFC 9110 asks for an `Upgrade` header with 426, but API Gateway does not send one.

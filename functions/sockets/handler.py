@@ -16,14 +16,17 @@ from gatehouse.core.observe import logger
 from gatehouse.core.principal import Principal
 from gatehouse.core.request import Call
 from gatehouse.credentials import actions as credentials
+from gatehouse.credentials.model import SOCKET_PARAMETERS
 from gatehouse.dynamo import connection
 from gatehouse.logs import actions as logs
 from gatehouse.policy.actions import managing
+from gatehouse.web import bodies
 from gatehouse.web.surfaces import SERVICES
 
 TABLES = connection.tables()
 CLOUD = Cloud(clients.lambdas, clients.ecs, clients.tagging, clients.cloudwatch, clients.logs)
 CHECK_ACCESS = managing("services:read")
+PARAMETERS = ("service", "lines", "since", *SOCKET_PARAMETERS)
 
 Answer = dict[str, Any]
 
@@ -68,6 +71,8 @@ def _connect(event: dict[str, Any]) -> None:
         raise RateLimited("Rate limit exceeded", retry_after=principal.limit_state.retry_after)
     CHECK_ACCESS(principal)
     query = event.get("queryStringParameters") or {}
+    sent = event.get("multiValueQueryStringParameters") or {}
+    bodies.check_query([(name, one) for name in sent for one in sent[name]], PARAMETERS)
     service = query.get("service")
     if not service:
         raise FieldRequired("service")

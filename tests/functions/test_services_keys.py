@@ -256,14 +256,6 @@ def test_an_invalid_field_is_a_400_that_names_it(
     assert said(answer).startswith(error)
 
 
-def test_unknown_fields_are_ignored_and_not_returned(front: Front, admin: Holder) -> None:
-    body = {"name": "x", "surprise": "boo-7731", "owner": str(uuid.uuid4())}
-    answer = front("POST", "/api/auth/keys", key=admin.key, body=body)
-    assert answer.status == 201
-    assert "boo-7731" not in answer.text
-    assert answer.json()["createdBy"] == admin.identity_id
-
-
 @pytest.mark.parametrize(
     ("query", "error"),
     [

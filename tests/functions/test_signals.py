@@ -83,7 +83,7 @@ def test_a_signal_is_returned_with_every_field_of_the_request(
         "metadata": {"task_type": "count"},
         "parent_id": parent["id"],
     }
-    answer = emit(front, admin, **fields, unknown_field="ignored")
+    answer = emit(front, admin, **fields)
     front.shape = "aws"
     assert answer.status == 201, answer.text
     data = answer.json()["data"]

@@ -61,6 +61,9 @@ class Sockets:
         event["headers"] = {"Host": event["headers"]["Host"], **(headers or {})}
         event["multiValueHeaders"] = {name: [value] for name, value in event["headers"].items()}
         event["queryStringParameters"] = dict(query) if query else None
+        event["multiValueQueryStringParameters"] = {
+            name: [value] for name, value in (query or {}).items()
+        }
         asked = event["requestContext"]
         asked["eventType"], asked["requestId"] = kind, str(uuid.uuid4())
         asked["connectionId"] = connection or uuid.uuid4().hex[:15] + "="

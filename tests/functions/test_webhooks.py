@@ -83,11 +83,10 @@ def test_a_webhook_is_created_shown_listed_and_deleted(
     webhook = created(
         front,
         admin,
-        filters={"rings": ["inner"], "types": ["task", "alert"], "min_urgency": 0.25, "x": 1},
+        filters={"rings": ["inner"], "types": ["task", "alert"], "min_urgency": 0.25},
         description="for the team",
         retry_schedule=[1, 60],
         headers={"X-Token": "a b", "authorization": "Basic c"},
-        unknown="ignored",
     )
     front.shape = "aws"
     secret = webhook.pop("secret")

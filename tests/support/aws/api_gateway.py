@@ -11,7 +11,7 @@ import base64
 import json
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from types import ModuleType
@@ -98,7 +98,7 @@ class Front:
         key: str | None = None,
         body: Any = None,
         headers: Mapping[str, Any] | None = None,
-        query: Mapping[str, str] | None = None,
+        query: Mapping[str, str | Sequence[str]] | None = None,
         source: str = "203.0.113.7",
     ) -> invocation.Answer:
         """Send one request. `body`: bytes go base64, text as it is, anything else as JSON."""
@@ -161,7 +161,7 @@ class Front:
         path: str,
         parameters: dict[str, str],
         headers: Mapping[str, Any],
-        query: Mapping[str, str] | None,
+        query: Mapping[str, str | Sequence[str]] | None,
         body: Any,
         source: str,
         request_id: str,
@@ -172,16 +172,20 @@ class Front:
             text, encoded = base64.b64encode(body).decode(), True
         elif body is not None and not isinstance(body, str):
             text = json.dumps(body)
+        values = {
+            name: [value] if isinstance(value, str) else list(value)
+            for name, value in (query or {}).items()
+        }
         event = {
             "resource": route.path,
             "path": path,
             "httpMethod": route.method,
             "headers": dict(headers),
             "multiValueHeaders": {name: [value] for name, value in headers.items()},
-            "queryStringParameters": dict(query) if query else None,
-            "multiValueQueryStringParameters": (
-                {name: [value] for name, value in query.items()} if query else None
+            "queryStringParameters": (
+                {name: many[-1] for name, many in values.items()} if query else None
             ),
+            "multiValueQueryStringParameters": values or None,
             "pathParameters": parameters or None,
             "stageVariables": None,
             "requestContext": {

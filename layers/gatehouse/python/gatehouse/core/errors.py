@@ -73,11 +73,14 @@ CODES = {
     "UPGRADE_REQUIRED": "The path needs a WebSocket.",
     "VALIDATION_CONTENT_TYPE": "The Content-Type is not JSON.",
     "VALIDATION_DUPLICATE_KEY": "A JSON object has the same key twice.",
+    "VALIDATION_DUPLICATE_PARAMETER": "A query parameter is given twice.",
     "VALIDATION_FIELD_REQUIRED": "A field is missing or empty.",
     "VALIDATION_INVALID_ID": "An id in the path is malformed.",
     "VALIDATION_INVALID_TYPE": "A field has the wrong type.",
     "VALIDATION_INVALID_VALUE": "A field, parameter or header is out of range.",
     "VALIDATION_MALFORMED_JSON": "The body is not valid JSON.",
+    "VALIDATION_UNKNOWN_FIELD": "The body has a field that the route does not know.",
+    "VALIDATION_UNKNOWN_PARAMETER": "The query has a parameter that the route does not know.",
     "WEBHOOK_NOT_FOUND": "The account has no webhook with this id.",
 }
 

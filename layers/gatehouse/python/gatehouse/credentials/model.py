@@ -11,6 +11,9 @@ SERVICES_PREFIX = "hb"
 ACCOUNT_PREFIX = "hk"
 ADMIN_PREFIX = "chorus"
 
+# The query parameters that may carry the key of a WebSocket, in the order in which they count.
+SOCKET_PARAMETERS = ("token", "access_token", "api_key")
+
 
 class Code(StrEnum):
     """The result for one key. Where several apply, the first in this order is returned."""

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from gatehouse.core.clock import MINUTE, Micros, ceil_seconds
 from gatehouse.core.principal import RateLimitState
-from gatehouse.credentials.model import Code, Credential, Pace
+from gatehouse.credentials.model import SOCKET_PARAMETERS, Code, Credential, Pace
 
 SECRET_BYTES = 32
 _SHAPE = re.compile(r"(?:hb|hk|chorus)_[0-9a-f]{72}", re.ASCII)
@@ -68,7 +68,7 @@ def find_in_headers(headers: Mapping[str, str]) -> str | None:
 
 def find_in_query(query: Mapping[str, str]) -> str | None:
     """Return the key in a WebSocket's address, for clients that cannot set headers there."""
-    for name in ("token", "access_token", "api_key"):
+    for name in SOCKET_PARAMETERS:
         value = query.get(name)
         if value is not None:
             return value.strip()

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from gatehouse.core import clock
@@ -11,6 +11,7 @@ from gatehouse.core.errors import BadInput, FieldRequired, TooLarge
 
 MAX_BYTES = 256 * 1024
 _MAX_DEPTH = 32
+_LONGEST_SHOWN = 64  # characters of a caller's name that an error repeats
 
 _EXPECTED = {
     "bool_parsing": "true or false",
@@ -66,26 +67,89 @@ def parse(raw: bytes, content_type: str | None) -> Any:
     return value
 
 
+class WrongValue(ValueError):
+    """What a field's own validator raises; the message continues the field's name."""
+
+
+class UnknownName(ValueError):
+    """An object has a field that its model does not know."""
+
+    def __init__(self, name: str, known: Iterable[str]) -> None:
+        super().__init__(name)
+        self.name = name
+        self.known = tuple(known)
+
+
+def refuse_fields(value: Mapping[str, Any]) -> None:
+    """Refuse a body with any field, where a route has none. Raises BadInput."""
+    for name in value:
+        raise unknown(name, (), what="field")
+
+
+def check_query(sent: Iterable[tuple[str, str]], known: Collection[str]) -> None:
+    """Refuse query parameters that are unknown or given twice. Raises BadInput."""
+    seen: set[str] = set()
+    for name, _ in sent:
+        if name not in known:
+            raise unknown(name, known, what="query parameter")
+        if name in seen:
+            raise BadInput(
+                f"Query parameter {name} is given twice",
+                code="VALIDATION_DUPLICATE_PARAMETER",
+                details={"field": name},
+            )
+        seen.add(name)
+
+
+def unknown(
+    name: str, known: Collection[str], *, what: str, within: Sequence[str] = ()
+) -> BadInput:
+    """Return the error for a name that is not known, with the nearest known one."""
+    shown = _shown(name)
+    nearest = _nearest(shown, known)
+    if nearest is not None:
+        hint = f": did you mean {nearest}?"
+    else:
+        hint = f". Known: {', '.join(known)}" if known else ""
+    path = ".".join((*within, shown))
+    details = {"field": path} if nearest is None else {"field": path, "did_you_mean": nearest}
+    code = "VALIDATION_UNKNOWN_FIELD"
+    if what != "field":
+        code = "VALIDATION_UNKNOWN_PARAMETER"
+    return BadInput(f"Unknown {what} {path}{hint}", code=code, details=details)
+
+
 def explain(errors: Sequence[Any]) -> BadInput:
     """Convert pydantic's errors into one that names the first wrong field."""
-    first = errors[0]
+    # An unknown name explains the others: a field that is missing is often one that is misspelled.
+    first = next((one for one in errors if _is_unknown_name(one)), errors[0])
     kind, context = first["type"], first.get("ctx", {})
-    # A name within an object is the caller's text.
-    field = ".".join(ascii(part).strip("'")[:64] for part in first["loc"][1:]) or "body"
+    path = [_shown(str(part)) for part in first["loc"][1:]]
+    field = ".".join(path) or "body"
     if kind == "missing":
         return FieldRequired(field)
+    own = context.get("error")
+    if isinstance(own, UnknownName):
+        return unknown(own.name, own.known, what="field", within=path)
     code = "VALIDATION_INVALID_VALUE"
     if kind in _EXPECTED:
         reason, code = f"must be {_EXPECTED[kind]}", "VALIDATION_INVALID_TYPE"
     elif kind in {"literal_error", "enum"}:
         reason = f"must be one of {context.get('expected', '').replace(' or ', ', ')}"
+    elif isinstance(own, WrongValue):
+        reason = str(own)
     elif "ge" in context:
         reason = f"must be at least {context['ge']}"
     elif "le" in context:
         reason = f"must be at most {context['le']}"
     elif "max_length" in context:
-        unit = "entries" if kind == "too_long" else "characters"
-        reason = f"must have at most {context['max_length']} {unit}"
+        most = context["max_length"]
+        entries = kind == "too_long"
+        reason = (
+            f"must have at most {most} entries"
+            if entries
+            else f"must have at most {most} characters"
+        )
     else:
         reason = "is not valid"
     return BadInput(f"{field} {reason}", code=code, details={"field": field})
@@ -103,6 +167,24 @@ def moment(text: str | None, *, field: str) -> Micros | None:
         ) from error
 
 
+def _is_unknown_name(error: Any) -> bool:
+    return isinstance(error.get("ctx", {}).get("error"), UnknownName)
+
+
+def _shown(name: str) -> str:
+    # A name within an object is the caller's text: repeat only its first, printable characters.
+    return ascii(name)[1:-1][:_LONGEST_SHOWN]
+
+
+def _nearest(name: str, known: Collection[str]) -> str | None:
+    """Return the known name that is most like a short one; None if none is like it."""
+    import difflib  # noqa: PLC0415 - only where a name is wrong, not at each cold start
+
+    plain = {one.replace("_", "").lower(): one for one in known}
+    found = difflib.get_close_matches(name.replace("_", "").lower(), plain, n=1)
+    return plain[found[0]] if found else None
+
+
 class _DuplicateKeyError(ValueError):
     """An object has the same key twice."""
 
@@ -111,9 +193,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value_by_name: dict[str, Any] = {}
     for name, value in pairs:
         if name in value_by_name:
-            # The name is the caller's text: repeat only its first, printable characters.
-            shown = ascii(name)[1:-1]
-            raise _DuplicateKeyError(shown[:64])
+            raise _DuplicateKeyError(_shown(name))
         value_by_name[name] = value
     return value_by_name
 

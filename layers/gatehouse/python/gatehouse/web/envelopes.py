@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from gatehouse.core.errors import BadInput
 from gatehouse.core.request import Answered, Call
+from gatehouse.web.bodies import UnknownName
 
 T = TypeVar("T")
 
 
 class Body(BaseModel):
-    """A request body: unknown fields are ignored, types are not converted."""
+    """A request body, or an object in one: unknown fields are refused, types are not converted."""
 
-    model_config = ConfigDict(strict=True)
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_unknown(cls, value: Any) -> Any:
+        # Pydantic would report each of them, a hundred thousand in one body.
+        if isinstance(value, dict):
+            for name in value:
+                if name not in cls.model_fields:
+                    raise UnknownName(name, cls.model_fields)
+        return value
 
 
 class Data(BaseModel, Generic[T]):

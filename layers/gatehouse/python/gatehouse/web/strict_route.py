@@ -32,6 +32,7 @@ def strict_route(surface: Surface, check: Check) -> type[APIRoute]:
             endpoint = self.endpoint
             inner = super().get_route_handler()
             has_body = self.body_field is not None
+            parameters = [field.alias for field in self.dependant.query_params]
 
             async def handle(request: Request) -> Response:
                 event = request.scope["aws.event"]
@@ -40,9 +41,12 @@ def strict_route(surface: Surface, check: Check) -> type[APIRoute]:
                     request.state.raw_body = raw
                     check(endpoint, principal_of(event))
                     request.state.call = _call(request, raw)
+                    bodies.check_query(request.query_params.multi_items(), parameters)
+                    value = bodies.parse(raw, request.headers.get("content-type"))
                     if has_body:
-                        value = bodies.parse(raw, request.headers.get("content-type"))
                         request = _JsonRequest(request, value)
+                    else:
+                        bodies.refuse_fields(value)
                     return await inner(request)
                 except idempotency.Replay as replay:
                     response = send(replay.answer)
