@@ -199,7 +199,7 @@ async def revoke(call: Caller, id: str) -> Revocation:
     return Revocation(
         data=RevokedKey(id=f"api_key:{key.id}", revoked=True),
         revoked=True,
-        meta=Meta(request_id=call.request_id),
+        meta=Meta(request_id=call.shown_id),
     )
 
 

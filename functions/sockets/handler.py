@@ -14,7 +14,7 @@ from gatehouse.core import clock, settings
 from gatehouse.core.errors import FieldRequired, GatehouseError, Internal, RateLimited, Unauthorized
 from gatehouse.core.observe import logger
 from gatehouse.core.principal import Principal
-from gatehouse.core.request import Call
+from gatehouse.core.request import Call, unique_id
 from gatehouse.credentials import actions as credentials
 from gatehouse.credentials.model import SOCKET_PARAMETERS
 from gatehouse.dynamo import connection
@@ -82,7 +82,7 @@ def _connect(event: dict[str, Any]) -> None:
     logs.connect(
         TABLES.main,
         Call(
-            request_id=request["requestId"],
+            request_id=unique_id(request),
             now=clock.now(),
             principal=principal,
             source_address=request.get("identity", {}).get("sourceIp"),

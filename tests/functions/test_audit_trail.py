@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from gatehouse.audit import rules
+from gatehouse.core.request import unique_id
 from support.actors.people import Holder, People
-from support.aws.api_gateway import Front
+from support.aws.api_gateway import Front, extended_id
 
 FIELDS = {
     *("id", "seq", "action", "actor", "via", "target", "source_address", "request_id"),
@@ -32,6 +33,20 @@ def _trail(front: Front, admin: Holder, **query: str) -> list[dict[str, Any]]:
         if data["cursor"] is None:
             return found
         query["after"] = data["cursor"]
+
+
+@pytest.mark.parametrize(
+    ("context", "expected"),
+    [
+        ({"requestId": "chosen by the caller", "extendedRequestId": "E1="}, "E1="),
+        ({"requestId": "r1", "extendedRequestId": ""}, "r1"),
+        ({"requestId": "r1"}, "r1"),
+    ],
+)
+def test_the_unique_id_of_a_request_is_the_extended_one(
+    context: dict[str, str], expected: str
+) -> None:
+    assert unique_id(context) == expected
 
 
 def test_creating_an_account_writes_audit_events(front: Front, people: People) -> None:
@@ -66,7 +81,7 @@ def test_every_change_of_a_key_writes_an_event_with_before_and_after(
         answer = front(method, path, key=admin.key, body=body, source=source, headers=headers)
         assert answer.status in {200, 201, 204}
         event = _trail(front, admin)[0]
-        assert event["request_id"] == answer.request_id
+        assert event["request_id"] == extended_id(answer.request_id)
         assert event["source_address"] == source, "a caller's headers never set it"
         assert event["actor"] == f"identity:{admin.identity_id}"
         assert event["via"] == f"api_key:{admin.key_id}"

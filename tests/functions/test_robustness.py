@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from support.actors.people import Holder, People
-from support.aws.api_gateway import Front, answer_of, routes, said
+from support.aws.api_gateway import Front, answer_of, extended_id, routes, said
 from support.aws.faults import Wire, error, first, unreachable
 from support.aws.invocation import Answer, Context
 
@@ -244,6 +244,7 @@ def test_a_request_writes_one_log_line(front: Front, admin: Holder, logs: io.Str
     assert [line["message"] for line in lines] == ["authorized", "request"]
     assert {line["request_id"] for line in lines} == {answer.request_id}
     line = lines[1]
+    assert line["extended_id"] == extended_id(answer.request_id)
     assert (line["method"], line["route"], line["status"]) == ("GET", "/v1/api-keys", 200)
     assert (line["key_id"], line["account_id"]) == (admin.key_id, admin.account_id)
     assert admin.key not in json.dumps(lines)

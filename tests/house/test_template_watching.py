@@ -44,6 +44,7 @@ def test_access_logs_do_not_hold_the_query_string() -> None:
 
     assert not [value for value in logged.values() if "query" in value.lower()]
     assert logged["request_id"] == "$context.requestId"
+    assert logged["extended_id"] == "$context.extendedRequestId"
 
 
 ALARMS = {

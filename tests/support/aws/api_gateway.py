@@ -73,6 +73,11 @@ def routes() -> tuple[Route, ...]:
     return tuple(found)
 
 
+def extended_id(request_id: str) -> str:
+    """Return the id that API Gateway gives a request beside the one that callers can choose."""
+    return f"{request_id[-12:]}="
+
+
 class Front:
     """Sends requests. `shape` is `aws`, or `engine`, whose event says `version: 1.0`."""
 
@@ -197,13 +202,15 @@ class Front:
                 "protocol": "HTTP/1.1",
                 "stage": "live",
                 "requestId": request_id,
+                "extendedRequestId": extended_id(request_id),
                 "apiId": "api1234567",
                 "identity": {"sourceIp": source, "userAgent": "tests"},
             },
             "body": text,
             "isBase64Encoded": encoded,
         }
-        if self.shape == "engine":  # which names no host
+        if self.shape == "engine":  # which names no host, and repeats the id
+            event["requestContext"]["extendedRequestId"] = request_id
             return {"version": "1.0", **event}
         event["requestContext"]["domainName"] = DOMAIN
         return event

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from gatehouse.core.clock import Micros
 from gatehouse.core.errors import Unauthorized
@@ -28,13 +30,18 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """`principal` is None on public routes; `source_address` is what API Gateway saw."""
+    """`principal` is None on public routes; `source_address` is what API Gateway saw.
+
+    `request_id` is unique, since no caller can choose it: the audit trail and leases use it.
+    `shown_id` is the answer's X-Request-Id, which a caller's own header can set.
+    """
 
     request_id: str
     now: Micros
     principal: Principal | None = None
     source_address: str | None = None
     guard: Guard | None = None
+    shown_id: str = ""
 
     @property
     def caller(self) -> Principal:
@@ -42,3 +49,11 @@ class Call:
         if self.principal is None:
             raise Unauthorized("Unauthorized")
         return self.principal
+
+
+def unique_id(context: Mapping[str, Any]) -> str:
+    """Return the id that API Gateway itself gave a request, from the event's `requestContext`.
+
+    That is the extended id. Callers can choose the other one, `requestId`, by a header.
+    """
+    return str(context.get("extendedRequestId") or context["requestId"])

@@ -80,8 +80,8 @@ class PermissionLists(Body):
 def answer(call: Call, data: T, cursor: str | None = None) -> Answer[T]:
     """Return data in the admin surface's envelope. Routes leave unset fields out."""
     if cursor is None:
-        return Answer(data=data, meta=Meta(request_id=call.request_id))
-    return Answer(data=data, meta=Meta(request_id=call.request_id, cursor=cursor))
+        return Answer(data=data, meta=Meta(request_id=call.shown_id))
+    return Answer(data=data, meta=Meta(request_id=call.shown_id, cursor=cursor))
 
 
 def written(value: BaseModel, *, status: int) -> Answered:

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from gatehouse.core.errors import BadInput
 from gatehouse.core.observe import logger
 from gatehouse.core.principal import Principal
+from gatehouse.core.request import unique_id
 
 Answer = dict[str, Any]  # statusCode, headers, body, isBase64Encoded
 
@@ -21,7 +22,7 @@ _PRINCIPAL = "gatehouse.principal"
 
 
 def request_id_of(event: dict[str, Any]) -> str:
-    """Return API Gateway's id of the request."""
+    """Return the id that the answer shows as X-Request-Id."""
     return str(event["requestContext"]["requestId"])
 
 
@@ -93,7 +94,8 @@ def log_request(
     """Write the request's one log line; `started` is from `time.perf_counter`."""
     logger.info(
         "request",
-        request_id=event["requestContext"]["requestId"],
+        request_id=request_id_of(event),
+        extended_id=unique_id(event["requestContext"]),
         method=event.get("httpMethod"),
         route=event.get("resource"),
         status=answer["statusCode"],

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from gatehouse.core import clock
 from gatehouse.core.errors import GatehouseError
 from gatehouse.core.principal import Principal
-from gatehouse.core.request import Answered, Call
+from gatehouse.core.request import Answered, Call, unique_id
 from gatehouse.dynamo import idempotency
 from gatehouse.web import bodies
 from gatehouse.web.error_responses import bug_response, error_response
@@ -103,7 +103,8 @@ def _call(request: Request, raw: bytes) -> Call:
         now=now,
     )
     return Call(
-        request_id=request_id_of(event),
+        request_id=unique_id(event["requestContext"]),
+        shown_id=request_id_of(event),
         now=now,
         principal=principal,
         source_address=source,
