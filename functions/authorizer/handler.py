@@ -7,6 +7,7 @@ from typing import Any
 
 from gatehouse.core import clock
 from gatehouse.core.observe import logger
+from gatehouse.core.principal import SOCKET_SCOPE
 from gatehouse.credentials import actions as credentials
 from gatehouse.credentials.model import Code, Verdict
 from gatehouse.dynamo import connection
@@ -30,7 +31,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     verdict = _NO_KEY
     if key is not None:
         verdict = credentials.admit(TABLE, key, MEMORY, clock.now())
-    answer = _answer(event["methodArn"], verdict)
+    answer = _answer(event["methodArn"], verdict, on_socket=_is_connect(event))
     logger.info(
         "authorized" if verdict.code is Code.VALID else "refused",
         request_id=event["requestContext"].get("requestId"),  # missing on the local engine
@@ -42,16 +43,22 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 
 def _find_key(event: dict[str, Any]) -> str | None:
-    if event["requestContext"].get("eventType") == "CONNECT":
+    if _is_connect(event):
         return credentials.find_on_socket(event)
     return credentials.find_in_headers(event)
 
 
-def _answer(method_arn: str, verdict: Verdict) -> dict[str, Any]:
+def _is_connect(event: dict[str, Any]) -> bool:
+    return bool(event["requestContext"].get("eventType") == "CONNECT")
+
+
+def _answer(method_arn: str, verdict: Verdict, *, on_socket: bool) -> dict[str, Any]:
     # Allow the whole stage. From the event's own ARN, whose partition is right in every region.
     stage_arn = "/".join(method_arn.split("/")[:2])
     admitted = verdict.code in {Code.VALID, Code.RATE_LIMITED}
     principal = verdict.principal() if admitted else None
+    if principal and on_socket:
+        principal = principal.narrowed_to(SOCKET_SCOPE)
     return {
         "principalId": principal.key_id if principal else "nobody",
         "policyDocument": {

@@ -13,7 +13,7 @@ from gatehouse.aws.queue import Queue
 from gatehouse.core import clock, settings
 from gatehouse.core.errors import FieldRequired, GatehouseError, Internal, RateLimited, Unauthorized
 from gatehouse.core.observe import logger
-from gatehouse.core.principal import Principal
+from gatehouse.core.principal import SOCKET_SCOPE, Principal
 from gatehouse.core.request import Call, unique_id
 from gatehouse.credentials import actions as credentials
 from gatehouse.credentials.model import SOCKET_PARAMETERS
@@ -25,7 +25,7 @@ from gatehouse.web.surfaces import SERVICES
 
 TABLES = connection.tables()
 CLOUD = Cloud(clients.lambdas, clients.ecs, clients.tagging, clients.cloudwatch, clients.logs)
-CHECK_ACCESS = managing("services:read")
+CHECK_ACCESS = managing(SOCKET_SCOPE)
 PARAMETERS = ("service", "lines", "since", *SOCKET_PARAMETERS)
 
 Answer = dict[str, Any]

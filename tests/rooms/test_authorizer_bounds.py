@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 
-from gatehouse.core.grants import Grants
+from gatehouse.core.grants import Grants, Permissions
 from gatehouse.core.principal import RateLimitState
 from gatehouse.credentials.model import Code, Credential, Owner, Verdict
 from gatehouse.dynamo import connection
@@ -132,5 +133,33 @@ def test_only_a_connecting_socket_may_have_its_key_in_the_address(
 
 def test_the_stage_is_allowed_whatever_the_path(authorizer: Authorizer) -> None:
     for path in ("", "/$connect", "/GET/a/b/c"):
-        answer = authorizer.module._answer(ARN + path, authorizer.verdict)  # noqa: SLF001
+        answer = authorizer.module._answer(  # noqa: SLF001
+            ARN + path, authorizer.verdict, on_socket=False
+        )
         assert answer == _answer("k1", "Allow", CONTEXT)
+
+
+LONGEST = Permissions(*[tuple(f"{at:02}" + "\u2603" * 62 for at in range(50))] * 4)
+
+
+@pytest.mark.parametrize(
+    ("scopes", "shown"),
+    [
+        (("*",), ["services:read"]),
+        (("services:*", "agents:read"), ["services:read"]),
+        (("*:read",), ["services:read"]),
+        (("services:write", "agents:*"), []),
+        ((), []),
+    ],
+)
+def test_a_socket_s_answer_has_only_the_scope_that_opens_it(
+    authorizer: Authorizer, scopes: tuple[str, ...], shown: list[str]
+) -> None:
+    credential = replace(CREDENTIAL, grants=Grants(scopes, LONGEST))
+    authorizer.verdict = Verdict(Code.VALID, credential)
+    answer = authorizer(headers=BEARER, requestContext={"eventType": "CONNECT"})
+
+    assert answer["context"]["grants"] == Grants(tuple(shown)).to_text()
+    # API Gateway's limit on a WebSocket is 8,192 bytes. The same key's answer to an HTTP request is longer.
+    assert len(json.dumps(answer)) < 1_024
+    assert len(json.dumps(authorizer(headers=BEARER))) > 8_192

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 from gatehouse.core.clock import Micros
 from gatehouse.core.grants import Grants
+
+# The one scope that opens a socket of live logs.
+SOCKET_SCOPE = "services:read"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,14 @@ class Principal:
     expires_at: Micros | None = None
     rate_limit: int | None = None
     limit_state: RateLimitState | None = None
+
+    def narrowed_to(self, scope: str) -> Self:
+        """Return this caller with `scope` as its only scope, or with none if its grants lack it.
+
+        For a WebSocket: there API Gateway refuses an authorizer's answer of more than 8 KB, and
+        whole grants can be longer.
+        """
+        return replace(self, grants=Grants((scope,) if self.grants.opens(scope) else ()))
 
     def to_context(self) -> dict[str, str]:
         """Return the authorizer's context for API Gateway, which passes strings only."""

@@ -10,6 +10,7 @@ from gatehouse.aws import control_plane
 from gatehouse.core.clock import Micros
 from gatehouse.core.errors import GatehouseError
 from gatehouse.core.observe import logger
+from gatehouse.core.principal import SOCKET_SCOPE
 from gatehouse.credentials import actions as credentials
 from gatehouse.credentials.model import Code, Credential, Verdict
 from gatehouse.dynamo.table import Tables
@@ -20,7 +21,7 @@ from gatehouse.logs.model import Open, Viewer, Watch
 from gatehouse.policy.actions import managing
 
 _SIDE_BY_SIDE = 16
-_CHECK_ACCESS: Callable[..., None] = managing("services:read")
+_CHECK_ACCESS: Callable[..., None] = managing(SOCKET_SCOPE)
 _KEY_REFUSED = "The key has no access to these logs any more."
 
 
