@@ -160,6 +160,6 @@ def test_a_socket_s_answer_has_only_the_scope_that_opens_it(
     answer = authorizer(headers=BEARER, requestContext={"eventType": "CONNECT"})
 
     assert answer["context"]["grants"] == Grants(tuple(shown)).to_text()
-    # API Gateway's limit on a WebSocket is 8,192 bytes. The same key's answer to an HTTP request is longer.
+    # API Gateway's limit on a WebSocket is 8,192 bytes; this answer to HTTP is longer.
     assert len(json.dumps(answer)) < 1_024
     assert len(json.dumps(authorizer(headers=BEARER))) > 8_192
