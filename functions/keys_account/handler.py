@@ -19,7 +19,7 @@ from gatehouse.dynamo import connection
 from gatehouse.identities import actions as identities
 from gatehouse.keys import actions as keys
 from gatehouse.keys import lists as key_lists
-from gatehouse.keys import model
+from gatehouse.keys import model, rotation
 from gatehouse.keys.model import LONGEST_GRACE, Key, KeyFilter, KeyRequest
 from gatehouse.policy.actions import scope
 from gatehouse.web import bodies
@@ -219,7 +219,7 @@ async def revoke(call: Caller, id: str) -> None:
 @door.route("POST", "/v1/api-keys/{id}/rotate", needs=scope("services:write"), status=201)
 async def rotate(call: Caller, id: str, body: Rotation) -> Data[CreatedKey]:
     """Create a successor; the old key works for the grace, but not past its own expiry."""
-    minted = keys.rotate(
+    minted = rotation.rotate(
         TABLES, call, _id(id), grace_seconds=body.grace_seconds, prefix=ACCOUNT_PREFIX
     )
     return Data(data=CreatedKey(**_listed(minted.key, call), key=minted.secret))

@@ -17,6 +17,7 @@ from gatehouse.credentials.model import ADMIN_PREFIX
 from gatehouse.dynamo import connection
 from gatehouse.keys import actions as keys
 from gatehouse.keys import lists as key_lists
+from gatehouse.keys import rotation
 from gatehouse.keys.model import LONGEST_GRACE, Key, KeyFilter, KeyRequest, Minted
 from gatehouse.policy import actions as policy
 from gatehouse.policy.model import MANAGE
@@ -186,7 +187,7 @@ async def listing(
 @door.route("POST", "/admin/api-keys/{id}/rotate", needs=manage, response_model_exclude_unset=True)
 async def rotate(call: Caller, id: str, body: Rotation) -> Answer[RotatedKey]:
     """Create a successor with the same owner and grants; the old key works for the grace."""
-    minted: Minted = keys.rotate(
+    minted: Minted = rotation.rotate(
         TABLES, call, _id(id), grace_seconds=body.grace_seconds, prefix=ADMIN_PREFIX
     )
     return answer(call, RotatedKey(id=f"api_key:{minted.key.id}", api_key=minted.secret))

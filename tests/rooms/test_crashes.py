@@ -19,6 +19,7 @@ from gatehouse.credentials.model import Code
 from gatehouse.dynamo.table import Tables
 from gatehouse.keys import actions as keys
 from gatehouse.keys import lists as key_lists
+from gatehouse.keys import rotation
 from gatehouse.keys.model import KeyFilter, KeyPatch
 from support.actors.visitor import Visitor, key_request, visitor
 from support.aws.faults import Killed, Wire, conflict_in_transaction, die_at, error, first
@@ -33,11 +34,11 @@ def _create(who: Visitor, _: str) -> Any:
 
 
 def _rotate(who: Visitor, key_id: str) -> Any:
-    return keys.rotate(who.tables, who.call(), key_id, grace_seconds=0, prefix="hk")
+    return rotation.rotate(who.tables, who.call(), key_id, grace_seconds=0, prefix="hk")
 
 
 def _rotate_with_grace(who: Visitor, key_id: str) -> Any:
-    return keys.rotate(who.tables, who.call(), key_id, grace_seconds=60, prefix="hk")
+    return rotation.rotate(who.tables, who.call(), key_id, grace_seconds=60, prefix="hk")
 
 
 def _revoke(who: Visitor, key_id: str) -> Any:

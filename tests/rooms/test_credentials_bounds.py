@@ -196,6 +196,11 @@ def test_a_last_use_is_stale_after_exactly_a_minute(last: int | None, *, stale: 
         ({"expires_at": 9}, {"exp": 9}),
         ({"rate_limit": 7}, {"lim": 7, "ivl": 8_571_429, "ref": -42_857_145}),
         ({"enabled": False, "operator": True}, {"en": False, "op": True}),
+        ({"tat": 5}, {"tat": 5}),
+        (
+            {"predecessor": "d0", "predecessor_until": 6},
+            {"prev": "d0", "prev_until": 6},
+        ),
     ],
 )
 def test_a_credential_is_written_and_read_as_one_item(
@@ -211,7 +216,10 @@ def test_what_later_writes_add_to_an_item_is_read() -> None:
     expected = replace(FREE, revoked_at=1, ended=True, tat=2, last_used_at=3)
     assert store.from_item({**ITEM, **later}) == expected
     new = replace(expected, rate_limit=5, expires_at=6, ended=False, tat=None)
-    assert store.to_item(new) == {**ITEM, "lim": 5, "ivl": 12_000_000, "ref": -36_000_000, "exp": 6}
+    limited = {**ITEM, "lim": 5, "ivl": 12_000_000, "ref": -36_000_000, "exp": 6}
+    assert store.to_item(new) == limited
+    taken_over = {**limited, "tat": 60_000_001, "nxt": 12_000_001}
+    assert store.to_item(replace(new, tat=60_000_001)) == taken_over
 
 
 def test_one_credential_is_read_by_its_digest() -> None:
@@ -237,10 +245,39 @@ def test_last_uses_leave_out_keys_that_were_never_used() -> None:
     assert tables.calls == [("batch_get_keys", ["KEY#d1", "KEY#d2"])]
 
 
+def test_the_last_use_of_a_key_in_its_grace_is_read_off_its_successor() -> None:
+    old = {**ITEM, "used": 5, "next": "d9"}
+    successor = {**ITEM, "pk": "KEY#d9", "prev": "d1"}
+    tables: Any = Recorder(
+        *({"KEY#d1": old}, {"KEY#d9": successor}),
+        *({"KEY#d1": old}, {"KEY#d9": {**successor, "prev_used": 7}}),
+        *({"KEY#d1": old}, {"KEY#d9": {**successor, "prev": "d2", "prev_used": 7}}),
+    )
+    assert [store.read_last_uses(tables, ["d1"])["d1"] for _ in range(3)] == [5, 7, 5]
+    assert [call[1] for call in tables.calls] == [["KEY#d1"], ["KEY#d9"]] * 3
+
+
+@pytest.mark.parametrize(
+    ("fields", "vouches"),
+    [
+        ({"predecessor": "d0", "predecessor_until": 101}, True),
+        ({"predecessor": "d0", "predecessor_until": 100}, False),
+        ({"predecessor": "d0"}, False),
+        ({"predecessor": "d1", "predecessor_until": 101}, False),
+        ({}, False),
+    ],
+)
+def test_a_successor_vouches_for_its_predecessor_until_the_grace_ends(
+    fields: dict[str, Any], *, vouches: bool
+) -> None:
+    assert rules.vouches_for(replace(FREE, **fields), "d0", 100) is vouches
+
+
 LIVE = (
     "attribute_exists(pk) AND en = :true AND mem = :active AND attribute_not_exists(#over)"
     " AND (attribute_not_exists(rev) OR rev > :now)"
-    " AND (attribute_not_exists(#exp) OR #exp > :now) AND attribute_exists(ivl)"
+    " AND (attribute_not_exists(#exp) OR #exp > :now) AND attribute_not_exists(#next)"
+    " AND attribute_exists(ivl)"
 )
 
 
@@ -250,12 +287,12 @@ LIVE = (
         (
             *(False, "SET tat = :now + ivl, nxt = :now + #ref, used = :now"),
             f"{LIVE} AND (attribute_not_exists(tat) OR tat <= :now)",
-            {"#exp": "exp", "#over": "over", "#ref": "ref"},
+            {"#exp": "exp", "#over": "over", "#next": "next", "#ref": "ref"},
         ),
         (
             *(True, "SET tat = tat + ivl, nxt = nxt + ivl, used = :now"),
             f"{LIVE} AND tat > :now AND nxt <= :now",
-            {"#exp": "exp", "#over": "over"},
+            {"#exp": "exp", "#over": "over", "#next": "next"},
         ),
     ],
 )

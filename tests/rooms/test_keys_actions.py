@@ -15,7 +15,7 @@ from gatehouse.dynamo import counters
 from gatehouse.dynamo.table import ConditionFailed, Tables, marshal
 from gatehouse.keys import actions as keys
 from gatehouse.keys import lists as key_lists
-from gatehouse.keys import rules, store
+from gatehouse.keys import rotation, rules, store
 from gatehouse.keys.model import MOST_LIVE, Key, KeyFilter, KeyPatch
 from support.actors.visitor import Visitor, key_request, visitor
 from support.aws.faults import Wire, error, first, unreachable
@@ -56,13 +56,13 @@ def test_an_account_has_at_most_1000_live_keys(tables: Tables) -> None:
     assert _live(who) == MOST_LIVE
     for attempt in (
         lambda: keys.create(tables, who.call(), key_request()),
-        lambda: keys.rotate(tables, who.call(), last.key.id, grace_seconds=60, prefix="hk"),
+        lambda: rotation.rotate(tables, who.call(), last.key.id, grace_seconds=60, prefix="hk"),
     ):
         with pytest.raises(BoundReached) as refused:
             attempt()
         assert refused.value.status == 409
     assert _live(who) == MOST_LIVE
-    new = keys.rotate(tables, who.call(), last.key.id, grace_seconds=0, prefix="hk")
+    new = rotation.rotate(tables, who.call(), last.key.id, grace_seconds=0, prefix="hk")
     keys.revoke(tables, who.call(), new.key.id)
     keys.create(tables, who.call(), key_request())
     with pytest.raises(BoundReached):
@@ -214,7 +214,7 @@ def test_a_caller_who_is_not_an_admin_finds_only_their_own_keys(tables: Tables) 
         lambda: keys.get(tables, other.call(), made.key.id),
         lambda: keys.revoke(tables, other.call(), made.key.id),
         lambda: keys.patch(tables, other.call(), made.key.id, KeyPatch()),
-        lambda: keys.rotate(tables, other.call(), made.key.id, grace_seconds=0, prefix="hk"),
+        lambda: rotation.rotate(tables, other.call(), made.key.id, grace_seconds=0, prefix="hk"),
     ):
         with pytest.raises(NotFound):
             act()

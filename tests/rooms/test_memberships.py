@@ -16,6 +16,7 @@ from gatehouse.dynamo.table import Tables
 from gatehouse.identities import rules
 from gatehouse.identities.model import ClawType, Identity, IdentityPatch, IdentityType, Membership
 from gatehouse.keys import actions as keys
+from gatehouse.keys import rotation
 from gatehouse.keys.model import Key, KeyPatch
 from gatehouse.policy import actions as policy
 from gatehouse.policy.model import MANAGE
@@ -249,7 +250,7 @@ def test_a_key_beyond_its_owners_ceiling_cannot_be_enabled(
     with pytest.raises(GrantsExceeded):
         keys.patch(who.tables, who.call(), pulse.key.id, KeyPatch(enabled=True))
     with pytest.raises(GrantsExceeded):
-        keys.rotate(who.tables, who.call(), pulse.key.id, grace_seconds=0, prefix="hk")
+        rotation.rotate(who.tables, who.call(), pulse.key.id, grace_seconds=0, prefix="hk")
     keys.patch(who.tables, who.call(), pulse.key.id, KeyPatch(name="off, and renamed"))
     assert who.admit(pulse.secret).code is Code.DISABLED
     change(who, target, ceiling=FULL)

@@ -29,6 +29,7 @@ from gatehouse.identities import actions as identities
 from gatehouse.identities.model import Identity
 from gatehouse.keys import actions as keys
 from gatehouse.keys import lists as key_lists
+from gatehouse.keys import rotation
 from gatehouse.keys.model import KeyFilter, KeyPatch
 from gatehouse.memberships import actions as memberships
 from gatehouse.wallets import actions as wallets
@@ -210,7 +211,9 @@ def _mint_everything(cast: Cast) -> None:
 
 def _rotate(cast: Cast) -> None:
     old = cast.keys[1].key.id
-    cast.keys[1] = keys.rotate(cast.tables, cast.boss.call(), old, grace_seconds=60, prefix="hk")
+    cast.keys[1] = rotation.rotate(
+        cast.tables, cast.boss.call(), old, grace_seconds=60, prefix="hk"
+    )
 
 
 def _patch(cast: Cast) -> None:
@@ -344,7 +347,7 @@ def test_creating_a_key_fails_if_its_owner_is_suspended_meanwhile(
 def test_rotating_during_a_ceiling_cut_stays_within_the_new_ceiling(cast: Cast, line: Wire) -> None:
     line.before = _once("TransactWriteItems", lambda: commit_only(cast, line, ceiling=NARROW), line)
     with pytest.raises(GrantsExceeded):
-        keys.rotate(
+        rotation.rotate(
             cast.tables, cast.boss.call(), cast.keys[0].key.id, grace_seconds=0, prefix="hk"
         )
     cast.settle()

@@ -18,6 +18,7 @@ from gatehouse.core.grants import Grants, Permissions
 from gatehouse.credentials.model import Code
 from gatehouse.dynamo.table import Tables
 from gatehouse.keys import actions as keys
+from gatehouse.keys import rotation
 from gatehouse.keys.model import KeyPatch
 from gatehouse.secrets.model import Purpose
 from gatehouse.wallets import actions as wallets
@@ -325,7 +326,7 @@ def test_the_key_count_is_right_however_the_previous_key_ended(who: Visitor, end
     elif ended == "revoked":
         keys.revoke(who.tables, who.call(), first.id)
     elif ended == "rotated":
-        keys.rotate(who.tables, who.call(), first.id, grace_seconds=0, prefix="hk")
+        rotation.rotate(who.tables, who.call(), first.id, grace_seconds=0, prefix="hk")
     else:
         keys.patch(who.tables, who.call(), first.id, KeyPatch(enabled=False))
     second = sign_in(who.tables, address, who.now)

@@ -1,20 +1,27 @@
-"""Decide about a presented key, in at most two table calls; one for a key seen before."""
+"""Decide about a presented key, in at most two table calls; one for a key seen before.
+
+A key in the grace of its rotation spends the requests of its successor, since rotation must not
+give a second limit. It takes two calls, three on a wrong hint, and one where an environment
+remembers the key: the successor's item says whether the old key's own item has changed since.
+"""
 
 from __future__ import annotations
 
 import contextlib
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from gatehouse.core.clock import Micros
 from gatehouse.core.errors import Unavailable
+from gatehouse.core.principal import RateLimitState
 from gatehouse.core.retry import Backoff
 from gatehouse.credentials import rules, store
 from gatehouse.credentials.model import Code, Credential, Owner, Verdict
 from gatehouse.dynamo.table import ConditionFailed, Table, Tables, TransactionConflict
 
 UNLIMITED = -1
+_Kept = TypeVar("_Kept")
 # Another transaction is changing this very key; botocore does not retry that. The four waits
 # together stay within 60 ms.
 _CONFLICTS = Backoff(attempts=5, first=0.015, longest=0.015, least=0.5)
@@ -30,6 +37,7 @@ class Memory:
     def __init__(self, most: int = 10_000) -> None:
         self._most = most
         self._seen: OrderedDict[str, int] = OrderedDict()
+        self._in_grace: OrderedDict[str, Credential] = OrderedDict()
 
     def recall(self, digest: str) -> int | None:
         """Return what was remembered last, None for a key that is unknown or was dropped."""
@@ -38,12 +46,25 @@ class Memory:
     def remember(self, credential: Credential) -> None:
         """Remember a credential; over `most` keys, the one remembered longest ago is dropped."""
         hint = UNLIMITED if credential.rate_limit is None else credential.tat
-        if hint is None:
-            return
-        self._seen[credential.digest] = hint
-        self._seen.move_to_end(credential.digest)
-        if len(self._seen) > self._most:
-            self._seen.popitem(last=False)
+        if hint is not None:
+            self._keep(self._seen, credential.digest, hint)
+
+    def recall_in_grace(self, digest: str) -> Credential | None:
+        """Return a key in its grace as it was read last. Only its successor's item can vouch."""
+        return self._in_grace.get(digest)
+
+    def remember_in_grace(self, old: Credential, *, successor: Credential, now: Micros) -> None:
+        """Remember a key in its grace while its successor's item vouches for it, else forget it."""
+        if rules.vouches_for(successor, old.digest, now):
+            self._keep(self._in_grace, old.digest, old)
+        else:
+            self._in_grace.pop(old.digest, None)
+
+    def _keep(self, kept: OrderedDict[str, _Kept], digest: str, value: _Kept) -> None:
+        kept[digest] = value
+        kept.move_to_end(digest)
+        if len(kept) > self._most:
+            kept.popitem(last=False)
 
 
 def admit(table: Table, key: str, memory: Memory, now: Micros) -> Verdict:
@@ -55,34 +76,23 @@ def admit(table: Table, key: str, memory: Memory, now: Micros) -> Verdict:
     if not rules.is_well_formed(key):
         return Verdict(Code.NOT_FOUND)
     digest = rules.hash_key(key)
-    hint = memory.recall(digest)
-    calls = 2
-    if hint == UNLIMITED:
-        credential = store.read(table, digest)
-        calls -= 1
-        verdict = _verdict_without_spending(credential, now)
-    else:
-        busy = hint is not None and hint > now
-        verdict, credential = _spend(table, digest, busy=busy, now=now)
-        calls -= 1
-    if verdict is None and credential is not None:
-        # The hint was wrong or old. The item that came with the failed condition decides.
-        busy = credential.tat is not None and credential.tat > now
-        verdict, credential = _spend(table, digest, busy=busy, now=now)
-        calls -= 1
+    verdict = None
+    in_grace = memory.recall_in_grace(digest)
+    if in_grace is not None:
+        verdict = _admit_in_grace(table, in_grace, memory, is_read=False, now=now)
     if verdict is None:
-        # The key changed between both calls. Answer 503 rather than guess.
-        raise Unavailable
-    if verdict.credential is not None:
-        memory.remember(verdict.credential)
-        if calls and verdict.code is Code.VALID and verdict.limit_state is None:
-            _write_last_use(table, verdict.credential, now)
+        verdict = _admit_by_own_item(table, digest, memory, now)
     return verdict
 
 
 def find(table: Table, key: str) -> Credential | None:
     """Read a presented key without spending a request; None if malformed or unknown."""
     return store.read(table, rules.hash_key(key)) if rules.is_well_formed(key) else None
+
+
+def find_by_digest(table: Table, digest: str) -> Credential | None:
+    """Read a credential by its digest, consistently; None if there is none."""
+    return store.read(table, digest)
 
 
 def find_many(tables: Tables, digests: Sequence[str]) -> dict[str, Credential]:
@@ -125,6 +135,74 @@ def update_owner(table: Table, digest: str, *, owner: Owner) -> None:
     raise Unavailable
 
 
+def _admit_by_own_item(table: Table, digest: str, memory: Memory, now: Micros) -> Verdict:
+    hint = memory.recall(digest)
+    calls = 2
+    if hint == UNLIMITED:
+        credential = store.read(table, digest)
+        calls -= 1
+        verdict = _verdict_without_spending(credential, now)
+    else:
+        busy = hint is not None and hint > now
+        verdict, credential = _spend(table, digest, busy=busy, now=now)
+        calls -= 1
+    if verdict is None and credential is not None and credential.successor is None:
+        # The hint was wrong or old. The item that came with the failed condition decides.
+        busy = credential.tat is not None and credential.tat > now
+        verdict, credential = _spend(table, digest, busy=busy, now=now)
+        calls -= 1
+    if verdict is None and credential is not None and credential.successor is not None:
+        verdict = _admit_in_grace(table, credential, memory, is_read=True, now=now)
+        if verdict is not None:
+            return verdict
+    if verdict is None:
+        # The key changed between both calls. Answer 503 rather than guess.
+        raise Unavailable
+    if verdict.credential is not None:
+        memory.remember(verdict.credential)
+        if calls and verdict.code is Code.VALID and verdict.limit_state is None:
+            _write_last_use(table, digest, verdict.credential, now)
+    return verdict
+
+
+def _admit_in_grace(
+    table: Table, old: Credential, memory: Memory, *, is_read: bool, now: Micros
+) -> Verdict | None:
+    """Decide about a live key in its grace by the limit of its successor.
+
+    `is_read`: the key's item was read in this request. If it was not, None is returned where it
+    must be read, and the key is forgotten. At most two calls.
+    """
+    digest = old.successor or ""
+    hint = memory.recall(digest)
+    successor: Credential | None
+    if hint == UNLIMITED:
+        successor, spent = store.read(table, digest), False
+    else:
+        busy = hint is not None and hint > now
+        successor, spent = _spend_of_successor(table, old, busy=busy, is_read=is_read, now=now)
+    for is_first_call in (True, False):
+        if successor is None:
+            break  # never: items of keys are not deleted
+        memory.remember(successor)
+        memory.remember_in_grace(old, successor=successor, now=now)
+        if not is_read and not rules.vouches_for(successor, old.digest, now):
+            return None
+        acting = rules.in_place_of(old, successor)
+        if spent:
+            return Verdict(Code.VALID, acting, _state_after(acting, now))
+        verdict = _verdict_without_spending(acting, now)
+        if verdict is not None:
+            if verdict.code is Code.VALID and is_first_call:
+                _write_last_use(table, digest, acting, now, of_predecessor=True)
+            return verdict
+        if is_first_call:
+            busy = acting.tat is not None and acting.tat > now
+            successor, spent = _spend_of_successor(table, old, busy=busy, is_read=is_read, now=now)
+    # The key changed between both calls. Answer 503 rather than guess.
+    raise Unavailable
+
+
 def _spend(
     table: Table, digest: str, *, busy: bool, now: Micros
 ) -> tuple[Verdict | None, Credential | None]:
@@ -136,11 +214,39 @@ def _spend(
             return _verdict_without_spending(refused.credential, now), refused.credential
         except TransactionConflict:
             continue
-        if credential.rate_limit is None or credential.tat is None:
-            raise ValueError("a request was spent of a key without a limit")
-        state = rules.state_after(credential.rate_limit, credential.tat, now)
-        return Verdict(Code.VALID, credential, state), credential
+        return Verdict(Code.VALID, credential, _state_after(credential, now)), credential
     raise Unavailable
+
+
+def _spend_of_successor(
+    table: Table, old: Credential, *, busy: bool, is_read: bool, now: Micros
+) -> tuple[Credential | None, bool]:
+    """Try one of GCRA's two updates for a key in its grace. Returns the successor's item.
+
+    True: a request was spent. Otherwise the item says why not.
+    """
+    for _ in _CONFLICTS.tries():
+        try:
+            spent = store.spend_as_predecessor(
+                table,
+                old.successor or "",
+                predecessor=old.digest,
+                busy=busy,
+                unchanged=not is_read,
+                now=now,
+            )
+        except store.NotAdmitted as refused:
+            return refused.credential, False
+        except TransactionConflict:
+            continue
+        return spent, True
+    raise Unavailable
+
+
+def _state_after(credential: Credential, now: Micros) -> RateLimitState:
+    if credential.rate_limit is None or credential.tat is None:
+        raise ValueError("a request was spent of a key without a limit")
+    return rules.state_after(credential.rate_limit, credential.tat, now)
 
 
 def _verdict_without_spending(credential: Credential | None, now: Micros) -> Verdict | None:
@@ -148,6 +254,8 @@ def _verdict_without_spending(credential: Credential | None, now: Micros) -> Ver
     if credential is None:
         return Verdict(Code.NOT_FOUND)
     code = rules.code_of(credential, now)
+    if code is Code.VALID and credential.successor is not None:
+        return None
     if code is not Code.VALID or credential.rate_limit is None:
         return Verdict(code, credential)
     if rules.is_over_limit(credential, now):
@@ -155,9 +263,11 @@ def _verdict_without_spending(credential: Credential | None, now: Micros) -> Ver
     return None
 
 
-def _write_last_use(table: Table, credential: Credential, now: Micros) -> None:
+def _write_last_use(
+    table: Table, digest: str, credential: Credential, now: Micros, *, of_predecessor: bool = False
+) -> None:
     """Write an unlimited key's last use, at most once a minute."""
     if rules.is_last_use_stale(credential, now):
         # The verdict comes from a consistent read and does not depend on this write.
         with contextlib.suppress(ConditionFailed, TransactionConflict, Unavailable):
-            store.write_last_use(table, credential.digest, now)
+            store.write_last_use(table, digest, now, of_predecessor=of_predecessor)

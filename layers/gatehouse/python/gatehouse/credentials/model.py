@@ -60,6 +60,11 @@ class Credential:
     `rate_limit` is requests per minute, None for no limit; `tat` is GCRA's theoretical arrival
     time, None until the first limited request. `ended` is True after a revocation without grace,
     so that an authorizer whose clock is slow refuses the key too.
+
+    `successor` is the digest of the key that a rotation with a grace created: this key then counts
+    in the successor's limit. The successor's item has the other side: `predecessor` is this key's
+    digest, `predecessor_until` the end of its grace. The latter is None once this key's own item
+    changed: then an authorizer must read that item again before it admits this key.
     """
 
     digest: str
@@ -76,6 +81,10 @@ class Credential:
     ended: bool = False
     tat: Micros | None = None
     last_used_at: Micros | None = None
+    successor: str | None = None
+    predecessor: str | None = None
+    predecessor_until: Micros | None = None
+    predecessor_used_at: Micros | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ import hashlib
 import re
 import zlib
 from collections.abc import Mapping
+from dataclasses import replace
 
 from gatehouse.core.clock import MINUTE, Micros, ceil_seconds
 from gatehouse.core.principal import RateLimitState
@@ -121,8 +122,34 @@ def is_last_use_stale(credential: Credential, now: Micros) -> bool:
     return credential.last_used_at is None or credential.last_used_at <= now - MINUTE
 
 
+def next_request_at(limit: int, tat: Micros) -> Micros:
+    """Return the earliest time of the next request of a key with this limit and `tat`."""
+    interval = pace(limit).interval
+    return tat + interval - limit * interval
+
+
+def vouches_for(successor: Credential, digest: str, now: Micros) -> bool:
+    """Check that the old key with this digest is in its grace and its item was not changed."""
+    until = successor.predecessor_until
+    return successor.predecessor == digest and until is not None and until > now
+
+
+def in_place_of(old: Credential, successor: Credential) -> Credential:
+    """Return a key in its grace as it is admitted: its own grants, its successor's limit.
+
+    The owner is the successor's too, since it was read last.
+    """
+    return replace(
+        old,
+        owner=successor.owner,
+        rate_limit=successor.rate_limit,
+        tat=successor.tat,
+        last_used_at=successor.predecessor_used_at,
+        successor=None,
+    )
+
+
 def _next_request_at(credential: Credential) -> Micros:
     if credential.rate_limit is None or credential.tat is None:
         return 0
-    interval = pace(credential.rate_limit).interval
-    return credential.tat + interval - credential.rate_limit * interval
+    return next_request_at(credential.rate_limit, credential.tat)

@@ -11,6 +11,8 @@ from gatehouse.credentials import rules, store
 from gatehouse.credentials.model import Credential, KeyText, Owner
 from gatehouse.dynamo.table import Table, Write
 
+_NO_PREDECESSOR = " REMOVE prev_until"
+
 
 def mint(prefix: str) -> KeyText:
     """Generate a key from the operating system's randomness. Writes nothing."""
@@ -23,19 +25,44 @@ def create(table: Table, credential: Credential) -> Write:
     return table.put_new(store.to_item(credential))
 
 
-def revoke(table: Table, digest: str, at: Micros, *, now: Micros) -> Write:
-    """Set the moment from which the key is refused.
+def revoke(table: Table, digest: str, at: Micros, *, with_predecessor: bool = False) -> Write:
+    """Refuse the key from now on; `at` is the time that is shown.
 
-    If that moment is not in the future, attribute `over` is set too: an authorizer whose clock
-    is slow would otherwise still accept the key.
+    Attribute `over` is set too: an authorizer whose clock is slow would otherwise still accept
+    the key. A predecessor in its grace lives on, but with `with_predecessor` it ends in the same
+    transaction.
     """
-    over = at <= now
     return table.change(
         store.item_key(digest),
-        "SET rev = :at" + (", #over = :true" if over else ""),
+        "SET rev = :at, #over = :true" + (_NO_PREDECESSOR if with_predecessor else ""),
         condition="attribute_exists(#pk)",
-        names={"#pk": "pk"} | ({"#over": "over"} if over else {}),
-        values={":at": at} | ({":true": True} if over else {}),
+        names={"#pk": "pk", "#over": "over"},
+        values={":at": at, ":true": True},
+    )
+
+
+def hand_over(table: Table, digest: str, *, successor: str, at: Micros) -> Write:
+    """Begin the grace of a rotated key: until `at` it counts in the limit of its successor.
+
+    Its own predecessor ends in the same transaction.
+    """
+    return table.change(
+        store.item_key(digest),
+        "SET rev = :at, #next = :next" + _NO_PREDECESSOR,
+        condition="attribute_exists(#pk)",
+        names={"#pk": "pk", "#next": "next"},
+        values={":at": at, ":next": successor},
+    )
+
+
+def forget_predecessor(table: Table, successor: str) -> Write:
+    """Make authorizers read the old key's own item again: it changes in this transaction."""
+    return table.change(
+        store.item_key(successor),
+        _NO_PREDECESSOR.strip(),
+        condition="attribute_exists(#pk)",
+        names={"#pk": "pk"},
+        values={},
     )
 
 

@@ -1,4 +1,4 @@
-"""Create, change, rotate and revoke keys. Lists of them are in `lists`.
+"""Create, change and revoke keys. Rotation is in `rotation`, lists are in `lists`.
 
 Every change is one transaction: both items of the key, its audit event, the head of the audit
 chain and, if the request has one, the Idempotency-Key. If another request changed the key since
@@ -15,8 +15,8 @@ from typing import TypeVar
 from gatehouse.audit import actions as audit
 from gatehouse.audit.model import Change, Origin
 from gatehouse.core import reach, settings
-from gatehouse.core.clock import Micros, rfc3339
-from gatehouse.core.errors import BoundReached, Conflict, NotFound, Unavailable
+from gatehouse.core.clock import Micros
+from gatehouse.core.errors import BoundReached, NotFound, Unavailable
 from gatehouse.core.grants import Grants
 from gatehouse.core.principal import Principal
 from gatehouse.core.reach import Reach
@@ -36,9 +36,8 @@ from gatehouse.keys.model import (
     KeyRequest,
     KeyStatus,
     Minted,
-    NewKey,
 )
-from gatehouse.keys.writes import creation, prepare, revocation, target
+from gatehouse.keys.writes import creation, distrust, prepare, revocation, target
 
 Result = TypeVar("Result")
 
@@ -72,10 +71,10 @@ def create(tables: Tables, call: Call, request: KeyRequest) -> Minted:
             now=call.now,
         )
         writes["owner"] = identity_writes.unchanged(tables.main, owner)
-        _commit(tables, call, writes, creation(minted.key), made=minted.key.id)
+        commit(tables, call, writes, creation(minted.key), made=minted.key.id)
         return minted
 
-    return _retry(tables, call, attempt)
+    return retry(tables, call, attempt)
 
 
 def get(tables: Tables, call: Call, key_id: str) -> Key:
@@ -124,60 +123,10 @@ def revoke(tables: Tables, call: Call, key_id: str) -> Key:
     def attempt() -> Key:
         key = get(tables, call, key_id)
         change, writes = revocation(tables, key, now=call.now)
-        _commit(tables, call, writes, change)
+        commit(tables, call, writes, change)
         return replace(key, revoked_at=call.now)
 
-    return _retry(tables, call, attempt)
-
-
-def rotate(tables: Tables, call: Call, key_id: str, *, grace_seconds: int, prefix: str) -> Minted:
-    """Create a successor with the same owner and grants; the old key works for the grace.
-
-    Raises Conflict if the key has expired; a PATCH of its expiry comes first.
-    """
-    idempotency.check(tables.main, call.guard)
-    grace = rules.checked_grace(grace_seconds)
-
-    def attempt() -> Minted:
-        old = get(tables, call, key_id)
-        if rules.is_expired(old, call.now):
-            raise Conflict("API key has expired", code="API_KEY_EXPIRED")
-        reach.check(Reach.of(call.caller), rules.reach_of(old))
-        owner = identities.get_active(tables.main, old.account_id, old.owner)
-        rules.check_ceiling(old.grants, owner.ceiling)
-        revoked_at = rules.end_of_grace(old, grace, call.now)
-        new = NewKey(
-            old.name, prefix, old.grants, old.expires_at, old.rate_limit, metadata=old.metadata
-        )
-        minted, writes = prepare(
-            tables,
-            new,
-            owner=owner,
-            created_by=call.caller.identity_id,
-            operator=call.caller.operator,
-            now=call.now,
-            enabled=old.enabled,
-        )
-        if grace == 0:
-            del writes["count"]  # one live key more and one less
-        writes["old_credential"] = credential_writes.revoke(
-            tables.keys, old.digest, revoked_at, now=call.now
-        )
-        writes["old_key"] = store.replace(
-            tables.main, replace(old, revoked_at=revoked_at, version=old.version + 1), seen=old
-        )
-        writes["owner"] = identity_writes.unchanged(tables.main, owner)
-        change = Change(
-            "api_key.rotate",
-            target(old),
-            before=rules.audit_view(old),
-            after=rules.audit_view(minted.key)
-            | {"successor": target(minted.key), "old_revoked_at": rfc3339(revoked_at)},
-        )
-        _commit(tables, call, writes, change, made=minted.key.id)
-        return minted
-
-    return _retry(tables, call, attempt)
+    return retry(tables, call, attempt)
 
 
 def patch(tables: Tables, call: Call, key_id: str, patch: KeyPatch) -> Key:
@@ -197,6 +146,7 @@ def patch(tables: Tables, call: Call, key_id: str, patch: KeyPatch) -> Key:
                 rate_limit=after.rate_limit,
             ),
             "key": store.replace(tables.main, after, seen=before),
+            **distrust(tables, before),
         }
         if after.enabled and not before.enabled:
             # It may have been disabled because the owner's ceiling allows none of its grants.
@@ -211,10 +161,10 @@ def patch(tables: Tables, call: Call, key_id: str, patch: KeyPatch) -> Key:
             before=rules.audit_view(before),
             after=rules.audit_view(after),
         )
-        _commit(tables, call, writes, change)
+        commit(tables, call, writes, change)
         return after
 
-    return _retry(tables, call, attempt)
+    return retry(tables, call, attempt)
 
 
 def recount_live(tables: Tables, account_id: str, *, seen: Item, now: Micros) -> None:
@@ -232,27 +182,27 @@ def recount_live(tables: Tables, account_id: str, *, seen: Item, now: Micros) ->
         store.correct_count(tables.main, account_id, seen=seen, to=live)
 
 
-def _commit(
+def commit(
     tables: Tables,
     call: Call,
     writes: Mapping[str, Write],
-    change: Change,
-    *,
+    *changes: Change,
     made: str | None = None,
 ) -> None:
+    """Write a change of a key with its audit event; `made` is the id of a key that it creates."""
     claim = audit.Claim(call.guard, made) if call.guard and made else None
     audit.commit(
         tables.main,
         call.caller.account_id,
         writes=writes,
-        changes=[change],
+        changes=changes,
         origin=Origin.of(call),
         now=call.now,
         claim=claim,
     )
 
 
-def _retry(tables: Tables, call: Call, attempt: Callable[[], Result]) -> Result:
+def retry(tables: Tables, call: Call, attempt: Callable[[], Result]) -> Result:
     """Repeat a change that was refused because something changed between read and write."""
     for _ in _ON_CHANGE.tries():
         try:

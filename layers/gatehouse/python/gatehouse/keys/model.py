@@ -38,7 +38,8 @@ class Key:
     """A key as its account manages it. The text of the key is not stored anywhere.
 
     `owner` and `created_by` are identity ids; `rate_limit` is requests per minute, None for no
-    limit; `revoked_at` lies in the future during the grace of a rotation.
+    limit; `revoked_at` lies in the future during the grace of a rotation. `successor` is the id of
+    the key that the last rotation with a grace created; that key has this one's as `predecessor`.
     """
 
     id: str
@@ -56,12 +57,30 @@ class Key:
     revoked_at: Micros | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
     version: int = 1
+    predecessor: str | None = None
+    successor: str | None = None
     last_used_at: Micros | None = None  # stored only in the looked-up item
 
 
 @dataclass(frozen=True, slots=True)
+class Succession:
+    """What a successor takes over: `tat`, the part of the old key's limit that is used.
+
+    The other fields are the old key and the end of its grace; None for a rotation without one.
+    """
+
+    tat: Micros | None = None
+    key_id: str | None = None
+    digest: str | None = None
+    until: Micros | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class NewKey:
-    """A checked request for a key. `owner` None means the caller's own identity."""
+    """A checked request for a key. `owner` None means the caller's own identity.
+
+    `succeeds` is set for a key that a rotation creates.
+    """
 
     name: str
     prefix: str
@@ -70,6 +89,7 @@ class NewKey:
     rate_limit: int | None
     owner: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    succeeds: Succession | None = None
 
 
 @dataclass(frozen=True, slots=True)

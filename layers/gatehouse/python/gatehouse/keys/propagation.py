@@ -15,7 +15,7 @@ from gatehouse.dynamo.table import Tables
 from gatehouse.identities.model import Identity
 from gatehouse.keys import rules, store
 from gatehouse.keys.model import Key
-from gatehouse.keys.writes import as_owner, target
+from gatehouse.keys.writes import as_owner, distrust, target
 
 
 def propagate(tables: Tables, owner: Identity, *, origin: Origin, now: Micros) -> None:
@@ -25,8 +25,13 @@ def propagate(tables: Tables, owner: Identity, *, origin: Origin, now: Micros) -
     at once. A key of which a permission list would become empty is disabled instead, because an
     empty list means everything.
     """
-    for key in store.read_all_of_owner(tables.main, owner.account_id, owner.id):
+    keys = store.read_all_of_owner(tables.main, owner.account_id, owner.id)
+    # A key in the grace of a rotation is judged by its successor's item, even a revoked one's.
+    needed = {key.successor for key in keys if not rules.is_revoked(key, now)}
+    for key in keys:
         if rules.is_revoked(key, now):
+            if key.id in needed:
+                credentials.update_owner(tables.keys, key.digest, owner=as_owner(owner))
             continue
         narrowed = key.grants.cut_to(owner.ceiling)
         if narrowed == key.grants:
@@ -60,6 +65,7 @@ def _narrow(
             enabled=after.enabled,
         ),
         "key": store.replace(tables.main, after, seen=key),
+        **distrust(tables, key),
     }
     change = Change(
         "api_key.update",

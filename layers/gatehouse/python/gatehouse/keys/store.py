@@ -110,7 +110,7 @@ def to_item(key: Key) -> Item:
         "metadata": json.dumps(key.metadata, separators=(",", ":")),
         "version": key.version,
     }
-    for name in ("expires_at", "rate_limit", "revoked_at"):
+    for name in ("expires_at", "rate_limit", "revoked_at", "predecessor", "successor"):
         value = getattr(key, name)
         if value is not None:
             item[name] = value
@@ -135,6 +135,8 @@ def from_item(item: Item) -> Key:
         revoked_at=item.get("revoked_at"),
         metadata=json.loads(item["metadata"]),
         version=item["version"],
+        predecessor=item.get("predecessor"),
+        successor=item.get("successor"),
     )
 
 

@@ -12,7 +12,7 @@ from gatehouse.credentials.model import Credential, Owner
 from gatehouse.dynamo.table import Tables, Write
 from gatehouse.identities.model import Identity
 from gatehouse.keys import rules, store
-from gatehouse.keys.model import MOST_LIVE, Key, Minted, NewKey
+from gatehouse.keys.model import MOST_LIVE, Key, Minted, NewKey, Succession
 
 
 def prepare(
@@ -30,6 +30,7 @@ def prepare(
 
     `most` is the number of live keys at which the condition of `count` fails.
     """
+    succession = new.succeeds or Succession()
     minted = credentials.mint(new.prefix)
     key = Key(
         id=ids.new(now),
@@ -45,6 +46,7 @@ def prepare(
         expires_at=new.expires_at,
         rate_limit=new.rate_limit,
         metadata=new.metadata,
+        predecessor=succession.key_id,
     )
     credential = Credential(
         digest=minted.digest,
@@ -57,6 +59,9 @@ def prepare(
         enabled=key.enabled,
         rate_limit=key.rate_limit,
         expires_at=key.expires_at,
+        tat=succession.tat,
+        predecessor=succession.digest,
+        predecessor_until=succession.until,
     )
     writes = {
         "credential": credentials.create(tables.keys, credential),
@@ -82,16 +87,24 @@ def creation(key: Key) -> Change:
     return Change("api_key.create", target(key), after=rules.audit_view(key))
 
 
-def revocation(tables: Tables, key: Key, *, now: Micros) -> tuple[Change, dict[str, Write]]:
+def revocation(
+    tables: Tables, key: Key, *, now: Micros, in_rotation: bool = False
+) -> tuple[Change, dict[str, Write]]:
     """Return the audit event of revoking a key now, and the writes that do it.
 
-    They are `revoked_credential`, `revoked_key` and, unless the key has expired, `count`.
+    They are `revoked_credential`, `revoked_key`, `revoked_successor` for a key in the grace of a
+    rotation and, unless the key has expired, `count`. `in_rotation`: the transaction rotates
+    another key of its line, and so ends all but two of them.
     """
     revoked = replace(key, revoked_at=now, version=key.version + 1)
     writes = {
-        "revoked_credential": credentials.revoke(tables.keys, key.digest, now, now=now),
+        "revoked_credential": credentials.revoke(
+            tables.keys, key.digest, now, with_predecessor=in_rotation
+        ),
         "revoked_key": store.replace(tables.main, revoked, seen=key),
     }
+    if not in_rotation:
+        writes |= distrust(tables, key, name="revoked_successor")
     if not rules.is_expired(key, now):
         writes["count"] = store.count(tables.main, key.account_id, -1)
     change = Change(
@@ -101,6 +114,17 @@ def revocation(tables: Tables, key: Key, *, now: Micros) -> tuple[Change, dict[s
         after=rules.audit_view(revoked),
     )
     return change, writes
+
+
+def distrust(tables: Tables, key: Key, *, name: str = "successor") -> dict[str, Write]:
+    """Return the write that a change of a key in the grace of a rotation needs beside its own.
+
+    Authorizers admit such a key by its successor's item, without reading its own.
+    """
+    successor = store.read(tables.main, key.account_id, key.successor) if key.successor else None
+    if successor is None:
+        return {}
+    return {name: credentials.forget_predecessor(tables.keys, successor.digest)}
 
 
 def target(key: Key) -> str:
