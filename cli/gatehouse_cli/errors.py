@@ -2,6 +2,12 @@
 
 import click
 
+from gatehouse_cli.terminal import escaped
+
 
 class CommandError(click.ClickException):
     """One sentence: what was wrong, where, and what to do. Exit code 1."""
+
+    def format_message(self) -> str:
+        """Return the sentence for a terminal: parts of it may come from a server or a file."""
+        return escaped(self.message)

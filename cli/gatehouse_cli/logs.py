@@ -1,9 +1,12 @@
 """`gatehouse logs`: print a service's log lines as they are written, and reconnect."""
 
 import json
+import sys
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, suppress
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -11,8 +14,9 @@ import click
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 from websockets.sync.client import connect
 
-from gatehouse_cli.api_access import get_url_and_key
 from gatehouse_cli.errors import CommandError
+from gatehouse_cli.target import get_target, target_options
+from gatehouse_cli.terminal import print_line
 
 REMEMBERED = 20_000  # lines: as many as a reconnected socket can repeat
 _FINAL = {
@@ -36,24 +40,39 @@ _LONGEST_WAIT = 30.0
 )
 @click.option("--since", metavar="ID|TIMESTAMP", help="Print all lines since then first.")
 @click.option("--json", "as_json", is_flag=True, help="Print each line as JSON.")
-def logs(*, service: str, lines: int, since: str | None, as_json: bool) -> None:
-    """Print the log lines of SERVICE until Ctrl-C.
+@click.option("--raw", is_flag=True, help="Do not escape control characters in a pipe or file.")
+@target_options
+def logs(  # click passes one argument for each option.
+    *,
+    service: str,
+    lines: int,
+    since: str | None,
+    as_json: bool,
+    raw: bool,
+    url: str | None,
+    key_file: Path | None,
+) -> None:
+    r"""Print the log lines of SERVICE until Ctrl-C.
 
-    URL and key are read from GATEHOUSE_URL and GATEHOUSE_API_KEY, else from
-    .gatehouse/local.env. On AWS, the URL is the stack's output FrontDoorUrl or SocketUrl. After
-    a disconnect the command reconnects and continues with the next line.
+    URL and key come both from --url and --key-file, or both from GATEHOUSE_URL and
+    GATEHOUSE_API_KEY, or both from .gatehouse/local.env. On AWS, the URL is the stack's output
+    FrontDoorUrl or SocketUrl. After a disconnect the command reconnects and continues with the
+    next line. Control characters are printed as \x1b and cannot reach the terminal.
     """
-    url, key = get_url_and_key()
-    try:
-        for line in follow(url, key, service, lines=lines, since=since, say=_print_notice):
-            click.echo(json.dumps(line) if as_json else f"{line['timestamp']}  {line['message']}")
-    except KeyboardInterrupt:
-        return
+    target = get_target(url, key_file)
+    as_it_is = raw and not sys.stdout.isatty()
+    found = follow(target.url, target.key, service, lines=lines, since=since, say=_print_notice)
+    with suppress(KeyboardInterrupt), closing(found):
+        for line in found:
+            if as_json:  # JSON text is ASCII without control characters, save this one
+                print_line(json.dumps(line).replace("\x7f", "\\u007f"), raw=True)
+            else:
+                print_line(f"{line['timestamp']}  {line['message']}", raw=as_it_is)
 
 
 def follow(
     url: str, key: str, service: str, *, lines: int, since: str | None, say: Callable[[str], None]
-) -> Iterator[dict[str, Any]]:
+) -> Generator[dict[str, Any]]:
     """Yield each line once and never end; `say` prints notices of the stack and of this command.
 
     Raises:
@@ -118,4 +137,4 @@ def _frames(address: str, key: str) -> Iterator[dict[str, Any]]:
 
 
 def _print_notice(message: str) -> None:
-    click.echo(f"-- {message}", err=True)
+    print_line(f"-- {message}", err=True)

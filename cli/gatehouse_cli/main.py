@@ -1,5 +1,7 @@
 """The `gatehouse` command: one module for each command or group of commands."""
 
+from typing import Any
+
 import click
 
 from gatehouse_cli.audit import audit
@@ -7,10 +9,20 @@ from gatehouse_cli.bootstrap import bootstrap
 from gatehouse_cli.deploy import build, deploy
 from gatehouse_cli.logs import logs
 from gatehouse_cli.secrets import secrets
+from gatehouse_cli.terminal import accept_every_character
 from gatehouse_cli.up import clean_state, up
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _SafeGroup(click.Group):
+    """A group whose commands write any character to any terminal."""
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """Run the command of this process."""
+        accept_every_character()
+        return super().main(*args, **extra)
+
+
+@click.group(cls=_SafeGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="gatehouse-cli", message="gatehouse %(version)s")
 def cli() -> None:
     """Run Gatehouse on this machine, and operate a deployed stack."""

@@ -9,6 +9,7 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from gatehouse_cli.errors import CommandError
+from gatehouse_cli.terminal import print_line
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
@@ -67,6 +68,8 @@ def readable_errors(stack: str) -> Iterator[None]:
 
 
 def stack_outputs(session: boto3.Session, stack: str) -> dict[str, str]:
-    """Return the outputs of a stack in the session's AWS account."""
+    """Return the outputs of a stack in the session's AWS account, and print which one that is."""
     described = session.client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
+    *_, region, account, _ = described["StackId"].split(":", 5)
+    print_line(f"Stack {stack} in {region}, AWS account {account}", err=True)
     return {item["OutputKey"]: item["OutputValue"] for item in described.get("Outputs", [])}

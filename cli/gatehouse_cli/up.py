@@ -16,6 +16,7 @@ from gatehouse_cli.local.folder import LocalFolder
 from gatehouse_cli.local.logs import Follower, Line
 from gatehouse_cli.local.stack import LocalStack, Plan, clean, running
 from gatehouse_cli.project import find_project
+from gatehouse_cli.terminal import print_line
 
 POLL_SECONDS = 1.0
 
@@ -117,8 +118,10 @@ def _announce(stack: LocalStack, home: LocalFolder) -> None:
     click.echo(
         "\nGatehouse is ready.\n"
         f"  URL   {stack.url}\n"
-        f"  Key   {key} (stored in {home.env_file})\n"
-        f'  Try   curl -H "Authorization: Bearer $GATEHOUSE_API_KEY" {stack.url}/v1/whoami\n\n'
+        f"  Key   {key}\n"
+        f"        (stored in {home.env_file})\n"
+        '  Try   curl -H "Authorization: Bearer $GATEHOUSE_API_KEY" \\\n'
+        f"          {stack.url}/v1/whoami\n\n"
         "Ctrl-C stops it; its state stays.\n"
     )
 
@@ -130,7 +133,7 @@ def _follow(stack: LocalStack, follower: Follower | None) -> None:
         for line in follower.new_lines() if follower else ():
             text = _terminal_line(line, stack.log_groups)
             if text:
-                click.echo(text)
+                print_line(text)
         time.sleep(POLL_SECONDS)
 
 
@@ -140,4 +143,4 @@ def _terminal_line(line: Line, names: Mapping[str, str]) -> str | None:
         return None
     at = datetime.fromtimestamp(line.timestamp_ms / 1000, UTC)
     name = names[line.group].removesuffix("LogGroup").lower()
-    return f"{at:%H:%M:%S}.{line.timestamp_ms % 1000:03d}  {name:<10}  {line.message}"
+    return f"{at:%H:%M:%S}.{line.timestamp_ms % 1000:03d}  {name:<15}  {line.message}"

@@ -4,6 +4,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from gatehouse_cli.errors import CommandError
+
 
 @dataclass(frozen=True)
 class LocalEnv:
@@ -15,13 +17,25 @@ class LocalEnv:
 
 def read(path: Path) -> LocalEnv | None:
     """Return the file's URL and key, None when the file or one of them is missing."""
+    found = variables(path)
+    url, api_key = found.get("GATEHOUSE_URL", ""), found.get("GATEHOUSE_API_KEY", "")
+    return LocalEnv(url, api_key) if url and api_key else None
+
+
+def variables(path: Path) -> dict[str, str]:
+    """Return the file's variables by name, none when the file is missing.
+
+    Raises:
+        CommandError: The file cannot be read.
+
+    """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
-        return None
-    pairs = dict(line.split("=", 1) for line in lines if "=" in line)
-    url, api_key = pairs.get("GATEHOUSE_URL", ""), pairs.get("GATEHOUSE_API_KEY", "")
-    return LocalEnv(url, api_key) if url and api_key else None
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise CommandError(f"{path} cannot be read: {error}.") from error
+    return dict(line.removeprefix("export ").split("=", 1) for line in lines if "=" in line)
 
 
 def write(path: Path, env: LocalEnv) -> None:
