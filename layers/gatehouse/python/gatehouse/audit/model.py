@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 from gatehouse.core.request import Call
@@ -59,9 +59,13 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A place where a chain is wrong. `seq` and `id` are those of the event found there, if any."""
+    """A place where a chain is wrong. `seq` and `id` are those of the event found there, if any.
+
+    `position` counts the events that were verified, from 1; 0 where the problem is with none.
+    """
 
     kind: str  # edited, broken, gap or truncated
     seq: int
     id: str | None
     message: str
+    position: int = field(default=0, compare=False)

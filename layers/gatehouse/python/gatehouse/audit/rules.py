@@ -57,18 +57,19 @@ def verify(events: Iterable[Event], head: Head | None = None) -> list[Problem]:
     problems: list[Problem] = []
     expected = Head()
     hash_at_head = None
-    for event in events:
+    for position, event in enumerate(events, start=1):
         seq, name = event.get("seq"), event.get("id")
         if not isinstance(seq, int):
             seq = -1  # not a number: the event was edited, and is in no order
         if hash_of(event) != event.get("hash"):
-            problems.append(Problem("edited", seq, name, "the event does not match its hash"))
+            message = "the event does not match its hash"
+            problems.append(Problem("edited", seq, name, message, position))
         if seq != expected.seq + 1:
             message = f"expected event {expected.seq + 1} here, found event {seq}"
-            problems.append(Problem("gap", seq, name, message))
+            problems.append(Problem("gap", seq, name, message, position))
         elif event.get("prev_hash") != expected.hash:
             message = "prev_hash is not the hash of the event before"
-            problems.append(Problem("broken", seq, name, message))
+            problems.append(Problem("broken", seq, name, message, position))
         expected = Head(seq, str(event.get("hash")))
         if head is not None and seq == head.seq:
             hash_at_head = expected.hash
