@@ -13,6 +13,9 @@ from gatehouse_cli.secrets import rewrap_all
 from gatehouse_cli.stack_functions import RefusedError
 
 
+STACK_ID = "arn:aws:cloudformation:eu-west-1:123456789012:stack/gatehouse/1a2b"
+
+
 class Functions:
     """Answers invocations one after the other, and records their payloads."""
 
@@ -85,14 +88,15 @@ def test_a_failed_command_reports_one_sentence(
 
     assert result.exit_code == code
     assert sentence in result.output
-    assert result.output.count("\n") == 1
+    assert result.output.count("\n") == 2
 
 
 def test_a_secret_is_printed_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
     outputs = {"SecretsFunctionName": "f"}
     result = run(monkeypatch, ["get", "a", "provider/x"], outputs, {"value": "the key"})
 
-    assert (result.exit_code, result.output) == (0, "the key\n")
+    assert (result.exit_code, result.stdout) == (0, "the key\n")
+    assert result.stderr == "Stack gatehouse in eu-west-1, AWS account 123456789012\n"
 
 
 def test_secrets_that_were_not_rewrapped_are_reported_as_an_error(
@@ -101,7 +105,8 @@ def test_secrets_that_were_not_rewrapped_are_reported_as_an_error(
     result = run(monkeypatch, ["rewrap"], {"RewrapFunctionName": "f"}, step(left=3))
 
     assert result.exit_code == 1
-    assert result.output.startswith("0 re-wrapped\nError: 3 secrets were not")
+    assert result.stdout == "0 re-wrapped\n"
+    assert "\nError: 3 secrets were not" in result.stderr
 
 
 def run(
@@ -119,7 +124,7 @@ def run(
     class Stacks:
         def describe_stacks(self, **_: Any) -> Any:
             listed = [{"OutputKey": key, "OutputValue": value} for key, value in outputs.items()]
-            return {"Stacks": [{"Outputs": listed}]}
+            return {"Stacks": [{"StackId": STACK_ID, "Outputs": listed}]}
 
     monkeypatch.setattr("gatehouse_cli.secrets.boto3.Session", Session)
     return CliRunner().invoke(cli, ["secrets", *command])

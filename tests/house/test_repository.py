@@ -145,7 +145,7 @@ def check(entry: click.Command, rest: list[str], command: str) -> None:
         if isinstance(entry, click.Group) and not word.startswith("-"):
             assert word in entry.commands, command
             entry = entry.commands[word]
-        elif word.startswith("-"):
+        elif word.startswith("-") and word != "-":  # a dash alone is standard input or output
             known |= {option for parameter in entry.params for option in parameter.opts}
             assert word.partition("=")[0] in known, command
 
