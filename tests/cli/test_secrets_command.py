@@ -12,7 +12,6 @@ from gatehouse_cli.main import cli
 from gatehouse_cli.secrets import rewrap_all
 from gatehouse_cli.stack_functions import RefusedError
 
-
 STACK_ID = "arn:aws:cloudformation:eu-west-1:123456789012:stack/gatehouse/1a2b"
 
 
