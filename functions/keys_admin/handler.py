@@ -55,7 +55,10 @@ class Rotation(Body):
 
 
 class KeyView(BaseModel):
-    """A key in lists, without its hash."""
+    """A key in lists, without its hash.
+
+    `parent` is the key that created or rotated it, null if no key did.
+    """
 
     id: str
     owner: str
@@ -64,6 +67,8 @@ class KeyView(BaseModel):
     permissions: dict[str, list[str]]
     ring_scopes: list[str]
     scopes: list[str]
+    created_by: str
+    parent: str | None
     created_at: str
     expires_at: str | None
     last_used_at: str | None
@@ -271,6 +276,8 @@ def _view(key: Key, call: Call) -> dict[str, Any]:
         "permissions": key.grants.permissions.to_dict(),
         "ring_scopes": list(key.grants.permissions.ring_scopes),
         "scopes": list(key.grants.scopes),
+        "created_by": f"identity:{key.created_by}",
+        "parent": f"api_key:{key.parent}" if key.parent else None,
         "created_at": rfc3339(key.created_at),
         "expires_at": rfc3339(key.expires_at) if key.expires_at else None,
         "last_used_at": rfc3339(key.last_used_at) if key.last_used_at else None,

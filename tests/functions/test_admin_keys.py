@@ -16,7 +16,7 @@ from support.worlds.held_clock import HeldClock
 KEY = re.compile(r"chorus_[0-9a-f]{72}")
 VIEW = {
     *("id", "owner", "name", "permissions", "ring_scopes", "scopes", "created_at", "expires_at"),
-    *("last_used_at", "rate_limit", "revoked", "revoked_at", "key_prefix"),
+    *("last_used_at", "rate_limit", "revoked", "revoked_at", "key_prefix", "created_by", "parent"),
 }
 
 
@@ -61,6 +61,8 @@ def test_a_key_is_created_for_an_identity(
         },
         "ring_scopes": ["ring-a"],
         "scopes": ["*"],
+        "created_by": f"identity:{admin.identity_id}",
+        "parent": f"api_key:{admin.key_id}",
         "created_at": view["created_at"],
         "expires_at": "2999-01-01T00:00:00.000Z",
         "last_used_at": None,

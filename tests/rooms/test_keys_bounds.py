@@ -47,7 +47,7 @@ def _refused(message: str, field: str, call: Any, **more: Any) -> None:
 
 def test_a_new_key_takes_its_defaults_from_request_and_stack() -> None:
     grants = Grants(("agents:*",))
-    made = NewKey("Ada", "hk", grants, expires_at=None, rate_limit=100, owner=None, metadata={})
+    made = NewKey("Ada", "hk", grants, expires_at=None, rate_limit=100, parent="k0")
     assert rules.new_key(REQUEST, caller=CALLER, default_limit=100, now=NOW) == made
     assert rules.new_key(REQUEST, caller=BOUNDED, default_limit=100, now=NOW) == replace(
         made, rate_limit=60
@@ -61,7 +61,7 @@ def test_a_new_key_has_every_field_that_its_request_names() -> None:
     )
     made = rules.new_key(request, caller=BOUNDED, default_limit=100, now=NOW)
     grants = Grants(("agents:read",), Permissions(task_types=("t",)))
-    assert made == NewKey("Ada", "hb", grants, NOW + 1, 7, "i9", {"a": 1})
+    assert made == NewKey("Ada", "hb", grants, NOW + 1, 7, "i9", {"a": 1}, "k0")
     without = replace(request, scopes=[], rate_limit=None)
     made = rules.new_key(without, caller=BOUNDED, default_limit=100, now=NOW)
     assert (made.grants.scopes, made.rate_limit) == ((), None)

@@ -21,7 +21,7 @@ from gatehouse.keys import rotation
 from gatehouse.keys.model import KeyFilter, KeyPatch, Minted
 from gatehouse.verification import actions as verification
 from gatehouse.verification.model import KeyQuestion
-from support.actors.members import boss, change, key_of, member
+from support.actors.members import boss, change, key_of, member, seen_with
 from support.actors.visitor import Visitor, key_request, visitor
 from support.aws.faults import Wire, wire
 from support.checks.inspection import check_everything
@@ -329,3 +329,14 @@ def test_rotation_counts_the_keys_that_it_ends(who: Visitor) -> None:
     _rotate(who, fourth, 0)
     assert counted() == start, "the key and its predecessor ended"
     assert who.admit(third.secret).code is Code.REVOKED
+
+
+def test_a_key_records_the_key_that_created_or_rotated_it(who: Visitor) -> None:
+    made = _make(who)
+    holder = seen_with(who.tables, made, who.now)
+    own = rotation.rotate(who.tables, holder.call(), made.key.id, grace_seconds=0, prefix="hk")
+    others = _rotate(who, own, 0)
+    parents = [key.key.parent for key in (who.minted, made, own, others)]
+    assert parents == [None, who.principal.key_id, made.key.id, who.principal.key_id]
+    for key in (who.minted, made, own, others):
+        assert keys.find(who.tables, who.account_id, key.key.id).parent == key.key.parent

@@ -37,7 +37,8 @@ class KeyFilter(StrEnum):
 class Key:
     """A key as its account manages it. The text of the key is not stored anywhere.
 
-    `owner` and `created_by` are identity ids; `rate_limit` is requests per minute, None for no
+    `owner` and `created_by` are identity ids; `parent` is the id of the key that created or rotated
+    this one, None if no key did; `rate_limit` is requests per minute, None for no
     limit; `revoked_at` lies in the future during the grace of a rotation. `successor` is the id of
     the key that the last rotation with a grace created; that key has this one's as `predecessor`.
     """
@@ -57,6 +58,7 @@ class Key:
     revoked_at: Micros | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
     version: int = 1
+    parent: str | None = None
     predecessor: str | None = None
     successor: str | None = None
     last_used_at: Micros | None = None  # stored only in the looked-up item
@@ -79,7 +81,7 @@ class Succession:
 class NewKey:
     """A checked request for a key. `owner` None means the caller's own identity.
 
-    `succeeds` is set for a key that a rotation creates.
+    `parent` is the id of the calling key. `succeeds` is set for a key that a rotation creates.
     """
 
     name: str
@@ -89,6 +91,7 @@ class NewKey:
     rate_limit: int | None
     owner: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    parent: str | None = None
     succeeds: Succession | None = None
 
 

@@ -54,6 +54,7 @@ def rotate(tables: Tables, call: Call, key_id: str, *, grace_seconds: int, prefi
                 old.expires_at,
                 old.rate_limit,
                 metadata=old.metadata,
+                parent=call.caller.key_id,
                 succeeds=_succession(old, tat=line.tat, until=revoked_at if grace else None),
             ),
             owner=owner,

@@ -55,6 +55,7 @@ def new_key(request: KeyRequest, *, caller: Principal, default_limit: int, now: 
         rate_limit=rate_limit,
         owner=request.owner,
         metadata=checked_metadata(request.metadata),
+        parent=caller.key_id,
     )
 
 

@@ -10,6 +10,8 @@ from gatehouse.dynamo import counters, keyspace
 from gatehouse.dynamo.table import Item, Table, Write
 from gatehouse.keys.model import MOST_LIVE, Key
 
+_LINE = ("predecessor", "successor")
+
 
 def read(table: Table, account_id: str, key_id: str) -> Key | None:
     """Read a key consistently; None if the account has none with this id."""
@@ -110,7 +112,7 @@ def to_item(key: Key) -> Item:
         "metadata": json.dumps(key.metadata, separators=(",", ":")),
         "version": key.version,
     }
-    for name in ("expires_at", "rate_limit", "revoked_at", "predecessor", "successor"):
+    for name in ("expires_at", "rate_limit", "revoked_at", "parent", *_LINE):
         value = getattr(key, name)
         if value is not None:
             item[name] = value
@@ -135,6 +137,7 @@ def from_item(item: Item) -> Key:
         revoked_at=item.get("revoked_at"),
         metadata=json.loads(item["metadata"]),
         version=item["version"],
+        parent=item.get("parent"),
         predecessor=item.get("predecessor"),
         successor=item.get("successor"),
     )

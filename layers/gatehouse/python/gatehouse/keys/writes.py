@@ -46,6 +46,7 @@ def prepare(
         expires_at=new.expires_at,
         rate_limit=new.rate_limit,
         metadata=new.metadata,
+        parent=new.parent,
         predecessor=succession.key_id,
     )
     credential = Credential(
