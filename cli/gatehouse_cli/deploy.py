@@ -8,8 +8,17 @@ from pathlib import Path
 
 import boto3
 import click
+from botocore.exceptions import BotoCoreError, ClientError
 
-from gatehouse_cli import bootstrap, samconfig, settings_keys, stack_functions
+from gatehouse_cli import (
+    bootstrap,
+    parameters,
+    protection,
+    samconfig,
+    settings_keys,
+    stack_functions,
+    stack_state,
+)
 from gatehouse_cli.errors import CommandError
 from gatehouse_cli.project import find_project, get_tool
 
@@ -31,30 +40,63 @@ def build(place: str) -> None:
 @click.command()
 @place_option
 def deploy(place: str) -> None:
-    """Build, then deploy with your AWS credentials."""
+    """Build, then deploy with your AWS credentials.
+
+    Before the build it checks the state of the stack; after a success it protects the tables
+    from deletion.
+    """
     project = find_project(Path.cwd())
     seed = bootstrap.file_from_environment()
     keys = settings_keys.from_environment()
-    template = _build(project, place)
+    target = samconfig.read(project, place)
+    session = boto3.Session(region_name=target.region, profile_name=target.profile)
     # Parameters on the command line replace all of samconfig.toml's, so all are passed here. A
     # settings key that is not passed stays the same: CloudFormation reuses its value.
-    parameters = {**samconfig.read(project, place).parameters, "DeployedAt": now(), **keys}
+    given = {**target.parameters, **keys}
     if seed is not None:
-        parameters["BootstrapPath"] = str(seed)
-    with settings_keys.override_words(parameters) as words:
-        _sam(project, place, ["deploy", "--template-file", str(template), *words], {})
+        given["BootstrapPath"] = str(seed)
+    with stack_functions.readable_errors(target.stack):
+        _announce(session, target.stack, given, project / "template.yaml")
+    template = _build(project, place)
+    with settings_keys.override_words({**given, "DeployedAt": now()}) as words:
+        try:
+            _sam(project, place, ["deploy", "--template-file", str(template), *words], {})
+        except CommandError as error:
+            raise CommandError(f"{error}{_why(session, target.stack)}") from error
+    with stack_functions.readable_errors(target.stack):
+        outputs = stack_functions.stack_outputs(session, target.stack)
+        tables = [outputs["KeysTableName"], outputs["MainTableName"]]
+        for name in protection.protect(session.client("dynamodb"), tables):
+            click.echo(f"Protected the table {name} from deletion.")
     if seed is not None:
-        _seed(project, place, seed)
+        _seed(session, outputs["BootstrapFunctionName"], seed)
 
 
-def _seed(project: Path, place: str, file: Path) -> None:
-    """Apply the bootstrap file to the stack that was just deployed."""
-    session = boto3.Session()
-    outputs = stack_functions.stack_outputs(session, samconfig.read(project, place).stack)
+def _announce(session: boto3.Session, stack: str, given: Mapping[str, str], template: Path) -> None:
+    """Print the stack's state and its parameters. Raises CommandError if it cannot be deployed."""
+    found, sentence = stack_state.check(session.client("cloudformation"), stack)
+    click.echo(sentence)
+    if found is not None and found.parameters:
+        known = parameters.declared(template)
+        for line in parameters.changes(found.parameters, given, known):
+            click.echo(f"  {line}")
+
+
+def _why(session: boto3.Session, stack: str) -> str:
+    """Return the state that a failed deployment left, and the way out; empty if it needs none."""
+    client = session.client("cloudformation")
     try:
-        bootstrap.apply(
-            session.client("lambda"), outputs["BootstrapFunctionName"], file, dry_run=False
-        )
+        found = stack_state.find(client, stack)
+        sentence = stack_state.explain(client, stack, found.status) if found else None
+    except (BotoCoreError, ClientError):
+        return ""  # SAM has printed its own error, which comes first.
+    return f" {sentence}" if sentence else ""
+
+
+def _seed(session: boto3.Session, function_name: str, file: Path) -> None:
+    """Apply the bootstrap file to the stack that was just deployed."""
+    try:
+        bootstrap.apply(session.client("lambda"), function_name, file, dry_run=False)
     except stack_functions.RefusedError as refused:
         raise CommandError(f"Deployed, but {file} was refused: {refused}") from refused
 
@@ -66,12 +108,10 @@ def now() -> str:
 
 def _build(project: Path, place: str) -> Path:
     """Build for the place's runtime and architecture; return the built template."""
-    parameters = samconfig.read(project, place).parameters
-    target = samconfig.layer_target(
-        project, parameters["PythonRuntime"], parameters["Architecture"]
-    )
+    given = samconfig.read(project, place).parameters
+    target = samconfig.layer_target(project, given["PythonRuntime"], given["Architecture"])
     words = samconfig.build_words(project, target)
-    words += ["--parameter-overrides", *samconfig.overrides(parameters)]
+    words += ["--parameter-overrides", *samconfig.overrides(given)]
     _sam(project, place, ["build", *words], target)
     return samconfig.built_template(project, target)
 

@@ -12,10 +12,15 @@ from gatehouse_cli.project import TOOLS
 
 @dataclass(frozen=True)
 class Place:
-    """One parameter set: a stack's name and its parameters."""
+    """One parameter set: a stack's name, its parameters, and where SAM deploys it.
+
+    Without a region or a profile, those of the environment hold.
+    """
 
     stack: str
     parameters: Mapping[str, str]
+    region: str | None = None
+    profile: str | None = None
 
 
 def read(project: Path, name: str) -> Place:
@@ -32,7 +37,13 @@ def read(project: Path, name: str) -> Place:
         raise CommandError(f"samconfig.toml has no parameter set {name}. It has {names}.")
     place = places[name]
     pairs = (item.split("=", 1) for item in place["deploy"]["parameters"]["parameter_overrides"])
-    return Place(place["global"]["parameters"]["stack_name"], dict(pairs))
+    common = {**place["global"]["parameters"], **place["deploy"]["parameters"]}
+    return Place(
+        common["stack_name"],
+        dict(pairs),
+        region=common.get("region"),
+        profile=common.get("profile"),
+    )
 
 
 def overrides(parameters: Mapping[str, str]) -> list[str]:

@@ -40,7 +40,7 @@ def at(name: str) -> list[Difference]:
 
 
 def test_the_two_templates_differ_in_these_kinds_of_places_only() -> None:
-    kinds = {"Condition", "DeletionProtectionEnabled", "Variables", "Action", "Statement"}
+    kinds = {"Condition", "Variables", "Action", "Statement"}
 
     assert [one for one in FOUND if not kinds & set(one[0])] == []
     assert all("Policies" in where for where, _, _ in [*at("Condition"), *at("Statement")])
@@ -79,13 +79,6 @@ def _with_condition(condition: dict[str, Any]) -> dict[str, Any]:
     (policy,) = copied["Resources"]["OneFunction"]["Properties"]["Policies"]
     (changed,) = policy["Statement"]
     return dict(changed["Condition"])
-
-
-def test_both_tables_lose_their_deletion_protection() -> None:
-    assert at("DeletionProtectionEnabled") == [
-        (("Resources", table, "Properties", "DeletionProtectionEnabled"), True, False)
-        for table in ("KeysTable", "MainTable")
-    ]
 
 
 def test_four_variables_have_a_value_of_the_engine() -> None:
@@ -166,8 +159,8 @@ def test_the_copy_stands_beside_the_built_template_and_reads_the_same(tmp_path: 
 
 
 def test_no_parameter_or_condition_stands_in_a_guard_of_the_template() -> None:
-    """Guards: IAM conditions, deletion protection, the mode of requests out."""
-    guards = [one[1] for one in (*at("Condition"), *at("DeletionProtectionEnabled"))]
+    """Guards: IAM conditions, the mode of requests out."""
+    guards = [one[1] for one in at("Condition")]
     guards.append(AWS["Globals"]["Function"]["Environment"]["Variables"]["GATEHOUSE_OUTBOUND"])
 
     assert [guard for guard in guards if "Fn::" in str(guard) or "'Ref'" in str(guard)] == []

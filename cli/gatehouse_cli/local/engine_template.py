@@ -1,7 +1,7 @@
 """The copy of the template that the local engine gets: the same stack, without what it cannot do.
 
 The template itself has no switch for any of this. A stack on AWS therefore always has its IAM
-conditions, its deletion protection and its guarded requests out.
+conditions and its guarded requests out.
 """
 
 import copy
@@ -49,8 +49,6 @@ def for_engine(template: dict[str, Any], endpoint: str) -> dict[str, Any]:
     _set_variables(changed["Globals"]["Function"], endpoint)
     for name, resource in changed["Resources"].items():
         properties = resource.get("Properties", {})
-        if "DeletionProtectionEnabled" in properties:
-            properties["DeletionProtectionEnabled"] = False
         if resource["Type"] == "AWS::Serverless::Function":
             _set_variables(properties, endpoint)
             properties["Policies"] = _policies(properties.get("Policies", []))

@@ -33,10 +33,14 @@ def _bare(loader: _Loader, _suffix: str, node: yaml.Node) -> Any:
 _Loader.add_multi_constructor("!", _bare)
 
 
+def document(template: Path) -> dict[str, Any]:
+    """Return the whole template; intrinsic functions are not evaluated."""
+    return dict(yaml.load(template.read_text(encoding="utf-8"), Loader=_Loader))  # noqa: S506  # Derived from SafeLoader.
+
+
 def resources(template: Path) -> dict[str, Any]:
     """Return the template's resources by logical id; intrinsic functions are not evaluated."""
-    document = yaml.load(template.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506  # Derived from SafeLoader.
-    return dict(document["Resources"])
+    return dict(document(template)["Resources"])
 
 
 def gateway_responses(resources_by_id: dict[str, Any], api: str = "Api") -> list[GatewayResponse]:
