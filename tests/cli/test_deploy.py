@@ -223,7 +223,7 @@ def test_the_first_deployment_protects_the_tables_after_its_success() -> None:
     result = CliRunner().invoke(cli, ["deploy"])
 
     assert result.exit_code == 0, result.output
-    first, *rest = result.output.splitlines()
+    first, *rest = result.stdout.splitlines()
     assert first == "Stack gatehouse-dev does not exist yet: this is its first deployment."
     assert [line.rpartition(" from ")[2] for line in rest] == ["deletion.", "deletion."]
     assert list(cloud_stack.protected_tables().values()) == [True, True]
