@@ -63,7 +63,7 @@ _ALSO = {
     ("post", "/invite"): {"401", "404", "410", "429"},
     ("post", "/auth/attach-wallet"): {"401", "409"},
     ("post", "/auth/siwe-login"): {"401", "409"},
-    ("post", "/federation/inbound"): {"401", "403"},
+    ("post", "/federation/inbound"): {"401", "403", "429"},
     ("post", "/admin/webhooks/deliveries/{id}/replay"): {"409", "410"},
     ("post", "/emit"): {"404"},
     ("post", "/claim"): {"404", "409"},

@@ -49,7 +49,7 @@ class TrustedPeer(BaseModel):
 
 
 class PeerView(BaseModel):
-    """A peer. `status` is active or expired."""
+    """A peer. `status` is active or expired; `rate_limit` is in signals per minute."""
 
     id: str
     name: str
@@ -57,6 +57,7 @@ class PeerView(BaseModel):
     status: str
     allowed_scopes: list[str]
     expires_at: str | None
+    rate_limit: int
     created_at: str
 
 
@@ -157,5 +158,6 @@ def _view(peer: Peer, now: int) -> PeerView:
         status="expired" if expired else "active",
         allowed_scopes=list(peer.allowed_scopes),
         expires_at=rfc3339(peer.expires_at) if peer.expires_at else None,
+        rate_limit=peer.rate_limit,
         created_at=rfc3339(peer.created_at),
     )

@@ -22,7 +22,7 @@ from gatehouse.web.door import Caller, Door
 from gatehouse.web.envelopes import Answer, Body, answer
 from gatehouse.web.surfaces import ADMIN
 from gatehouse.webhooks import actions as webhooks
-from gatehouse.webhooks import model
+from gatehouse.webhooks import model, rotation
 from gatehouse.webhooks.model import Webhook, WebhookFields
 
 TABLES = connection.tables()
@@ -179,7 +179,7 @@ async def remove(call: Caller, id: str) -> Answer[DeletedWebhook]:
 )
 async def rotate_secret(call: Caller, id: str, body: Rotation) -> Answer[RotatedSecret]:
     """Create a new secret. During the grace, deliveries are signed with both."""
-    rotated = webhooks.rotate_secret(
+    rotated = rotation.rotate_secret(
         TABLES.main, call, _vault(), _id(id), grace_seconds=body.grace_seconds
     )
     shown = RotatedSecret(

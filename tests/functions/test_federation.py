@@ -83,6 +83,7 @@ def test_a_peer_is_trusted_sends_and_is_removed(
             "status": "active",
             "allowed_scopes": ["signal:*"],
             "expires_at": held.text(seconds=3600),
+            "rate_limit": 6_000,
             "created_at": held.text(),
         }
     ]
@@ -240,3 +241,47 @@ def test_a_shared_secret_is_only_in_the_answer_that_creates_it(
     assert peer["peer_id"] in everything, "the search reads what is there"
     marks = [secret[start : start + 12] for start in range(0, 52, 4)]
     assert [mark for mark in marks if mark in everything] == []
+
+
+def test_a_peer_has_the_rate_limit_of_the_key_that_trusted_it(
+    front: Front, people: People, admin: Holder, held: HeldClock
+) -> None:
+    slow = people.key(admin, rate_limit=3)
+    peer = trusted(front, slow)
+    (view,) = front("GET", "/admin/peers", key=admin.key).json()["data"]
+    assert view["rate_limit"] == 3
+    for _ in range(3):
+        assert send(front, *proven(peer)).status == 201
+    over = send(front, *proven(peer))
+    assert (over.status, over.json()["error"]["code"]) == (429, "RATE_LIMIT_EXCEEDED")
+    assert over.headers["retry-after"] == "20"
+    check_refused(send(front, *proven(peer, secret="f" * 64)), "without a proof no limit is told")
+    held.advance(seconds=19.999999)
+    assert send(front, *proven(peer)).status == 429
+    held.advance(micros=1)
+    assert send(front, *proven(peer)).status == 201
+    assert send(front, *proven(peer)).status == 429
+    held.advance(seconds=60)
+    assert [send(front, *proven(peer)).status for _ in range(4)] == [201, 201, 201, 429]
+
+
+def test_a_peer_of_a_key_without_limit_has_the_stacks_default(front: Front, admin: Holder) -> None:
+    trusted(front, admin)
+    (view,) = front("GET", "/admin/peers", key=admin.key).json()["data"]
+    assert view["rate_limit"] == 6_000
+
+
+def test_a_refused_signal_is_not_counted(front: Front, people: People, admin: Holder) -> None:
+    peer = trusted(front, people.key(admin, rate_limit=1), allowed_scopes=["signal:pulse"])
+    assert send(front, *proven(peer, signal_type="task")).status == 403
+    assert send(front, *proven(peer, signal_type="pulse", content="")).status == 400
+    assert send(front, *proven(peer, signal_type="pulse")).status == 201
+    assert send(front, *proven(peer, signal_type="pulse")).status == 429
+
+
+def test_a_replayed_signal_is_not_counted(front: Front, people: People, admin: Holder) -> None:
+    peer = trusted(front, people.key(admin, rate_limit=2))
+    sent = proven(peer)
+    assert send(front, *sent).status == 201
+    check_refused(send(front, *sent))
+    assert send(front, *proven(peer)).status == 201

@@ -92,6 +92,42 @@ def test_a_key_with_less_cannot_raise_an_identity(
     assert _patch(front, manager, member.id, claw_type="employee") == (403, excess)
 
 
+@pytest.mark.parametrize(
+    ("limits", "callers", "excess"),
+    [
+        ([], 1, None),
+        ([5], 5, None),
+        ([5], 4, {"rate_limit": 5}),
+        ([5, 2, 7], 6, {"rate_limit": 7}),
+        ([5, 2, 7], 7, None),
+    ],
+)
+def test_a_limited_key_cannot_raise_an_identity_with_faster_keys(
+    front: Front, people: People, boss: Holder, limits: list[int], callers: int, excess: Any
+) -> None:
+    member = people.member(boss)
+    for limit in limits:
+        people.key_for(boss, member, rate_limit=limit)
+    ended = people.key_for(boss, member, rate_limit=100)
+    assert front("DELETE", f"/v1/api-keys/{ended.key_id}", key=boss.key).status == 204
+    manager = people.key(boss, rate_limit=callers)
+    status, details = _patch(front, manager, member.id, is_admin=True)
+    assert (status, details if excess else None) == (403 if excess else 200, excess)
+
+
+@pytest.mark.usefixtures("settings_key")
+def test_a_limited_key_cannot_raise_an_identity_that_can_sign_in_with_a_wallet(
+    front: Front, people: People, boss: Holder
+) -> None:
+    member = people.employee(boss, rate_limit=2)
+    attach = signed(front, Account.create())
+    assert front("POST", "/auth/attach-wallet", key=member.key, body=attach).status == 200
+    slow, even = people.key(boss, rate_limit=5_999), people.key(boss, rate_limit=6_000)
+    refused = _patch(front, slow, member.identity_id, is_admin=True)
+    assert refused == (403, {"rate_limit": 6_000})
+    assert _patch(front, even, member.identity_id, is_admin=True)[0] == 200
+
+
 def test_an_expiring_key_cannot_widen_a_ceiling_that_it_covers(
     front: Front, people: People, boss: Holder
 ) -> None:

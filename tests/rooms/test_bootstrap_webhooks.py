@@ -18,6 +18,7 @@ from gatehouse.credentials import actions as credentials
 from gatehouse.dynamo.table import Tables
 from gatehouse.secrets.actions import Vault
 from gatehouse.webhooks import actions as webhooks
+from gatehouse.webhooks import rotation
 from gatehouse.webhooks.model import Filters, Webhook, WebhookFields
 from gatehouse.webhooks.secret_cache import SecretCache
 from support.actors.members import vault
@@ -216,7 +217,7 @@ def test_an_old_variable_does_not_undo_an_admins_rotation(
     operator: Operator,
 ) -> None:
     operator.apply()
-    shown = webhooks.rotate_secret(
+    shown = rotation.rotate_secret(
         operator.tables.main,
         operator.call(),
         operator.vault,

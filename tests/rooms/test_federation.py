@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import json
@@ -20,6 +21,7 @@ from gatehouse.core.errors import (
     Forbidden,
     IdempotencyReused,
     NotFound,
+    RateLimited,
     Unauthorized,
 )
 from gatehouse.core.grants import SIGNAL_TYPES
@@ -418,3 +420,41 @@ def test_a_trust_repeated_with_its_idempotency_key_names_the_peer(
         federation.trust(who.tables, call, stack_vault, **fields, expires_at=who.now + DAY)
     assert again.value.details == {"id": f"peer:{trust.peer.id}"}
     check_standing(who.tables, now=who.now)
+
+
+@pytest.mark.parametrize("limit", [1, 2])
+def test_two_signals_at_once_are_both_counted(
+    who: Visitor, stack_vault: Vault, room_line: Wire, limit: int
+) -> None:
+    slow = replace(who, principal=replace(who.principal, rate_limit=limit))
+    trust = trusted(slow, stack_vault)
+
+    def another_first(_: int, operation: str) -> None:
+        if operation == "TransactWriteItems":
+            room_line.before = None
+            send(who, stack_vault, trust)
+
+    room_line.before = another_first
+    if limit == 1:
+        with pytest.raises(RateLimited) as refused:
+            send(who, stack_vault, trust)
+        assert refused.value.retry_after == 60
+    else:
+        send(who, stack_vault, trust)
+    stored = kind(check_standing(who.tables, now=who.now), "SIGNAL#")
+    assert len(stored) == limit
+    with pytest.raises(RateLimited):
+        send(who, stack_vault, trust)
+
+
+def test_a_peer_sends_as_many_signals_as_its_limit_however_they_come(
+    who: Visitor, stack_vault: Vault
+) -> None:
+    trust = trusted(replace(who, principal=replace(who.principal, rate_limit=4)), stack_vault)
+    sent = 0
+    for _ in range(30):  # one each five seconds: 4 at once, then one each 15 seconds
+        with contextlib.suppress(RateLimited):
+            send(who, stack_vault, trust)
+            sent += 1
+        who = replace(who, now=who.now + 5 * SECOND)
+    assert sent == 4 + 145 // 15

@@ -18,7 +18,7 @@ from gatehouse.federation.model import SCOPES, Peer, Proof
 
 NOON = 1_800_000_000
 PROOF = {"signature": "a" * 64, "timestamp": 5, "nonce": "n" * 8, "body_hash": "0" * 64}
-PEER = Peer("p1", "a1", "Berlin", "https://b.example", ("signal:task",), NOON * SECOND, 1)
+PEER = Peer("p1", "a1", "Berlin", "https://b.example", ("signal:task",), NOON * SECOND, 1, 60)
 GRANTS = Grants(("agents:write",), Permissions(signal_types=("task",)))
 CALLER = Principal(
     key_id="k1",
@@ -128,6 +128,14 @@ def test_scopes_are_checked_and_repeated_ones_dropped() -> None:
     assert str(refused.value).startswith(f"Unknown scope: x, {'y' * 197}. Allowed: signal:*, ")
 
 
+@pytest.mark.parametrize(
+    ("tat", "next_at", "wait"),
+    [(None, 0, 0), (5, 9, 0), (6, 9, 4), (6, 6, 1), (6, 5, 0), (6, -3, 0)],
+)
+def test_a_busy_peer_waits_until_its_next_signal(tat: int | None, next_at: int, wait: int) -> None:
+    assert rules.wait(replace(PEER, tat=tat, next_at=next_at), 5) == wait
+
+
 END = "2027-01-15T08:00:00.000Z"
 
 
@@ -154,6 +162,9 @@ def _restricted(**lists: tuple[str, ...]) -> Grants:
             {},
         ),
         ({"allowed_scopes": ()}, {"grants": Grants()}, {}),
+        ({"allowed_scopes": ()}, {"rate_limit": 59}, {"rate_limit": 60}),
+        ({}, {"rate_limit": 60}, {}),
+        ({}, {"rate_limit": 59}, {"rate_limit": 60}),
         ({"allowed_scopes": ()}, {"expires_at": 1}, {"expires_at": END}),
     ],
 )
@@ -171,12 +182,13 @@ def test_a_peer_may_send_the_types_of_its_scopes() -> None:
     assert rules.may_send(replace(PEER, allowed_scopes=("signal:*",)), "ping")
 
 
-def test_an_audit_event_shows_four_fields_of_a_peer() -> None:
+def test_an_audit_event_shows_what_a_peer_may_do() -> None:
     view = {
         "name": "Berlin",
         "endpoint": "https://b.example",
         "allowed_scopes": ["signal:task"],
         "expires_at": END,
+        "rate_limit": 60,
     }
     assert rules.audit_view(PEER) == view
     assert rules.audit_view(replace(PEER, expires_at=None)) == {**view, "expires_at": None}

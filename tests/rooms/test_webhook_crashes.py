@@ -12,7 +12,7 @@ from gatehouse.core.errors import IdempotencyReused, NotFound, Unavailable
 from gatehouse.dynamo.table import Tables
 from gatehouse.secrets.actions import Vault
 from gatehouse.webhooks import actions as webhooks
-from gatehouse.webhooks import health
+from gatehouse.webhooks import health, rotation
 from gatehouse.webhooks.model import Webhook, WebhookFields
 from gatehouse.webhooks.secret_cache import SecretCache
 from support.actors.members import boss, vault
@@ -50,7 +50,7 @@ def _update(who: Visitor, kept_in: Vault, one: Webhook) -> Any:
 
 
 def _rotate(who: Visitor, kept_in: Vault, one: Webhook) -> Any:
-    return webhooks.rotate_secret(
+    return rotation.rotate_secret(
         who.tables.main, who.call(token="r"), kept_in, one.id, grace_seconds=60
     )
 

@@ -21,7 +21,7 @@ from gatehouse.core.errors import (
 from gatehouse.dynamo.table import Table, Tables, TransactionCanceled, transact
 from gatehouse.secrets.actions import Vault
 from gatehouse.webhooks import actions as webhooks
-from gatehouse.webhooks import health
+from gatehouse.webhooks import health, rotation
 from gatehouse.webhooks import writes as webhook_writes
 from gatehouse.webhooks.model import (
     MOST_WEBHOOKS,
@@ -72,7 +72,7 @@ def update(who: Visitor, kept_in: Vault, webhook: Webhook, **fields: Any) -> Web
 def rotate(
     who: Visitor, kept_in: Vault, webhook: Webhook, grace: int | None = None
 ) -> RotatedSecret:
-    return webhooks.rotate_secret(
+    return rotation.rotate_secret(
         who.tables.main, who.call(), kept_in, webhook.id, grace_seconds=grace
     )
 
@@ -233,7 +233,7 @@ def test_other_rooms_writes_are_in_the_same_transaction(who: Visitor, kept_in: V
         fields=WebhookFields(active=False),
         also={"marker": marker(main, "updated")},
     )
-    webhooks.rotate_secret(
+    rotation.rotate_secret(
         main, who.call(), kept_in, one.id, grace_seconds=0, also={"marker": marker(main, "rotated")}
     )
     for again in ("made", "updated", "rotated"):
@@ -284,9 +284,9 @@ def test_a_repeat_under_an_idempotency_key_is_refused_and_names_the_webhook(
     assert again.value.details == {"id": f"webhook:{one.id}"}
     other = who.call(token="rotated")
     for _ in range(1):
-        webhooks.rotate_secret(who.tables.main, other, kept_in, one.id, grace_seconds=0)
+        rotation.rotate_secret(who.tables.main, other, kept_in, one.id, grace_seconds=0)
     with pytest.raises(IdempotencyReused) as again:
-        webhooks.rotate_secret(who.tables.main, other, kept_in, one.id, grace_seconds=0)
+        rotation.rotate_secret(who.tables.main, other, kept_in, one.id, grace_seconds=0)
     assert again.value.details == {"id": f"webhook:{one.id}"}
     assert reread(who, one).version == 2
 

@@ -86,7 +86,7 @@ def _check_account(state: State, account_id: str, *, now: Micros, exact: bool) -
     by_invite = [event for event in trail if event["action"] == "invite.redeem"]
     assert sum(one.uses for one in invites) == len(by_invite) <= len(joined)
     peers = [
-        peer_store._from_item(item)  # noqa: SLF001
+        peer_store.from_item(item)
         for item in kind(state, f"PEERS#{account_id}")
     ]
     assert _replayed(trail, "peer") == {one.id: peer_rules.audit_view(one) for one in peers}

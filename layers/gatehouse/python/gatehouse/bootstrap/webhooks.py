@@ -15,6 +15,7 @@ from gatehouse.deliveries.writes import unpark_marker
 from gatehouse.outbound import client as outbound
 from gatehouse.secrets.actions import Vault
 from gatehouse.webhooks import actions as webhooks
+from gatehouse.webhooks import rotation
 from gatehouse.webhooks import writes as webhook_writes
 from gatehouse.webhooks.model import (
     MOST_WEBHOOKS,
@@ -84,7 +85,7 @@ def _secret(entry: SeedWebhook, secrets: Mapping[str, str]) -> str | None:
     if secret is None:
         raise BadInput(f"names {entry.secret_env}, but its value was not sent", details=details)
     try:
-        return webhooks.check_secret(secret)
+        return rotation.check_secret(secret)
     except BadInput as refused:
         # Not `from refused`: that error is about a secret.
         raise BadInput(
@@ -119,7 +120,7 @@ def _change(run: Run, vault: Vault, wanted: _Wanted, *, current: Webhook) -> Tas
     changed = {
         name: value for name, value in set_fields(wanted.entry.fields).items() if name in detail
     }
-    if secret is not None and not webhooks.was_seeded(main, vault, current, secret=secret):
+    if secret is not None and not rotation.was_seeded(main, vault, current, secret=secret):
         detail["secret"] = ["the previous value", f"the value of {wanted.entry.secret_env}"]
 
     def update() -> None:
@@ -139,7 +140,7 @@ def _change(run: Run, vault: Vault, wanted: _Wanted, *, current: Webhook) -> Tas
                 else webhooks.NO_WRITES,
             )
         if secret is not None and "secret" in detail:
-            webhooks.seed_secret(
+            rotation.seed_secret(
                 main,
                 vault,
                 run.account_id,

@@ -94,13 +94,18 @@ def check(reach: Reach, thing: Reach, *, of: str = "this key's own grants") -> N
     _refuse(beyond(reach, thing), of=of)
 
 
+def narrows(before: Reach, after: Reach) -> bool:
+    """Return whether a change only narrows a thing or ends it."""
+    return after != before and not beyond(before, after)
+
+
 def check_change(reach: Reach, before: Reach, after: Reach) -> None:
     """Raise GrantsExceeded unless `reach` covers a thing before and after its change.
 
     A change that only narrows the thing or ends it is always allowed. One that leaves its reach as
     it is, such as another name or address, needs it to be covered.
     """
-    if after != before and not beyond(before, after):
+    if narrows(before, after):
         return
     _refuse(beyond(reach, before) | beyond(reach, after))
 

@@ -17,7 +17,7 @@ from gatehouse.core.errors import Unavailable
 from gatehouse.core.principal import RateLimitState
 from gatehouse.core.retry import Backoff
 from gatehouse.credentials import rules, store
-from gatehouse.credentials.model import Code, Credential, Owner, Verdict
+from gatehouse.credentials.model import Code, Credential, Owner, Pace, Verdict
 from gatehouse.dynamo.table import ConditionFailed, Table, Tables, TransactionConflict
 
 UNLIMITED = -1
@@ -108,6 +108,11 @@ def last_uses(tables: Tables, digests: Sequence[str]) -> dict[str, Micros]:
 def code_of(credential: Credential, now: Micros) -> Code:
     """Return the code of a credential, without looking at its rate limit."""
     return rules.code_of(credential, now)
+
+
+def pace(limit: int) -> Pace:
+    """Convert requests per minute to GCRA's two numbers."""
+    return rules.pace(limit)
 
 
 def hash_key(key: str) -> str:

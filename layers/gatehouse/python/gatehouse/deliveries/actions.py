@@ -87,19 +87,23 @@ def replay(
 ) -> Answered:
     """Send a dead letter again; send a delivered one as a new delivery.
 
-    A new delivery has a new id, so that receivers do not drop it as a repeat. Raises Conflict
-    DELIVERY_OPEN while the delivery is open, unless it is parked as internal, and Gone
-    SIGNAL_EXPIRED if the signal's retention has ended.
+    A new delivery has a new id, so that receivers do not drop it as a repeat. Raises GrantsExceeded
+    if its webhook reaches further than the caller, Conflict DELIVERY_OPEN while the delivery is
+    open, unless it is parked as internal, and Gone SIGNAL_EXPIRED if the signal's retention has
+    ended.
     """
-    idempotency.check(table, call.guard)
     for _ in _DELIVERY_CHANGED.tries():
         before = _get(table, call, delivery_id)
+        webhooks.check_reach(
+            webhooks.get(table, call.caller.account_id, before.webhook_id), call.caller
+        )
+        # After the check: this key may be narrower than the one that was used first.
+        idempotency.check(table, call.guard)
         if before.is_open and before.parked is not ParkReason.INTERNAL:
             raise Conflict("The delivery is still open", code="DELIVERY_OPEN")
         signal = signals.find(table, before.account_id, before.signal_id, now=call.now)
         if signal is None:
             raise Gone("The signal is past its retention", code="SIGNAL_EXPIRED")
-        webhooks.get(table, call.caller.account_id, before.webhook_id)
         if before.status is DeliveryStatus.DELIVERED:
             after = rules.new_delivery(
                 id=ids.new(call.now),
@@ -171,8 +175,10 @@ def recover(
 ) -> Answered:
     """Let a worker replay all dead letters of signals emitted since a time: there may be many.
 
-    `answered` gets their number and returns the response.
+    `answered` gets their number and returns the response. Raises GrantsExceeded if the webhook
+    reaches further than the caller.
     """
+    webhooks.check_reach(webhooks.get(table, call.caller.account_id, webhook_id), call.caller)
     idempotency.check(table, call.guard)
     counted = count_dead_letters(table, call, webhook_id, since=since)
     change = Change(
@@ -197,9 +203,13 @@ def ping(
     webhook_id: str,
     answered: Callable[[Delivery], Answered],
 ) -> Answered:
-    """Send a `ping` to a webhook: store a signal that no filter matches, and its delivery."""
-    idempotency.check(table, call.guard)
+    """Send a `ping` to a webhook: store a signal that no filter matches, and its delivery.
+
+    Raises GrantsExceeded if the webhook reaches further than the caller.
+    """
     webhook = webhooks.get(table, call.caller.account_id, webhook_id)
+    webhooks.check_reach(webhook, call.caller)
+    idempotency.check(table, call.guard)
     signal = signals.ping(call.caller.account_id, now=call.now)
     delivery = rules.new_delivery(
         id=rules.id_of(signal.id, webhook.id),

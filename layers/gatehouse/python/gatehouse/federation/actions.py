@@ -6,17 +6,21 @@ import secrets
 
 from gatehouse.audit import actions as audit
 from gatehouse.audit.model import Change, Origin
-from gatehouse.core import ids, reach
-from gatehouse.core.clock import Micros
+from gatehouse.core import ids, reach, settings
+from gatehouse.core.clock import Micros, ceil_seconds
 from gatehouse.core.errors import (
     BadInput,
     BoundReached,
     Forbidden,
     NotFound,
+    RateLimited,
     Unauthorized,
+    Unavailable,
 )
 from gatehouse.core.reach import Reach
 from gatehouse.core.request import Call
+from gatehouse.core.retry import Backoff
+from gatehouse.credentials import actions as credentials
 from gatehouse.dynamo import idempotency
 from gatehouse.dynamo.table import Table, Tables
 from gatehouse.federation import rules, store
@@ -27,6 +31,8 @@ from gatehouse.secrets import writes as secret_writes
 from gatehouse.secrets.actions import Vault
 from gatehouse.secrets.model import Place, Purpose
 from gatehouse.signals import actions as signals
+
+_PEER_BUSY = Backoff(6)
 
 
 def trust(
@@ -41,8 +47,8 @@ def trust(
 ) -> Trusted:
     """Trust another instance and create the secret shared with it, which is shown only here.
 
-    Raises GrantsExceeded where the peer could send or last longer than the caller's key may,
-    BadInput, BoundReached and IdempotencyReused.
+    Its rate limit is that of a key that was created without one. Raises GrantsExceeded if the peer
+    reaches further than the caller's key, BadInput, BoundReached and IdempotencyReused.
     """
     idempotency.check(tables.main, call.guard)
     if expires_at is not None and expires_at <= call.now:
@@ -55,6 +61,7 @@ def trust(
         allowed_scopes=rules.check_scopes(allowed_scopes),
         expires_at=expires_at,
         created_at=call.now,
+        rate_limit=keys.default_rate_limit(settings.DEFAULT_RATE_LIMIT.number(), call.caller),
     )
     reach.check(Reach.of(call.caller), rules.reach_of(peer))
     secret = secrets.token_hex(rules.SECRET_BYTES)
@@ -116,9 +123,11 @@ def receive(  # noqa: PLR0913 - a request and its proof
 ) -> Received:
     """Accept a peer's signal. `raw` is the request's body, which the proof signs.
 
-    The nonce is marked as used in the transaction that stores the signal, so a replay stores
-    nothing. Raises Unauthorized, with the same message whatever is wrong with the peer or its
-    proof; Forbidden where the peer may not send this type; BadInput for a bad signal.
+    The nonce is marked as used, and the signal counted for the peer's rate limit, in the
+    transaction that stores the signal: a replay stores nothing. Raises Unauthorized, with the same
+    message whatever is wrong with the peer or its proof; Forbidden where the peer may not send this
+    type; BadInput for a bad signal; RateLimited; and Unavailable where other signals of the peer
+    were stored at the same time, six times in a row.
     """
     proof = rules.read_proof(proof_header)
     peer = store.find(tables.main, peer_id) if peer_id and proof else None
@@ -145,35 +154,43 @@ def receive(  # noqa: PLR0913 - a request and its proof
         peer=f"peer:{peer.id}",
         now=call.now,
     )
-    try:
-        audit.commit(
-            tables.main,
-            peer.account_id,
-            writes={
-                "signal": write,
-                "peer": store.check_exists(tables.main, peer),
-                "nonce": store.use_nonce(
-                    tables.main, peer.id, proof.nonce, ends_at=rules.nonce_ends_at(proof)
-                ),
-            },
-            changes=[
-                Change(
-                    "signal.receive",
-                    f"signal:{signal.id}",
-                    after={"signal_type": signal.type, "from_identity": signal.from_identity},
-                )
-            ],
-            origin=Origin(
-                actor=f"peer:{peer.id}",
-                request_id=call.request_id,
-                source_address=call.source_address,
-            ),
-            now=call.now,
-        )
-    except audit.Refused as refused:
-        raise _refused() from refused
-    receipt = rules.receipt(secret, signal_id=signal.id, body_hash=proof.body_hash)
-    return Received(signal.id, receipt)
+    change = Change(
+        "signal.receive",
+        f"signal:{signal.id}",
+        after={"signal_type": signal.type, "from_identity": signal.from_identity},
+    )
+    origin = Origin(
+        actor=f"peer:{peer.id}", request_id=call.request_id, source_address=call.source_address
+    )
+    nonce = store.use_nonce(tables.main, peer.id, proof.nonce, ends_at=rules.nonce_ends_at(proof))
+    pace = credentials.pace(peer.rate_limit)
+    for _ in _PEER_BUSY.tries():
+        _check_limit(peer, call.now)
+        spend = store.spend(tables.main, peer, pace=pace, now=call.now)
+        try:
+            audit.commit(
+                tables.main,
+                peer.account_id,
+                writes={"signal": write, "peer": spend, "nonce": nonce},
+                changes=[change],
+                origin=origin,
+                now=call.now,
+            )
+        except audit.Refused as refused:
+            current = refused.failed.get("peer")
+            if "nonce" in refused.failed or current is None:
+                raise _refused() from refused
+            peer = store.from_item(current)  # its other signals used up the limit meanwhile
+        else:
+            receipt = rules.receipt(secret, signal_id=signal.id, body_hash=proof.body_hash)
+            return Received(signal.id, receipt)
+    raise Unavailable
+
+
+def _check_limit(peer: Peer, now: Micros) -> None:
+    wait = rules.wait(peer, now)
+    if wait:
+        raise RateLimited("Rate limit exceeded", retry_after=ceil_seconds(wait))
 
 
 def _place(peer: Peer) -> Place:

@@ -13,7 +13,12 @@ SCOPES = ("signal:*", *(f"signal:{name}" for name in SIGNAL_TYPES))
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Another instance that may send signals here. Its shared secret is stored encrypted."""
+    """Another instance that may send signals here. Its shared secret is stored encrypted.
+
+    `rate_limit` is in signals per minute. `tat` and `next_at` are the state of that limit, as of a
+    key's: when everything that was sent is used up, None before the first signal, and from when the
+    next signal is accepted.
+    """
 
     id: str
     account_id: str
@@ -22,6 +27,9 @@ class Peer:
     allowed_scopes: tuple[str, ...]
     expires_at: Micros | None
     created_at: Micros
+    rate_limit: int
+    tat: Micros | None = None
+    next_at: Micros = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,6 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
-from gatehouse.core import reach
 from gatehouse.core.clock import MINUTE, Micros, rfc3339
 from gatehouse.core.errors import BadInput
 from gatehouse.core.grants import Grants, Permissions
@@ -128,14 +127,14 @@ def reach_of(peer: Peer) -> Reach:
     every = "signal:*" in peer.allowed_scopes
     types = [] if every else [one.removeprefix("signal:") for one in peer.allowed_scopes]
     if not every and not types:  # it may send nothing
-        return Reach(Grants(), peer.expires_at, reach.NO_REQUESTS, concerns=())
+        return Reach(Grants(), peer.expires_at, peer.rate_limit, concerns=())
     concerns = ["signal_types", "ring_scopes"]
     if every or "task" in types:
         concerns.append("task_types")
     return Reach(
         Grants(("agents:write",), Permissions(signal_types=tuple(types))),
         peer.expires_at,
-        reach.NO_REQUESTS,
+        peer.rate_limit,
         concerns=tuple(concerns),
         shown={"signal_types": Shown("allowed_scopes", prefix="signal:")},
     )
@@ -146,6 +145,12 @@ def may_send(peer: Peer, signal_type: str) -> bool:
     return bool({"signal:*", f"signal:{signal_type}"} & set(peer.allowed_scopes))
 
 
+def wait(peer: Peer, now: Micros) -> Micros:
+    """Return how long the peer must wait before its next signal; 0 if it need not."""
+    busy = peer.tat is not None and peer.tat > now
+    return max(0, peer.next_at - now) if busy else 0
+
+
 def audit_view(peer: Peer) -> dict[str, Any]:
     """Show a peer in an audit event."""
     return {
@@ -153,4 +158,5 @@ def audit_view(peer: Peer) -> dict[str, Any]:
         "endpoint": peer.endpoint,
         "allowed_scopes": list(peer.allowed_scopes),
         "expires_at": None if peer.expires_at is None else rfc3339(peer.expires_at),
+        "rate_limit": peer.rate_limit,
     }

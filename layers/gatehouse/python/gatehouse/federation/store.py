@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 
 from gatehouse.core.clock import SECOND, Micros
+from gatehouse.credentials.model import Pace
 from gatehouse.dynamo import counters, keyspace
 from gatehouse.dynamo.table import Item, Table, Write
 from gatehouse.federation.model import MOST_PEERS, Peer
@@ -19,12 +20,12 @@ def find(table: Table, peer_id: str) -> Peer | None:
 def read(table: Table, account_id: str, peer_id: str) -> Peer | None:
     """Read an account's peer, consistently; None where there is none."""
     item = table.get(_key(account_id, peer_id))
-    return None if item is None else _from_item(item)
+    return None if item is None else from_item(item)
 
 
 def list_peers(table: Table, account_id: str) -> list[Peer]:
     """Read all peers of an account, oldest first."""
-    return [_from_item(item) for item in table.query_all(keyspace.PEERS.pk(account_id))]
+    return [from_item(item) for item in table.query_all(keyspace.PEERS.pk(account_id))]
 
 
 def create(table: Table, peer: Peer) -> dict[str, Write]:
@@ -35,6 +36,7 @@ def create(table: Table, peer: Peer) -> dict[str, Write]:
         "endpoint": peer.endpoint,
         "allowed_scopes": list(peer.allowed_scopes),
         "created_at": peer.created_at,
+        "rate_limit": peer.rate_limit,
     }
     if peer.expires_at is not None:
         item["expires_at"] = peer.expires_at
@@ -59,10 +61,23 @@ def remove(table: Table, peer: Peer) -> dict[str, Write]:
     }
 
 
-def check_exists(table: Table, peer: Peer) -> Write:
-    """Check that a peer still exists."""
-    return table.check(
-        _key(peer.account_id, peer.id), condition="attribute_exists(pk)", names={}, values={}
+def spend(table: Table, peer: Peer, *, pace: Pace, now: Micros) -> Write:
+    """Count one signal of a peer. The condition fails if it was removed, or must wait.
+
+    It also fails if another signal moved the peer from unused to busy since it was read: the
+    two are two updates, as for a key.
+    """
+    busy = peer.tat is not None and peer.tat > now
+    if busy:
+        expression = "SET tat = tat + :interval, next_at = next_at + :interval"
+        condition = "tat > :now AND next_at <= :now"
+        values = {":interval": pace.interval, ":now": now}
+    else:
+        expression = "SET tat = :tat, next_at = :next"
+        condition = "attribute_exists(pk) AND (attribute_not_exists(tat) OR tat <= :now)"
+        values = {":tat": now + pace.interval, ":next": now + pace.refill, ":now": now}
+    return table.change(
+        _key(peer.account_id, peer.id), expression, condition=condition, names={}, values=values
     )
 
 
@@ -72,7 +87,8 @@ def use_nonce(table: Table, peer_id: str, nonce: str, *, ends_at: Micros) -> Wri
     return table.put_new({"pk": keyspace.NONCE.pk(digest), "sk": "NONCE", "ttl": ends_at // SECOND})
 
 
-def _from_item(item: Item) -> Peer:
+def from_item(item: Item) -> Peer:
+    """Read a peer's item."""
     return Peer(
         id=item["sk"],
         account_id=keyspace.PEERS.rest_of(item["pk"]),
@@ -81,6 +97,9 @@ def _from_item(item: Item) -> Peer:
         allowed_scopes=tuple(item["allowed_scopes"]),
         expires_at=item.get("expires_at"),
         created_at=item["created_at"],
+        rate_limit=item["rate_limit"],
+        tat=item.get("tat"),
+        next_at=item.get("next_at", 0),
     )
 
 

@@ -64,11 +64,10 @@ class Identity:
         """The fields on which its keys depend: a change of one is written into every key."""
         return (self.is_admin, self.claw_type, self.membership, self.ceiling)
 
-    @property
-    def reach(self) -> Reach:
-        """How far the identity reaches: its ceiling without end, as far as its rank allows.
+    def reach(self, rate_limit: int | None = NO_REQUESTS) -> Reach:
+        """Return how far the identity reaches: its ceiling without end, as its rank allows.
 
-        An identity sends no requests; its keys do, and each has its own expiry and rate limit.
+        An identity sends requests only with its keys. `rate_limit` is the highest of theirs.
         """
         rights = set()
         if self.membership is Membership.ACTIVE:
@@ -77,7 +76,7 @@ class Identity:
             rights.add(ADMIN)
         if self.claw_type is not ClawType.SERVICE:
             rights.add(CLAW)
-        return Reach(self.ceiling, None, NO_REQUESTS, frozenset(rights))
+        return Reach(self.ceiling, None, rate_limit, frozenset(rights))
 
     def audit_view(self) -> dict[str, Any]:
         """Return the identity as audit events show it."""

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from gatehouse.core import settings
+from gatehouse.core.clock import Micros
+from gatehouse.core.reach import NO_REQUESTS
 from gatehouse.core.request import Call
 from gatehouse.credentials import actions as credentials
 from gatehouse.dynamo.table import Tables
+from gatehouse.identities.model import Identity
 from gatehouse.keys import rules, store
 from gatehouse.keys.model import Key, KeyFilter
 
@@ -49,6 +53,23 @@ def page(
                 listed.append(key)
             after = key.id
     return _with_last_uses(tables, listed), after if more else None
+
+
+def highest_rate_limit(tables: Tables, owner: Identity, *, now: Micros) -> int | None:
+    """Return the highest rate limit with which an identity can send requests; None for no limit.
+
+    It is 0 without any key that may still work. A wallet counts as a key with the stack's default,
+    which a key of signing in never exceeds.
+    """
+    limits = [
+        key.rate_limit
+        for key in store.read_all_of_owner(tables.main, owner.account_id, owner.id)
+        if rules.is_listed(key, KeyFilter.LIVE, now)
+    ]
+    if owner.wallet_address is not None:
+        limits.append(settings.DEFAULT_RATE_LIMIT.number())
+    known = [limit for limit in limits if limit is not None]
+    return None if len(known) < len(limits) else max(known, default=NO_REQUESTS)
 
 
 def _with_last_uses(tables: Tables, keys: list[Key]) -> list[Key]:

@@ -20,6 +20,7 @@ from gatehouse.dynamo.table import Tables, TransactionCanceled, TransactionConfl
 from gatehouse.identities import actions as identities
 from gatehouse.identities import writes as identity_writes
 from gatehouse.identities.model import Identity, IdentityPatch
+from gatehouse.keys.lists import highest_rate_limit
 from gatehouse.keys.propagation import propagate
 
 # Each try reads anew, and `audit.commit` has waited already.
@@ -34,7 +35,7 @@ def change(tables: Tables, call: Call, identity_id: str, patch: IdentityPatch) -
     Raises Conflict IDENTITY_LAST_ADMIN rather than leave an account without an admin, and
     GrantsExceeded if the change concerns what the identity may do, does not only narrow it, and
     the identity reaches further than the caller before or after it. An identity has no expiry, so
-    a key that expires can only narrow one.
+    a key that expires can only narrow one. Its rate limit is the highest that one of its keys has.
     """
     return apply(
         tables,
@@ -63,7 +64,7 @@ def apply(
         after = identities.patched(before, patch)
         concerns_keys = after.rights != before.rights
         if within is not None and concerns_keys:
-            reach.check_change(within, before.reach, after.reach)
+            _check_reach(tables, within, before=before, after=after, now=now)
         # If an earlier request died half-way, its repeat changes nothing but must complete it.
         must_propagate = concerns_keys or identities.has_marker(tables.main, before)
         try:
@@ -105,6 +106,15 @@ def sweep(tables: Tables, *, origin: Origin, now: Micros) -> int:
     if failed is not None:
         raise failed
     return len(marked)
+
+
+def _check_reach(
+    tables: Tables, within: Reach, *, before: Identity, after: Identity, now: Micros
+) -> None:
+    if reach.narrows(before.reach(), after.reach()):
+        return  # so that no keys are read
+    rate_limit = highest_rate_limit(tables, after, now=now)
+    reach.check_change(within, before.reach(rate_limit), after.reach(rate_limit))
 
 
 def _commit(

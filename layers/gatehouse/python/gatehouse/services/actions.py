@@ -10,8 +10,9 @@ from gatehouse.audit import actions as audit
 from gatehouse.audit.model import Change, Origin
 from gatehouse.aws import control_plane
 from gatehouse.aws.control_plane import Cloud
-from gatehouse.core import settings
+from gatehouse.core import reach, settings
 from gatehouse.core.errors import BadInput, BoundReached, Conflict, Forbidden, NotFound, Unavailable
+from gatehouse.core.reach import Reach
 from gatehouse.core.request import Answered, Call
 from gatehouse.dynamo import idempotency
 from gatehouse.dynamo.table import Table
@@ -121,7 +122,8 @@ def register(
     Only this answer contains the secret of a restart hook. An answer without a secret is stored for
     repeats with the same Idempotency-Key. `own` are hosts of this API, which must not be called.
     Raises BadInput that names the field, Forbidden for a log group unless the caller is the
-    operator, Conflict if the name is taken, BoundReached, IdempotencyReused and Replay.
+    operator, GrantsExceeded for a restart hook if the caller's key expires, Conflict if the name is
+    taken, BoundReached, IdempotencyReused and Replay.
     """
     idempotency.check(table, call.guard)
     service = Service(
@@ -135,6 +137,8 @@ def register(
         log_group=_check_log_group(call, cloud, new.log_group) if new.log_group else "",
         created_at=call.now,
     )
+    if service.restart_url:
+        reach.check(Reach.of(call.caller), rules.reach_of_hook())
     _check_free(table, call, cloud, service)
     writes = store.create(table, service)
     secret = None

@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 
 from gatehouse.core.clock import MINUTE, SECOND, Micros
 from gatehouse.core.errors import BadInput
+from gatehouse.core.grants import Grants
+from gatehouse.core.reach import NO_REQUESTS, Reach
 from gatehouse.services.model import (
     ALIAS_TAG,
     LOGS_TAG,
@@ -172,6 +174,11 @@ def chunks(services: Sequence[Service], size: int) -> list[Sequence[Service]]:
 def target(service: Service) -> str:
     """Return the target that names a service in audit events."""
     return f"service:{service.name}"
+
+
+def reach_of_hook() -> Reach:
+    """Return how far any restart hook reaches: it receives signed requests, without end."""
+    return Reach(Grants(("services:write",)), None, NO_REQUESTS, concerns=())
 
 
 def audit_view(service: Service) -> dict[str, Any]:

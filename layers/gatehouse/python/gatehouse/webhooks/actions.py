@@ -1,4 +1,4 @@
-"""Webhooks: reads, creates, changes, rotates and deletes them.
+"""Webhooks: reads, creates, changes and deletes them. `rotation` rotates their secrets.
 
 `also` are writes of another room in the same transaction; their names must not be webhook, count or
 secret. If one of their conditions fails, audit's Refused is raised.
@@ -7,16 +7,18 @@ secret. If one of their conditions fails, audit's Refused is raised.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
 from gatehouse.audit import actions as audit
 from gatehouse.audit.model import Change, Origin
-from gatehouse.core import ids
-from gatehouse.core.clock import SECOND, Micros
+from gatehouse.core import ids, reach
+from gatehouse.core.clock import Micros
 from gatehouse.core.errors import BoundReached, FieldRequired
+from gatehouse.core.principal import Principal
+from gatehouse.core.reach import Reach
 from gatehouse.core.request import Call
 from gatehouse.core.unset import UNSET, set_fields
 from gatehouse.dynamo import idempotency
@@ -30,7 +32,6 @@ from gatehouse.webhooks.model import (
     SECRET_BYTES,
     CheckedFields,
     CreatedWebhook,
-    RotatedSecret,
     SealedMaterial,
     Webhook,
     WebhookFields,
@@ -60,6 +61,11 @@ def matches(webhook: Webhook, signal: Signal) -> bool:
     return rules.matches(webhook, signal)
 
 
+def check_reach(webhook: Webhook, caller: Principal) -> None:
+    """Raise GrantsExceeded if a caller who sends its deliveries would reach beyond their key."""
+    reach.check(Reach.of(caller), rules.reach_of_deliveries(webhook))
+
+
 def create(
     table: Table,
     call: Call,
@@ -72,11 +78,12 @@ def create(
     """Create a webhook and its secret, which is shown once.
 
     `own` are hosts that the URL must not lead to, in addition to the stack's. Raises BadInput that
-    names the field, BoundReached, IdempotencyReused.
+    names the field, GrantsExceeded, BoundReached, IdempotencyReused.
     """
     idempotency.check(table, call.guard)
     checked = check_fields(fields, own=own)
     new = new_webhook(call.caller.account_id, checked, now=call.now)
+    reach.check(Reach.of(call.caller), rules.reach_of(new))
     outbound.check_host(new.url, own=own)
     secret = new_secret()
     headers = {} if checked.headers is UNSET else checked.headers
@@ -112,6 +119,8 @@ def new_webhook(account_id: str, fields: CheckedFields, *, now: Micros) -> Webho
         raise FieldRequired("url")
     values = set_fields(fields)
     values.pop("headers", None)
+    if fields.filters is not UNSET:
+        values["all_filters"] = fields.filters
     return Webhook(id=ids.new(now), account_id=account_id, created_at=now, **values)
 
 
@@ -125,7 +134,11 @@ def update(
     own: Iterable[str] = (),
     also: Mapping[str, Write] = NO_WRITES,
 ) -> Webhook:
-    """Change the fields that are set. If nothing differs, write nothing, not even `also`."""
+    """Change the fields that are set. If nothing differs, write nothing, not even `also`.
+
+    Raises GrantsExceeded unless the caller reaches as far as the webhook does and ever did, or the
+    change only narrows or ends it.
+    """
     return update_as(
         table,
         vault,
@@ -136,6 +149,7 @@ def update(
         now=call.now,
         own=own,
         also=also,
+        within=Reach.of(call.caller),
     )
 
 
@@ -150,8 +164,9 @@ def update_as(  # noqa: PLR0913 - a change, its origin, and other rooms' writes
     now: Micros,
     own: Iterable[str] = (),
     also: Mapping[str, Write] = NO_WRITES,
+    within: Reach | None = None,
 ) -> Webhook:
-    """Change a webhook without a caller's request; otherwise the same as `update`."""
+    """Change a webhook like `update`, for a caller with this reach; None: unbounded."""
     checked = check_fields(fields, own=own)
     if checked.url is not UNSET:
         outbound.check_host(checked.url, own=own)
@@ -160,13 +175,15 @@ def update_as(  # noqa: PLR0913 - a change, its origin, and other rooms' writes
         after, changed = rules.apply_fields(before, checked)
         planned: dict[str, Write] = {}
         if checked.headers is not UNSET:
-            sealed = _sealed(table, vault, before)
+            sealed = read_sealed(table, vault, before)
             if dict(sealed.headers) != checked.headers:
                 changed = [*changed, "headers"]
                 sealed = replace(sealed, headers=checked.headers)
                 planned["secret"] = sealed_store.replace(table, vault, before, sealed=sealed)
         if not changed:
             return None
+        if within is not None and not reach.narrows(rules.reach_of(before), rules.reach_of(after)):
+            reach.check(within, rules.reach_of_deliveries(after))
         after = rules.next_version(after)
         planned["webhook"] = store.replace(table, after, seen=before)
         event = Change(
@@ -206,94 +223,14 @@ def remove(
     )
 
 
-def rotate_secret(
-    table: Table,
-    call: Call,
-    vault: Vault,
-    webhook_id: str,
-    *,
-    grace_seconds: int | None,
-    also: Mapping[str, Write] = NO_WRITES,
-) -> RotatedSecret:
-    """Create a new secret, shown once; the current one stays live for the grace, None for a day.
-
-    At most two are live: a rotation during a grace ends the secret that was about to expire.
-    """
-    idempotency.check(table, call.guard)
-    grace = secret_rules.check_grace(grace_seconds)
-    secret = new_secret()
-    webhook = change_webhook(
-        table,
-        call.caller.account_id,
-        webhook_id,
-        plan=_rotation(table, vault, secret, grace=grace, now=call.now, also=also),
-        origin=Origin.of(call),
-        now=call.now,
-        guard=call.guard,
-    )
-    return RotatedSecret(webhook, secret, call.now + grace)
-
-
-def seed_secret(
-    table: Table,
-    vault: Vault,
-    account_id: str,
-    *,
-    webhook_id: str,
-    secret: str,
-    origin: Origin,
-    now: Micros,
-) -> Webhook:
-    """Rotate to a secret that a bootstrap file provided, with a day's grace."""
-    grace = secret_rules.check_grace(None)
-    plan = _rotation(table, vault, secret, grace=grace, now=now, seeded=True)
-    return change_webhook(table, account_id, webhook_id, plan=plan, origin=origin, now=now)
-
-
-def was_seeded(table: Table, vault: Vault, webhook: Webhook, *, secret: str) -> bool:
-    """Return whether this is the last secret that a bootstrap file provided for a webhook."""
-    return _sealed(table, vault, webhook).seeded == secret_rules.digest(secret)
-
-
-def check_secret(text: str) -> str:
-    """Check a secret that an operator provides. The BadInput does not show it."""
-    return secret_rules.check_secret(text)
-
-
 def new_secret() -> str:
     """Return a new random secret. Writes nothing."""
     return secret_rules.secret_text(secrets.token_bytes(SECRET_BYTES))
 
 
-def _rotation(
-    table: Table,
-    vault: Vault,
-    secret: str,
-    *,
-    grace: Micros,
-    now: Micros,
-    seeded: bool = False,
-    also: Mapping[str, Write] = NO_WRITES,
-) -> Callable[[Webhook], PlannedChange]:
-    def plan(before: Webhook) -> PlannedChange:
-        after = rules.next_version(before)
-        sealed = _sealed(table, vault, before)
-        sealed = secret_rules.rotate(sealed, secret, grace=grace, now=now, seeded=seeded)
-        planned = {
-            "webhook": store.replace(table, after, seen=before),
-            "secret": sealed_store.replace(table, vault, before, sealed=sealed),
-        }
-        event = Change(
-            "webhook.rotate_secret",
-            rules.target(before),
-            before=rules.audit_view(before),
-            after=rules.audit_view(after) | {"grace_seconds": grace // SECOND},
-        )
-        return PlannedChange(planned | dict(also), event, after)
+def read_sealed(table: Table, vault: Vault, webhook: Webhook) -> SealedMaterial:
+    """Read and decrypt a webhook's material.
 
-    return plan
-
-
-def _sealed(table: Table, vault: Vault, webhook: Webhook) -> SealedMaterial:
-    # A webhook that was just deleted has none; the write on its version fails then.
+    A webhook that was just deleted has none; the write on its version fails then.
+    """
     return secret_cache.find_sealed(table, vault, webhook) or SealedMaterial()

@@ -16,6 +16,7 @@ LONGEST_SCHEDULE_DAYS = 5  # all waits together
 # The type of each filter in JSON and YAML; schemas and bootstrap files are made from it.
 FILTER_TYPES: Mapping[str, type] = {"rings": list, "types": list, "min_urgency": float}
 MOST_FILTERED = 50  # entries of a list
+MOST_REMEMBERED = 200  # entries of a list of `all_filters`; with more it matches all
 LONGEST_RING = 64  # characters
 LOWEST_URGENCY, HIGHEST_URGENCY = 0, 1
 
@@ -84,7 +85,8 @@ class Webhook:
     `failing` is set when a delivery becomes a dead letter, `failure_count` counts failed attempts;
     the next success clears both. `disabled_reason` is None if an admin paused the webhook.
     `retry_schedule` is in seconds, () for the default. `version` grows with every change that an
-    admin or a 410 makes, not with the statistics.
+    admin or a 410 makes, not with the statistics. `all_filters` match whatever `filters` ever
+    matched, so also the deliveries of that time that may still be sent.
     """
 
     id: str
@@ -92,6 +94,7 @@ class Webhook:
     url: str
     created_at: Micros
     filters: Filters = Filters()
+    all_filters: Filters = Filters()
     active: bool = True
     description: str = ""
     retry_schedule: tuple[int, ...] = ()

@@ -8,7 +8,8 @@ from decimal import Decimal
 from typing import Any
 
 from gatehouse.core.errors import BadInput, FieldRequired, NotFound
-from gatehouse.core.grants import SIGNAL_TYPES
+from gatehouse.core.grants import SIGNAL_TYPES, Grants, Permissions
+from gatehouse.core.reach import LIVE, NO_REQUESTS, Reach, Shown
 from gatehouse.core.unset import UNSET, Unset, set_fields
 from gatehouse.outbound.headers import check_custom
 from gatehouse.signals.model import Signal
@@ -19,6 +20,7 @@ from gatehouse.webhooks.model import (
     LONGEST_SCHEDULE_DAYS,
     LOWEST_URGENCY,
     MOST_FILTERED,
+    MOST_REMEMBERED,
     MOST_STEPS,
     CheckedFields,
     Filters,
@@ -36,6 +38,48 @@ def matches(webhook: Webhook, signal: Signal) -> bool:
         and (not filters.rings or signal.to_ring in filters.rings)
         and Decimal(signal.urgency) >= Decimal(filters.min_urgency)
     )
+
+
+def reach_of(webhook: Webhook) -> Reach:
+    """Return how far a webhook reaches: it reads what its filters match, without end."""
+    return _reach(webhook.filters, webhook)
+
+
+def reach_of_deliveries(webhook: Webhook) -> Reach:
+    """Return how far a webhook reaches with what its earlier filters matched.
+
+    Whoever sets where deliveries go, or sends them again, needs to reach this far.
+    """
+    return _reach(webhook.all_filters, webhook)
+
+
+def _reach(filters: Filters, webhook: Webhook) -> Reach:
+    return Reach(
+        Grants(
+            ("agents:read",), Permissions(signal_types=filters.types, ring_scopes=filters.rings)
+        ),
+        expires_at=None,
+        rate_limit=NO_REQUESTS,
+        rights=frozenset({LIVE}) if webhook.active else frozenset(),
+        concerns=("signal_types", "ring_scopes"),
+        shown={"signal_types": Shown("filters.types"), "ring_scopes": Shown("filters.rings")},
+    )
+
+
+def joined(one: Filters, other: Filters) -> Filters:
+    """Return filters that match whatever either of two matches, or more."""
+    return Filters(
+        _joined(one.rings, other.rings),
+        _joined(one.types, other.types),
+        min(one.min_urgency, other.min_urgency, key=Decimal),
+    )
+
+
+def _joined(one: tuple[str, ...], other: tuple[str, ...]) -> tuple[str, ...]:
+    if not one or not other:  # an empty list matches all
+        return ()
+    both = tuple(dict.fromkeys((*one, *other)))
+    return both if len(both) <= MOST_REMEMBERED else ()
 
 
 def check_filters(filters: NewFilters) -> Filters:
@@ -137,6 +181,7 @@ def apply_fields(webhook: Webhook, fields: CheckedFields) -> tuple[Webhook, list
         if name != "header_names" and getattr(webhook, name) != value
     ]
     after = replace(webhook, **values)
+    after = replace(after, all_filters=joined(webhook.all_filters, after.filters))
     return (replace(after, disabled_reason=None) if after.active else after), changed
 
 

@@ -141,6 +141,9 @@ def _fields(webhook: Webhook) -> Item:
         "rings": list(webhook.filters.rings),
         "types": list(webhook.filters.types),
         "min_urgency": webhook.filters.min_urgency,
+        "all_rings": list(webhook.all_filters.rings),
+        "all_types": list(webhook.all_filters.types),
+        "all_min_urgency": webhook.all_filters.min_urgency,
         "active": webhook.active,
         "disabled_reason": webhook.disabled_reason,
         "description": webhook.description,
@@ -156,6 +159,9 @@ def _from_item(item: Item) -> Webhook:
         url=item["url"],
         created_at=item["created_at"],
         filters=Filters(tuple(item["rings"]), tuple(item["types"]), item["min_urgency"]),
+        all_filters=Filters(
+            tuple(item["all_rings"]), tuple(item["all_types"]), item["all_min_urgency"]
+        ),
         active=item["active"],
         description=item["description"],
         retry_schedule=tuple(item["retry_schedule"]),
