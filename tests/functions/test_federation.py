@@ -255,7 +255,9 @@ def test_a_peer_has_the_rate_limit_of_the_key_that_trusted_it(
     over = send(front, *proven(peer))
     assert (over.status, over.json()["error"]["code"]) == (429, "RATE_LIMIT_EXCEEDED")
     assert over.headers["retry-after"] == "20"
-    check_refused(send(front, *proven(peer, secret="f" * 64)), "without a proof no limit is told")
+    check_refused(
+        send(front, *proven(peer | {"shared_secret": "f" * 64})), "without a proof no limit is told"
+    )
     held.advance(seconds=19.999999)
     assert send(front, *proven(peer)).status == 429
     held.advance(micros=1)

@@ -85,10 +85,7 @@ def _check_account(state: State, account_id: str, *, now: Micros, exact: bool) -
     joined = [event for event in trail if event["action"] == "identity.create"]
     by_invite = [event for event in trail if event["action"] == "invite.redeem"]
     assert sum(one.uses for one in invites) == len(by_invite) <= len(joined)
-    peers = [
-        peer_store.from_item(item)
-        for item in kind(state, f"PEERS#{account_id}")
-    ]
+    peers = [peer_store.from_item(item) for item in kind(state, f"PEERS#{account_id}")]
     assert _replayed(trail, "peer") == {one.id: peer_rules.audit_view(one) for one in peers}
     assert tally(state, f"PEERS#{account_id}") == len(peers)
     webhooks = [
