@@ -6,6 +6,9 @@
 .SUFFIXES:
 .DELETE_ON_ERROR:
 
+# A machine may set this for all projects. The tests then compile every file again in each process.
+unexport PYTHONDONTWRITEBYTECODE
+
 # The first interpreter that is new enough; `make PYTHON=...` names another.
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
     "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \

@@ -7,11 +7,15 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
 
 import hypothesis
 import pytest
+from botocore.loaders import JSONFileLoader
 from moto import mock_aws
+from moto.core import responses as moto_responses
+from moto.kms import models as kms_models
 
 from gatehouse.aws import clients
 from gatehouse.core import clock
@@ -47,6 +51,15 @@ ENVIRONMENT = {
 hypothesis.settings.register_profile("full", deadline=None)
 hypothesis.settings.register_profile("quick", deadline=None, max_examples=25)
 hypothesis.settings.load_profile(os.environ.get("GATEHOUSE_EXAMPLES", "full"))
+
+# Each botocore session reads its service descriptions itself, and each client has a session of
+# its own. The files do not change, so that a process of tests reads each of them once.
+_read_description = cache(JSONFileLoader().load_file)
+JSONFileLoader.load_file = lambda _, path: _read_description(path)
+# moto generates an RSA key for each KMS key, and the symmetric keys of the template never use it.
+kms_models.generate_private_key = cache(kms_models.generate_private_key)
+# moto walks through all members of a service's class in each request.
+moto_responses.method_names_from_class = cache(moto_responses.method_names_from_class)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

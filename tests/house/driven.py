@@ -9,7 +9,7 @@ from support.actors.http_receiver import Receiver
 from support.actors.http_receiver_server import Answer
 from support.aws import invocation
 from support.aws.api_gateway import Front
-from support.aws.queue_events import drain
+from support.aws.queue_events import drain, waiting
 from support.worlds.held_clock import HeldClock
 
 
@@ -62,14 +62,14 @@ def _fan_out(front: Front, table: Table, signal_id: str) -> None:
 
 
 def _work(front: Front, queue: str) -> None:
-    """Run the worker until no message has come for longer than a retry's delay."""
-    ends_at = time.monotonic() + 1.5
-    while time.monotonic() < ends_at:
+    """Run the worker until the queue is empty, delayed messages included."""
+    while waiting(queue):
         event = drain(queue)
-        if event["Records"]:
-            done = front.function("delivery_worker").handler(event, invocation.Context())
-            assert done == {"batchItemFailures": []}
-            ends_at = time.monotonic() + 1.5
+        if not event["Records"]:
+            time.sleep(0.05)
+            continue
+        done = front.function("delivery_worker").handler(event, invocation.Context())
+        assert done == {"batchItemFailures": []}
 
 
 def _use_deliveries(front: Front, key: str, hook: str) -> None:

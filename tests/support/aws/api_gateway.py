@@ -78,6 +78,13 @@ def extended_id(request_id: str) -> str:
     return f"{request_id[-12:]}="
 
 
+@cache
+def _gateway_responses() -> dict[str, Any]:
+    """Read the template's gateway responses, by their kinds."""
+    api = resources.template()["Resources"]["Api"]["Properties"]
+    return dict(api["GatewayResponses"])
+
+
 class Front:
     """Sends requests. `shape` is `aws`, or `engine`, whose event says `version: 1.0`."""
 
@@ -217,8 +224,7 @@ class Front:
 
     def _refused(self, kind: str, request_id: str) -> invocation.Answer:
         """Answer as the template's gateway response of this kind says."""
-        responses = resources.template()["Resources"]["Api"]["Properties"]["GatewayResponses"]
-        said = responses[kind]
+        said = _gateway_responses()[kind]
         text = said["ResponseTemplates"]["application/json"]
         headers = {
             name.lower(): request_id if value == "context.requestId" else value.strip("'")

@@ -46,6 +46,7 @@ class MemoryTable:
             for one in properties.get("GlobalSecondaryIndexes", [])
         }
         self._sorted: dict[Place, list[Entry]] = {}
+        self._sizes: dict[tuple[str, str], int] = {}  # bytes; of items that were read
 
     def copy(self) -> dict[tuple[str, str], Item]:
         """Return all items, for `restore`."""
@@ -182,7 +183,7 @@ class MemoryTable:
         page: list[Item] = []
         size = 0
         for item in items:
-            more = _size(item)
+            more = self._size_of_stored(item)
             if len(page) == limit or (page and size + more > _MAX_PAGE):
                 # As moto. DynamoDB names a last key wherever a page is full.
                 names = {*self.keys, used.partition_key, used.sort_key}
@@ -196,12 +197,19 @@ class MemoryTable:
             )
         return page, None
 
+    def _size_of_stored(self, item: Item) -> int:
+        key = _names(item)
+        if key not in self._sizes:
+            self._sizes[key] = _size(item)
+        return self._sizes[key]
+
     def _insert(self, key: tuple[str, str], item: Item) -> None:
         self.items[key] = item
         for place, entry in self._entries(item):
             insort(self._sorted.setdefault(place, []), entry)
 
     def _delete(self, key: tuple[str, str]) -> None:
+        self._sizes.pop(key, None)
         old = self.items.pop(key, None)
         if old is not None:
             for place, entry in self._entries(old):

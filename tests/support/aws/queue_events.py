@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-import boto3
+from gatehouse.aws import clients
+
+
+def waiting(url: str) -> bool:
+    """Return whether a queue has messages, visible or delayed."""
+    counts = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesDelayed")
+    found = clients.sqs().get_queue_attributes(QueueUrl=url, AttributeNames=counts)
+    return any(int(found["Attributes"][name]) for name in counts)
 
 
 def drain(url: str) -> dict[str, Any]:
     """Take what is visible in a queue, up to ten messages, as the event of a batch."""
-    client = boto3.client("sqs")
+    client = clients.sqs()
     answer = client.receive_message(
         QueueUrl=url, MaxNumberOfMessages=10, MessageSystemAttributeNames=["All"]
     )

@@ -15,7 +15,7 @@ from support.aws.memory_dynamo import MemoryDynamo
 ROOT = Path(__file__).resolve().parents[3]
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
     """YAML with CloudFormation's short tags, which become their long forms."""
 
 
