@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import Query, Response
+from fastapi import Response
 from pydantic import BaseModel
 
 from gatehouse.core import ids
@@ -20,6 +20,7 @@ from gatehouse.policy.model import MANAGE
 from gatehouse.web import bodies
 from gatehouse.web.door import Caller, Door, next_cursor, position
 from gatehouse.web.envelopes import Answer, Body, answer, written
+from gatehouse.web.fields import After, Id, Limit, Moment, one_of
 from gatehouse.web.strict_route import send
 from gatehouse.web.surfaces import ADMIN
 
@@ -81,7 +82,7 @@ class Replayed(BaseModel):
 class Recovery(Body):
     """Which dead letters to replay, and whether to count them only."""
 
-    since: str | None = None
+    since: Moment | None = None
     dry_run: bool = False
 
 
@@ -94,7 +95,7 @@ class Recovered(BaseModel):
 @door.route(
     "POST", "/admin/webhooks/{id}/test", needs=manage, status=202, response_model=Answer[Ping]
 )
-async def test(call: Caller, id: str) -> Response:
+async def test(call: Caller, id: Id) -> Response:
     """Send a `ping` to the webhook, the same way as every delivery."""
 
     def answered(delivery: Delivery) -> Answered:
@@ -117,10 +118,10 @@ async def test(call: Caller, id: str) -> Response:
 async def listing(
     call: Caller,
     response: Response,
-    id: str,
-    status: str | None = None,
-    limit: Annotated[int, Query(ge=1, le=100)] = 50,
-    after: str | None = None,
+    id: Id,
+    status: Annotated[str, one_of(DeliveryStatus)] | None = None,
+    limit: Limit = 50,
+    after: After = None,
 ) -> Answer[list[DeliveryView]]:
     """List a webhook's deliveries, newest first, of one status or of all."""
     if status is not None and status not in [*DeliveryStatus]:
@@ -141,7 +142,7 @@ async def listing(
 @door.route(
     "GET", "/admin/webhooks/deliveries/{id}", needs=manage, response_model_exclude_unset=True
 )
-async def read(call: Caller, id: str) -> Answer[DeliveryDetail]:
+async def read(call: Caller, id: Id) -> Answer[DeliveryDetail]:
     """Show one delivery with its attempts, oldest first."""
     delivery, attempts = deliveries.get(TABLES.main, call, _id(id, "delivery"))
     shown = [_attempt(one) for one in attempts]
@@ -155,7 +156,7 @@ async def read(call: Caller, id: str) -> Answer[DeliveryDetail]:
     status=202,
     response_model=Answer[Replayed],
 )
-async def replay(call: Caller, id: str) -> Response:
+async def replay(call: Caller, id: Id) -> Response:
     """Send a dead letter again. A delivered one is sent as a new delivery, with `replay_of`."""
 
     def answered(delivery: Delivery) -> Answered:
@@ -180,7 +181,7 @@ async def replay(call: Caller, id: str) -> Response:
     status=202,
     response_model=Answer[Recovered],
 )
-async def recover(call: Caller, id: str, body: Recovery) -> Response:
+async def recover(call: Caller, id: Id, body: Recovery) -> Response:
     """Replay all dead letters of signals emitted since a time; `dry_run` only counts them."""
     since = bodies.moment(body.since, field="since")
     if since is None:

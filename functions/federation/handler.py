@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Annotated
 
 from fastapi import Request
 from pydantic import BaseModel, Field
@@ -10,16 +11,19 @@ from pydantic import BaseModel, Field
 from gatehouse.core import ids
 from gatehouse.core.clock import rfc3339
 from gatehouse.core.errors import BadInput
+from gatehouse.core.grants import MOST_ENTRIES, SIGNAL_TYPES
 from gatehouse.dynamo import connection
 from gatehouse.federation import actions as federation
-from gatehouse.federation.model import Peer
+from gatehouse.federation.model import SCOPES, Peer
 from gatehouse.policy import actions as policy
 from gatehouse.policy.model import MANAGE
 from gatehouse.secrets import actions as vaults
 from gatehouse.secrets.actions import Vault
+from gatehouse.signals.model import LONGEST_CONTENT
 from gatehouse.web import bodies
 from gatehouse.web.door import Caller, Door, public
 from gatehouse.web.envelopes import Answer, Body, answer
+from gatehouse.web.fields import AtMost, Id, Moment, Name, Url, one_of
 from gatehouse.web.surfaces import ADMIN
 
 TABLES = connection.tables()
@@ -29,15 +33,18 @@ handler = door.handler
 manage = policy.require(MANAGE)
 
 
+PeerScopes = Annotated[list[Annotated[str, one_of(SCOPES)]], AtMost(MOST_ENTRIES)]
+
+
 class NewPeer(Body):
     """Another instance to trust."""
 
-    name: str
-    endpoint: str = Field(examples=["https://other.example/federation/inbound"])
-    allowed_scopes: list[str] | None = Field(
+    name: Name
+    endpoint: Url = Field(examples=["https://other.example/federation/inbound"])
+    allowed_scopes: PeerScopes | None = Field(
         None, description="signal:* (default) or signal:<type>"
     )
-    expires_at: str | None = None
+    expires_at: Moment | None = None
 
 
 class TrustedPeer(BaseModel):
@@ -71,9 +78,9 @@ class RemovedPeer(BaseModel):
 class InboundSignal(Body):
     """A signal that a peer sends."""
 
-    signal_type: str
-    content: str
-    from_identity: str
+    signal_type: Annotated[str, one_of(SIGNAL_TYPES)]
+    content: Annotated[str, Field(max_length=LONGEST_CONTENT)]
+    from_identity: Name
 
 
 class Receipt(BaseModel):
@@ -116,7 +123,7 @@ async def list_peers(call: Caller) -> Answer[list[PeerView]]:
 
 
 @door.route("DELETE", "/admin/peers/{id}", needs=manage, response_model_exclude_unset=True)
-async def remove(call: Caller, id: str) -> Answer[RemovedPeer]:
+async def remove(call: Caller, id: Id) -> Answer[RemovedPeer]:
     """Remove a peer. Its next request is refused."""
     peer_id = ids.read(id, kind="peer")
     if peer_id is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import Query, Response
+from fastapi import Response
 from pydantic import BaseModel, Field
 
 from gatehouse.accounts import actions as accounts
@@ -20,11 +20,19 @@ from gatehouse.identities import actions as identities
 from gatehouse.keys import actions as keys
 from gatehouse.keys import lists as key_lists
 from gatehouse.keys import model, rotation
-from gatehouse.keys.model import LONGEST_GRACE, Key, KeyFilter, KeyRequest
+from gatehouse.keys.model import (
+    LARGEST_METADATA,
+    LONGEST_GRACE,
+    MOST_PER_MINUTE,
+    Key,
+    KeyFilter,
+    KeyRequest,
+)
 from gatehouse.policy.actions import scope
 from gatehouse.web import bodies
 from gatehouse.web.door import Caller, Door, authenticated, next_cursor, position, public
-from gatehouse.web.envelopes import Body, Data, Page, PermissionLists
+from gatehouse.web.envelopes import Body, Data, Page, Patch, PermissionLists
+from gatehouse.web.fields import After, Between, Id, Labels, Limit, Moment, Name, free_form
 from gatehouse.web.surfaces import ACCOUNT
 
 TABLES = connection.tables()
@@ -37,7 +45,7 @@ handler = door.handler
 class NewAccount(Body):
     """An account to open."""
 
-    name: str = Field(examples=["Acme"])
+    name: Name = Field(examples=["Acme"])
 
 
 class AccountView(BaseModel):
@@ -71,12 +79,14 @@ class OpenedAccount(BaseModel):
 class NewKey(Body):
     """A key to create. Only the name is required."""
 
-    name: str = Field(examples=["production"])
-    scopes: list[str] | None = Field(None, description="Default: everything.")
+    name: Name = Field(examples=["production"])
+    scopes: Labels | None = Field(None, description="Default: everything.")
     permissions: PermissionLists = PermissionLists()
-    expires_at: str | None = None
-    rate_limit: int | None = Field(None, description="Requests per minute; null for no limit.")
-    metadata: dict[str, Any] = Field(default_factory=dict)
+    expires_at: Moment | None = None
+    rate_limit: Annotated[int, Between(1, MOST_PER_MINUTE)] | None = Field(
+        None, description="Requests per minute; null for no limit."
+    )
+    metadata: Annotated[dict[str, Any], free_form(LARGEST_METADATA)] = Field(default_factory=dict)
 
 
 class ListedKey(BaseModel):
@@ -110,19 +120,19 @@ class KeyView(ListedKey):
 class Rotation(Body):
     """How long the old key works on."""
 
-    grace_seconds: int = Field(
+    grace_seconds: Annotated[int, Between(0, LONGEST_GRACE)] = Field(
         0, description=f"0 to {LONGEST_GRACE} ({LONGEST_GRACE // 86_400} days)."
     )
 
 
-class KeyPatch(Body):
+class KeyPatch(Patch):
     """What to change; fields that are left out stay as they are."""
 
-    name: str = ""
+    name: Name = ""
     enabled: bool = True
-    expires_at: str | None = None
-    rate_limit: int | None = None
-    metadata: dict[str, Any] = Field(default_factory=dict)
+    expires_at: Moment | None = None
+    rate_limit: Annotated[int, Between(1, MOST_PER_MINUTE)] | None = None
+    metadata: Annotated[dict[str, Any], free_form(LARGEST_METADATA)] | None = None
 
 
 class IdentityView(BaseModel):
@@ -193,8 +203,8 @@ async def create(call: Caller, body: NewKey) -> Data[CreatedKey]:
 async def listing(
     call: Caller,
     response: Response,
-    limit: Annotated[int, Query(ge=1, le=100)] = 100,
-    after: str | None = None,
+    limit: Limit = 100,
+    after: After = None,
 ) -> Page[list[ListedKey]]:
     """List the keys that are not revoked, oldest first."""
     page, next_position = key_lists.page(
@@ -211,13 +221,13 @@ async def listing(
 
 
 @door.route("DELETE", "/v1/api-keys/{id}", needs=scope("services:write"), status=204)
-async def revoke(call: Caller, id: str) -> None:
+async def revoke(call: Caller, id: Id) -> None:
     """Revoke an API key. The very next request with it is refused."""
     keys.revoke(TABLES, call, _id(id))
 
 
 @door.route("POST", "/v1/api-keys/{id}/rotate", needs=scope("services:write"), status=201)
-async def rotate(call: Caller, id: str, body: Rotation) -> Data[CreatedKey]:
+async def rotate(call: Caller, id: Id, body: Rotation) -> Data[CreatedKey]:
     """Create a successor; the old key works for the grace, but not past its own expiry."""
     minted = rotation.rotate(
         TABLES, call, _id(id), grace_seconds=body.grace_seconds, prefix=ACCOUNT_PREFIX
@@ -226,8 +236,8 @@ async def rotate(call: Caller, id: str, body: Rotation) -> Data[CreatedKey]:
 
 
 @door.route("PATCH", "/v1/api-keys/{id}", needs=scope("services:write"))
-async def patch(call: Caller, id: str, body: KeyPatch) -> Data[KeyView]:
-    """Change a key; null clears an expiry or a rate limit."""
+async def patch(call: Caller, id: Id, body: KeyPatch) -> Data[KeyView]:
+    """Change a key; null clears an expiry, a rate limit or the metadata."""
     sent = body.model_fields_set
     expires_at = bodies.moment(body.expires_at, field="expires_at")
     changed = model.KeyPatch(
@@ -235,7 +245,7 @@ async def patch(call: Caller, id: str, body: KeyPatch) -> Data[KeyView]:
         enabled=body.enabled if "enabled" in sent else UNSET,
         expires_at=expires_at if "expires_at" in sent else UNSET,
         rate_limit=body.rate_limit if "rate_limit" in sent else UNSET,
-        metadata=body.metadata if "metadata" in sent else UNSET,
+        metadata=(body.metadata or {}) if "metadata" in sent else UNSET,
     )
     return Data(data=_key(keys.patch(TABLES, call, _id(id), changed), call))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import Query, Response
+from fastapi import Response
 from pydantic import BaseModel, Field
 
 from gatehouse.audit import actions as audit
@@ -18,12 +18,13 @@ from gatehouse.dynamo import connection
 from gatehouse.keys import actions as keys
 from gatehouse.keys import lists as key_lists
 from gatehouse.keys import rotation
-from gatehouse.keys.model import LONGEST_GRACE, Key, KeyFilter, KeyRequest, Minted
+from gatehouse.keys.model import LONGEST_GRACE, MOST_PER_MINUTE, Key, KeyFilter, KeyRequest, Minted
 from gatehouse.policy import actions as policy
 from gatehouse.policy.model import MANAGE
 from gatehouse.web import bodies, reference
 from gatehouse.web.door import Caller, Door, next_cursor, position
 from gatehouse.web.envelopes import Answer, Body, Meta, PermissionLists, answer
+from gatehouse.web.fields import After, Between, Id, Labels, Limit, Moment, Name, id_of
 from gatehouse.web.surfaces import ADMIN
 
 TABLES = connection.tables()
@@ -38,18 +39,22 @@ manage = policy.require(MANAGE)
 class NewKey(Body):
     """A key to create for an identity."""
 
-    owner: str = Field(examples=["identity:0190a3c4-7d52-7b1e-9c1e-2f3a4b5c6d7e"])
-    name: str = "default"
-    scopes: list[str] | None = Field(None, description="Default: everything.")
+    owner: Annotated[str, id_of("identity")] = Field(
+        examples=["identity:0190a3c4-7d52-7b1e-9c1e-2f3a4b5c6d7e"]
+    )
+    name: Name = "default"
+    scopes: Labels | None = Field(None, description="Default: everything.")
     permissions: PermissionLists = PermissionLists()
-    expires_at: str | None = None
-    rate_limit: int | None = Field(None, description="Requests per minute; null for no limit.")
+    expires_at: Moment | None = None
+    rate_limit: Annotated[int, Between(1, MOST_PER_MINUTE)] | None = Field(
+        None, description="Requests per minute; null for no limit."
+    )
 
 
 class Rotation(Body):
     """How long the old key works on."""
 
-    grace_seconds: int = Field(
+    grace_seconds: Annotated[int, Between(0, LONGEST_GRACE)] = Field(
         0, description=f"0 to {LONGEST_GRACE} ({LONGEST_GRACE // 86_400} days)."
     )
 
@@ -178,8 +183,8 @@ async def create(call: Caller, body: NewKey) -> Answer[CreatedKey]:
 async def listing(
     call: Caller,
     response: Response,
-    limit: Annotated[int, Query(ge=1, le=100)] = 100,
-    after: str | None = None,
+    limit: Limit = 100,
+    after: After = None,
 ) -> Answer[list[KeyView]]:
     """List the account's API keys, newest first, revoked ones included and marked."""
     page, next_position = key_lists.page(
@@ -190,7 +195,7 @@ async def listing(
 
 
 @door.route("POST", "/admin/api-keys/{id}/rotate", needs=manage, response_model_exclude_unset=True)
-async def rotate(call: Caller, id: str, body: Rotation) -> Answer[RotatedKey]:
+async def rotate(call: Caller, id: Id, body: Rotation) -> Answer[RotatedKey]:
     """Create a successor with the same owner and grants; the old key works for the grace."""
     minted: Minted = rotation.rotate(
         TABLES, call, _id(id), grace_seconds=body.grace_seconds, prefix=ADMIN_PREFIX
@@ -199,7 +204,7 @@ async def rotate(call: Caller, id: str, body: Rotation) -> Answer[RotatedKey]:
 
 
 @door.route("POST", "/admin/api-keys/{id}/revoke", needs=manage, response_model_exclude_unset=True)
-async def revoke(call: Caller, id: str) -> Revocation:
+async def revoke(call: Caller, id: Id) -> Revocation:
     """Revoke an API key. The very next request with it is refused."""
     key = keys.revoke(TABLES, call, _id(id))
     return Revocation(
@@ -213,10 +218,10 @@ async def revoke(call: Caller, id: str) -> Revocation:
 async def audit_trail(
     call: Caller,
     response: Response,
-    limit: Annotated[int, Query(ge=1, le=100)] = 50,
-    after: str | None = None,
-    action: Annotated[str | None, Query(max_length=64)] = None,
-    actor: Annotated[str | None, Query(max_length=128)] = None,
+    limit: Limit = 50,
+    after: After = None,
+    action: Annotated[str, Field(max_length=64)] | None = None,
+    actor: Annotated[str, Field(max_length=128)] | None = None,
 ) -> Answer[AuditPage]:
     """Read the audit trail, newest first. A filtered page may be short although there are more."""
     account = call.caller.account_id

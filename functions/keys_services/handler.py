@@ -16,11 +16,12 @@ from gatehouse.credentials.model import SERVICES_PREFIX
 from gatehouse.dynamo import connection
 from gatehouse.keys import actions as keys
 from gatehouse.keys import lists as key_lists
-from gatehouse.keys.model import Key, KeyFilter, KeyRequest, KeyStatus
+from gatehouse.keys.model import MOST_PER_MINUTE, Key, KeyFilter, KeyRequest, KeyStatus
 from gatehouse.policy.actions import scope
 from gatehouse.web import bodies
 from gatehouse.web.door import Caller, Door, next_cursor, position
 from gatehouse.web.envelopes import Body
+from gatehouse.web.fields import After, Between, Id, Labels, Limit, Moment, Name
 from gatehouse.web.surfaces import SERVICES
 
 TABLES = connection.tables()
@@ -33,10 +34,12 @@ handler = door.handler
 class NewKey(Body):
     """A key to create. Without scopes it opens nothing."""
 
-    name: str = Field(examples=["billing worker"])
-    scopes: list[str] | None = Field(None, examples=[["services:read"]])
-    expiresAt: str | None = Field(None, examples=["2030-01-01T00:00:00Z"])
-    rateLimit: int | None = Field(None, description="Requests per minute; null for no limit.")
+    name: Name = Field(examples=["billing worker"])
+    scopes: Labels | None = Field(None, examples=[["services:read"]])
+    expiresAt: Moment | None = Field(None, examples=["2030-01-01T00:00:00Z"])
+    rateLimit: Annotated[int, Between(1, MOST_PER_MINUTE)] | None = Field(
+        None, description="Requests per minute; null for no limit."
+    )
 
 
 class KeyView(BaseModel):
@@ -84,8 +87,8 @@ async def listing(
     call: Caller,
     response: Response,
     status: Annotated[str, Query(pattern="^(active|all)$")] = "active",
-    limit: Annotated[int, Query(ge=1, le=100)] = 100,
-    after: str | None = None,
+    limit: Limit = 100,
+    after: After = None,
 ) -> list[KeyView]:
     """List API keys, newest first. `?status=all` adds revoked and expired ones."""
     which = KeyFilter.ALL if status == "all" else KeyFilter.LIVE
@@ -97,7 +100,7 @@ async def listing(
 
 
 @door.route("DELETE", "/api/auth/keys/{id}", needs=scope("services:write"), status=204)
-async def revoke(call: Caller, id: str) -> None:
+async def revoke(call: Caller, id: Id) -> None:
     """Revoke an API key. The very next request with it is refused."""
     key_id = ids.read(id)
     if key_id is None:

@@ -4,28 +4,41 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import Query, Response
+from fastapi import Response
 from pydantic import BaseModel, Field
 
 from gatehouse.core import ids
 from gatehouse.core.clock import HOUR, rfc3339
 from gatehouse.core.errors import BadInput
+from gatehouse.core.grants import MEMORY_OPERATIONS, SIGNAL_TYPES
 from gatehouse.core.unset import UNSET
 from gatehouse.dynamo import connection
 from gatehouse.identities import actions as identities
 from gatehouse.identities import model
-from gatehouse.identities.model import Identity
+from gatehouse.identities.model import ClawType, Identity, IdentityType, Membership
 from gatehouse.invites import actions as invites
 from gatehouse.invites.model import LIFE, MOST_USES, Invite, InviteRequest
 from gatehouse.keys import actions as keys
 from gatehouse.memberships import actions as memberships
 from gatehouse.policy import actions as policy
-from gatehouse.policy.model import MANAGE
+from gatehouse.policy.model import ACTIONS, MANAGE
 from gatehouse.verification import actions as verification
 from gatehouse.verification.model import PolicyQuestion
 from gatehouse.web import bodies
 from gatehouse.web.door import Caller, Door, next_cursor, position
-from gatehouse.web.envelopes import Answer, Body, PermissionLists, answer
+from gatehouse.web.envelopes import Answer, Body, Patch, PermissionLists, answer
+from gatehouse.web.fields import (
+    After,
+    Between,
+    Id,
+    Label,
+    Labels,
+    Limit,
+    Moment,
+    Name,
+    id_of,
+    one_of,
+)
 from gatehouse.web.surfaces import ADMIN
 
 TABLES = connection.tables()
@@ -40,12 +53,12 @@ manage = policy.require(MANAGE)
 class NewInvite(Body):
     """An invite to create, for people or agents."""
 
-    name: str = Field(examples=["new colleague"])
-    type: str = Field(description="human or agent")
-    scopes: list[str] | None = Field(None, description="Default: everything.")
+    name: Name = Field(examples=["new colleague"])
+    type: Annotated[str, one_of(IdentityType)] = Field(description="human or agent")
+    scopes: Labels | None = Field(None, description="Default: everything.")
     permissions: PermissionLists = PermissionLists()
-    max_uses: int = Field(1, description=f"1 to {MOST_USES}.")
-    expires_at: str | None = Field(None, description=f"Default: {LIFE // HOUR} hours from now.")
+    max_uses: Annotated[int, Between(1, MOST_USES)] = Field(1, description=f"1 to {MOST_USES}.")
+    expires_at: Moment | None = Field(None, description=f"Default: {LIFE // HOUR} hours from now.")
     long: bool = Field(default=False, description="A code of 32 digits instead of 8.")
 
 
@@ -86,14 +99,18 @@ class IdentityView(BaseModel):
     created_at: str
 
 
-class IdentityPatch(Body):
+class IdentityPatch(Patch):
     """What to change; fields that are left out stay as they are."""
 
-    name: str = ""
+    name: Name = ""
     is_admin: bool = False
-    claw_type: str = Field("", description="central, employee or service")
-    status: str = Field("", description="active, suspended or removed")
-    scopes: list[str] = Field(default_factory=list)
+    claw_type: Annotated[str, one_of(ClawType)] = Field(
+        "", description="central, employee or service"
+    )
+    status: Annotated[str, one_of(Membership)] = Field(
+        "", description="active, suspended or removed"
+    )
+    scopes: Labels = Field(default_factory=list)
     permissions: PermissionLists = PermissionLists()
 
 
@@ -115,18 +132,18 @@ class PolicyView(BaseModel):
 class ResourceNames(Body):
     """The object of the action, as far as permission lists concern it."""
 
-    signal_type: str | None = None
-    task_type: str | None = None
-    ring: str | None = None
-    memory_op: str | None = None
+    signal_type: Annotated[str, one_of(SIGNAL_TYPES)] | None = None
+    task_type: Label | None = None
+    ring: Label | None = None
+    memory_op: Annotated[str, one_of(MEMORY_OPERATIONS)] | None = None
 
 
 class Evaluation(Body):
     """A question to the policy: an identity or one of its keys, and an action."""
 
-    identity: str | None = None
-    key_id: str | None = None
-    action: str
+    identity: Annotated[str, id_of("identity")] | None = None
+    key_id: Annotated[str, id_of("api_key")] | None = None
+    action: Annotated[str, one_of(ACTIONS)]
     resource: ResourceNames = ResourceNames()
 
 
@@ -162,8 +179,8 @@ async def create_invite(call: Caller, body: NewInvite) -> Answer[InviteView]:
 async def list_invites(
     call: Caller,
     response: Response,
-    limit: Annotated[int, Query(ge=1, le=100)] = 100,
-    after: str | None = None,
+    limit: Limit = 100,
+    after: After = None,
 ) -> Answer[list[InviteView]]:
     """List the account's invites, newest first."""
     page, next_position = invites.page(
@@ -187,8 +204,8 @@ async def list_invites(
 async def list_identities(
     call: Caller,
     response: Response,
-    limit: Annotated[int, Query(ge=1, le=100)] = 100,
-    after: str | None = None,
+    limit: Limit = 100,
+    after: After = None,
 ) -> Answer[list[IdentityView]]:
     """List the account's identities, oldest first."""
     page, next_position = identities.page(
@@ -202,14 +219,14 @@ async def list_identities(
 
 
 @door.route("GET", "/admin/identities/{id}", needs=manage, response_model_exclude_unset=True)
-async def get_identity(call: Caller, id: str) -> Answer[IdentityView]:
+async def get_identity(call: Caller, id: Id) -> Answer[IdentityView]:
     """Show one identity."""
     identity = identities.get(TABLES.main, call.caller.account_id, _id(id))
     return answer(call, _identity(identity))
 
 
 @door.route("PATCH", "/admin/identities/{id}", needs=manage, response_model_exclude_unset=True)
-async def patch_identity(call: Caller, id: str, body: IdentityPatch) -> Answer[IdentityView]:
+async def patch_identity(call: Caller, id: Id, body: IdentityPatch) -> Answer[IdentityView]:
     """Change an identity. The change applies to the very next request of each of its keys."""
     identity_id = _id(id)
     sent = body.model_fields_set

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import Annotated, Any
 
+from fastapi import Path
 from pydantic import BaseModel, Field
 
 from gatehouse.audit.model import Origin
@@ -12,10 +13,11 @@ from gatehouse.core import clock
 from gatehouse.core.clock import rfc3339
 from gatehouse.core.errors import BadInput, GatehouseError
 from gatehouse.core.observe import logger
+from gatehouse.core.text import LONGEST_LABEL
 from gatehouse.dynamo import connection
 from gatehouse.policy.actions import managing
 from gatehouse.providers import actions as providers
-from gatehouse.providers.model import parse_place, provider_place, transcription_place
+from gatehouse.providers.model import LONGEST_KEY, parse_place, provider_place, transcription_place
 from gatehouse.secrets import actions as vaults
 from gatehouse.secrets.actions import Vault
 from gatehouse.secrets.model import Place
@@ -29,10 +31,15 @@ door = Door(SERVICES, title="Secrets")
 read, write = managing("services:read"), managing("services:write")
 
 
+ProviderName = Annotated[str, Path(json_schema_extra={"maxLength": LONGEST_LABEL})]
+
+
 class ProviderKey(Body):
     """A provider's key to store."""
 
-    apiKey: str | None = Field(None, description="1 to 4,096 characters; never shown again.")
+    apiKey: Annotated[str, Field(max_length=LONGEST_KEY)] | None = Field(
+        None, description="1 to 4,096 characters; never shown again."
+    )
 
 
 class KeyStatus(BaseModel):
@@ -85,19 +92,19 @@ async def remove_transcription(call: Caller) -> None:
 
 
 @door.route("GET", "/api/auth/providers/{name}", needs=read)
-async def provider(call: Caller, name: str) -> KeyStatus:
+async def provider(call: Caller, name: ProviderName) -> KeyStatus:
     """Show whether a key of a provider is stored."""
     return _status(provider_place(call.caller.account_id, name))
 
 
 @door.route("PUT", "/api/auth/providers/{name}", needs=write, status=204)
-async def put_provider(call: Caller, name: str, body: ProviderKey) -> None:
+async def put_provider(call: Caller, name: ProviderName, body: ProviderKey) -> None:
     """Store a provider's key, encrypted. No route returns it."""
     _put(call, provider_place(call.caller.account_id, name), body)
 
 
 @door.route("DELETE", "/api/auth/providers/{name}", needs=write, status=204)
-async def remove_provider(call: Caller, name: str) -> None:
+async def remove_provider(call: Caller, name: ProviderName) -> None:
     """Delete a provider's key, if there is one."""
     providers.remove(TABLES.main, call, provider_place(call.caller.account_id, name))
 

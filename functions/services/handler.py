@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import Request, Response
+from fastapi import Path, Query, Request, Response
 from pydantic import BaseModel, Field
 
 from gatehouse.aws import clients
 from gatehouse.aws.control_plane import Cloud
 from gatehouse.core.clock import rfc3339
 from gatehouse.core.errors import NotFound, UpgradeRequired
+from gatehouse.core.text import LONGEST_LABEL
 from gatehouse.dynamo import connection
 from gatehouse.policy.actions import managing, scope
 from gatehouse.secrets import actions as vaults
@@ -20,6 +21,7 @@ from gatehouse.services import actions as services
 from gatehouse.services import discovery
 from gatehouse.services import restart as restarts
 from gatehouse.services.model import (
+    LONGEST_LOG_GROUP,
     CheckedService,
     Kind,
     NewService,
@@ -28,6 +30,7 @@ from gatehouse.services.model import (
 )
 from gatehouse.web.door import Caller, Door
 from gatehouse.web.envelopes import Body, written
+from gatehouse.web.fields import Url, documented
 from gatehouse.web.strict_route import send
 from gatehouse.web.surfaces import SERVICES
 
@@ -38,13 +41,22 @@ door = Door(SERVICES, title="Services")
 handler = door.handler
 
 
+ServiceName = Annotated[str, Path(json_schema_extra={"maxLength": LONGEST_LABEL})]
+Lines = Annotated[str, Query(max_length=LONGEST_LABEL)]
+Since = Annotated[str, Query(max_length=LONGEST_LOG_GROUP)]
+
+
 class NewServiceBody(Body):
     """An HTTP service. A restart sends a signed POST to `restartUrl`."""
 
-    name: str = Field(examples=["billing"], description="Lower-case letters, digits, hyphens.")
-    healthUrl: str = Field(examples=["https://billing.example/health"])
-    restartUrl: str | None = None
-    logGroup: str | None = Field(None, description="For the operator's account only.")
+    name: Annotated[str, documented(maxLength=LONGEST_LABEL)] = Field(
+        examples=["billing"], description="Lower-case letters, digits, hyphens."
+    )
+    healthUrl: Url = Field(examples=["https://billing.example/health"])
+    restartUrl: Url | None = None
+    logGroup: Annotated[str, Field(max_length=LONGEST_LOG_GROUP)] | None = Field(
+        None, description="For the operator's account only."
+    )
 
 
 class ServiceView(BaseModel):
@@ -124,13 +136,13 @@ async def metrics(call: Caller) -> Metrics:
 
 
 @door.route("GET", "/api/services/{name}/health", needs=scope("services:read"))
-async def health(call: Caller, name: str) -> ServiceView:
+async def health(call: Caller, name: ServiceName) -> ServiceView:
     """Check one service now."""
     return ServiceView(**_view(services.check(TABLES.main, call, CLOUD, name=name)))
 
 
 @door.route("GET", "/api/services/{name}/logs", needs=managing("services:read"))
-async def logs(call: Caller, name: str, lines: str = "", since: str = "") -> None:
+async def logs(call: Caller, name: ServiceName, lines: Lines = "", since: Since = "") -> None:
     """Answer 426: a client must connect to this path with a WebSocket."""
     del lines, since
     if discovery.find_log_group(TABLES.main, call, CLOUD, name=name) is None:
@@ -140,7 +152,7 @@ async def logs(call: Caller, name: str, lines: str = "", since: str = "") -> Non
 
 
 @door.route("POST", "/api/services/{name}/restart", needs=managing("services:write"))
-async def restart(call: Caller, name: str) -> RestartView:
+async def restart(call: Caller, name: ServiceName) -> RestartView:
     """Restart a service and wait up to 20 seconds for it."""
     restarted = restarts.restart(TABLES.main, call, CLOUD, _vault(), name=name)
     return RestartView(
@@ -174,7 +186,7 @@ async def register(call: Caller, request: Request, body: NewServiceBody) -> Resp
 
 
 @door.route("DELETE", "/api/services/{name}", needs=managing("services:write"), status=204)
-async def remove(call: Caller, name: str) -> None:
+async def remove(call: Caller, name: ServiceName) -> None:
     """Remove a registered service."""
     services.remove(TABLES.main, call, CLOUD, name=name)
 

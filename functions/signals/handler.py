@@ -4,18 +4,31 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import Query, Request, Response
+from fastapi import Request, Response
 from pydantic import BaseModel, Field
 
 from gatehouse.core import ids
 from gatehouse.core.errors import BadInput, Conflict
 from gatehouse.core.grants import SIGNAL_TYPES
+from gatehouse.core.text import LONGEST_LABEL
 from gatehouse.dynamo import connection
 from gatehouse.policy import actions as policy
 from gatehouse.signals import actions as signals
 from gatehouse.signals import model
 from gatehouse.web.door import Caller, Door, next_cursor, position
 from gatehouse.web.envelopes import Answer, Body, answer, written
+from gatehouse.web.fields import (
+    After,
+    AtMost,
+    Between,
+    Id,
+    Label,
+    Limit,
+    documented,
+    free_form,
+    id_of,
+    one_of,
+)
 from gatehouse.web.strict_route import send
 from gatehouse.web.surfaces import ADMIN
 
@@ -29,31 +42,37 @@ handler = door.handler
 class NewSignal(Body):
     """A signal to emit."""
 
-    signal_type: str = Field(description=f"{', '.join(SIGNAL_TYPES[:-1])} or {SIGNAL_TYPES[-1]}")
-    content: str = Field(description=f"At most {model.LONGEST_CONTENT:,} characters.")
-    from_role: str | None = None
-    to_role: str | None = None
-    to_ring: str | None = Field(None, description="A key with ring_scopes must name one of them.")
-    to_identity: str | None = Field(
+    signal_type: Annotated[str, one_of(SIGNAL_TYPES)] = Field(
+        description=f"{', '.join(SIGNAL_TYPES[:-1])} or {SIGNAL_TYPES[-1]}"
+    )
+    content: Annotated[str, Field(max_length=model.LONGEST_CONTENT)]
+    from_role: Label | None = None
+    to_role: Label | None = None
+    to_ring: Label | None = Field(None, description="A key with ring_scopes must name one of them.")
+    to_identity: Annotated[str, id_of("identity")] | None = Field(
         None, examples=["identity:0190a3c4-7d52-7b1e-9c1e-2f3a4b5c6d7e"]
     )
-    urgency: float = Field(model.DEFAULT_URGENCY, description="0 to 1.")
-    tags: list[str] = Field(default_factory=list, description=f"At most {model.MOST_TAGS}.")
-    payload: dict[str, Any] | None = Field(
-        None, description=f"At most {model.LARGEST_PAYLOAD // 1_024} KiB."
+    urgency: Annotated[float, Between(0, 1)] = model.DEFAULT_URGENCY
+    tags: Annotated[list[Label], AtMost(model.MOST_TAGS)] = Field(default_factory=list)
+    payload: Annotated[dict[str, Any], free_form(model.LARGEST_PAYLOAD)] = Field(
+        default_factory=dict, description=f"At most {model.LARGEST_PAYLOAD // 1_024} KiB."
     )
-    metadata: dict[str, Any] | None = Field(
-        None,
+    metadata: Annotated[dict[str, Any], free_form(model.LARGEST_METADATA)] = Field(
+        default_factory=dict,
         description=f"At most {model.LARGEST_METADATA // 1_024} KiB."
         " `task_type` names the kind of a task.",
     )
-    parent_id: str | None = Field(None, description="A signal's id; that signal may have expired.")
+    parent_id: Annotated[str, id_of("signal")] | None = Field(
+        None, description="A signal's id; that signal may have expired."
+    )
 
 
 class SignalName(Body):
     """A signal's id."""
 
-    signal_id: str = Field(examples=["signal:0190a3c4-7d52-7b1e-9c1e-2f3a4b5c6d7e"])
+    signal_id: Annotated[str, id_of("signal")] = Field(
+        examples=["signal:0190a3c4-7d52-7b1e-9c1e-2f3a4b5c6d7e"]
+    )
 
 
 class SignalView(BaseModel):
@@ -127,10 +146,10 @@ async def ack(call: Caller, body: SignalName) -> Answer[SignalView]:
 async def listing(
     call: Caller,
     response: Response,
-    type: str | None = None,
-    ring: str | None = None,
-    limit: Annotated[int, Query(ge=1, le=100)] = 50,
-    after: str | None = None,
+    type: Annotated[str, one_of(model.STORED_TYPES)] | None = None,
+    ring: Annotated[str, documented(maxLength=LONGEST_LABEL)] | None = None,
+    limit: Limit = 50,
+    after: After = None,
 ) -> Answer[list[SignalView]]:
     """List signals, newest first. A page may be short, even empty, and still have a cursor."""
     page, following = signals.page(
@@ -148,7 +167,7 @@ async def listing(
 @door.route(
     "GET", "/signals/{id}", needs=policy.require(signals.INSPECT), response_model_exclude_unset=True
 )
-async def show(call: Caller, id: str) -> Answer[SignalView]:
+async def show(call: Caller, id: Id) -> Answer[SignalView]:
     """Show one signal."""
     signal_id = ids.read(id, kind="signal")
     if signal_id is None:

@@ -6,15 +6,15 @@ read keys and spend requests, and create nothing.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from gatehouse.core.clock import rfc3339
 from gatehouse.core.errors import BadInput
 from gatehouse.core.grants import ATOMS, MEMORY_OPERATIONS, SIGNAL_TYPES
 from gatehouse.credentials import actions as credentials
-from gatehouse.credentials.model import Code
+from gatehouse.credentials.model import LONGEST_TEXT, Code
 from gatehouse.dynamo import connection
 from gatehouse.policy.actions import scope
 from gatehouse.policy.model import ACTIONS
@@ -22,6 +22,7 @@ from gatehouse.verification import actions as verification
 from gatehouse.verification.model import Denial, KeyQuestion, Verified
 from gatehouse.web.door import Caller, Door
 from gatehouse.web.envelopes import Body, Data
+from gatehouse.web.fields import Label, one_of
 from gatehouse.web.surfaces import ACCOUNT
 
 TABLES = connection.tables()
@@ -34,13 +35,13 @@ handler = door.handler
 class Verification(Body):
     """A key that your product received, and what its sender wants to do."""
 
-    key: str
-    scope: str | None = None
-    action: str | None = None
-    signal_type: str | None = None
-    task_type: str | None = None
-    ring: str | None = None
-    memory_op: str | None = None
+    key: Annotated[str, Field(max_length=LONGEST_TEXT)]
+    scope: Label | None = None
+    action: Annotated[str, one_of(ACTIONS)] | None = None
+    signal_type: Annotated[str, one_of(SIGNAL_TYPES)] | None = None
+    task_type: Label | None = None
+    ring: Label | None = None
+    memory_op: Annotated[str, one_of(MEMORY_OPERATIONS)] | None = None
 
 
 class RateLimit(BaseModel):

@@ -6,6 +6,7 @@ This is a separate function because the library that checks signatures loads man
 from __future__ import annotations
 
 from functools import cache, partial
+from typing import Annotated
 
 from pydantic import BaseModel, Field
 
@@ -15,14 +16,15 @@ from gatehouse.core.clock import rfc3339
 from gatehouse.core.errors import FieldRequired
 from gatehouse.core.request import Call
 from gatehouse.dynamo import connection
-from gatehouse.identities.model import Identity
+from gatehouse.identities.model import Identity, IdentityType
 from gatehouse.invites import redemption
 from gatehouse.keys.model import Minted
 from gatehouse.secrets import actions as vaults
 from gatehouse.wallets import actions as wallets
-from gatehouse.wallets.model import Signed
+from gatehouse.wallets.model import LONGEST_MESSAGE, LONGEST_SIGNATURE, Signed
 from gatehouse.web.door import Caller, Door, authenticated, public
 from gatehouse.web.envelopes import Answer, Body, answer
+from gatehouse.web.fields import Label, Name, one_of
 from gatehouse.web.surfaces import ADMIN
 
 TABLES = connection.tables()
@@ -31,21 +33,27 @@ door = Door(ADMIN, title="Wallet")
 handler = door.handler
 
 
+Message = Annotated[str, Field(max_length=LONGEST_MESSAGE)]
+Signature = Annotated[str, Field(max_length=LONGEST_SIGNATURE)]
+
+
 class Redemption(Body):
     """A new member and the code of the invite. `message` and `signature` attach a wallet."""
 
-    code: str
-    name: str
-    type: str = Field(description="human or agent, as the invite says")
-    message: str | None = None
-    signature: str | None = None
+    code: Label
+    name: Name
+    type: Annotated[str, one_of(IdentityType)] = Field(
+        description="human or agent, as the invite says"
+    )
+    message: Message | None = None
+    signature: Signature | None = None
 
 
 class SignedMessage(Body):
     """An EIP-4361 message and its EIP-191 signature, hex."""
 
-    message: str
-    signature: str
+    message: Message
+    signature: Signature
 
 
 class Nonce(BaseModel):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Annotated
 
 from fastapi import Request
 from pydantic import BaseModel, Field
@@ -10,16 +11,18 @@ from pydantic import BaseModel, Field
 from gatehouse.core import ids
 from gatehouse.core.clock import Micros, rfc3339
 from gatehouse.core.errors import BadInput
+from gatehouse.core.grants import SIGNAL_TYPES
 from gatehouse.deliveries import actions as deliveries
 from gatehouse.deliveries import messages
 from gatehouse.dynamo import connection
-from gatehouse.outbound.headers import MAX_CUSTOM
+from gatehouse.outbound.headers import MAX_CUSTOM, MAX_CUSTOM_NAME, MAX_CUSTOM_VALUE
 from gatehouse.policy import actions as policy
 from gatehouse.policy.model import MANAGE
 from gatehouse.secrets import actions as vaults
 from gatehouse.secrets.actions import Vault
 from gatehouse.web.door import Caller, Door
-from gatehouse.web.envelopes import Answer, Body, answer
+from gatehouse.web.envelopes import Answer, Body, Patch, answer
+from gatehouse.web.fields import AtMost, Between, Id, Label, Url, one_of
 from gatehouse.web.surfaces import ADMIN
 from gatehouse.webhooks import actions as webhooks
 from gatehouse.webhooks import model, rotation
@@ -32,38 +35,53 @@ handler = door.handler
 manage = policy.require(MANAGE)
 
 
+Schedule = Annotated[
+    list[Annotated[int, Between(1, model.LONGEST_SCHEDULE_DAYS * 86_400)]], AtMost(model.MOST_STEPS)
+]
+Headers = Annotated[
+    dict[
+        Annotated[str, Field(max_length=MAX_CUSTOM_NAME)],
+        Annotated[str, Field(max_length=MAX_CUSTOM_VALUE)],
+    ],
+    AtMost(MAX_CUSTOM),
+]
+
+
 class SignalFilters(Body):
     """Which signals a webhook receives: all filters must match, an empty list matches all."""
 
-    rings: list[str] = Field(default_factory=list, description="Matches to_ring only.")
-    types: list[str] = Field(default_factory=list)
-    min_urgency: float = Field(
-        model.LOWEST_URGENCY,
-        description=f"{model.LOWEST_URGENCY} to {model.HIGHEST_URGENCY}, inclusive.",
+    rings: Annotated[list[Label], AtMost(model.MOST_FILTERED)] = Field(
+        default_factory=list, description="Matches to_ring only."
+    )
+    types: Annotated[list[Annotated[str, one_of(SIGNAL_TYPES)]], AtMost(model.MOST_FILTERED)] = (
+        Field(default_factory=list)
+    )
+    min_urgency: Annotated[float, Between(model.LOWEST_URGENCY, model.HIGHEST_URGENCY)] = Field(
+        model.LOWEST_URGENCY, description="Inclusive."
     )
 
 
 class NewWebhook(Body):
     """A webhook to create."""
 
-    url: str = Field(examples=["https://receiver.example/in"])
+    url: Url = Field(examples=["https://receiver.example/in"])
     filters: SignalFilters | None = None
-    description: str | None = None
-    retry_schedule: list[int] | None = Field(
+    description: Annotated[str, Field(max_length=model.LONGEST_DESCRIPTION)] | None = None
+    retry_schedule: Schedule | None = Field(
         None,
         description=f"Seconds before each retry, up to {model.MOST_STEPS} steps."
         f" Default: {', '.join(map(str, model.DEFAULT_SCHEDULE))}.",
     )
-    headers: dict[str, str] | None = Field(
+    headers: Headers | None = Field(
         None, description=f"At most {MAX_CUSTOM}, sent and never shown."
     )
     active: bool = True
 
 
-class WebhookPatch(NewWebhook):
+class WebhookPatch(Patch, NewWebhook):
     """The fields to change; absent ones stay as they are, null sets the default."""
 
-    url: str = ""
+    url: Url = ""
 
 
 class WebhookView(BaseModel):
@@ -96,7 +114,7 @@ class CreatedWebhook(WebhookView):
 class Rotation(Body):
     """How long the old secret stays live."""
 
-    grace_seconds: int | None = Field(
+    grace_seconds: Annotated[int, Between(0, model.LONGEST_GRACE_SECONDS)] | None = Field(
         None,
         description=f"0 to {model.LONGEST_GRACE_SECONDS}. Default: {model.DEFAULT_GRACE_SECONDS}.",
     )
@@ -133,15 +151,13 @@ async def listing(call: Caller) -> Answer[list[WebhookView]]:
 
 
 @door.route("GET", "/admin/webhooks/{id}", needs=manage, response_model_exclude_unset=True)
-async def read(call: Caller, id: str) -> Answer[WebhookView]:
+async def read(call: Caller, id: Id) -> Answer[WebhookView]:
     """Show one webhook."""
     return answer(call, _view(webhooks.get(TABLES.main, call.caller.account_id, _id(id))))
 
 
 @door.route("PATCH", "/admin/webhooks/{id}", needs=manage, response_model_exclude_unset=True)
-async def update(
-    call: Caller, request: Request, id: str, body: WebhookPatch
-) -> Answer[WebhookView]:
+async def update(call: Caller, request: Request, id: Id, body: WebhookPatch) -> Answer[WebhookView]:
     """Change a webhook. `filters` and `headers` are replaced as a whole.
 
     With `active` true, its parked deliveries are sent.
@@ -165,7 +181,7 @@ async def update(
 
 
 @door.route("DELETE", "/admin/webhooks/{id}", needs=manage, response_model_exclude_unset=True)
-async def remove(call: Caller, id: str) -> Answer[DeletedWebhook]:
+async def remove(call: Caller, id: Id) -> Answer[DeletedWebhook]:
     """Delete a webhook and its secret. Its open deliveries become dead letters."""
     webhook_id = _id(id)
     marker = deliveries.unpark_marker(TABLES.main, call, webhook_id)
@@ -177,7 +193,7 @@ async def remove(call: Caller, id: str) -> Answer[DeletedWebhook]:
 @door.route(
     "POST", "/admin/webhooks/{id}/rotate-secret", needs=manage, response_model_exclude_unset=True
 )
-async def rotate_secret(call: Caller, id: str, body: Rotation) -> Answer[RotatedSecret]:
+async def rotate_secret(call: Caller, id: Id, body: Rotation) -> Answer[RotatedSecret]:
     """Create a new secret. During the grace, deliveries are signed with both."""
     rotated = rotation.rotate_secret(
         TABLES.main, call, _vault(), _id(id), grace_seconds=body.grace_seconds

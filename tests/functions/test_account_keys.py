@@ -292,7 +292,6 @@ def test_a_key_in_its_grace_can_be_revoked_at_once(
         (30 * 86_400 + 1, "grace_seconds must be from 0 to 2592000"),
         (1.5, "grace_seconds must be a whole number"),
         ("60", "grace_seconds must be a whole number"),
-        (None, "grace_seconds must be a whole number"),
         (True, "grace_seconds must be a whole number"),
     ],
 )
@@ -318,9 +317,8 @@ def test_a_grace_of_30_days_is_allowed(front: Front, people: People, admin: Hold
     [
         ("name", "", "name is required"),
         ("name", " \t ", "name is required"),
-        ("name", None, "name must be a string"),
         ("name", 10, "name must be a string"),
-        ("name", "x" * 10_000, "name must be at most 200 characters"),
+        ("name", "x" * 10_000, "name must have at most 200 characters"),
         ("rate_limit", 0, "rate_limit must be from 1 to 60000"),
         ("rate_limit", -1, "rate_limit must be from 1 to 60000"),
         ("rate_limit", 10**9, "rate_limit must be from 1 to 60000"),
@@ -329,7 +327,6 @@ def test_a_grace_of_30_days_is_allowed(front: Front, people: People, admin: Hold
         ("expires_at", "2020-01-01T00:00:00Z", "expires_at must be in the future"),
         ("expires_at", 1, "expires_at must be a string"),
         ("metadata", [], "metadata must be an object"),
-        ("metadata", None, "metadata must be an object"),
         ("metadata", {"x": "y" * 5000}, "metadata must be at most 4096 bytes"),
     ],
 )
@@ -368,7 +365,7 @@ def test_invalid_grants_are_a_400_that_names_the_field(
     assert said(answer).startswith(error)
 
 
-@pytest.mark.parametrize("enabled", [None, 0, 1, "false", []])
+@pytest.mark.parametrize("enabled", [0, 1, "false", []])
 def test_enabled_must_be_true_or_false(front: Front, admin: Holder, enabled: object) -> None:
     path = f"/v1/api-keys/{admin.key_id}"
     answer = front("PATCH", path, key=admin.key, body={"enabled": enabled})

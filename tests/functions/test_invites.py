@@ -114,7 +114,7 @@ def test_used_expired_and_unknown_codes_have_their_own_errors(
     ("fields", "field", "code"),
     [
         ({"name": ""}, "name", "VALIDATION_FIELD_REQUIRED"),
-        ({"name": None}, "name", "VALIDATION_INVALID_TYPE"),
+        ({"name": None}, "name", "VALIDATION_FIELD_REQUIRED"),
         ({"name": "n" * 201}, "name", "VALIDATION_INVALID_VALUE"),
         ({"type": "ghost"}, "type", "VALIDATION_INVALID_VALUE"),
         ({"max_uses": 0}, "max_uses", "VALIDATION_INVALID_VALUE"),

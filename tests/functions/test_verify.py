@@ -241,7 +241,7 @@ def test_the_rules_restrict_a_service(people: People, admin: Holder, verify: Ver
     ("body", "error"),
     [
         ({}, "key is required"),
-        ({"key": None}, "key must be a string"),
+        ({"key": None}, "key is required"),
         ({"key": 7}, "key must be a string"),
         ({"key": "x", "scope": "bogus"}, "scope must be one of agents:read, "),
         ({"key": "x", "scope": "*"}, "scope must be one of "),

@@ -29,9 +29,13 @@ HOMES = {
     "mangum": {"gatehouse.web.door"},
     # At the wire, and for the bootstrap file, whose errors name the field.
     "pydantic": {
-        *("gatehouse.web.envelopes", "gatehouse.bootstrap.adapters.file_schema", "[functions]"),
+        *("gatehouse.web.envelopes", "gatehouse.web.fields", "[functions]"),
+        "gatehouse.bootstrap.adapters.file_schema",
     },
-    "pydantic_core": {"gatehouse.bootstrap.adapters.file_schema"},
+    "pydantic_core": {
+        *("gatehouse.web.envelopes", "gatehouse.web.fields"),
+        "gatehouse.bootstrap.adapters.file_schema",
+    },
     "siwe": {"gatehouse.wallets.adapters.siwe_message"},
     "yaml": {"gatehouse.bootstrap.adapters.yaml_document"},
     "eth_utils": {"gatehouse.wallets.adapters.siwe_message"},

@@ -118,7 +118,7 @@ def test_a_patched_key_changes_only_the_fields_that_are_set() -> None:
 
 def test_a_name_has_1_to_200_printable_characters() -> None:
     assert rules.checked_name(f" {'n' * 200}\n") == "n" * 200
-    _refused("name must be at most 200 characters", "name", lambda: rules.checked_name("n" * 201))
+    _refused("name must have at most 200 characters", "name", lambda: rules.checked_name("n" * 201))
     for text in ("a\x00b", "a\nb"):
         message = "label must not hold control characters"
         _refused(message, "label", lambda text=text: rules.checked_name(text, field="label"))

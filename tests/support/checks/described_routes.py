@@ -16,13 +16,14 @@ FREE_FORM = {"metadata", "payload", "headers"}
 
 @dataclass(frozen=True)
 class Operation:
-    """One operation. `body` is the resolved schema of its request body, None without one."""
+    """One operation, with resolved schemas. `body` is None where it has no request body."""
 
     method: str
     path: str
     public: bool
     body: dict[str, Any] | None
-    query: dict[str, dict[str, Any]]
+    parameters: dict[str, dict[str, Any]]
+    query: tuple[str, ...]
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
@@ -38,18 +39,15 @@ def operations() -> tuple[Operation, ...]:
         for method, operation in methods.items():
             content = operation.get("requestBody", {}).get("content", {})
             schema = content.get("application/json", {}).get("schema")
-            query = {
-                one["name"]: one["schema"]
-                for one in operation.get("parameters", [])
-                if one["in"] == "query"
-            }
+            parameters = operation.get("parameters", [])
             found.append(
                 Operation(
                     method.upper(),
                     path,
                     operation["security"] == [],
                     None if schema is None else resolved(schema),
-                    query,
+                    {one["name"]: resolved(one["schema"]) for one in parameters},
+                    tuple(one["name"] for one in parameters if one["in"] == "query"),
                 )
             )
     return tuple(found)

@@ -11,6 +11,8 @@ SERVICES_PREFIX = "hb"
 ACCOUNT_PREFIX = "hk"
 ADMIN_PREFIX = "chorus"
 
+LONGEST_TEXT = 10_240  # characters of a text that may be a key: no header has more
+
 # The query parameters that may carry the key of a WebSocket, in the order in which they count.
 SOCKET_PARAMETERS = ("token", "access_token", "api_key")
 

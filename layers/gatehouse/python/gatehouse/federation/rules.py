@@ -19,12 +19,12 @@ from gatehouse.core.clock import MINUTE, Micros, rfc3339
 from gatehouse.core.errors import BadInput
 from gatehouse.core.grants import Grants, Permissions
 from gatehouse.core.reach import Reach, Shown
+from gatehouse.core.text import LONGEST_URL
 from gatehouse.federation.model import SCOPES, Peer, Proof
 
 WINDOW: Micros = 5 * MINUTE
 SECRET_BYTES = 32
 _LONGEST_PROOF = 1_024
-_LONGEST_URL = 2_048
 _NONCE = re.compile(r"[\x21-\x7e]{8,128}", re.ASCII)
 _HEX = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
@@ -90,7 +90,7 @@ def check_endpoint(text: str) -> str:
         "endpoint must be an https URL without credentials or fragment",
         details={"field": "endpoint"},
     )
-    if len(text) > _LONGEST_URL or not text.isascii() or not text.isprintable() or " " in text:
+    if len(text) > LONGEST_URL or not text.isascii() or not text.isprintable() or " " in text:
         raise refused
     try:
         parts = urlsplit(text)

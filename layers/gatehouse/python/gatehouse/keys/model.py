@@ -16,6 +16,13 @@ LONGEST_GRACE = 30 * 86_400
 """The longest grace of a rotation, in seconds."""
 
 
+MOST_PER_MINUTE = 60_000
+"""The highest rate limit, in requests."""
+
+LARGEST_METADATA = 4_096
+"""The largest metadata, in bytes of compact JSON."""
+
+
 class KeyStatus(StrEnum):
     """The status of a key as lists show it."""
 

@@ -20,9 +20,12 @@ from gatehouse.core.grants import (
 )
 from gatehouse.core.principal import Principal
 from gatehouse.core.reach import LIVE, Reach
+from gatehouse.core.text import LONGEST_LABEL, LONGEST_NAME
 from gatehouse.core.unset import UNSET
 from gatehouse.keys.model import (
+    LARGEST_METADATA,
     LONGEST_GRACE,
+    MOST_PER_MINUTE,
     Key,
     KeyFilter,
     KeyPatch,
@@ -30,11 +33,6 @@ from gatehouse.keys.model import (
     KeyStatus,
     NewKey,
 )
-
-LONGEST_NAME = 200
-LONGEST_ENTRY = 64
-MOST_PER_MINUTE = 60_000
-LARGEST_METADATA = 4_096  # bytes of compact JSON
 
 
 def new_key(request: KeyRequest, *, caller: Principal, default_limit: int, now: Micros) -> NewKey:
@@ -89,7 +87,7 @@ def checked_name(value: str, *, field: str = "name") -> str:
     if not trimmed:
         raise FieldRequired(field)
     if len(trimmed) > LONGEST_NAME:
-        raise BadInput(f"{field} must be at most {LONGEST_NAME} characters", details=_at(field))
+        raise BadInput(f"{field} must have at most {LONGEST_NAME} characters", details=_at(field))
     if not trimmed.isprintable():
         raise BadInput(f"{field} must not hold control characters", details=_at(field))
     return trimmed
@@ -244,9 +242,9 @@ def _checked_entries(values: Iterable[str], field: str) -> tuple[str, ...]:
     if len(entries) > MOST_ENTRIES:
         raise BadInput(f"{field} must have at most {MOST_ENTRIES} entries", details=_at(field))
     for entry in entries:
-        if not 0 < len(entry) <= LONGEST_ENTRY or not entry.isprintable():
+        if not 0 < len(entry) <= LONGEST_LABEL or not entry.isprintable():
             raise BadInput(
-                f"{field} must have printable entries of 1 to {LONGEST_ENTRY} characters",
+                f"{field} must have printable entries of 1 to {LONGEST_LABEL} characters",
                 details=_at(field),
             )
     return entries

@@ -11,9 +11,9 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from gatehouse.core import settings
+from gatehouse.core.text import LONGEST_URL
 from gatehouse.outbound.addresses import LOOPBACK, Address, Unfit, host_of, purpose
 
-LONGEST_URL = 2_048
 _FIRST_FREE_PORT = 1_024
 _LAST_PORT = 65_535
 _API = ".execute-api."

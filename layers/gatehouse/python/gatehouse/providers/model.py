@@ -8,6 +8,7 @@ from gatehouse.core.errors import BadInput
 from gatehouse.secrets.model import Place, Purpose
 
 MOST_KEYS = 50
+LONGEST_KEY = 4_096  # characters
 
 # The key for transcription has this one fixed place.
 _TRANSCRIPTION = (Purpose.TRANSCRIPTION, "openai")

@@ -6,10 +6,8 @@ from typing import Any
 
 from gatehouse.core.clock import rfc3339
 from gatehouse.core.errors import BadInput, FieldRequired
-from gatehouse.providers.model import ProviderKey
+from gatehouse.providers.model import LONGEST_KEY, ProviderKey
 from gatehouse.secrets.model import Place
-
-_LONGEST_KEY = 4_096
 
 
 def check_key(text: str | None, *, field: str) -> str:
@@ -19,9 +17,9 @@ def check_key(text: str | None, *, field: str) -> str:
     """
     if text is None or not text.strip():
         raise FieldRequired(field)
-    if len(text) > _LONGEST_KEY:
+    if len(text) > LONGEST_KEY:
         raise BadInput(
-            f"{field} must have at most {_LONGEST_KEY} characters", details={"field": field}
+            f"{field} must have at most {LONGEST_KEY} characters", details={"field": field}
         )
     if not text.isprintable():
         raise BadInput(f"{field} must not contain control characters", details={"field": field})

@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from gatehouse.core.clock import Micros
 
+LONGEST_LOG_GROUP = 512  # characters
 MOST_SERVICES = 200  # registered by one account
 
 # The tags of a Lambda function or ECS service that is listed as a service.

@@ -6,6 +6,9 @@ from gatehouse.core.clock import Micros
 from gatehouse.identities.model import Identity
 from gatehouse.keys.model import Minted
 
+LONGEST_MESSAGE = 2_000  # characters of a message to sign, an EIP-4361 text
+LONGEST_SIGNATURE = 512
+
 
 @dataclass(frozen=True, slots=True)
 class Signed:

@@ -124,7 +124,8 @@ def explain(errors: Sequence[Any]) -> BadInput:
     # An unknown name explains the others: a field that is missing is often one that is misspelled.
     first = next((one for one in errors if _is_unknown_name(one)), errors[0])
     kind, context = first["type"], first.get("ctx", {})
-    path = [_shown(str(part)) for part in first["loc"][1:]]
+    # "[key]" is pydantic's mark for a name, here of a header, that breaks a rule.
+    path = [_shown(str(part)) for part in first["loc"][1:] if part != "[key]"]
     field = ".".join(path) or "body"
     if kind == "missing":
         return FieldRequired(field)
@@ -132,7 +133,9 @@ def explain(errors: Sequence[Any]) -> BadInput:
     if isinstance(own, UnknownName):
         return unknown(own.name, own.known, what="field", within=path)
     code = "VALIDATION_INVALID_VALUE"
-    if kind in _EXPECTED:
+    if kind in _EXPECTED and first.get("input", "") is None:
+        reason, code = "must not be null", "VALIDATION_INVALID_TYPE"
+    elif kind in _EXPECTED:
         reason, code = f"must be {_EXPECTED[kind]}", "VALIDATION_INVALID_TYPE"
     elif kind in {"literal_error", "enum"}:
         reason = f"must be one of {context.get('expected', '').replace(' or ', ', ')}"

@@ -2,31 +2,70 @@
 
 from __future__ import annotations
 
-from typing import Any, Generic, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, model_validator
+from pydantic_core import CoreSchema
 
 from gatehouse.core.errors import BadInput
+from gatehouse.core.grants import MEMORY_OPERATIONS, MOST_ENTRIES, SIGNAL_TYPES
 from gatehouse.core.request import Answered, Call
 from gatehouse.web.bodies import UnknownName
+from gatehouse.web.fields import AtMost, Labels, one_of
 
 T = TypeVar("T")
+# Parts of a field's schema that stay outside when null is added to it.
+_OUTER = ("default", "description", "examples", "title")
 
 
 class Body(BaseModel):
-    """A request body, or an object in one: unknown fields are refused, types are not converted."""
+    """A request body, or an object in one: unknown fields are refused, types are not converted.
+
+    A field that is null counts as left out, unless its type has a null of its own.
+    """
 
     model_config = ConfigDict(strict=True, extra="forbid")
+    null_is_left_out: ClassVar[bool] = True
 
     @model_validator(mode="before")
     @classmethod
-    def _refuse_unknown(cls, value: Any) -> Any:
-        # Pydantic would report each of them, a hundred thousand in one body.
-        if isinstance(value, dict):
-            for name in value:
-                if name not in cls.model_fields:
-                    raise UnknownName(name, cls.model_fields)
-        return value
+    def _prepare(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        # Pydantic would report each unknown name, a hundred thousand in one body.
+        for name in value:
+            if name not in cls.model_fields:
+                raise UnknownName(name, cls.model_fields)
+        if not cls.null_is_left_out:
+            return value
+        return {name: one for name, one in value.items() if one is not None or cls._null(name)}
+
+    @classmethod
+    def _null(cls, name: str) -> bool:
+        """Return whether a field's type has null."""
+        return type(None) in get_args(cls.model_fields[name].annotation)
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        schema = handler(core)
+        shown = handler.resolve_ref_schema(schema)
+        for name, field in shown.get("properties", {}).items():
+            optional = cls.null_is_left_out and name not in shown.get("required", ())
+            if optional and not cls._null(name):
+                outer = {one: field.pop(one) for one in _OUTER if one in field}
+                shown["properties"][name] = {"anyOf": [field, {"type": "null"}], **outer}
+        return schema
+
+
+class Patch(Body):
+    """A change: fields that are left out stay as they are, null takes a value away.
+
+    A field whose type has no null cannot be taken away: null there is refused.
+    """
+
+    null_is_left_out: ClassVar[bool] = False
 
 
 class Data(BaseModel, Generic[T]):
@@ -58,11 +97,13 @@ class Answer(BaseModel, Generic[T]):
 class PermissionLists(Body):
     """Four lists; an empty list is unrestricted. `rings` is another name of `ring_scopes`."""
 
-    signal_types: list[str] = []
-    task_types: list[str] = []
-    ring_scopes: list[str] = []
-    rings: list[str] = []
-    memory_scopes: list[str] = []
+    signal_types: Annotated[list[Annotated[str, one_of(SIGNAL_TYPES)]], AtMost(MOST_ENTRIES)] = []
+    task_types: Labels = []
+    ring_scopes: Labels = []
+    rings: Labels = []
+    memory_scopes: Annotated[
+        list[Annotated[str, one_of(MEMORY_OPERATIONS)]], AtMost(MOST_ENTRIES)
+    ] = []
 
     def named(self) -> dict[str, list[str]]:
         """Return the four lists, `rings` as `ring_scopes`. Raises BadInput for both."""

@@ -12,10 +12,8 @@ from eth_utils.address import to_checksum_address
 from siwe import SiweMessage, VerificationError  # type: ignore[import-untyped]
 
 from gatehouse.core.clock import MINUTE, SECOND, Micros, parse
-from gatehouse.wallets.model import Signed
+from gatehouse.wallets.model import LONGEST_MESSAGE, LONGEST_SIGNATURE, Signed
 
-_LONGEST_MESSAGE = 2_000
-_LONGEST_SIGNATURE = 512
 _SKEW: Micros = MINUTE
 
 
@@ -30,7 +28,7 @@ def check(
 
     Contract wallets are refused: to check their signatures takes a connection to a chain.
     """
-    if len(message) > _LONGEST_MESSAGE or len(signature) > _LONGEST_SIGNATURE:
+    if len(message) > LONGEST_MESSAGE or len(signature) > LONGEST_SIGNATURE:
         raise NotValid
     # Cheap checks first: callers need no credential, and the library is slow on bad messages.
     authority = message.partition(" wants you to sign in with your Ethereum account:\n")[0]

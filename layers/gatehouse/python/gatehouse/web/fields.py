@@ -1,0 +1,110 @@
+"""Types of fields in requests: what each may hold, checked before any work, and documented.
+
+A bound here keeps a request cheap: no list is looked at beyond it. What a value means, the rooms
+check.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sized
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import Path, Query
+from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, StringConstraints
+from pydantic_core import CoreSchema, core_schema
+
+from gatehouse.core.grants import MOST_ENTRIES
+from gatehouse.core.text import LONGEST_LABEL, LONGEST_NAME, LONGEST_URL
+from gatehouse.web.bodies import WrongValue
+
+_LONGEST_ID = 64  # a kind and a UUID
+_LONGEST_MOMENT = 64
+_LONGEST_CURSOR = 512
+_SMALLEST_ENTRY = 6  # bytes of `"a":1,` in compact JSON
+
+
+@dataclass(frozen=True)
+class Between:
+    """A number from `least` to `most`, both included."""
+
+    least: int
+    most: int
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self._check, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {**handler(schema), "minimum": self.least, "maximum": self.most}
+
+    def _check(self, value: float) -> float:
+        if not self.least <= value <= self.most:
+            raise WrongValue(f"must be from {self.least} to {self.most}")
+        return value
+
+
+@dataclass(frozen=True)
+class AtMost:
+    """A list or an object with at most `entries`, which are counted before any is looked at."""
+
+    entries: int
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(self._check, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        shown = handler(schema)
+        name = "maxItems" if shown["type"] == "array" else "maxProperties"
+        return {**shown, name: self.entries}
+
+    def _check(self, value: object) -> object:
+        if isinstance(value, Sized) and not isinstance(value, str) and len(value) > self.entries:
+            raise WrongValue(f"must have at most {self.entries} entries")
+        return value
+
+
+def one_of(allowed: object, *, longest: int = LONGEST_LABEL) -> Any:
+    """Document the values of a text. The room checks them and names them in its error."""
+    return Field(max_length=longest, json_schema_extra={"enum": [*map(str, allowed)]})  # type: ignore[call-overload]
+
+
+def documented(**schema: Any) -> Any:
+    """Document a bound of a parameter that the room checks."""
+    return Field(json_schema_extra=schema)
+
+
+def id_of(kind: str | None = None) -> Any:
+    """Document an id in a body: a UUID that may begin with its kind. The room checks it."""
+    start = f"({kind}:)?" if kind else ""
+    return Field(
+        max_length=_LONGEST_ID,
+        json_schema_extra={"pattern": f"^{start}{_UUID}$"},
+    )
+
+
+def free_form(largest: int) -> Any:
+    """Bound an object whose names are the caller's. The room checks its bytes of compact JSON."""
+    return AtMost(largest // _SMALLEST_ENTRY)
+
+
+_UUID = "[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
+
+Name = Annotated[str, StringConstraints(strip_whitespace=True, max_length=LONGEST_NAME)]
+Label = Annotated[str, Field(max_length=LONGEST_LABEL)]
+Labels = Annotated[list[Label], AtMost(MOST_ENTRIES)]
+Moment = Annotated[
+    str, Field(max_length=_LONGEST_MOMENT, json_schema_extra={"format": "date-time"})
+]
+Url = Annotated[str, Field(max_length=LONGEST_URL, json_schema_extra={"format": "uri"})]
+
+After = Annotated[str, documented(maxLength=_LONGEST_CURSOR)] | None
+Limit = Annotated[int, Query(ge=1, le=100)]
+Id = Annotated[str, Path(json_schema_extra={"maxLength": _LONGEST_ID})]
