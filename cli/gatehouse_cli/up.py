@@ -23,7 +23,8 @@ POLL_SECONDS = 1.0
 
 @click.command()
 @click.option("--port", type=click.IntRange(1, 65535), default=8080, show_default=True)
-@click.option("--engine-port", type=click.IntRange(1, 65535), default=4566, show_default=True)
+@click.option("--engine-port", type=click.IntRange(1, 65535), help="Default: a free port.")
+@click.option("--host", "hosts", multiple=True, metavar="NAME[:PORT]", help="Answer this name too.")
 @click.option("--home", type=click.Path(path_type=Path, file_okay=False), help="Default .gatehouse")
 @click.option("--set", "overrides", multiple=True, metavar="NAME=VALUE", help="Stack parameter.")
 @click.option("--iam/--no-iam", default=True, show_default=True, help="Enforce IAM policies.")
@@ -31,7 +32,8 @@ POLL_SECONDS = 1.0
 def up(  # click passes one argument for each option.
     *,
     port: int,
-    engine_port: int,
+    engine_port: int | None,
+    hosts: tuple[str, ...],
     home: Path | None,
     overrides: tuple[str, ...],
     iam: bool,
@@ -47,6 +49,7 @@ def up(  # click passes one argument for each option.
         project=project,
         home=place,
         ports=(port, *more_ports(os.environ.get("GATEHOUSE_PORTS", ""))),
+        hosts=tuple(host.lower() for host in hosts),
         engine_port=engine_port,
         parameters=dict(_pair(item) for item in overrides),
         enforce_iam=iam,

@@ -14,10 +14,13 @@ from click.testing import CliRunner
 
 from gatehouse_cli import samconfig
 from gatehouse_cli.errors import CommandError
+from gatehouse_cli.local.engine_access import EngineAccess
 from gatehouse_cli.local.folder import LocalFolder
 from gatehouse_cli.local.sam import Sam
 from gatehouse_cli.main import cli
 from support.worlds import cloud_stack
+
+ENGINE = EngineAccess(port=1, key_id="GH1", secret="s", door="d")
 
 
 @pytest.fixture
@@ -137,7 +140,7 @@ def test_a_failed_local_build_reports_sams_error_and_its_log_file(
     with pytest.raises(
         CommandError, match=r"^sam build failed: no wheel \(complete output: .*\)\.$"
     ):
-        Sam(clone, home, "http://127.0.0.1:1").build()
+        Sam(clone, home, ENGINE).build()
 
 
 @pytest.fixture
@@ -162,7 +165,7 @@ def test_an_interrupted_build_stops_the_processes_of_sam(clone: Path, tmp_path: 
     home.prepare()
 
     with pytest.raises(KeyboardInterrupt):
-        Sam(clone, home, "http://127.0.0.1:1").build()
+        Sam(clone, home, ENGINE).build()
 
     assert os.read(reader, 9) == b"up\n"
     deadline = time.monotonic() + 5
@@ -190,11 +193,11 @@ def test_a_local_build_never_sees_the_developers_aws_account(
     home = LocalFolder(tmp_path / "home")
     home.prepare()
 
-    Sam(clone, home, "http://127.0.0.1:1").build()
+    Sam(clone, home, ENGINE).build()
 
     seen = dict(line.split("=", 1) for line in (tmp_path / "env").read_text().splitlines())
     assert "mine" not in seen.values()
     assert seen["AWS_ENDPOINT_URL"] == "http://127.0.0.1:1"
-    assert seen["AWS_ACCESS_KEY_ID"] == "test"
+    assert seen["AWS_ACCESS_KEY_ID"] == "GH1"
     assert seen["SAM_CLI_TELEMETRY"] == "0"
     assert seen["GATEHOUSE_ARCHITECTURE"] == "host"

@@ -9,6 +9,7 @@ import pytest
 
 from gatehouse_cli.errors import CommandError
 from gatehouse_cli.local import engine
+from gatehouse_cli.local.engine_access import EngineAccess
 from gatehouse_cli.local.folder import LocalFolder
 
 
@@ -19,10 +20,12 @@ def home(tmp_path: Path) -> LocalFolder:
     return home
 
 
-def free_port() -> int:
+def access_to(port: int | None = None) -> EngineAccess:
+    """Return made-up secrets, and a free port unless one is passed."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+        free = int(probe.getsockname()[1])
+    return EngineAccess(port=port or free, key_id="GH1", secret="s", door="door secret")
 
 
 def stand_in(tmp_path: Path, script: str) -> Path:
@@ -62,7 +65,7 @@ def test_a_port_in_use_reports_one_clear_sentence(home: LocalFolder) -> None:
 
         with (
             pytest.raises(CommandError, match=rf"^Port {port} is in use: .* with --engine-port\.$"),
-            engine.running(Path(sys.executable), home, port=port, enforce_iam=True),
+            engine.running(Path(sys.executable), home, access=access_to(port), enforce_iam=True),
         ):
             pass
 
@@ -74,7 +77,7 @@ def test_an_engine_that_exits_at_once_reports_one_clear_sentence(
 
     with (
         pytest.raises(CommandError, match=r"^The engine exited with code 3: .*engine\.log\.$"),
-        engine.running(python, home, port=free_port(), enforce_iam=True),
+        engine.running(python, home, access=access_to(), enforce_iam=True),
     ):
         pass
 
@@ -87,7 +90,7 @@ def test_an_engine_that_never_gets_ready_is_stopped(
 
     with (
         pytest.raises(CommandError, match="not ready within"),
-        engine.running(python, home, port=free_port(), enforce_iam=True),
+        engine.running(python, home, access=access_to(), enforce_iam=True),
     ):
         pass
 
@@ -98,7 +101,7 @@ def test_an_engine_that_does_not_stop_is_killed(
     monkeypatch.setattr(engine, "STOPPED_WITHIN", 0.3)
     python = stand_in(tmp_path, READY.replace("def end(*_):", "def end(*_):\n    return"))
 
-    with engine.running(python, home, port=free_port(), enforce_iam=True) as running:
+    with engine.running(python, home, access=access_to(), enforce_iam=True) as running:
         pass
 
     assert running.process.returncode == -9
@@ -110,17 +113,18 @@ def test_the_engine_inherits_nothing_of_the_developers_environment(
     monkeypatch.setenv("AWS_PROFILE", "mine")
     monkeypatch.setenv("PYTHONPATH", "/somewhere")
     python = stand_in(tmp_path, READY)
-    port = free_port()
+    access = access_to()
 
-    with engine.running(python, home, port=port, enforce_iam=True) as running:
+    with engine.running(python, home, access=access, enforce_iam=True) as running:
         running.check()
 
     seen = json.loads((home.state / "seen.json").read_text())
     assert "AWS_PROFILE" not in seen
     assert "PYTHONPATH" not in seen
     assert seen["BIND_HOST"] == "127.0.0.1"
-    assert seen["GATEWAY_PORT"] == str(port)
+    assert seen["GATEWAY_PORT"] == str(access.port)
     assert seen["AUTH"] == "true"
+    assert (seen["AWS_ACCESS_KEY_ID"], seen["AWS_SECRET_ACCESS_KEY"]) == ("GH1", "s")
     assert seen["IOT_MTLS_ENABLED"] == "0"
     assert seen["STATE_DIR"] == str(home.state)
     assert seen["TMPDIR"] == str(home.scratch)
@@ -131,7 +135,7 @@ def test_the_engine_inherits_nothing_of_the_developers_environment(
 def test_an_engine_that_exits_later_raises_an_error(home: LocalFolder, tmp_path: Path) -> None:
     python = stand_in(tmp_path, READY)
 
-    with engine.running(python, home, port=free_port(), enforce_iam=False) as running:
+    with engine.running(python, home, access=access_to(), enforce_iam=False) as running:
         running.process.kill()
         running.process.wait()
 
@@ -157,7 +161,7 @@ def test_stream_positions_are_reset_and_other_state_is_kept(
     saved = home.state / "lambda.json"
     saved.write_text(json.dumps(state(41)))
 
-    with engine.running(stand_in(tmp_path, READY), home, port=free_port(), enforce_iam=True):
+    with engine.running(stand_in(tmp_path, READY), home, access=access_to(), enforce_iam=True):
         pass
 
     assert json.loads(saved.read_text()) == state(0)

@@ -10,6 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
+from gatehouse_cli.local.callers import own_names
+from gatehouse_cli.local.engine_access import EngineAccess
 from gatehouse_cli.local.front_door import MAX_BODY, FrontDoor, Target
 from gatehouse_cli.local.server import listen, serve_in_thread
 
@@ -56,22 +58,26 @@ async def stage(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": answer})
 
 
+def engine_at(port: int) -> EngineAccess:
+    return EngineAccess(port=port, key_id="GH1", secret="s", door="door secret")
+
+
 def port_of(sockets: list[socket.socket]) -> int:
     return int(sockets[0].getsockname()[1])
 
 
 @pytest.fixture(scope="module")
 def door() -> Iterator[tuple[FrontDoor, httpx.Client]]:
-    with listen([0]) as inner, serve_in_thread(stage, inner):
+    with listen([0]) as inner, serve_in_thread(stage, inner), listen([0]) as outer:
         door = FrontDoor(
+            own_names([port_of(outer)], ["gatehouse.test", "localhost:5173"]),
             Target(
-                f"http://127.0.0.1:{port_of(inner)}",
+                engine_at(port_of(inner)),
                 rest_path="/_aws/execute-api/id/live",
                 socket_path="/_aws/execute-api/ws/live",
-            )
+            ),
         )
         with (
-            listen([0]) as outer,
             serve_in_thread(door, outer),
             httpx.Client(base_url=f"http://127.0.0.1:{port_of(outer)}", trust_env=False) as client,
         ):
@@ -140,7 +146,7 @@ def test_the_source_address_is_never_taken_from_the_callers_headers(
 
 
 def test_the_callers_host_header_never_reaches_the_engine(client: httpx.Client) -> None:
-    answer = client.get("/x", headers={"Host": "s3.amazonaws.com"}).json()
+    answer = client.get("/x", headers={"Host": "gatehouse.test"}).json()
 
     assert headers_of(answer, "host")[0].startswith("127.0.0.1:")
 
@@ -151,12 +157,19 @@ def test_hop_by_hop_headers_are_not_forwarded(client: httpx.Client) -> None:
     assert headers_of(answer, "te") == []
 
 
-def test_no_header_is_added_to_a_request(client: httpx.Client) -> None:
+def test_only_the_door_s_header_is_added_to_a_request(client: httpx.Client) -> None:
     request = httpx.Request("GET", client.base_url.join("/x"), headers={"X-Api-Key": "hk"})
 
     names = {name for name, _ in client.send(request).json()["headers"]}
 
-    assert names == {"host", "x-api-key", "x-forwarded-for"}
+    # The last is the front door's secret, which the engine requires.
+    assert names == {"host", "x-api-key", "x-forwarded-for", "x-gatehouse-door"}
+
+
+def test_the_front_door_s_secret_is_never_taken_from_the_caller(client: httpx.Client) -> None:
+    answer = client.get("/x", headers={"X-Gatehouse-Door": "guess"}).json()
+
+    assert headers_of(answer, "x-gatehouse-door") == ["door secret"]
 
 
 def test_a_repeated_request_header_is_forwarded_repeated(client: httpx.Client) -> None:
@@ -211,8 +224,10 @@ def test_a_body_over_the_gateways_limit_is_413(client: httpx.Client) -> None:
 
 
 def test_before_a_stack_is_deployed_the_answer_is_503() -> None:
-    with listen([0]) as sockets, serve_in_thread(FrontDoor(), sockets):
-        response = httpx.get(f"http://127.0.0.1:{port_of(sockets)}/v1/whoami", trust_env=False)
+    with listen([0]) as sockets:
+        door = FrontDoor(own_names([port_of(sockets)]))
+        with serve_in_thread(door, sockets):
+            response = httpx.get(f"http://127.0.0.1:{port_of(sockets)}/v1/whoami", trust_env=False)
 
     assert response.status_code == 503
     assert response.headers["retry-after"] == "1"
@@ -226,8 +241,92 @@ def test_before_a_stack_is_deployed_the_answer_is_503() -> None:
 def test_when_the_engine_has_stopped_the_answer_is_503() -> None:
     with listen([0]) as unused:
         port = port_of(unused)
-    door = FrontDoor(Target(f"http://127.0.0.1:{port}", rest_path="/live", socket_path="/ws"))
-    with listen([0]) as sockets, serve_in_thread(door, sockets):
-        response = httpx.get(f"http://127.0.0.1:{port_of(sockets)}/x", trust_env=False)
+    target = Target(engine_at(port), rest_path="/live", socket_path="/ws")
+    with listen([0]) as sockets:
+        door = FrontDoor(own_names([port_of(sockets)]), target)
+        with serve_in_thread(door, sockets):
+            response = httpx.get(f"http://127.0.0.1:{port_of(sockets)}/x", trust_env=False)
 
     assert response.status_code == 503
+
+
+# ---- Names and pages of others -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost:{port}", 200),
+        ("127.0.0.1:{port}", 200),
+        ("[::1]:{port}", 200),
+        ("LOCALHOST:{port}", 200),
+        ("gatehouse.test", 200),
+        ("gatehouse.test:{port}", 200),
+        ("localhost:5173", 200),
+        ("localhost", 421),
+        ("localhost:1", 421),
+        ("gatehouse.test:1", 421),
+        ("evil.example", 421),
+        ("evil.example:{port}", 421),
+        ("localhost.evil.example:{port}", 421),
+        ("localhost:{port}.evil.example", 421),
+        ("127.0.0.2:{port}", 421),
+        ("localhost.:{port}", 421),
+        ("", 421),
+    ],
+)
+def test_only_the_stack_s_own_names_are_answered(
+    client: httpx.Client, host: str, status: int
+) -> None:
+    named = host.format(port=client.base_url.port)
+
+    response = client.get("/x", headers={"Host": named})
+
+    assert response.status_code == status
+    if status == 421:
+        assert response.json()["error"].startswith(f"This stack has no host {named!r}: call http")
+        assert response.json()["request_id"] == response.headers["x-request-id"]
+
+
+@pytest.mark.parametrize("lines", [[], ["Host: localhost:{port}", "Host: evil.example"]])
+def test_a_request_without_exactly_one_host_is_refused(
+    client: httpx.Client, lines: list[str]
+) -> None:
+    port = client.base_url.port or 0
+    text = "".join(f"{line.format(port=port)}\r\n" for line in lines)
+    with socket.create_connection(("127.0.0.1", port)) as raw:
+        raw.sendall(f"GET /x HTTP/1.0\r\n{text}\r\n".encode())
+
+        assert raw.recv(100).split(b" ")[1] in {b"400", b"421"}
+
+
+@pytest.mark.parametrize(
+    ("method", "origin", "status"),
+    [
+        ("POST", "http://localhost:{port}", 200),
+        ("POST", "http://127.0.0.1:{port}", 200),
+        ("POST", "http://[::1]:{port}", 200),
+        ("POST", "http://localhost:5173", 200),
+        ("POST", "https://gatehouse.test", 200),
+        ("DELETE", "http://gatehouse.test:{port}", 200),
+        *((method, "http://evil.example", 403) for method in ("POST", "PUT", "PATCH", "DELETE")),
+        ("POST", "http://localhost:3000", 403),
+        ("POST", "http://localhost", 403),
+        ("POST", "https://localhost:{port}.evil.example", 403),
+        ("POST", "null", 403),
+        ("POST", "", 403),
+        ("GET", "http://evil.example", 200),
+        ("HEAD", "http://evil.example", 200),
+        ("OPTIONS", "http://evil.example", 200),
+    ],
+)
+def test_pages_of_other_sites_change_nothing(
+    client: httpx.Client, method: str, origin: str, status: int
+) -> None:
+    origin = origin.format(port=client.base_url.port)
+
+    response = client.request(method, "/x", headers={"Origin": origin})
+
+    assert response.status_code == status
+    if status == 403:
+        assert response.json()["error"].startswith(f"Pages of {origin!r} may not send this request")

@@ -20,6 +20,8 @@ from websockets.http11 import Request, Response
 from websockets.sync.client import ClientConnection, connect
 from websockets.sync.server import ServerConnection, serve
 
+from gatehouse_cli.local.callers import own_names
+from gatehouse_cli.local.engine_access import EngineAccess
 from gatehouse_cli.local.front_door import FrontDoor, Target
 from gatehouse_cli.local.server import listen, serve_in_thread
 
@@ -85,23 +87,29 @@ def _response(status: int, body: bytes) -> Response:
 
 
 @contextmanager
-def running(stage: Stage) -> Iterator[str]:
-    """Serve a stage and yield its endpoint."""
+def running(stage: Stage) -> Iterator[EngineAccess]:
+    """Serve a stage and yield how to reach it."""
     with serve(stage.talk, "127.0.0.1", 0, process_request=stage.judge, max_size=None) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         try:
-            yield f"http://127.0.0.1:{server.socket.getsockname()[1]}"
+            yield engine_at(server.socket.getsockname()[1])
         finally:
             server.shutdown()
             thread.join()
 
 
+def engine_at(port: int) -> EngineAccess:
+    return EngineAccess(port=port, key_id="GH1", secret="s", door="door secret")
+
+
 @contextmanager
 def standing(target: Target | None) -> Iterator[str]:
     """Serve a front door and yield the base URL of its sockets."""
-    with listen([0]) as sockets, serve_in_thread(FrontDoor(target), sockets):
-        yield f"ws://127.0.0.1:{sockets[0].getsockname()[1]}"
+    with listen([0]) as sockets:
+        port = sockets[0].getsockname()[1]
+        with serve_in_thread(FrontDoor(own_names([port]), target), sockets):
+            yield f"ws://127.0.0.1:{port}"
 
 
 class Errors(logging.Handler):
@@ -120,8 +128,8 @@ def house() -> Iterator[tuple[Stage, str]]:
     stage, errors = Stage(), Errors()
     logging.getLogger().addHandler(errors)
     with (
-        running(stage) as endpoint,
-        standing(Target(endpoint, rest_path=REST, socket_path=SOCKETS)) as url,
+        running(stage) as engine,
+        standing(Target(engine, rest_path=REST, socket_path=SOCKETS)) as url,
     ):
         yield stage, url
     gc.collect()
@@ -225,8 +233,9 @@ def test_only_credential_headers_are_forwarded(stage: Stage, url: str) -> None:
         "Cookie": "a=1",
         "X-Forwarded-For": "203.0.113.9",
         "X-Amz-Target": "Lambda.Invoke",
+        "X-Gatehouse-Door": "guess",
     }
-    with opened(url + LOGS, additional_headers=given, origin="https://elsewhere.example"):
+    with opened(url + LOGS, additional_headers=given, origin=url.replace("ws", "http")):
         (request,) = stage.requests
     sent = {name.lower(): value for name, value in request.headers.raw_items()}
     handshake = {"host", "upgrade", "connection", "sec-websocket-key", "sec-websocket-version"}
@@ -235,10 +244,35 @@ def test_only_credential_headers_are_forwarded(stage: Stage, url: str) -> None:
         "authorization": "Bearer hk_1",
         "user-agent": request.headers["User-Agent"],
         "x-api-key": "hk_3",
+        "x-gatehouse-door": "door secret",
         "x-hammurabi-api-key": "hk_2",
     }
     assert set(sent) == handshake
     assert sent["host"].startswith("127.0.0.1:")
+
+
+@pytest.mark.parametrize(
+    ("header", "value", "status"),
+    [
+        ("Origin", "https://elsewhere.example", 403),
+        ("Origin", "http://localhost:3000", 403),
+        ("Origin", "null", 403),
+        ("Host", "elsewhere.example", 421),
+    ],
+)
+def test_sockets_of_other_pages_and_names_are_refused(
+    stage: Stage, url: str, header: str, value: str, status: int
+) -> None:
+    if header == "Host":
+        port = int(url.rpartition(":")[2])
+        raw = socket.create_connection(("127.0.0.1", port))
+        answer = refused(f"ws://{value}:{port}{LOGS}", sock=raw)
+    else:
+        answer = refused(url + LOGS, additional_headers={header: value})
+
+    assert answer.status_code == status
+    assert b"option --host" in bytes(answer.body or b"")
+    assert stage.requests == stage.plain_requests == []
 
 
 # ---- Frames ------------------------------------------------------------------------------------
@@ -348,7 +382,8 @@ def test_a_viewer_who_disconnects_early_leaves_no_open_socket(stage: Stage, url:
     host, port = url.removeprefix("ws://").split(":")
     with socket.create_connection((host, int(port))) as raw:
         raw.sendall(
-            f"GET {LOGS} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+            f"GET {LOGS} HTTP/1.1\r\nHost: {host}:{port}\r\n"
+            "Connection: Upgrade\r\nUpgrade: websocket\r\n"
             "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
             "\r\n".encode()
         )
@@ -434,19 +469,19 @@ def test_before_a_stack_is_deployed_a_socket_is_503() -> None:
 def test_when_the_engine_has_stopped_a_socket_is_503() -> None:
     with listen([0]) as unused:
         port = unused[0].getsockname()[1]
-    gone = Target(f"http://127.0.0.1:{port}", rest_path=REST, socket_path=SOCKETS)
+    gone = Target(engine_at(port), rest_path=REST, socket_path=SOCKETS)
     with standing(gone) as url:
         assert refused(url + LOGS).status_code == 503
 
 
 def test_a_server_without_websockets_is_503() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
-        endpoint = f"http://127.0.0.1:{server.getsockname()[1]}"
+        engine = engine_at(server.getsockname()[1])
 
         def hang_up() -> None:
             server.accept()[0].close()
 
-        with standing(Target(endpoint, rest_path=REST, socket_path=SOCKETS)) as url:
+        with standing(Target(engine, rest_path=REST, socket_path=SOCKETS)) as url:
             thread = threading.Thread(target=hang_up)
             thread.start()
             assert refused(url + LOGS).status_code == 503
@@ -458,8 +493,8 @@ def test_a_server_without_websockets_is_503() -> None:
 
 def test_stopping_the_front_door_closes_its_sockets() -> None:
     stage, outers = Stage(), []
-    with running(stage) as endpoint:
-        with standing(Target(endpoint, rest_path=REST, socket_path=SOCKETS)) as url:
+    with running(stage) as engine:
+        with standing(Target(engine, rest_path=REST, socket_path=SOCKETS)) as url:
             outers = [opened(url + LOGS) for _ in range(20)]
             eventually(lambda: len(stage.open) == 20)
             began = time.monotonic()
@@ -471,10 +506,10 @@ def test_stopping_the_front_door_closes_its_sockets() -> None:
 
 def test_an_unresponsive_engine_does_not_delay_the_shutdown() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        engine = engine_at(silent.getsockname()[1])
         with (
             ThreadPoolExecutor(1) as pool,
-            standing(Target(endpoint, rest_path=REST, socket_path=SOCKETS)) as url,
+            standing(Target(engine, rest_path=REST, socket_path=SOCKETS)) as url,
         ):
             opening = pool.submit(refused, url + LOGS)
             accepted, _ = silent.accept()

@@ -1,5 +1,6 @@
 """The local folder, its local.env, and the stamp that makes a deployment unnecessary."""
 
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +17,7 @@ KEY = "hk_" + "ab" * 36
 
 
 def test_local_env_is_read_back_as_written(tmp_path: Path) -> None:
-    env = LocalEnv("http://localhost:8080", KEY)
+    env = LocalEnv("http://localhost:8080", KEY, "http://127.0.0.1:9", "GH1", "s" * 40)
 
     env_file.write(tmp_path / "local.env", env)
 
@@ -28,9 +29,18 @@ def test_local_env_can_be_sourced_and_only_its_owner_reads_it(tmp_path: Path) ->
     path.write_text("old")
     path.chmod(0o644)
 
-    env_file.write(path, LocalEnv("http://localhost:8080", KEY))
+    env_file.write(path, LocalEnv("http://localhost:8081", KEY, "http://127.0.0.1:9", "GH1", "s1"))
 
-    assert path.read_text() == f"GATEHOUSE_URL=http://localhost:8080\nGATEHOUSE_API_KEY={KEY}\n"
+    shown = subprocess.run(
+        ["sh", "-c", f". {path}; env"], env={}, capture_output=True, text=True, check=True
+    )
+    assert {line for line in shown.stdout.splitlines() if line.startswith("GATEHOUSE_")} == {
+        "GATEHOUSE_URL=http://localhost:8081",
+        f"GATEHOUSE_API_KEY={KEY}",
+        "GATEHOUSE_ENGINE_URL=http://127.0.0.1:9",
+        "GATEHOUSE_ENGINE_ID=GH1",
+        "GATEHOUSE_ENGINE_SECRET=s1",
+    }
     assert path.stat().st_mode & 0o777 == 0o600
 
 

@@ -13,8 +13,6 @@ from support.actors.deployed_tenant import Tenant, open_tenant
 from support.actors.signers import new_wallet, sign_in_message
 from support.worlds.deployed_stack import Deployed
 
-DOMAIN = "localhost:8080"
-
 
 @pytest.fixture(scope="module")
 def tenant(stack: Deployed) -> Tenant:
@@ -27,7 +25,8 @@ def signed(stack: Deployed, wallet: Any, **fields: Any) -> dict[str, str]:
         answer = stack.call("GET", "/auth/nonce")
         assert answer.status_code == 200
         fields["nonce"] = answer.json()["data"]["nonce"]
-    return sign_in_message(wallet, **{"domain": DOMAIN, "uri": f"http://{DOMAIN}/login", **fields})
+    domain = stack.url.removeprefix("http://")
+    return sign_in_message(wallet, **{"domain": domain, "uri": f"http://{domain}/login", **fields})
 
 
 def sign_in(stack: Deployed, body: dict[str, Any]) -> httpx.Response:

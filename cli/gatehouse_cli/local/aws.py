@@ -8,6 +8,7 @@ import boto3
 import botocore.session
 from botocore.config import Config
 
+from gatehouse_cli.local.engine_access import EngineAccess
 from gatehouse_cli.local.sam import REGION
 
 if TYPE_CHECKING:
@@ -31,9 +32,9 @@ class Clients:
     s3: "S3Client"
 
 
-def clients(endpoint: str) -> Clients:
-    """Create the clients for an engine's URL."""
-    made = session()
+def clients(access: EngineAccess) -> Clients:
+    """Create the clients of an engine."""
+    made, endpoint = session(access), access.endpoint
     config = Config(proxies={}, retries={"total_max_attempts": 2}, read_timeout=60)
     return Clients(
         apigateway=made.client("apigateway", endpoint_url=endpoint, config=config),
@@ -45,8 +46,8 @@ def clients(endpoint: str) -> Clients:
     )
 
 
-def session() -> boto3.Session:
-    """Create a session that reads neither profiles nor configuration files."""
+def session(access: EngineAccess) -> boto3.Session:
+    """Create a session of the engine's root that reads neither profiles nor configuration files."""
     core = botocore.session.Session(
         session_vars={
             "profile": (None, None, None, None),
@@ -55,8 +56,8 @@ def session() -> boto3.Session:
         }
     )
     return boto3.Session(
-        aws_access_key_id="test",
-        aws_secret_access_key="test",  # noqa: S106  # The engine's root account, known to all.
+        aws_access_key_id=access.key_id,
+        aws_secret_access_key=access.secret,
         region_name=REGION,
         botocore_session=core,
     )

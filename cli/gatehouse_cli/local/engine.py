@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -16,9 +15,9 @@ from typing import Any
 import httpx
 
 from gatehouse_cli.errors import CommandError
+from gatehouse_cli.local.engine_access import DOOR_VARIABLE, LOOPBACK, EngineAccess, is_taken
 from gatehouse_cli.local.folder import LocalFolder
 
-LOOPBACK = "127.0.0.1"
 READY_WITHIN = 30.0
 # The engine writes its state while it shuts down; an open socket delays that by up to 20 s.
 STOPPED_WITHIN = 30.0
@@ -28,9 +27,14 @@ STOPPED_WITHIN = 30.0
 class Engine:
     """A running engine."""
 
-    endpoint: str
+    access: EngineAccess
     log: Path
     process: subprocess.Popen[bytes]
+
+    @property
+    def endpoint(self) -> str:
+        """The URL of every AWS service."""
+        return self.access.endpoint
 
     def check(self) -> None:
         """Raise CommandError when the engine has exited."""
@@ -40,20 +44,22 @@ class Engine:
 
 
 @contextmanager
-def running(python: Path, home: LocalFolder, *, port: int, enforce_iam: bool) -> Iterator[Engine]:
+def running(
+    python: Path, home: LocalFolder, *, access: EngineAccess, enforce_iam: bool
+) -> Iterator[Engine]:
     """Run the engine on a folder's state during the block; it saves its state at the end.
 
     Raises:
         CommandError: The port is in use, or the engine does not start.
 
     """
-    _refuse_taken(port)
+    _refuse_taken(access.port)
     _reset_stream_positions(home.state / "lambda.json")
     log = home.logs / "engine.log"
     with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: S603  # Our own tool, by its full path.
             [str(python), str(Path(__file__).with_name("engine_main.py"))],
-            env=_environment(home, port=port, enforce_iam=enforce_iam),
+            env=_environment(home, access, enforce_iam=enforce_iam),
             cwd=home.scratch,
             stdin=subprocess.PIPE,
             stdout=output,
@@ -62,7 +68,7 @@ def running(python: Path, home: LocalFolder, *, port: int, enforce_iam: bool) ->
             # Ctrl-C signals the foreground group, but the engine must outlive the front door.
             start_new_session=True,
         )
-    engine = Engine(endpoint=f"http://{LOOPBACK}:{port}", log=log, process=process)
+    engine = Engine(access=access, log=log, process=process)
     try:
         _await_ready(engine)
         yield engine
@@ -72,10 +78,11 @@ def running(python: Path, home: LocalFolder, *, port: int, enforce_iam: bool) ->
         shutil.rmtree(home.scratch, ignore_errors=True)
 
 
-def _environment(home: LocalFolder, *, port: int, enforce_iam: bool) -> dict[str, str]:
+def _environment(home: LocalFolder, access: EngineAccess, *, enforce_iam: bool) -> dict[str, str]:
     """Return the engine's whole environment, which every function inherits.
 
-    It contains nothing of the developer's: no credentials, no profile, no PYTHONPATH.
+    It contains nothing of the developer's: no credentials, no profile, no PYTHONPATH. The engine
+    itself replaces the root account's credentials by those of the function's role.
     """
     return {
         "PATH": os.environ.get("PATH", os.defpath),
@@ -83,7 +90,10 @@ def _environment(home: LocalFolder, *, port: int, enforce_iam: bool) -> dict[str
         "LANG": "C.UTF-8",
         "TMPDIR": str(home.scratch),
         "BIND_HOST": LOOPBACK,
-        "GATEWAY_PORT": str(port),
+        "GATEWAY_PORT": str(access.port),
+        "AWS_ACCESS_KEY_ID": access.key_id,
+        "AWS_SECRET_ACCESS_KEY": access.secret,
+        DOOR_VARIABLE: access.door,
         "PERSIST_STATE": "1",
         "STATE_DIR": str(home.state),
         "AUTH": "true" if enforce_iam else "false",
@@ -97,21 +107,21 @@ def _environment(home: LocalFolder, *, port: int, enforce_iam: bool) -> dict[str
 
 
 def _refuse_taken(port: int) -> None:
-    with socket.socket() as probe:
-        if probe.connect_ex((LOOPBACK, port)) == 0:
-            raise CommandError(
-                f"Port {port} is in use: stop the program that listens there, or choose another "
-                "port for the engine with --engine-port."
-            )
+    if is_taken(port):
+        raise CommandError(
+            f"Port {port} is in use: stop the program that listens there, or choose another "
+            "port for the engine with --engine-port."
+        )
 
 
 def _await_ready(engine: Engine) -> None:
     deadline = time.monotonic() + READY_WITHIN
+    url = f"{engine.endpoint}/_ministack/ready"
     with httpx.Client(trust_env=False, timeout=2) as client:
         while time.monotonic() < deadline:
             engine.check()
             with suppress(httpx.TransportError):
-                if client.get(f"{engine.endpoint}/_ministack/ready").is_success:
+                if client.get(url, headers=engine.access.door_headers).is_success:
                     return
             time.sleep(0.05)
     raise CommandError(f"The engine was not ready within {READY_WITHIN:.0f} s: see {engine.log}.")

@@ -1,4 +1,4 @@
-"""`.gatehouse/local.env`: base URL and key of the local stack, for scripts to source."""
+"""`.gatehouse/local.env`: how to call the local stack, for shells and scripts to source."""
 
 import os
 from dataclasses import dataclass
@@ -9,17 +9,29 @@ from gatehouse_cli.errors import CommandError
 
 @dataclass(frozen=True)
 class LocalEnv:
-    """The base URL and a key of the local stack."""
+    """The base URL and a key of the local stack, and the engine's URL and credentials."""
 
     url: str
     api_key: str
+    engine_url: str = ""
+    engine_id: str = ""
+    engine_secret: str = ""
+
+
+_NAMES = {
+    "GATEHOUSE_URL": "url",
+    "GATEHOUSE_API_KEY": "api_key",
+    "GATEHOUSE_ENGINE_URL": "engine_url",
+    "GATEHOUSE_ENGINE_ID": "engine_id",
+    "GATEHOUSE_ENGINE_SECRET": "engine_secret",
+}
 
 
 def read(path: Path) -> LocalEnv | None:
-    """Return the file's URL and key, None when the file or one of them is missing."""
+    """Return the file's values, None when the file, the URL or the key is missing."""
     found = variables(path)
-    url, api_key = found.get("GATEHOUSE_URL", ""), found.get("GATEHOUSE_API_KEY", "")
-    return LocalEnv(url, api_key) if url and api_key else None
+    env = LocalEnv(**{field: found.get(name, "") for name, field in _NAMES.items()})
+    return env if env.url and env.api_key else None
 
 
 def variables(path: Path) -> dict[str, str]:
@@ -39,10 +51,14 @@ def variables(path: Path) -> dict[str, str]:
 
 
 def write(path: Path, env: LocalEnv) -> None:
-    """Replace the file in one step; only its owner can ever read it."""
+    """Replace the file in one step; only its owner can ever read it.
+
+    The names are exported, so that the programs of a shell that reads the file have them.
+    """
     draft = path.with_name(f"{path.name}.draft")
     draft.unlink(missing_ok=True)
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(f"GATEHOUSE_URL={env.url}\nGATEHOUSE_API_KEY={env.api_key}\n")
+        for name, field in _NAMES.items():
+            file.write(f"export {name}={getattr(env, field)}\n")
     draft.replace(path)

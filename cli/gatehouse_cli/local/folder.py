@@ -41,6 +41,11 @@ class LocalFolder:
         return self.root / "local.env"
 
     @property
+    def engine_access(self) -> Path:
+        """The engine's port and secrets, which are deleted with its state."""
+        return self.state / "engine-access"
+
+    @property
     def stamp(self) -> Path:
         """The hash of what is deployed. It is in the state folder, so both are deleted together."""
         return self.state / "deployed.stamp"

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 import httpx
 
-from gatehouse_cli.local import sockets
+from gatehouse_cli.local import callers, sockets
 from gatehouse_cli.local.asgi import Headers, Receive, Scope, Send
+from gatehouse_cli.local.engine_access import DOOR_HEADER, EngineAccess
 
 # API Gateway's limit for a request body.
 MAX_BODY = 10 * 1024 * 1024
@@ -40,27 +41,34 @@ _PER_HOP = frozenset(
 )
 # The engine takes the source address from X-Forwarded-For and its service from Host, so neither may
 # come from the caller. `Expect` is already answered when the body has arrived.
-_REPLACED = frozenset((b"host", b"content-length", b"expect", b"x-forwarded-for"))
+# The engine believes DOOR_HEADER.
+_REPLACED = frozenset(
+    (b"host", b"content-length", b"expect", b"x-forwarded-for", DOOR_HEADER.encode())
+)
 
 
 @dataclass(frozen=True)
 class Target:
-    """The engine's URL and the paths of the stack's two APIs there, without a slash at the end."""
+    """The engine, and the paths of the stack's two APIs there, without a slash at the end."""
 
-    endpoint: str
+    engine: EngineAccess
     rest_path: str
     socket_path: str
 
     @property
     def socket_url(self) -> str:
         """The URL of the WebSocket API."""
-        return self.endpoint.replace("http://", "ws://", 1) + self.socket_path
+        return self.engine.endpoint.replace("http://", "ws://", 1) + self.socket_path
 
 
 class FrontDoor:
-    """An ASGI application. While no stack is deployed, `target` is None and it answers 503."""
+    """An ASGI application. While no stack is deployed, `target` is None and it answers 503.
 
-    def __init__(self, target: Target | None = None) -> None:
+    `names` are the values of `Host` that it answers; see `callers`.
+    """
+
+    def __init__(self, names: tuple[str, ...], target: Target | None = None) -> None:
+        self.names = names
         self.target = target
         self._slots = asyncio.Semaphore(IN_PROGRESS)
         self._client = httpx.AsyncClient(
@@ -72,13 +80,27 @@ class FrontDoor:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
-        if scope["type"] == "http":
-            await self._http(scope, receive, send)
-        elif scope["type"] == "websocket":
-            url = self.target.socket_url if self.target else None
-            await sockets.serve(url, scope, receive, send, plain_status=self._plain_status)
-        elif scope["type"] == "lifespan":
+        if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
+            return
+        refusal = callers.find_refusal(scope, self.names)
+        if scope["type"] == "http":
+            if refusal:
+                await _refuse(send, refusal.status, refusal.reason)
+            else:
+                await self._http(scope, receive, send)
+        elif scope["type"] == "websocket":
+            if refusal:
+                await receive()
+                await sockets.refuse(
+                    send, refusal.status, _error(refusal.status, refusal.reason)[0]
+                )
+                return
+            door = self.target.engine.door_headers if self.target else []
+            url = self.target.socket_url if self.target else None
+            await sockets.serve(
+                url, scope, receive, send, door=door, plain_status=self._plain_status
+            )
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -132,13 +154,13 @@ def _request(target: Target, scope: Scope, body: bytes) -> httpx.Request:
     path = target.rest_path.encode() + scope["raw_path"]
     if scope["query_string"]:
         path += b"?" + scope["query_string"]
-    headers = _without(scope["headers"], _PER_HOP | _REPLACED)
+    headers = _without(scope["headers"], _PER_HOP | _REPLACED) + target.engine.door_headers
     client = scope.get("client")
     if client:
         headers.append((b"x-forwarded-for", client[0].encode()))
     return httpx.Request(
         scope["method"],
-        target.endpoint,
+        target.engine.endpoint,
         headers=headers,
         content=body,
         extensions={"target": path, "timeout": TIMEOUT.as_dict()},
@@ -167,9 +189,7 @@ async def _read(receive: Receive) -> bytes | None:
 
 
 async def _refuse(send: Send, status: int, error: str) -> None:
-    """Answer with an error as API Gateway words it."""
-    request_id = str(uuid.uuid4())
-    body = json.dumps({"error": error, "status": status, "request_id": request_id}).encode()
+    body, request_id = _error(status, error)
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", str(len(body)).encode()),
@@ -178,6 +198,13 @@ async def _refuse(send: Send, status: int, error: str) -> None:
     if status == 503:  # noqa: PLR2004  # A retry can succeed.
         headers.append((b"retry-after", b"1"))
     await _answer(send, status, headers, body)
+
+
+def _error(status: int, error: str) -> tuple[bytes, str]:
+    """Return the body of an error as API Gateway words it, and its request id."""
+    request_id = str(uuid.uuid4())
+    body = {"error": error, "status": status, "request_id": request_id}
+    return json.dumps(body).encode(), request_id
 
 
 async def _answer(send: Send, status: int, headers: Headers, body: bytes) -> None:

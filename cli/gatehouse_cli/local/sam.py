@@ -16,6 +16,7 @@ from pathlib import Path
 
 from gatehouse_cli import samconfig, settings_keys
 from gatehouse_cli.errors import CommandError
+from gatehouse_cli.local.engine_access import EngineAccess
 from gatehouse_cli.local.folder import LocalFolder
 from gatehouse_cli.project import get_tool
 
@@ -30,7 +31,7 @@ class Sam:
 
     project: Path
     home: LocalFolder
-    endpoint: str
+    access: EngineAccess
 
     def build(self) -> Path:
         """Build layers and functions for this host; return the built template.
@@ -118,10 +119,10 @@ class Sam:
             "NO_PROXY": "127.0.0.1,localhost",
             "AWS_CONFIG_FILE": os.devnull,
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_ACCESS_KEY_ID": self.access.key_id,
+            "AWS_SECRET_ACCESS_KEY": self.access.secret,
             "AWS_DEFAULT_REGION": REGION,
-            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_ENDPOINT_URL": self.access.endpoint,
             **self._target(),
         }
 

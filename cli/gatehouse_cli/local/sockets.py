@@ -11,7 +11,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 from websockets.frames import CloseCode
 
-from gatehouse_cli.local.asgi import Receive, Scope, Send
+from gatehouse_cli.local.asgi import Headers, Receive, Scope, Send
 
 _LOGS = re.compile(rb"/api/services/([^/]+)/logs")
 # Longer than API Gateway's integration timeout.
@@ -26,22 +26,28 @@ PlainStatus = Callable[[Scope], Awaitable[int]]
 
 
 async def serve(
-    url: str | None, scope: Scope, receive: Receive, send: Send, *, plain_status: PlainStatus
+    url: str | None,
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+    *,
+    door: Headers,
+    plain_status: PlainStatus,
 ) -> None:
     """Serve one WebSocket, or refuse it as API Gateway would.
 
-    `url` is the WebSocket API's, None while no stack is deployed. `plain_status` returns the
-    status of a plain GET of a path.
+    `url` is the WebSocket API's, None while no stack is deployed. `door` are the headers that the
+    engine requires. `plain_status` returns the status of a plain GET of a path.
     """
     await receive()  # websocket.connect
     path = _LOGS.fullmatch(scope["raw_path"])
     if path is None:
-        await _refuse(send, HTTPStatus.NOT_FOUND)
+        await refuse(send, HTTPStatus.NOT_FOUND)
         return
     if url is None:
-        await _refuse(send, HTTPStatus.SERVICE_UNAVAILABLE)
+        await refuse(send, HTTPStatus.SERVICE_UNAVAILABLE)
         return
-    connection = asyncio.create_task(_connect(url, scope, path[1]))
+    connection = asyncio.create_task(_connect(url, scope, path[1], door=door))
     disconnect = asyncio.ensure_future(receive())  # the only message before the upgrade
     await asyncio.wait({connection, disconnect}, return_when=asyncio.FIRST_COMPLETED)
     disconnect.cancel()
@@ -56,9 +62,9 @@ async def serve(
         if status == HTTPStatus.FORBIDDEN and not body:
             # The engine hides the status with which $connect refused; API Gateway passes it on.
             status = await _refused_status(scope, plain_status)
-        await _refuse(send, status, body)
+        await refuse(send, status, body)
     except (InvalidHandshake, OSError, TimeoutError):
-        await _refuse(send, HTTPStatus.SERVICE_UNAVAILABLE)
+        await refuse(send, HTTPStatus.SERVICE_UNAVAILABLE)
     else:
         try:
             await send({"type": "websocket.accept"})
@@ -68,16 +74,13 @@ async def serve(
             await inner.close()
 
 
-async def _connect(url: str, scope: Scope, service: bytes) -> ClientConnection:
+async def _connect(url: str, scope: Scope, service: bytes, *, door: Headers) -> ClientConnection:
     """Open the stack's socket. `service` comes from the path, never from the caller's query."""
     values = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
     others = [(key, value) for key, value in values if key != "service"]
     query = urlencode([*others, ("service", unquote(service.decode("latin-1")))])
-    headers = [
-        (key.decode("latin-1"), value.decode("latin-1"))
-        for key, value in scope["headers"]
-        if key.lower() in _CREDENTIALS
-    ]
+    sent = [pair for pair in scope["headers"] if pair[0].lower() in _CREDENTIALS]
+    headers = [(key.decode("latin-1"), value.decode("latin-1")) for key, value in (*sent, *door)]
     return await connect(
         f"{url}?{query}",
         additional_headers=headers,
@@ -139,7 +142,8 @@ async def _forward_up(inner: ClientConnection, receive: Receive) -> None:
             return
 
 
-async def _refuse(send: Send, status: int, body: bytes = b"") -> None:
+async def refuse(send: Send, status: int, body: bytes = b"") -> None:
+    """Refuse a WebSocket before its upgrade."""
     headers = [(b"content-length", str(len(body)).encode())]
     if body:
         headers.append((b"content-type", b"application/json"))

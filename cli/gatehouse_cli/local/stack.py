@@ -21,10 +21,12 @@ from gatehouse_cli.bootstrap import (
 )
 from gatehouse_cli.deploy import now
 from gatehouse_cli.errors import CommandError
-from gatehouse_cli.local import engine_template, env_file, stamp, template
+from gatehouse_cli.local import engine_access, engine_template, env_file, stamp, template
 from gatehouse_cli.local.aws import Clients, clients
+from gatehouse_cli.local.callers import LOOPBACK_NAMES, own_names
 from gatehouse_cli.local.engine import Engine
 from gatehouse_cli.local.engine import running as engine_running
+from gatehouse_cli.local.engine_access import EngineAccess
 from gatehouse_cli.local.env_file import LocalEnv
 from gatehouse_cli.local.folder import LocalFolder
 from gatehouse_cli.local.front_door import FrontDoor, Target
@@ -41,12 +43,17 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Plan:
-    """What to run, and where. `parameters` override the [local] set of samconfig.toml."""
+    """What to run, and where. `parameters` override the [local] set of samconfig.toml.
+
+    `hosts` are names that the front door answers beside those of loopback. Without `engine_port`
+    the engine keeps the port of its last run, or takes a free one.
+    """
 
     project: Path
     home: LocalFolder
     ports: tuple[int, ...] = (8080,)
-    engine_port: int = 4566
+    hosts: tuple[str, ...] = ()
+    engine_port: int | None = None
     parameters: Mapping[str, str] = field(default_factory=dict)
     enforce_iam: bool = True
 
@@ -74,13 +81,14 @@ def running(plan: Plan, say: Say) -> Iterator[LocalStack]:
     """
     python = get_tool(plan.project, "engine", "python")
     get_tool(plan.project, "sam", "sam")  # Fails before anything is started.
-    door = FrontDoor()
+    door = FrontDoor(own_names(plan.ports, plan.hosts))
     with plan.home.lock(), listen(plan.ports) as sockets:
         plan.home.prepare()
+        access = engine_access.choose(plan.home.engine_access, port=plan.engine_port)
         say("Starting the engine")
         with (
             engine_running(
-                python, plan.home, port=plan.engine_port, enforce_iam=plan.enforce_iam
+                python, plan.home, access=access, enforce_iam=plan.enforce_iam
             ) as engine,
             serve_in_thread(door, sockets),
         ):
@@ -98,13 +106,13 @@ def _raise_stack(plan: Plan, engine: Engine, door: FrontDoor, say: Say) -> Local
     place = samconfig.read(plan.project, "local")
     parameters = {
         **place.parameters,
-        "OwnHosts": _own_hosts(plan, place.parameters["OwnHosts"]),
+        **own_places(plan, engine.access),
         **host_parameters(),
         **settings_keys.NONE,
         **settings_keys.from_environment(),
         **plan.parameters,
     }
-    deployment = _Deployment(plan, place.stack, engine, clients(engine.endpoint))
+    deployment = _Deployment(plan, place.stack, engine, clients(engine.access))
     wanted = stamp.compute(plan.project, {**parameters, "engine": engine.endpoint})
     if stamp.matches(plan.home.stamp, wanted) and deployment.is_complete():
         say("Nothing has changed since the last deployment")
@@ -113,13 +121,14 @@ def _raise_stack(plan: Plan, engine: Engine, door: FrontDoor, say: Say) -> Local
         plan.home.stamp.write_text(wanted, encoding="utf-8")
     outputs = deployment.outputs()
     door.target = Target(
-        engine.endpoint,
+        engine.access,
         rest_path=f"{EXECUTE}/{outputs['ApiId']}/{STAGE}",
         socket_path=f"{EXECUTE}/{outputs['SocketApiId']}/{STAGE}",
     )
     url = f"http://localhost:{plan.ports[0]}"
     say("Checking the key")
     api_key, is_new = _key(plan, deployment.clients, url, outputs["BootstrapFunctionName"])
+    env_file.write(plan.home.env_file, _local_env(url, api_key, engine.access))
     seed = file_from_environment()
     if seed is not None:
         say("Applying the bootstrap file")
@@ -140,11 +149,19 @@ def _raise_stack(plan: Plan, engine: Engine, door: FrontDoor, say: Say) -> Local
     )
 
 
-def _own_hosts(plan: Plan, listed: str) -> str:
-    """Add this run's front door and engine to the hosts that no webhook may call."""
-    ports = (*plan.ports, plan.engine_port)
-    own = [f"{host}:{port}" for port in ports for host in ("localhost", "127.0.0.1")]
-    return ",".join(dict.fromkeys([*listed.split(","), *own]))
+def own_places(plan: Plan, access: EngineAccess) -> dict[str, str]:
+    """Return the parameters that name this stack's own addresses.
+
+    A sign-in message may name each host that the front door answers. No webhook may call one, nor
+    the engine. A loopback name among `plan.hosts` is another program's, such as a site's server in
+    development, which may be called.
+    """
+    named = [host for host in plan.hosts if not host.startswith(LOOPBACK_NAMES)]
+    engine = own_names([access.port])
+    return {
+        "WalletDomains": ",".join(own_names(plan.ports, plan.hosts)),
+        "OwnHosts": ",".join((*own_names(plan.ports, named), *engine)),
+    }
 
 
 @dataclass(frozen=True)
@@ -156,10 +173,10 @@ class _Deployment:
 
     def make(self, parameters: Mapping[str, str], say: Say) -> None:
         """Build and deploy, then set up what the engine ignores in a template."""
-        sam = Sam(self.plan.project, self.plan.home, self.engine.endpoint)
+        sam = Sam(self.plan.project, self.plan.home, self.engine.access)
         say("Building the layers and functions")
         built = engine_template.write(
-            sam.build(), f"{self.engine.endpoint}{EXECUTE}", self.plan.engine_port
+            sam.build(), f"{self.engine.endpoint}{EXECUTE}", self.engine.access.port
         )
         self._forget_failed()
         self.clients.s3.create_bucket(Bucket=BUCKET)
@@ -231,13 +248,12 @@ class _Deployment:
 
 
 def _key(plan: Plan, to: Clients, url: str, function_name: str) -> tuple[str, bool]:
-    """Return a valid key and whether it is new, and store it in local.env.
+    """Return a valid key and whether it is new.
 
     The kept key is tried first: it may have been revoked, or the state forgotten.
     """
     kept = env_file.read(plan.home.env_file)
     if kept and _answers(url, kept.api_key):
-        env_file.write(plan.home.env_file, LocalEnv(url, kept.api_key))
         return kept.api_key, False
     try:
         api_key = first_key(to.functions, function_name, action="create")
@@ -245,8 +261,17 @@ def _key(plan: Plan, to: Clients, url: str, function_name: str) -> tuple[str, bo
         if refused.code != ALREADY_BOOTSTRAPPED:
             raise CommandError(f"The stack created no first key: {refused}.") from refused
         api_key = first_key(to.functions, function_name, action="recover")
-    env_file.write(plan.home.env_file, LocalEnv(url, api_key))
     return api_key, True
+
+
+def _local_env(url: str, api_key: str, access: EngineAccess) -> LocalEnv:
+    return LocalEnv(
+        url,
+        api_key,
+        engine_url=access.endpoint,
+        engine_id=access.key_id,
+        engine_secret=access.secret,
+    )
 
 
 def _answers(url: str, api_key: str) -> bool:

@@ -12,8 +12,8 @@ def environment(stack: Deployed) -> dict[str, str]:
     """Return the variables that name the engine as AWS, with the credentials of its root."""
     return {
         "AWS_ENDPOINT_URL": stack.endpoint,
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_ACCESS_KEY_ID": stack.access.key_id,
+        "AWS_SECRET_ACCESS_KEY": stack.access.secret,
         "AWS_DEFAULT_REGION": "us-east-1",
     }
 

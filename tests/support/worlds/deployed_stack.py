@@ -22,8 +22,9 @@ from typing import Any
 
 import httpx
 
-from gatehouse_cli.local import env_file
+from gatehouse_cli.local import engine_access, env_file
 from gatehouse_cli.local.aws import session
+from gatehouse_cli.local.engine_access import EngineAccess
 from gatehouse_cli.local.folder import LocalFolder
 from gatehouse_cli.local.stack import Plan, running
 
@@ -59,13 +60,18 @@ class Deployed:
     restarted_in: float
     restart_steps: tuple[str, ...]
 
+    @property
+    def access(self) -> EngineAccess:
+        """The engine's port and the credentials of its root."""
+        return _access(self.home)
+
     def client(self, service: str) -> Any:
         """Return a boto3 client of the engine, as its root."""
-        return _client(service, self.endpoint)
+        return _client(service, self.access)
 
     def table(self, output: str) -> Any:
         """Return one of the stack's tables: `KeysTableName` or `MainTableName`."""
-        return _resource(self.endpoint).Table(self.outputs[output])
+        return _resource(self.access).Table(self.outputs[output])
 
     def call(
         self, method: str, path: str, *, key: str | None = None, **more: Any
@@ -124,22 +130,29 @@ def _http() -> httpx.Client:
 
 
 @cache
-def _client(service: str, endpoint: str) -> Any:
-    return session().client(service, endpoint_url=endpoint)  # type: ignore[call-overload]
+def _access(home: LocalFolder) -> EngineAccess:
+    access = engine_access.find(home.engine_access)
+    assert access is not None
+    return access
 
 
 @cache
-def _resource(endpoint: str) -> Any:
-    return session().resource("dynamodb", endpoint_url=endpoint)
+def _client(service: str, access: EngineAccess) -> Any:
+    return session(access).client(service, endpoint_url=access.endpoint)  # type: ignore[call-overload]
+
+
+@cache
+def _resource(access: EngineAccess) -> Any:
+    return session(access).resource("dynamodb", endpoint_url=access.endpoint)
 
 
 @contextmanager
 def deployed(home: LocalFolder) -> Iterator[Deployed]:
     """Deploy the real template into the home, restart it, and keep it up for the block."""
-    ports = free_ports(2)
-    first_run = _run_as_a_user(home, ports)
+    (port,) = free_ports(1)
+    first_run = _run_as_a_user(home, port)
     steps: list[str] = []
-    plan = Plan(PROJECT, home, ports=ports[:1], engine_port=ports[1])
+    plan = Plan(PROJECT, home, ports=(port,))
     began = time.monotonic()
     with running(plan, steps.append) as stack:
         yield Deployed(
@@ -171,15 +184,9 @@ def command(name: str) -> str:
     return str(Path(sys.executable).with_name(name))
 
 
-def _run_as_a_user(home: LocalFolder, ports: tuple[int, ...]) -> FirstRun:
+def _run_as_a_user(home: LocalFolder, port: int) -> FirstRun:
     """Run the command itself, open an account through it, and end it with Ctrl-C."""
-    arguments = [
-        command("gatehouse"),
-        "up",
-        "--home", str(home.root),
-        "--port", str(ports[0]),
-        "--engine-port", str(ports[1]),
-    ]  # fmt: skip
+    arguments = [command("gatehouse"), "up", "--home", str(home.root), "--port", str(port)]
     home.root.mkdir(parents=True, exist_ok=True)
     printed = home.root / "first-run.out"
     with printed.open("wb") as output:
@@ -204,6 +211,7 @@ def _run_as_a_user(home: LocalFolder, ports: tuple[int, ...]) -> FirstRun:
         began = time.monotonic()
         process.send_signal(signal.SIGINT)
         exit_code = process.wait(60)
+    ports = (port, _access(home).port)
     return FirstRun(
         output=printed.read_text(),
         exit_code=exit_code,
