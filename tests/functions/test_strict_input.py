@@ -328,3 +328,41 @@ def test_null_in_a_change_takes_the_value_away_or_is_refused(
             assert answer.json()["data"][name] == taken[name]
         else:
             assert answer.json()["data"]["header_names"] == []
+
+
+NAMES = ("山田\u3000太郎", "\U0001f469\u200d\U0001f4bb", "\U0001f3f4\U000e0067\U000e007f")
+
+
+@pytest.mark.parametrize("text", NAMES)
+def test_every_room_accepts_any_text_that_can_be_shown(maker: Maker, text: str) -> None:
+    for path, body, field in (
+        ("/api/auth/keys", {"name": text}, "name"),
+        ("/v1/accounts", {"name": text}, "name"),
+        ("/v1/api-keys", {"name": text, "permissions": {"ring_scopes": [text]}}, "name"),
+        ("/invite/create", {"name": text, "type": "agent"}, "name"),
+        ("/emit", SIGNAL | {"to_ring": text, "tags": [text], "from_role": text}, "to_ring"),
+        ("/admin/webhooks", {"url": HERE, "description": text}, "description"),
+        ("/admin/webhooks", {"url": HERE, "filters": {"rings": [text]}}, "url"),
+        ("/federation/trust", {"name": text, "endpoint": "https://b.example"}, "peer_id"),
+    ):
+        answer = maker.front("POST", path, key=maker.admin.key, body=body)
+        assert answer.status == 201, (path, answer.text)
+        data = answer.json().get("data", answer.json())
+        assert data.get("account", data).get(field, text) in {text, HERE} or field == "peer_id"
+
+
+@pytest.mark.parametrize("text", ["a\x00b", "a\x85b", "a\u2028b", "a\u202eb", "a\u2066b"])
+def test_every_room_refuses_characters_that_change_what_is_shown(maker: Maker, text: str) -> None:
+    for path, body in (
+        ("/api/auth/keys", {"name": text}),
+        ("/v1/accounts", {"name": text}),
+        ("/v1/api-keys", {"name": "x", "permissions": {"ring_scopes": [text]}}),
+        ("/invite/create", {"name": text, "type": "agent"}),
+        ("/emit", SIGNAL | {"to_ring": text}),
+        ("/emit", SIGNAL | {"tags": [text]}),
+        ("/admin/webhooks", {"url": HERE, "description": text}),
+        ("/admin/webhooks", {"url": HERE, "filters": {"rings": [text]}}),
+        ("/federation/trust", {"name": text, "endpoint": "https://b.example"}),
+    ):
+        answer = maker.front("POST", path, key=maker.admin.key, body=body)
+        assert answer.status == 400, (path, answer.text)

@@ -185,9 +185,7 @@ def test_a_name_must_not_be_blank(name: str) -> None:
         rules.checked_name(name)
 
 
-@pytest.mark.parametrize(
-    "name", ["x" * 201, "a\x00", "a\x1b[0m", "a\u202eb", "\ue000x", "a\u2028b"]
-)
+@pytest.mark.parametrize("name", ["x" * 201, "a\x00", "a\x1b[0m", "a\u202eb", "a\u2028b"])
 def test_a_name_is_bounded_and_printable(name: str) -> None:
     with pytest.raises(BadInput):
         rules.checked_name(name)

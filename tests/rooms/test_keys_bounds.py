@@ -120,7 +120,7 @@ def test_a_name_has_1_to_200_printable_characters() -> None:
     assert rules.checked_name(f" {'n' * 200}\n") == "n" * 200
     _refused("name must have at most 200 characters", "name", lambda: rules.checked_name("n" * 201))
     for text in ("a\x00b", "a\nb"):
-        message = "label must not hold control characters"
+        message = "label must not have control, line-separating or bidirectional characters"
         _refused(message, "label", lambda text=text: rules.checked_name(text, field="label"))
     with pytest.raises(FieldRequired) as refused:
         rules.checked_name(" \t", field="label")

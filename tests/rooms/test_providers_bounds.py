@@ -17,7 +17,7 @@ def test_a_key_has_1_to_4096_printable_characters() -> None:
     assert rules.check_key("k" * 4_096, field="key") == "k" * 4_096
     for text, message in (
         ("k" * 4_097, "key must have at most 4096 characters"),
-        ("k\n", "key must not contain control characters"),
+        ("k\n", "key must not have control, line-separating or bidirectional characters"),
     ):
         with pytest.raises(BadInput) as refused:
             rules.check_key(text, field="key")

@@ -1,5 +1,33 @@
-"""The lengths of texts that callers choose, in characters."""
+"""Texts that callers choose: which characters they may hold, and how many.
+
+By code point, and not by `str.isprintable`: that follows the Unicode version of the interpreter,
+so one machine would accept what another refuses.
+"""
+
+from __future__ import annotations
+
+import re
 
 LONGEST_NAME = 200  # of an account, identity, invite, key or peer
 LONGEST_LABEL = 64  # of a scope, ring, role, tag or task type
 LONGEST_URL = 2_048
+
+# Controls (Cc), line and paragraph separator, bidirectional embeddings, overrides and isolates,
+# lone surrogates. Everything else is allowed: joiners, variation selectors, ideographic spaces,
+# emoji tags, and what a later Unicode version adds.
+_REFUSED = re.compile(
+    "[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029\\u202a-\\u202e\\u2066-\\u2069\\ud800-\\udfff]"
+)
+
+
+NOT_PLAIN = "control, line-separating or bidirectional characters"
+
+
+def is_plain(text: str) -> bool:
+    """Return whether a text has no character that breaks a line or changes what is shown."""
+    return _REFUSED.search(text) is None
+
+
+def plain(text: str) -> str:
+    """Return a text with a space for each character that `is_plain` does not allow."""
+    return _REFUSED.sub(" ", text)

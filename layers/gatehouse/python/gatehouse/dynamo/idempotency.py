@@ -14,6 +14,7 @@ from gatehouse.core.clock import DAY, SECOND, Micros
 from gatehouse.core.errors import BadInput, IdempotencyReused, Unavailable
 from gatehouse.core.request import Answered, Guard
 from gatehouse.core.retry import Backoff
+from gatehouse.core.text import is_plain
 from gatehouse.dynamo import keyspace
 from gatehouse.dynamo.table import (
     ConditionFailed,
@@ -50,7 +51,7 @@ def guard(
     """Return the guard of a request with the header; None without it. Raises BadInput."""
     if header is None:
         return None
-    if not header or len(header) > _MAX_LENGTH or not header.isascii() or not header.isprintable():
+    if not header or len(header) > _MAX_LENGTH or not header.isascii() or not is_plain(header):
         raise BadInput(
             f"Idempotency-Key must be 1 to {_MAX_LENGTH} printable ASCII characters",
             details={"header": "Idempotency-Key"},

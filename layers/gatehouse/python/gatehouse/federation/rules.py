@@ -19,7 +19,7 @@ from gatehouse.core.clock import MINUTE, Micros, rfc3339
 from gatehouse.core.errors import BadInput
 from gatehouse.core.grants import Grants, Permissions
 from gatehouse.core.reach import Reach, Shown
-from gatehouse.core.text import LONGEST_URL
+from gatehouse.core.text import LONGEST_URL, is_plain
 from gatehouse.federation.model import SCOPES, Peer, Proof
 
 WINDOW: Micros = 5 * MINUTE
@@ -90,7 +90,7 @@ def check_endpoint(text: str) -> str:
         "endpoint must be an https URL without credentials or fragment",
         details={"field": "endpoint"},
     )
-    if len(text) > LONGEST_URL or not text.isascii() or not text.isprintable() or " " in text:
+    if len(text) > LONGEST_URL or not text.isascii() or not is_plain(text) or " " in text:
         raise refused
     try:
         parts = urlsplit(text)

@@ -20,7 +20,7 @@ from gatehouse.core.grants import (
 )
 from gatehouse.core.principal import Principal
 from gatehouse.core.reach import LIVE, Reach
-from gatehouse.core.text import LONGEST_LABEL, LONGEST_NAME
+from gatehouse.core.text import LONGEST_LABEL, LONGEST_NAME, NOT_PLAIN, is_plain
 from gatehouse.core.unset import UNSET
 from gatehouse.keys.model import (
     LARGEST_METADATA,
@@ -88,8 +88,8 @@ def checked_name(value: str, *, field: str = "name") -> str:
         raise FieldRequired(field)
     if len(trimmed) > LONGEST_NAME:
         raise BadInput(f"{field} must have at most {LONGEST_NAME} characters", details=_at(field))
-    if not trimmed.isprintable():
-        raise BadInput(f"{field} must not hold control characters", details=_at(field))
+    if not is_plain(trimmed):
+        raise BadInput(f"{field} must not have {NOT_PLAIN}", details=_at(field))
     return trimmed
 
 
@@ -242,7 +242,7 @@ def _checked_entries(values: Iterable[str], field: str) -> tuple[str, ...]:
     if len(entries) > MOST_ENTRIES:
         raise BadInput(f"{field} must have at most {MOST_ENTRIES} entries", details=_at(field))
     for entry in entries:
-        if not 0 < len(entry) <= LONGEST_LABEL or not entry.isprintable():
+        if not 0 < len(entry) <= LONGEST_LABEL or not is_plain(entry):
             raise BadInput(
                 f"{field} must have printable entries of 1 to {LONGEST_LABEL} characters",
                 details=_at(field),

@@ -11,6 +11,7 @@ from functools import cache
 
 from urllib3.util.ssltransport import SSLTransport
 
+from gatehouse.core.text import plain
 from gatehouse.outbound.urls import Destination
 from gatehouse.outbound.wire import Wire
 
@@ -81,7 +82,7 @@ def _trust() -> ssl.SSLContext:
 def _shown(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
     shown: dict[str, str] = {}
     for name, value in headers:
-        clean = "".join(char if char.isprintable() else " " for char in value)
+        clean = plain(value)
         key = name.lower()
         shown[key] = f"{shown[key]}, {clean}" if key in shown else clean
     return shown

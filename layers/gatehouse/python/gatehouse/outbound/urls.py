@@ -11,7 +11,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from gatehouse.core import settings
-from gatehouse.core.text import LONGEST_URL
+from gatehouse.core.text import LONGEST_URL, is_plain
 from gatehouse.outbound.addresses import LOOPBACK, Address, Unfit, host_of, purpose
 
 _FIRST_FREE_PORT = 1_024
@@ -79,7 +79,7 @@ def _is_local() -> bool:
 def _parsed(url: str, *, local: bool) -> Destination:
     if len(url) > LONGEST_URL:
         raise Unfit(f"must have at most {LONGEST_URL:,} characters")
-    if not url.isascii() or not url.isprintable() or set(url) & set(' "<>\\`'):
+    if not url.isascii() or not is_plain(url) or set(url) & set(' "<>\\`'):
         raise Unfit('must be printable ASCII without spaces, backslashes and any of "<>`')
     if "#" in url:
         raise Unfit("must not have a fragment")

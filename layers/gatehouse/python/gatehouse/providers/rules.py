@@ -6,6 +6,7 @@ from typing import Any
 
 from gatehouse.core.clock import rfc3339
 from gatehouse.core.errors import BadInput, FieldRequired
+from gatehouse.core.text import NOT_PLAIN, is_plain
 from gatehouse.providers.model import LONGEST_KEY, ProviderKey
 from gatehouse.secrets.model import Place
 
@@ -21,8 +22,8 @@ def check_key(text: str | None, *, field: str) -> str:
         raise BadInput(
             f"{field} must have at most {LONGEST_KEY} characters", details={"field": field}
         )
-    if not text.isprintable():
-        raise BadInput(f"{field} must not contain control characters", details={"field": field})
+    if not is_plain(text):
+        raise BadInput(f"{field} must not have {NOT_PLAIN}", details={"field": field})
     return text
 
 

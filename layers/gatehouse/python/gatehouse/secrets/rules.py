@@ -14,6 +14,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from gatehouse.core.errors import SettingsKeyUnusable
+from gatehouse.core.text import is_plain
 from gatehouse.secrets.model import KMS, Place, Sealed, SettingsKey
 
 KEY_BYTES = 32
@@ -78,7 +79,7 @@ def parse_key(text: str, *, variable: str) -> bytes | str | None:
         return base64.urlsafe_b64decode(text.replace("+", "-").replace("/", "_"))
     if (
         not _SHORTEST_TEXT <= len(text) <= _LONGEST_TEXT
-        or not text.isprintable()
+        or not is_plain(text)
         or text != text.strip()
     ):
         raise SettingsKeyUnusable(

@@ -11,6 +11,7 @@ from gatehouse.core import ids
 from gatehouse.core.clock import DAY, MINUTE, Micros, rfc3339
 from gatehouse.core.errors import BadInput, FieldRequired
 from gatehouse.core.grants import SIGNAL_TYPES, Permissions
+from gatehouse.core.text import is_plain
 from gatehouse.policy.model import UNNAMED, Resource
 from gatehouse.signals.model import (
     LARGEST_METADATA,
@@ -51,7 +52,7 @@ def check_content(text: str) -> str:
 
 def check_label(text: str | None, *, field: str) -> str | None:
     """Check the name of a role, ring, tag or task type; None stays None. Raises BadInput."""
-    if text is None or (0 < len(text) <= LONGEST_LABEL and text.isprintable()):
+    if text is None or (0 < len(text) <= LONGEST_LABEL and is_plain(text)):
         return text
     raise BadInput(
         f"{field} must be 1 to {LONGEST_LABEL} printable characters", details={"field": field}

@@ -10,6 +10,7 @@ from typing import Any
 from gatehouse.core.errors import BadInput, FieldRequired, NotFound
 from gatehouse.core.grants import SIGNAL_TYPES, Grants, Permissions
 from gatehouse.core.reach import LIVE, NO_REQUESTS, Reach, Shown
+from gatehouse.core.text import is_plain
 from gatehouse.core.unset import UNSET, Unset, set_fields
 from gatehouse.outbound.headers import check_custom
 from gatehouse.signals.model import Signal
@@ -90,7 +91,7 @@ def check_filters(filters: NewFilters) -> Filters:
     rings = tuple(dict.fromkeys(filters.rings))
     if len(rings) > MOST_FILTERED:
         raise _bad_field("filters.rings", f"must have at most {MOST_FILTERED} entries")
-    if not all(0 < len(ring) <= LONGEST_RING and ring.isprintable() for ring in rings):
+    if not all(0 < len(ring) <= LONGEST_RING and is_plain(ring) for ring in rings):
         raise _bad_field(
             "filters.rings", f"must have printable entries of 1 to {LONGEST_RING} characters"
         )
@@ -110,7 +111,7 @@ def check_description(text: str | None) -> str:
     """Check a description; None becomes the empty one. Raises BadInput."""
     if text is None:
         return ""
-    if len(text) > LONGEST_DESCRIPTION or not text.isprintable():
+    if len(text) > LONGEST_DESCRIPTION or not is_plain(text):
         raise _bad_field(
             "description", f"must be at most {LONGEST_DESCRIPTION} printable characters"
         )

@@ -21,6 +21,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from gatehouse.bootstrap.model import Located, Seed, SeedIdentity, SeedInvite, SeedName, SeedWebhook
 from gatehouse.core.errors import BadInput
 from gatehouse.core.grants import KNOWN_SCOPES, MEMORY_OPERATIONS, SIGNAL_TYPES, Grants, Permissions
+from gatehouse.core.text import is_plain
 from gatehouse.core.unset import UNSET
 from gatehouse.identities.model import ClawType, IdentityType
 from gatehouse.webhooks.model import FILTER_TYPES, NewFilters, WebhookFields
@@ -52,7 +53,7 @@ def _printable(most: int) -> AfterValidator:
         text = value.strip()
         if not text:
             raise PydanticCustomError("empty_text", "must not be empty")
-        if len(text) > most or not value.isprintable():
+        if len(text) > most or not is_plain(value):
             raise PydanticCustomError(
                 "bad_text", "must be at most {most} printable characters", {"most": most}
             )
