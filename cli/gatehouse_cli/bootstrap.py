@@ -75,7 +75,7 @@ def bootstrap(stack: str, file: Path | None, *, recover: bool, invite: bool, dry
     with readable_errors(stack), _recover_hint():
         session = boto3.Session()
         name = stack_outputs(session, stack)["BootstrapFunctionName"]
-        client = session.client("lambda")
+        client = stack_functions.functions(session)
         if file is not None:
             apply(client, name, file, dry_run=dry_run)
             return

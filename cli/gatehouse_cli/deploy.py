@@ -96,7 +96,7 @@ def _why(session: boto3.Session, stack: str) -> str:
 def _seed(session: boto3.Session, function_name: str, file: Path) -> None:
     """Apply the bootstrap file to the stack that was just deployed."""
     try:
-        bootstrap.apply(session.client("lambda"), function_name, file, dry_run=False)
+        bootstrap.apply(stack_functions.functions(session), function_name, file, dry_run=False)
     except stack_functions.RefusedError as refused:
         raise CommandError(f"Deployed, but {file} was refused: {refused}") from refused
 

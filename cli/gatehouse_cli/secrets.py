@@ -4,16 +4,13 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 import click
-from botocore.config import Config
 
 from gatehouse_cli.errors import CommandError
-from gatehouse_cli.stack_functions import invoke, readable_errors, stack_outputs
+from gatehouse_cli.stack_functions import functions, invoke, readable_errors, stack_outputs
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
 
-# Each function has a timeout of one minute.
-_CONFIG = Config(read_timeout=90, retries={"total_max_attempts": 1})
 _MOST_PASSES = 10
 
 stack_option = click.option(
@@ -44,7 +41,7 @@ def get(account: str, secret: str, stack: str) -> None:
         session = boto3.Session()
         name = stack_outputs(session, stack)["SecretsFunctionName"]
         payload = {"do": "get", "account": account, "secret": secret}
-        answer = invoke(session.client("lambda", config=_CONFIG), name, payload, what="secrets")
+        answer = invoke(functions(session), name, payload, what="secrets")
     click.echo(answer["value"])
 
 
@@ -60,7 +57,7 @@ def rewrap(stack: str) -> None:
     with readable_errors(stack):
         session = boto3.Session()
         name = stack_outputs(session, stack)["RewrapFunctionName"]
-        rewrapped, left = rewrap_all(session.client("lambda", config=_CONFIG), name)
+        rewrapped, left = rewrap_all(functions(session), name)
     click.echo(f"{rewrapped} re-wrapped")
     if left:
         raise CommandError(

@@ -6,13 +6,21 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import boto3
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 
 from gatehouse_cli.errors import CommandError
 from gatehouse_cli.terminal import print_line
 
 if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
+
+
+# No function runs longer than 900 seconds. One attempt: a second one would change things again, and
+# what the first one created is shown in its answer only.
+ONCE = Config(
+    connect_timeout=10, read_timeout=930, retries={"total_max_attempts": 1}, tcp_keepalive=True
+)
 
 
 class RefusedError(Exception):
@@ -30,11 +38,17 @@ def invoke(
 
     Raises:
         RefusedError: The function returned an error.
-        CommandError: The function raised an exception.
+        CommandError: The function raised an exception, or its answer was lost.
 
     """
-    response = client.invoke(FunctionName=function_name, Payload=json.dumps(payload).encode())
-    raw = response["Payload"].read()
+    try:
+        response = client.invoke(FunctionName=function_name, Payload=json.dumps(payload).encode())
+        raw = response["Payload"].read()
+    except HTTPClientError as error:
+        raise CommandError(
+            f"The answer of the {what} function was lost: {error}. It may have done its work: read"
+            " its log group before you run this again."
+        ) from error
     if response.get("FunctionError"):
         raise CommandError(f"The {what} function failed: {_reason(raw)}. See its log group.")
     answer: dict[str, Any] = json.loads(raw)
@@ -65,6 +79,11 @@ def readable_errors(stack: str) -> Iterator[None]:
         ) from missing
     except (BotoCoreError, ClientError) as error:
         raise CommandError(f"AWS returned an error: {error}") from error
+
+
+def functions(session: boto3.Session) -> "LambdaClient":
+    """Return a client that invokes a function once, and waits as long as a function can run."""
+    return session.client("lambda", config=ONCE)
 
 
 def stack_outputs(session: boto3.Session, stack: str) -> dict[str, str]:

@@ -2,20 +2,26 @@
 
 import io
 import json
+import socket
+import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import boto3
 import click
 import pytest
 from click.testing import CliRunner
 
 from gatehouse_cli.bootstrap import apply, file_from_environment, first_key
 from gatehouse_cli.errors import CommandError
+from gatehouse_cli.local import template
 from gatehouse_cli.local.logs import Follower
 from gatehouse_cli.main import cli
-from gatehouse_cli.stack_functions import RefusedError
+from gatehouse_cli.stack_functions import RefusedError, functions
 from gatehouse_cli.up import more_ports
 
+PROJECT = Path(__file__).parents[2]
 KEY = "hk_" + "ab" * 36
 
 
@@ -36,6 +42,49 @@ def test_bootstrap_invokes_the_stacks_function_and_returns_the_key() -> None:
 
     assert first_key(functions, "boot", action="create") == KEY
     assert functions.calls == [{"FunctionName": "boot", "Payload": b'{"action": "create"}'}]
+
+
+def test_a_function_is_invoked_once_even_if_its_answer_is_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Lambda runs the function for each request: what the first created would not be shown."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        host, port = server.getsockname()
+        monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", f"http://{host}:{port}")
+        connections, ended = [], threading.Event()
+
+        def answer_nothing() -> None:
+            server.settimeout(0.05)
+            while not ended.is_set():
+                with suppress(TimeoutError):
+                    connection, _ = server.accept()
+                    connections.append(connection.recv(65536))
+                    connection.close()
+
+        thread = threading.Thread(target=answer_nothing)
+        thread.start()
+        session = boto3.Session("test", "test", region_name="us-east-1")
+        with pytest.raises(CommandError, match=r"answer of the bootstrap function was lost: .*log"):
+            first_key(functions(session), "boot", action="create")
+        ended.set()
+        thread.join()
+
+    assert len(connections) == 1
+
+
+def test_a_function_is_waited_for_as_long_as_it_can_run() -> None:
+    timeouts = [
+        resource["Properties"]["Timeout"]
+        for name, resource in template.resources(PROJECT / "template.yaml").items()
+        if name in {"BootstrapFunction", "RewrapFunction"}
+    ]
+    session = boto3.Session("test", "test", region_name="us-east-1")
+    config = functions(session).meta.config
+
+    assert timeouts == [900, 900]
+    assert config.read_timeout > 900
+    assert config.retries["total_max_attempts"] == 1
+    assert config.tcp_keepalive is True
 
 
 def test_a_second_bootstrap_raises_the_error_with_its_code() -> None:

@@ -103,6 +103,20 @@ def event_of(function: str, kind: str) -> dict[str, Any] | None:
     return next((event["Properties"] for event in events if event["Type"] == kind), None)
 
 
+def test_every_queue_s_mapping_has_a_bound_and_together_they_leave_room() -> None:
+    """Without one a burst of messages takes all concurrent executions of the AWS account."""
+    queues = {name: event_of(name, "SQS") for name in LAMBDAS}
+    bounds = {
+        name: queue.get("ScalingConfig", {}).get("MaximumConcurrency")
+        for name, queue in queues.items()
+        if queue is not None
+    }
+
+    assert set(bounds) >= {"DeliveryWorkerFunction", "LogRelayFunction"}
+    assert [name for name, bound in bounds.items() if not 2 <= (bound or 0) <= 100] == []
+    assert sum(bounds.values()) <= 500  # of the 1,000 that an AWS account usually has
+
+
 def alarmed(name: str, logical: str) -> bool:
     """Return whether an alarm watches a function's errors or a queue's depth."""
     metric, dimension = ALARM_OF[name]

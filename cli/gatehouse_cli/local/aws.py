@@ -10,6 +10,7 @@ from botocore.config import Config
 
 from gatehouse_cli.local.engine_access import EngineAccess
 from gatehouse_cli.local.sam import REGION
+from gatehouse_cli.stack_functions import ONCE
 
 if TYPE_CHECKING:
     from mypy_boto3_apigateway import APIGatewayClient
@@ -40,7 +41,7 @@ def clients(access: EngineAccess) -> Clients:
         apigateway=made.client("apigateway", endpoint_url=endpoint, config=config),
         cloudformation=made.client("cloudformation", endpoint_url=endpoint, config=config),
         dynamodb=made.client("dynamodb", endpoint_url=endpoint, config=config),
-        functions=made.client("lambda", endpoint_url=endpoint, config=config),
+        functions=made.client("lambda", endpoint_url=endpoint, config=config.merge(ONCE)),
         logs=made.client("logs", endpoint_url=endpoint, config=config),
         s3=made.client("s3", endpoint_url=endpoint, config=config),
     )
