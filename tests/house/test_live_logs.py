@@ -198,6 +198,7 @@ def test_the_relay_gets_one_task_at_a_time() -> None:
                 "Queue": {"Fn::GetAtt": ["RelayQueue", "Arn"]},
                 "BatchSize": 1,
                 "FunctionResponseTypes": ["ReportBatchItemFailures"],
+                "ScalingConfig": {"MaximumConcurrency": 10},
             },
         }
     }
