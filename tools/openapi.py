@@ -62,6 +62,7 @@ _ALSO = {
     ("patch", "/admin/identities/{id}"): {"409"},
     ("post", "/invite"): {"401", "404", "410", "429"},
     ("post", "/auth/attach-wallet"): {"401", "409"},
+    ("delete", "/auth/wallet"): {"404", "409"},
     ("post", "/auth/siwe-login"): {"401", "409"},
     ("post", "/federation/inbound"): {"401", "403", "429"},
     ("post", "/admin/webhooks/deliveries/{id}/replay"): {"409", "410"},

@@ -87,7 +87,7 @@ class IdentityWithKey(BaseModel):
 
 
 class Attached(BaseModel):
-    """The identity with its wallet."""
+    """The identity with its wallet, null after it was detached."""
 
     identity: IdentityView
 
@@ -116,16 +116,31 @@ async def redeem(call: Caller, body: Redemption) -> Answer[IdentityWithKey]:
 
 @door.route("GET", "/auth/nonce", needs=public, response_model_exclude_unset=True)
 async def nonce(call: Caller) -> Answer[Nonce]:
-    """Return a nonce for a message to sign. Nothing is stored until it is used."""
-    return answer(call, Nonce(nonce=wallets.nonce(_secret(), clock.now())))
+    """Return a nonce for a message that signs in. Nothing is stored until it is used."""
+    return answer(call, Nonce(nonce=wallets.sign_in_nonce(_secret(), clock.now())))
+
+
+@door.route("POST", "/auth/attach-nonce", needs=authenticated, response_model_exclude_unset=True)
+async def attach_nonce(call: Caller) -> Answer[Nonce]:
+    """Return a nonce with which only the caller's identity attaches a wallet."""
+    return answer(call, Nonce(nonce=wallets.attach_nonce(_secret(), call)))
 
 
 @door.route("POST", "/auth/attach-wallet", needs=authenticated, response_model_exclude_unset=True)
 async def attach(call: Caller, body: SignedMessage) -> Answer[Attached]:
-    """Attach a wallet to the caller's identity. The key must have its whole ceiling."""
+    """Attach a wallet to the caller's identity, with a nonce from `POST /auth/attach-nonce`.
+
+    The key must have the identity's whole ceiling and no expiry.
+    """
     signed = _signed(call, body.message, body.signature)
     identity = wallets.attach(TABLES, call, signed, secret=_secret())
     return answer(call, Attached(identity=_identity(identity)))
+
+
+@door.route("DELETE", "/auth/wallet", needs=authenticated, response_model_exclude_unset=True)
+async def detach(call: Caller) -> Answer[Attached]:
+    """Detach the wallet of the caller's identity. The key of its last sign-in is revoked."""
+    return answer(call, Attached(identity=_identity(wallets.detach(TABLES, call))))
 
 
 @door.route("POST", "/auth/siwe-login", needs=public, response_model_exclude_unset=True)

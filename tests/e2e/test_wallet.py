@@ -19,10 +19,13 @@ def tenant(stack: Deployed) -> Tenant:
     return open_tenant(stack)
 
 
-def signed(stack: Deployed, wallet: Any, **fields: Any) -> dict[str, str]:
-    """Sign a message with a fresh nonce, as a wallet does."""
+def signed(
+    stack: Deployed, wallet: Any, *, key: str | None = None, **fields: Any
+) -> dict[str, str]:
+    """Sign a message with a fresh nonce, as a wallet does: to sign in or, with `key`, to attach."""
     if "nonce" not in fields:
-        answer = stack.call("GET", "/auth/nonce")
+        how = ("POST", "/auth/attach-nonce") if key else ("GET", "/auth/nonce")
+        answer = stack.call(*how, key=key)
         assert answer.status_code == 200
         fields["nonce"] = answer.json()["data"]["nonce"]
     domain = stack.url.removeprefix("http://")
@@ -61,13 +64,20 @@ def test_a_wallet_is_attached_once_and_to_one_identity(tenant: Tenant) -> None:
     _, other = member(tenant)
 
     def attach(by: str, with_wallet: Any) -> Any:
-        return stack.call("POST", "/auth/attach-wallet", key=by, json=signed(stack, with_wallet))
+        body = signed(stack, with_wallet, key=by)
+        return stack.call("POST", "/auth/attach-wallet", key=by, json=body)
 
     attached = attach(key, wallet)
     assert attached.status_code == 200, attached.text
     assert attached.json()["data"]["identity"]["wallet_address"] == wallet.address
     for again in (attach(key, new_wallet()), attach(other, wallet)):
         assert (again.status_code, again.json()["error"]["code"]) == (409, "WALLET_ATTACHED")
+    signed_in = sign_in(stack, signed(stack, wallet)).json()["data"]["api_key"]
+    detached = stack.call("DELETE", "/auth/wallet", key=key)
+    assert detached.json()["data"]["identity"]["wallet_address"] is None
+    assert sign_in(stack, signed(stack, wallet)).status_code == 401
+    assert stack.call("GET", "/v1/whoami", key=signed_in).status_code == 401
+    assert attach(other, wallet).status_code == 200
 
 
 def test_a_narrow_key_attaches_no_wallet_and_a_sign_in_grants_no_more_than_the_ceiling(
@@ -79,12 +89,12 @@ def test_a_narrow_key_attaches_no_wallet_and_a_sign_in_grants_no_more_than_the_c
     for fields in ({"scopes": ["services:read"]}, {"expires_at": soon}):
         made = tenant.call("POST", "/admin/api-keys", json={"owner": identity, **fields})
         lesser = made.json()["data"]["api_key"]
-        refused = stack.call(
-            "POST", "/auth/attach-wallet", key=lesser, json=signed(stack, new_wallet())
-        )
+        body = signed(stack, new_wallet(), key=lesser)
+        refused = stack.call("POST", "/auth/attach-wallet", key=lesser, json=body)
         assert (refused.status_code, refused.json()["error"]["code"]) == (403, "GRANTS_EXCEEDED")
     wallet = new_wallet()
-    stack.call("POST", "/auth/attach-wallet", key=whole, json=signed(stack, wallet))
+    body = signed(stack, wallet, key=whole)
+    assert stack.call("POST", "/auth/attach-wallet", key=whole, json=body).status_code == 200
     change(tenant, identity, scopes=["services:read"])
     signed_in = sign_in(stack, signed(stack, wallet)).json()["data"]
     me = stack.call("GET", "/v1/whoami", key=signed_in["api_key"]).json()["data"]
@@ -94,7 +104,8 @@ def test_a_narrow_key_attaches_no_wallet_and_a_sign_in_grants_no_more_than_the_c
 def test_each_bad_signature_is_the_same_401(tenant: Tenant) -> None:
     stack, wallet, thief = tenant.stack, new_wallet(), new_wallet()
     identity, key = member(tenant)
-    attached = stack.call("POST", "/auth/attach-wallet", key=key, json=signed(stack, wallet))
+    body = signed(stack, wallet, key=key)
+    attached = stack.call("POST", "/auth/attach-wallet", key=key, json=body)
     assert attached.status_code == 200
     used = signed(stack, wallet)
     assert sign_in(stack, used).status_code == 200
@@ -106,6 +117,8 @@ def test_each_bad_signature_is_the_same_401(tenant: Tenant) -> None:
         "altered": forged | {"message": forged["message"].replace("Chain ID: 1", "Chain ID: 5")},
         "unknown wallet": signed(stack, thief),
         "another domain": signed(stack, wallet, domain="evil.example"),
+        "another URI": signed(stack, wallet, uri="https://evil.example/x"),
+        "to attach": signed(stack, wallet, key=key),
         "expired": signed(stack, wallet, expiration_time=then),
         "made-up nonce": signed(stack, wallet, nonce="f" * 40),
     }

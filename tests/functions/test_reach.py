@@ -56,7 +56,9 @@ def test_a_wallet_attached_by_a_limited_key_has_its_rate_limit(
 ) -> None:
     slow = people.employee(boss, rate_limit=2)
     wallet = Account.create()
-    attached = front("POST", "/auth/attach-wallet", key=slow.key, body=signed(front, wallet))
+    attached = front(
+        "POST", "/auth/attach-wallet", key=slow.key, body=signed(front, wallet, key=slow.key)
+    )
     assert attached.status == 200
 
     came = front("POST", "/auth/siwe-login", body=signed(front, wallet)).json()["data"]

@@ -48,7 +48,8 @@ def sign_in(front: Front, body: Any) -> Answer:
     return front("POST", "/auth/siwe-login", body=body)
 
 
-def attach(front: Front, key: str, body: Any) -> Answer:
+def attach(front: Front, key: str, wallet: Any, **fields: Any) -> Answer:
+    body = signed(front, wallet, key=key, **fields)
     return front("POST", "/auth/attach-wallet", key=key, body=body)
 
 
@@ -187,16 +188,16 @@ def test_a_wallet_belongs_to_one_identity(front: Front, admin: Holder) -> None:
     assert come_in(front, admin, wallet).status == 201
     key = come_in(front, admin).json()["data"]["api_key"]
     for answer in (
-        attach(front, key, signed(front, wallet)),
+        attach(front, key, wallet),
         come_in(front, admin, wallet),
     ):
         assert (answer.status, answer.json()["error"]["code"]) == (409, "WALLET_ATTACHED")
     other = Account.create()
-    attached = attach(front, key, signed(front, other))
+    attached = attach(front, key, other)
     assert attached.json()["data"]["identity"]["wallet_address"] == other.address
-    again = attach(front, key, signed(front, Account.create()))
+    again = attach(front, key, Account.create())
     assert (again.status, again.json()["error"]["code"]) == (409, "WALLET_ATTACHED")
-    assert attach(front, "", signed(front, wallet)).status == 401
+    assert front("POST", "/auth/attach-wallet", body=signed(front, wallet)).status == 401
 
 
 def test_a_narrow_key_cannot_attach_and_signing_in_adds_no_grants(
@@ -207,12 +208,12 @@ def test_a_narrow_key_cannot_attach_and_signing_in_adds_no_grants(
     for fields in ({"scopes": ["services:read"]}, {"expires_at": held.text(seconds=60)}):
         body = {"owner": identity, **fields}
         narrow = front("POST", "/admin/api-keys", key=admin.key, body=body).json()["data"]
-        refused = attach(front, narrow["api_key"], signed(front, Account.create()))
+        refused = attach(front, narrow["api_key"], Account.create())
         error = refused.json()["error"]
         assert (refused.status, error["code"]) == (403, "GRANTS_EXCEEDED")
         assert set(error["details"]) == set(fields)
     wallet = Account.create()
-    assert attach(front, joined["api_key"], signed(front, wallet)).status == 200
+    assert attach(front, joined["api_key"], wallet).status == 200
     path = f"/admin/identities/{identity}"
     front("PATCH", path, key=admin.key, body={"scopes": ["services:read"]})
     key = sign_in(front, signed(front, wallet)).json()["data"]["api_key"]
@@ -221,6 +222,69 @@ def test_a_narrow_key_cannot_attach_and_signing_in_adds_no_grants(
     front("PATCH", path, key=admin.key, body={"status": "suspended"})
     check_refused(sign_in(front, signed(front, wallet)))
     assert front("GET", "/v1/whoami", key=key).status == 401
+
+
+def test_a_message_that_signs_in_attaches_no_wallet_and_the_other_way_round(
+    front: Front, admin: Holder
+) -> None:
+    mine, theirs = (come_in(front, admin).json()["data"]["api_key"] for _ in range(2))
+    wallet = Account.create()
+    for body in (signed(front, wallet), signed(front, wallet, key=theirs)):
+        check_refused(front("POST", "/auth/attach-wallet", key=mine, body=body))
+    unused = signed(front, wallet, key=mine)
+    assert attach(front, mine, wallet).status == 200
+    check_refused(sign_in(front, unused))
+    assert front("POST", "/auth/attach-nonce").status == 401
+    assert sign_in(front, signed(front, wallet)).status == 200
+
+
+def test_a_wallet_is_detached_and_its_sign_in_key_is_revoked(front: Front, admin: Holder) -> None:
+    wallet = Account.create()
+    joined = come_in(front, admin, wallet).json()["data"]
+    key = sign_in(front, signed(front, wallet)).json()["data"]["api_key"]
+    assert front("DELETE", "/auth/wallet").status == 401
+
+    answer = front("DELETE", "/auth/wallet", key=joined["api_key"])
+
+    assert answer.status == 200
+    assert answer.json()["data"]["identity"] == joined["identity"] | {"wallet_address": None}
+    check_refused(sign_in(front, signed(front, wallet)))
+    assert front("GET", "/v1/whoami", key=key).status == 401
+    again = front("DELETE", "/auth/wallet", key=joined["api_key"])
+    assert (again.status, again.json()["error"]["code"]) == (404, "WALLET_NOT_FOUND")
+    events = front("GET", "/admin/audit", key=admin.key).json()["data"]["events"]
+    detached = next(event for event in events if event["action"] == "identity.detach_wallet")
+    assert detached["before"]["wallet_address"] == wallet.address
+    assert detached["after"]["wallet_address"] is None
+    assert attach(front, joined["api_key"], wallet).status == 200
+
+
+def test_the_uri_and_the_scheme_of_a_message_are_ours(front: Front, admin: Holder) -> None:
+    wallet = Account.create()
+    come_in(front, admin, wallet)
+    for fields in (
+        {"uri": "https://evil.example/x"},
+        {"uri": "http://app.example/login"},
+        {"uri": "javascript:alert(1)"},
+        {"uri": "https://app.example@evil.example/"},
+        {"scheme": "javascript"},
+        {"scheme": "http"},
+        {"scheme": "ftp"},
+    ):
+        check_refused(sign_in(front, signed(front, wallet, **fields)), str(fields))
+    for fields in ({"scheme": "https"}, {"uri": "https://app.example"}):
+        assert sign_in(front, signed(front, wallet, **fields)).status == 200, str(fields)
+
+
+def test_http_is_accepted_for_a_domain_on_this_machine(
+    front: Front, admin: Holder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GATEHOUSE_WALLET_DOMAINS", "app.example,localhost:8080")
+    wallet, host = Account.create(), "localhost:8080"
+    come_in(front, admin, wallet)
+    for fields in ({"uri": f"http://{host}"}, {"uri": f"http://{host}/x", "scheme": "http"}):
+        body = signed(front, wallet, domain=host, **fields)
+        assert sign_in(front, body).status == 200, str(fields)
 
 
 def test_with_require_wallet_an_invite_needs_a_wallet(

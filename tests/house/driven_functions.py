@@ -156,8 +156,10 @@ def _use_wallets(front: Front, admin: Any) -> None:
     second = front("POST", "/invite", body=coming).json()["data"]["api_key"]
     assert front("POST", "/invite", body=coming | {"code": "00000000"}).status == 404
     assert front("POST", "/invite", body=coming | {"code": "00000001"}).status == 404
-    body = signed(front, other)
+    body = signed(front, other, key=second)
     assert front("POST", "/auth/attach-wallet", key=second, body=body).status == 200
+    assert front("POST", "/auth/siwe-login", body=signed(front, other)).status == 200
+    assert front("DELETE", "/auth/wallet", key=second).status == 200
     for _ in range(2):
         assert front("POST", "/auth/siwe-login", body=signed(front, wallet)).status == 200
     front.renew("wallets")  # a new environment reads what the previous one created

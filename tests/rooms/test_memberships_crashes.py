@@ -33,6 +33,7 @@ from support.actors.members import (
     outside,
     proof,
     received,
+    seen_with,
     signed,
     trusted,
     vault,
@@ -67,8 +68,19 @@ def _redeem_with_a_wallet(who: Visitor) -> Act:
 
 
 def _attach_a_wallet(who: Visitor) -> Act:
-    holder, wallet = member(who), signed(who.now)
+    holder = member(who)
+    wallet = signed(who.now, holder=holder)
     return lambda: wallets.attach(who.tables, holder.call(), wallet, secret=NONCE_SECRET)
+
+
+def _detach_a_wallet(who: Visitor) -> Act:
+    wallet = signed(who.now)
+    came = come_in(who.tables, invited(who), now=who.now, signed=wallet)
+    holder = seen_with(who.tables, came.minted, who.now)
+    wallets.sign_in(
+        who.tables, outside(who.now), signed(who.now, wallet.address), secret=NONCE_SECRET
+    )
+    return lambda: wallets.detach(who.tables, holder.call())
 
 
 def _sign_in(who: Visitor) -> Act:
@@ -115,6 +127,7 @@ DONE: dict[Callable[[Visitor], Act], type[Exception] | None] = {
     _redeem_one_of_many_uses: None,
     _redeem_with_a_wallet: Refused,  # the handler turns it into an answer
     _attach_a_wallet: Conflict,
+    _detach_a_wallet: NotFound,
     _sign_in: Unauthorized,
     _sign_in_again: Unauthorized,
     _trust: None,

@@ -13,7 +13,13 @@ from hypothesis import strategies as st
 
 from gatehouse.audit.actions import Refused
 from gatehouse.core.clock import DAY, MINUTE, SECOND, Micros
-from gatehouse.core.errors import Conflict, GrantsExceeded, IdempotencyReused, Unauthorized
+from gatehouse.core.errors import (
+    Conflict,
+    GrantsExceeded,
+    IdempotencyReused,
+    NotFound,
+    Unauthorized,
+)
 from gatehouse.core.grants import Grants, Permissions
 from gatehouse.credentials.model import Code
 from gatehouse.dynamo.table import Tables
@@ -52,6 +58,12 @@ def who(tables: Tables) -> Visitor:
 
 
 def attach(holder: Visitor, wallet: Signed) -> Any:
+    """Attach a wallet with a nonce that is the holder's own."""
+    own = signed(holder.now, wallet.address, holder=holder)
+    return attach_as_signed(holder, own)
+
+
+def attach_as_signed(holder: Visitor, wallet: Signed) -> Any:
     return wallets.attach(holder.tables, holder.call(), wallet, secret=NONCE_SECRET)
 
 
@@ -77,43 +89,50 @@ def test_a_wallet_signs_in_until_the_key_of_its_invite_expires(who: Visitor) -> 
     assert sign_in(who.tables, wallet.address, who.now + DAY - 1).minted
 
 
+def ends_at(secret: str, nonce: str) -> Micros | None:
+    return rules.ends_at(secret, nonce, purpose=rules.SIGN_IN)
+
+
 # ---- Nonces ----------------------------------------------------------------------------------
 
 
 def test_the_format_of_a_nonce_is_pinned() -> None:
     """Two versions of the stack may run at the same time, and both must read it."""
     now = 1_800_000_000 * SECOND + 999_999
-    nonce = rules.write_nonce("secret", bytes(range(8)), now)
+    nonce = rules.write_nonce("secret", bytes(range(8)), now, purpose="sign-in")
     body = "6b49d200" + "0001020304050607"
-    assert nonce == body + hmac.new(b"secret", body.encode(), hashlib.sha256).hexdigest()[:16]
+    text = f"sign-in\n{body}".encode()
+    assert nonce == body + hmac.new(b"secret", text, hashlib.sha256).hexdigest()[:16]
+    assert rules.SIGN_IN == "sign-in"
+    assert rules.attaching("a", "i") == "attach:a:i"
     assert nonce == "6b49d2000001020304050607" + nonce[24:]
     assert len(nonce) == 40
-    assert rules.ends_at("secret", nonce) == 1_800_000_000 * SECOND + LIFE
+    assert ends_at("secret", nonce) == 1_800_000_000 * SECOND + LIFE
 
 
 @given(st.integers(0, 39), st.integers(1, 15))
 def test_a_nonce_with_any_digit_changed_is_not_valid(at: int, by: int) -> None:
-    nonce = rules.write_nonce("secret", b"12345678", 1_800_000_000 * SECOND)
+    nonce = rules.write_nonce("secret", b"12345678", 1_800_000_000 * SECOND, purpose=rules.SIGN_IN)
     digit = f"{(int(nonce[at], 16) + by) % 16:x}"
-    assert rules.ends_at("secret", nonce[:at] + digit + nonce[at + 1 :]) is None
+    assert ends_at("secret", nonce[:at] + digit + nonce[at + 1 :]) is None
 
 
 @pytest.mark.parametrize(
     "nonce", ["", "f" * 39, "f" * 40, "f" * 41, "g" * 40, "F" * 40, "٣" * 40, "f" * 40 + "\n"]
 )
 def test_a_malformed_nonce_is_not_valid(nonce: str) -> None:
-    assert rules.ends_at("secret", nonce) is None
+    assert ends_at("secret", nonce) is None
 
 
 def test_a_nonce_of_another_stack_or_in_capitals_is_not_valid() -> None:
-    nonce = rules.write_nonce("secret", b"12345678", 1_800_000_000 * SECOND)
-    assert rules.ends_at("other", nonce) is None
-    assert rules.ends_at("secret", nonce.upper()) is None
-    assert rules.ends_at("secret", nonce + "0") is None
+    nonce = rules.write_nonce("secret", b"12345678", 1_800_000_000 * SECOND, purpose=rules.SIGN_IN)
+    assert ends_at("other", nonce) is None
+    assert ends_at("secret", nonce.upper()) is None
+    assert ends_at("secret", nonce + "0") is None
 
 
 def test_100_nonces_of_one_moment_all_differ(who: Visitor) -> None:
-    assert len({wallets.nonce("secret", who.now) for _ in range(100)}) == 100
+    assert len({wallets.sign_in_nonce("secret", who.now) for _ in range(100)}) == 100
 
 
 @pytest.mark.usefixtures("settings_key")
@@ -158,7 +177,7 @@ def test_a_nonce_can_be_used_once_on_any_route(who: Visitor) -> None:
     with pytest.raises(Unauthorized):
         sign_in(who.tables, address, who.now, wallet=used)
     with pytest.raises(Unauthorized):
-        attach(member(who), replace(signed(who.now), nonce=used.nonce))
+        attach_as_signed(member(who), replace(signed(who.now), nonce=used.nonce))
     with pytest.raises(Refused) as refused:
         come_in(
             who.tables,
@@ -170,7 +189,31 @@ def test_a_nonce_can_be_used_once_on_any_route(who: Visitor) -> None:
     assert holder.admit(holder.minted.secret).code is Code.VALID
     state = check_standing(who.tables, now=who.now)
     for item in kind(state, "NONCE#"):
-        assert item["ttl"] * SECOND > (rules.ends_at(NONCE_SECRET, item["pk"][6:]) or 0)
+        assert item["ttl"] * SECOND > (ends_at(NONCE_SECRET, item["pk"][6:]) or 0)
+
+
+def test_a_nonce_is_valid_for_its_purpose_alone(who: Visitor) -> None:
+    one, other = member(who), member(who)
+    for wallet in (signed(who.now), signed(who.now, holder=other)):
+        with pytest.raises(Unauthorized):
+            attach_as_signed(one, wallet)
+    mine = signed(who.now, holder=one)
+    assert attach_as_signed(one, mine).wallet_address == mine.address
+    for wallet in (mine, signed(who.now, mine.address, holder=one)):
+        with pytest.raises(Unauthorized):
+            sign_in(who.tables, mine.address, who.now, wallet=wallet)
+    with pytest.raises(Unauthorized):
+        come_in(who.tables, invited(who), now=who.now, signed=signed(who.now, holder=one))
+    assert len(kind(check_standing(who.tables, now=who.now), "NONCE#")) == 1
+
+
+def test_a_nonce_to_attach_can_be_used_once(who: Visitor) -> None:
+    holder = member(who)
+    mine = signed(who.now, holder=holder)
+    attach_as_signed(holder, mine)
+    wallets.detach(holder.tables, holder.call())
+    with pytest.raises(Unauthorized):
+        attach_as_signed(holder, mine)
 
 
 def test_of_two_concurrent_uses_of_a_nonce_one_signs_in(who: Visitor, room_line: Wire) -> None:
@@ -276,6 +319,55 @@ def test_a_key_with_less_than_the_ceiling_cannot_attach_a_wallet(
 def test_a_key_with_the_whole_of_a_narrow_ceiling_can_attach(who: Visitor) -> None:
     holder = member(who, scopes=["services:*"], permissions={"signal_types": ["task"]})
     assert attach(holder, signed(who.now)).wallet_address
+
+
+# ---- Detaching -------------------------------------------------------------------------------
+
+
+def detach(holder: Visitor) -> Any:
+    return wallets.detach(holder.tables, holder.call())
+
+
+def test_a_detached_wallet_signs_nobody_in_and_can_be_attached_again(who: Visitor) -> None:
+    holder, address = with_wallet(who)
+    key = sign_in(who.tables, address, who.now).minted
+    assert detach(holder).wallet_address is None
+    assert identity_of(holder).wallet_address is None
+    with pytest.raises(Unauthorized):
+        sign_in(who.tables, address, who.now)
+    assert who.admit(key.secret).code is Code.REVOKED
+    assert holder.admit(holder.minted.secret).code is Code.VALID
+    with pytest.raises(NotFound, match="has no wallet"):
+        detach(holder)
+    state = check_standing(who.tables, now=who.now)
+    trail = [event["action"] for event in state.events(who.account_id)]
+    assert trail[-2:] == ["identity.detach_wallet", "api_key.revoke"]
+    pk = f"KEYS#{who.account_id}"
+    assert tally(state, pk) == live_keys(state, who.account_id, now=who.now)
+    assert attach(member(who), signed(who.now, address)).wallet_address == address
+
+
+def test_a_narrow_key_may_detach_since_that_only_ends_something(who: Visitor) -> None:
+    holder, _ = with_wallet(who)
+    narrow = seen_with(who.tables, key_of(who, holder, scopes=[]), who.now)
+    assert detach(narrow).wallet_address is None
+
+
+def test_a_sign_in_while_detaching_is_refused_or_its_key_is_revoked(
+    who: Visitor, room_line: Wire
+) -> None:
+    holder, address = with_wallet(who)
+    others: list[SignedIn] = []
+
+    def between(_: int, operation: str) -> None:
+        if operation == "TransactWriteItems":
+            room_line.before = None
+            others.append(sign_in(who.tables, address, who.now))
+
+    room_line.before = between
+    assert detach(holder).wallet_address is None
+    assert who.admit(others[0].minted.secret).code is Code.REVOKED
+    check_standing(who.tables, now=who.now)
 
 
 # ---- Signing in ------------------------------------------------------------------------------

@@ -150,9 +150,15 @@ def empty_operator(tables: Tables, now: Micros, *, uses: int = 1) -> Invite:
     return wide
 
 
-def signed(now: Micros, address: str | None = None) -> Signed:
-    """Return a wallet's checked signature over a new nonce."""
-    nonce = wallet_rules.write_nonce(NONCE_SECRET, secrets.token_bytes(8), now)
+def signed(now: Micros, address: str | None = None, *, holder: Visitor | None = None) -> Signed:
+    """Return a wallet's checked signature over a new nonce.
+
+    The nonce is for signing in or, with `holder`, for attaching the wallet to that identity.
+    """
+    purpose = wallet_rules.SIGN_IN
+    if holder is not None:
+        purpose = wallet_rules.attaching(holder.account_id, holder.principal.identity_id)
+    nonce = wallet_rules.write_nonce(NONCE_SECRET, secrets.token_bytes(8), now, purpose=purpose)
     return Signed(address or f"0x{secrets.token_hex(20)}", nonce)
 
 

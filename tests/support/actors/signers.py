@@ -90,9 +90,13 @@ def sign_in_message(
     }
 
 
-def signed(front: Front, wallet: Any, **fields: Any) -> dict[str, str]:
-    """Sign a sign-in message with a new nonce from the front door in process."""
-    nonce = front("GET", "/auth/nonce").json()["data"]["nonce"]
+def signed(front: Front, wallet: Any, *, key: str | None = None, **fields: Any) -> dict[str, str]:
+    """Sign a message with a new nonce from the front door in process.
+
+    It signs in or, with `key`, attaches the wallet to the identity of that key.
+    """
+    asked = front("POST", "/auth/attach-nonce", key=key) if key else front("GET", "/auth/nonce")
+    nonce = asked.json()["data"]["nonce"]
     parts = {"nonce": nonce, "domain": DOMAIN, "uri": f"https://{DOMAIN}/login", **fields}
     return sign_in_message(wallet, **parts)
 

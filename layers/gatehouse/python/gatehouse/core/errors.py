@@ -64,6 +64,7 @@ CODES = {
     "SERVICE_UNAVAILABLE": "An AWS service did not answer; try again after Retry-After.",
     "SECRET_NOT_FOUND": "The account has no such secret.",
     "SETTINGS_KEY_UNUSABLE": "The settings key for secrets is malformed, missing or the wrong one.",
+    "WALLET_NOT_FOUND": "The identity has no wallet.",
     "WALLET_ATTACHED": "The identity has a wallet, or the wallet belongs to another identity.",
     "SIGNAL_CLAIM_CONFLICT": "Claimed by another identity, done already, or the claim has expired.",
     "SIGNAL_EMIT_INVALID_TYPE": "Unknown signal type.",

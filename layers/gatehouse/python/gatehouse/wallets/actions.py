@@ -1,4 +1,4 @@
-"""Nonces, checked signatures, attaching a wallet to an identity, and signing in with it.
+"""Nonces, checked signatures, attaching and detaching a wallet, and signing in with it.
 
 The nonce is marked as used in the same transaction as the change that it allows.
 """
@@ -14,7 +14,7 @@ from gatehouse.audit import actions as audit
 from gatehouse.audit.model import Change, Origin
 from gatehouse.core import reach, settings
 from gatehouse.core.clock import DAY, Micros, rfc3339
-from gatehouse.core.errors import Conflict, Unauthorized, Unavailable
+from gatehouse.core.errors import Conflict, NotFound, Unauthorized, Unavailable
 from gatehouse.core.reach import Reach
 from gatehouse.core.request import Call
 from gatehouse.core.retry import Backoff
@@ -43,9 +43,14 @@ def nonce_secret(table: Table, vault: Vault) -> str:
     return vaults.stack_secret(table, vault, Purpose.NONCE)
 
 
-def nonce(secret: str, now: Micros) -> str:
-    """Make a nonce, valid once and for ten minutes. Nothing is written."""
-    return rules.write_nonce(secret, secrets.token_bytes(rules.RANDOM_BYTES), now)
+def sign_in_nonce(secret: str, now: Micros) -> str:
+    """Make a nonce to sign in, valid once and for ten minutes. Nothing is written."""
+    return _nonce(secret, rules.SIGN_IN, now)
+
+
+def attach_nonce(secret: str, call: Call) -> str:
+    """Make a nonce to attach a wallet, valid once, for ten minutes and for this identity alone."""
+    return _nonce(secret, _attaching(call), call.now)
 
 
 def check_message(
@@ -56,9 +61,15 @@ def check_message(
     Raises Unauthorized, with the same message whatever is wrong.
     """
     try:
-        return siwe_message.check(message, signature, domains=domains, chain_ids=chain_ids, now=now)
+        signed = siwe_message.check(
+            message, signature, domains=domains, chain_ids=chain_ids, now=now
+        )
     except siwe_message.NotValid as error:
         raise _invalid() from error
+    # A wallet shows its user the URI, too: it must be one of ours, not only the domain.
+    if not all(rules.is_own_uri(uri, domains) for uri in signed.uris):
+        raise _invalid()
+    return signed
 
 
 def binding(
@@ -71,21 +82,17 @@ def binding(
     secret: str,
     now: Micros,
 ) -> Mapping[str, Write]:
-    """Return the writes that bind a wallet to a member and mark the nonce as used.
+    """Return the writes that bind a wallet to a new member and mark the nonce as used.
 
     `expires_at` and `rate_limit` are those of the key that the member gets now. Later keys from
     signing in never exceed them. Raises Unauthorized where the nonce is not valid.
     """
     wallet = Wallet(
-        signed.address,
-        member.account_id,
-        member.id,
-        expires_at=expires_at,
-        rate_limit=rate_limit,
+        signed.address, member.account_id, member.id, expires_at=expires_at, rate_limit=rate_limit
     )
     return {
         "wallet": store.bind(table, wallet),
-        "nonce": _use_nonce(table, signed, secret=secret, now=now),
+        "nonce": _use_nonce(table, signed, purpose=rules.SIGN_IN, secret=secret, now=now),
     }
 
 
@@ -113,20 +120,22 @@ def attach(tables: Tables, call: Call, signed: Signed, *, secret: str) -> Identi
         if before.wallet_address is not None:
             raise Conflict("The identity already has a wallet", code="WALLET_ATTACHED")
         after = replace(before, wallet_address=signed.address, version=before.version + 1)
+        wallet = Wallet(
+            signed.address,
+            caller.account_id,
+            caller.identity_id,
+            expires_at=None,  # a caller that expires was refused above
+            rate_limit=caller.rate_limit,
+        )
         try:
             audit.commit(
                 tables.main,
                 caller.account_id,
                 writes={
                     "identity": identity_writes.replace(tables.main, after, seen=before),
-                    **binding(
-                        tables.main,
-                        signed,
-                        after,
-                        expires_at=None,  # a caller that expires was refused above
-                        rate_limit=caller.rate_limit,
-                        secret=secret,
-                        now=call.now,
+                    "wallet": store.bind(tables.main, wallet),
+                    "nonce": _use_nonce(
+                        tables.main, signed, purpose=_attaching(call), secret=secret, now=call.now
                     ),
                 },
                 changes=[
@@ -144,6 +153,47 @@ def attach(tables: Tables, call: Call, signed: Signed, *, secret: str) -> Identi
             if set(refused.failed) == {"identity"}:
                 continue
             raise refusal(refused) from refused
+        return after
+    raise Unavailable
+
+
+def detach(tables: Tables, call: Call) -> Identity:
+    """Detach the wallet of the caller's identity, and revoke the key of its last sign-in.
+
+    Any key of the identity may do so: it only ends what was allowed. Raises NotFound where there
+    is no wallet, and Unavailable after four conflicts.
+    """
+    caller = call.caller
+    for _ in _CONFLICTS.tries():
+        before = identities.get_active(tables.main, caller.account_id, caller.identity_id)
+        wallet = store.find(tables.main, before.wallet_address) if before.wallet_address else None
+        if wallet is None:
+            raise NotFound("The identity has no wallet", code="WALLET_NOT_FOUND")
+        after = replace(before, wallet_address=None, version=before.version + 1)
+        ended = _end_previous(tables, wallet, call.now)
+        try:
+            audit.commit(
+                tables.main,
+                caller.account_id,
+                writes={
+                    "identity": identity_writes.replace(tables.main, after, seen=before),
+                    "wallet": store.unbind(tables.main, wallet),
+                    **(ended[1] if ended else {}),
+                },
+                changes=[
+                    Change(
+                        "identity.detach_wallet",
+                        f"identity:{after.id}",
+                        before=before.audit_view(),
+                        after=after.audit_view(),
+                    ),
+                    *([ended[0]] if ended else []),
+                ],
+                origin=Origin.of(call),
+                now=call.now,
+            )
+        except audit.Refused:
+            continue  # the identity changed, somebody signed in, or the key ended meanwhile
         return after
     raise Unavailable
 
@@ -200,22 +250,18 @@ def _sign_in(
         now=call.now,
     )
     changes = [key_writes.creation(minted.key)]
-    previous = (
-        keys.find(tables, wallet.account_id, wallet.sign_in_key) if wallet.sign_in_key else None
-    )
-    if previous is not None and keys.status(previous, call.now) in {
-        KeyStatus.ACTIVE,
-        KeyStatus.DISABLED,
-    }:
-        ended, ending = key_writes.revocation(tables, previous, now=call.now)
-        writes |= ending
+    ended = _end_previous(tables, wallet, call.now)
+    if ended is not None:
+        changes.append(ended[0])
+        writes |= ended[1]
         del writes["count"]  # the number of live keys stays the same
-        changes.append(ended)
     writes["owner"] = identity_writes.unchanged(tables.main, identity)
     writes["wallet"] = store.set_sign_in_key(
         tables.main, replace(wallet, sign_in_key=minted.key.id), seen=wallet
     )
-    writes["nonce"] = _use_nonce(tables.main, signed, secret=secret, now=call.now)
+    writes["nonce"] = _use_nonce(
+        tables.main, signed, purpose=rules.SIGN_IN, secret=secret, now=call.now
+    )
     signing = Change(
         "identity.sign_in",
         f"identity:{identity.id}",
@@ -237,8 +283,32 @@ def _sign_in(
     return SignedIn(identity, minted)
 
 
-def _use_nonce(table: Table, signed: Signed, *, secret: str, now: Micros) -> Write:
-    ends_at = rules.ends_at(secret, signed.nonce)
+def _end_previous(
+    tables: Tables, wallet: Wallet, now: Micros
+) -> tuple[Change, dict[str, Write]] | None:
+    """Return the audit event and the writes that revoke the key of the last sign-in, if it lives.
+
+    One write is `count`, which lowers the number of the account's live keys.
+    """
+    if wallet.sign_in_key is None:
+        return None
+    previous = keys.find(tables, wallet.account_id, wallet.sign_in_key)
+    live = {KeyStatus.ACTIVE, KeyStatus.DISABLED}
+    if previous is None or keys.status(previous, now) not in live:
+        return None
+    return key_writes.revocation(tables, previous, now=now)
+
+
+def _attaching(call: Call) -> str:
+    return rules.attaching(call.caller.account_id, call.caller.identity_id)
+
+
+def _nonce(secret: str, purpose: str, now: Micros) -> str:
+    return rules.write_nonce(secret, secrets.token_bytes(rules.RANDOM_BYTES), now, purpose=purpose)
+
+
+def _use_nonce(table: Table, signed: Signed, *, purpose: str, secret: str, now: Micros) -> Write:
+    ends_at = rules.ends_at(secret, signed.nonce, purpose=purpose)
     if ends_at is None or ends_at <= now:
         raise _invalid()
     return store.use_nonce(table, signed.nonce, ends_at=ends_at)

@@ -12,10 +12,14 @@ LONGEST_SIGNATURE = 512
 
 @dataclass(frozen=True, slots=True)
 class Signed:
-    """A sign-in message whose signature, domain, chain and times were checked."""
+    """A sign-in message whose signature, domain, chain and times were checked.
+
+    `uris` are its URI and, if it names a scheme, its domain with that scheme.
+    """
 
     address: str  # EIP-55 checksummed
     nonce: str
+    uris: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,12 +26,15 @@ def bind(table: Table, wallet: Wallet) -> Write:
     return table.put_new(_to_item(wallet))
 
 
+def unbind(table: Table, wallet: Wallet) -> Write:
+    """Delete a wallet, if it is still bound and nobody signed in since it was read."""
+    condition, values = _unchanged(wallet)
+    return table.delete_if(_key(wallet.address), condition=condition, names={}, values=values)
+
+
 def set_sign_in_key(table: Table, wallet: Wallet, *, seen: Wallet) -> Write:
     """Write the key of a sign-in, if the previous one is still the one that was seen."""
-    condition = "attribute_exists(pk) AND attribute_not_exists(sign_in_key)"
-    values = {}
-    if seen.sign_in_key is not None:
-        condition, values = "sign_in_key = :seen", {":seen": seen.sign_in_key}
+    condition, values = _unchanged(seen)
     return table.put(_to_item(wallet), condition=condition, names={}, values=values)
 
 
@@ -40,6 +43,12 @@ def use_nonce(table: Table, nonce: str, *, ends_at: Micros) -> Write:
     return table.put_new(
         {"pk": keyspace.NONCE.pk(nonce), "sk": "NONCE", "ttl": ends_at // SECOND + 60}
     )
+
+
+def _unchanged(seen: Wallet) -> tuple[str, dict[str, str]]:
+    if seen.sign_in_key is None:
+        return "attribute_exists(pk) AND attribute_not_exists(sign_in_key)", {}
+    return "sign_in_key = :seen", {":seen": seen.sign_in_key}
 
 
 def _to_item(wallet: Wallet) -> Item:

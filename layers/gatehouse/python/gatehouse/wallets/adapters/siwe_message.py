@@ -24,7 +24,7 @@ class NotValid(Exception):
 def check(
     message: str, signature: str, *, domains: Sequence[str], chain_ids: Sequence[str], now: Micros
 ) -> Signed:
-    """Check domain, chain, times and signature. Raises NotValid.
+    """Check domain, chain, times and signature; the caller checks the URIs. Raises NotValid.
 
     Contract wallets are refused: to check their signatures takes a connection to a chain.
     """
@@ -46,4 +46,7 @@ def check(
         parsed.verify(signature, timestamp=datetime.fromtimestamp(now / SECOND, UTC))
     except (VerificationError, ValueError) as error:
         raise NotValid from error
-    return Signed(to_checksum_address(parsed.address), parsed.nonce)
+    uris = [str(parsed.uri)]
+    if parsed.scheme is not None:
+        uris.append(f"{parsed.scheme}://{parsed.domain}")
+    return Signed(to_checksum_address(parsed.address), parsed.nonce, tuple(uris))
