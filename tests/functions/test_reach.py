@@ -122,7 +122,7 @@ def test_a_limited_key_cannot_raise_an_identity_that_can_sign_in_with_a_wallet(
     front: Front, people: People, boss: Holder
 ) -> None:
     member = people.employee(boss, rate_limit=2)
-    attach = signed(front, Account.create())
+    attach = signed(front, Account.create(), key=member.key)
     assert front("POST", "/auth/attach-wallet", key=member.key, body=attach).status == 200
     slow, even = people.key(boss, rate_limit=5_999), people.key(boss, rate_limit=6_000)
     refused = _patch(front, slow, member.identity_id, is_admin=True)
