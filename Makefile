@@ -59,6 +59,10 @@ mutants: .venv/.ready ## Change the code in small ways and list what no test not
 openapi: .venv/.ready ## Write the API document that is served from what the handlers say.
 	@.venv/bin/python tools/openapi.py --write
 
+.PHONY: updates
+updates: .venv/.ready ## List what an update from the last release breaks (ARGS=--write stores a release).
+	@.venv/bin/python tools/updates.py $(ARGS)
+
 .PHONY: clean-state
 clean-state: .venv/.ready ## Forget the local stack's state, key and logs.
 	@.venv/bin/gatehouse clean-state
