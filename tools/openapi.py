@@ -43,6 +43,7 @@ _ERRORS = {
     "409": "Its state does not allow this, or the Idempotency-Key was used before.",
     "410": "It has expired.",
     "413": "The body is over 256 KiB.",
+    "415": "The Content-Type names another charset than UTF-8.",
     "426": "This path is a WebSocket: send an upgrade request.",
     "429": "The key's rate limit is exceeded; see Retry-After.",
     "500": "An internal error.",
@@ -164,7 +165,7 @@ def _finish(
     responses.pop("422", None)
     reference = {"$ref": f"#/components/schemas/{surface.capitalize()}Error"}
     # Every route refuses query parameters and fields that it does not know.
-    statuses = also | {"400", "413", "500"}
+    statuses = also | {"400", "413", "415", "500"}
     gateway = {"503"}
     if requirement is public:
         operation["security"] = []

@@ -57,8 +57,6 @@ MALFORMED = {
     "a lone surrogate as a key": '{"\\udfff": 1}',
     "a control character in a string": '{"name": "a\nb"}',
     "blank": "   ",
-    "no UTF-8": b'{"name": "\xff"}',
-    "UTF-16": '{"name": "x"}'.encode("utf-16"),
     "a byte order mark": b'\xef\xbb\xbf{"name": "x"}',
     "a NUL": b"\x00",
     "33 levels": '{"n": ' + "[" * 33 + "]" * 33 + "}",
@@ -137,6 +135,67 @@ def test_every_json_content_type_is_accepted(
     headers = {"Content-Type": content_type}
     body = {"name": "x"}
     assert front("POST", "/v1/api-keys", key=admin.key, body=body, headers=headers).status == 201
+
+
+@pytest.mark.parametrize(
+    "charset",
+    [
+        "iso-8859-1",
+        "ISO-8859-1",
+        '"latin1"',
+        "utf-16",
+        "us-ascii",
+        "",
+        "utf-8-sig",
+        " windows-1252 ",
+    ],
+)
+def test_another_charset_is_a_415(every, charset: str) -> None:  # noqa: ANN001
+    for parameters in (f"charset={charset}", f"x=y; Charset={charset}"):
+        answers = every('{"name": "x"}', **{"Content-Type": f"application/json;{parameters}"})
+        text = "The body must be in UTF-8, not in another charset"
+        assert answers == _each(415, text, "VALIDATION_CHARSET")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"name": "Jos\u00e9"}'.encode("latin-1"),
+        '{"name": "x"}'.encode("utf-16"),
+        b'{"name": "\xff"}',
+        b'{"name": "\xed\xa0\x80"}',  # a surrogate
+        b'{"name": "\xc0\xaf"}',  # longer than needed
+        b'{"name": "\xf0\x9f\x92"}',  # cut off
+    ],
+)
+def test_bytes_that_are_not_utf_8_are_a_400(every, body: bytes) -> None:  # noqa: ANN001
+    assert every(body) == _each(400, "The body is not UTF-8", "VALIDATION_CHARSET")
+
+
+@pytest.mark.parametrize("body", [b'{"name": "Jos\xe9"}', b'{"name": "\xf0\x9f\x92"}'])
+def test_what_api_gateway_replaced_is_a_400(every, body: bytes) -> None:  # noqa: ANN001
+    """Without binary media types it decodes a body itself, with U+FFFD for what is no UTF-8."""
+    text = "The body is not UTF-8. In JSON, write U+FFFD as \\ufffd"
+    assert every(body.decode(errors="replace")) == _each(400, text, "VALIDATION_CHARSET")
+
+
+def test_u_fffd_itself_can_be_sent(front: Front, admin: Holder) -> None:
+    for body in ('{"name": "a\\ufffd"}', '{"name": "a\ufffd"}'.encode()):
+        made = front("POST", "/v1/api-keys", key=admin.key, body=body)
+        assert (made.status, made.json()["data"]["name"]) == (201, "a\ufffd")
+
+
+def test_two_bodies_that_look_alike_never_share_an_idempotency_key(
+    front: Front, admin: Holder
+) -> None:
+    seen = []
+    for name in ("Jos\u00e9", "Jos\u00e8"):
+        body = json.dumps({"name": name}, ensure_ascii=False).encode("latin-1")
+        for sent in (body, body.decode(errors="replace")):
+            headers = {"Idempotency-Key": "one"}
+            answer = front("POST", "/v1/api-keys", key=admin.key, body=sent, headers=headers)
+            seen.append(answer.status)
+    assert seen == [400, 400, 400, 400]
 
 
 def test_a_base64_body_is_decoded(front: Front, admin: Holder) -> None:

@@ -16,6 +16,7 @@ GatehouseError
 │   └── BoundReached      409  the account's maximum of things of a kind
 ├── Gone                  410  it existed and has expired
 ├── TooLarge              413
+├── UnsupportedCharset    415  the Content-Type names another charset than UTF-8
 ├── UpgradeRequired       426  the path needs a WebSocket
 ├── RateLimited           429
 ├── Internal              500  a bug of ours
@@ -72,6 +73,7 @@ CODES = {
     "SIGNAL_LOOP": "Requests that carry X-Chorus-Delivery cannot emit signals (loop protection).",
     "SIGNAL_NOT_FOUND": "The account has no signal with this id that the key may see.",
     "UPGRADE_REQUIRED": "The path needs a WebSocket.",
+    "VALIDATION_CHARSET": "The body is not in UTF-8.",
     "VALIDATION_CONTENT_TYPE": "The Content-Type is not JSON.",
     "VALIDATION_DUPLICATE_KEY": "A JSON object has the same key twice.",
     "VALIDATION_DUPLICATE_PARAMETER": "A query parameter is given twice.",
@@ -206,6 +208,13 @@ class TooLarge(GatehouseError):
 
     status = 413
     code = "PAYLOAD_TOO_LARGE"
+
+
+class UnsupportedCharset(GatehouseError):
+    """The Content-Type names another charset than UTF-8."""
+
+    status = 415
+    code = "VALIDATION_CHARSET"
 
 
 class UpgradeRequired(GatehouseError):

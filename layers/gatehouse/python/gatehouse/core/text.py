@@ -20,12 +20,18 @@ _REFUSED = re.compile(
 )
 
 
+_SURROGATE = re.compile("[\\ud800-\\udfff]")
 NOT_PLAIN = "control, line-separating or bidirectional characters"
 
 
 def is_plain(text: str) -> bool:
     """Return whether a text has no character that breaks a line or changes what is shown."""
     return _REFUSED.search(text) is None
+
+
+def is_encodable(text: str) -> bool:
+    """Return whether a text can be written as UTF-8: it has no lone surrogate."""
+    return _SURROGATE.search(text) is None
 
 
 def plain(text: str) -> str:

@@ -7,10 +7,11 @@ from typing import Any
 
 from gatehouse.core import clock
 from gatehouse.core.clock import Micros
-from gatehouse.core.errors import BadInput, FieldRequired, TooLarge
+from gatehouse.core.errors import BadInput, FieldRequired, TooLarge, UnsupportedCharset
 
 MAX_BYTES = 256 * 1024
 _MAX_DEPTH = 32
+_REPLACEMENT = "\ufffd"
 _LONGEST_SHOWN = 64  # characters of a caller's name that an error repeats
 
 _EXPECTED = {
@@ -29,11 +30,15 @@ _EXPECTED = {
 }
 
 
-def parse(raw: bytes, content_type: str | None) -> Any:
+def parse(raw: bytes, content_type: str | None, *, exact: bool = True) -> Any:
     """Parse a JSON body. An empty body is an empty object, whatever its content type.
 
-    Raises TooLarge, or BadInput for another content type, malformed JSON, text that is not
-    Unicode, numbers that JSON does not have, and duplicate keys, which parsers read differently.
+    `exact` is false if API Gateway decoded the body: then U+FFFD may stand for bytes that were no
+    UTF-8, and different bodies would look the same. JSON can write this character as an escape.
+
+    Raises TooLarge, UnsupportedCharset, or BadInput for another content type, bytes that are not
+    UTF-8, malformed JSON, text that is not Unicode, numbers that JSON does not have, and duplicate
+    keys, which parsers read differently.
     """
     if len(raw) > MAX_BYTES:
         raise TooLarge(f"The body is over {MAX_BYTES // 1024} KiB")
@@ -44,9 +49,10 @@ def parse(raw: bytes, content_type: str | None) -> Any:
         media_type.startswith("application/") and media_type.endswith("+json")
     ):
         raise BadInput("Content-Type must be application/json", code="VALIDATION_CONTENT_TYPE")
+    text = _decoded(raw, content_type or "", exact=exact)
     try:
         value = json.loads(
-            raw.decode(),
+            text,
             object_pairs_hook=_object,
             parse_constant=_no_constant,
             parse_float=_finite,
@@ -65,6 +71,23 @@ def parse(raw: bytes, content_type: str | None) -> Any:
     if not isinstance(value, dict):
         raise BadInput("The body must be a JSON object", code="VALIDATION_INVALID_TYPE")
     return value
+
+
+def _decoded(raw: bytes, content_type: str, *, exact: bool) -> str:
+    for parameter in content_type.split(";")[1:]:
+        name, _, value = parameter.partition("=")
+        charset = value.strip().strip('"').lower()
+        if name.strip().lower() == "charset" and charset not in {"utf-8", "utf8"}:
+            raise UnsupportedCharset("The body must be in UTF-8, not in another charset")
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError as error:
+        raise BadInput("The body is not UTF-8", code="VALIDATION_CHARSET") from error
+    if not exact and _REPLACEMENT in text:
+        raise BadInput(
+            "The body is not UTF-8. In JSON, write U+FFFD as \\ufffd", code="VALIDATION_CHARSET"
+        )
+    return text
 
 
 class WrongValue(ValueError):

@@ -12,6 +12,7 @@ from gatehouse.core.errors import BadInput
 from gatehouse.core.observe import logger
 from gatehouse.core.principal import Principal
 from gatehouse.core.request import unique_id
+from gatehouse.core.text import is_encodable
 
 Answer = dict[str, Any]  # statusCode, headers, body, isBase64Encoded
 
@@ -41,13 +42,17 @@ def parse_principal(event: dict[str, Any]) -> Principal | None:
 def readable(event: dict[str, Any], principal: Principal | None) -> dict[str, Any]:
     """Return a copy that Mangum can read and that carries the parsed principal.
 
-    Headers without a value are left out. Raises BadInput for a body that is not base64.
+    Headers without a value are left out. Raises BadInput for a body that is not base64, or not
+    Unicode.
     """
+    body = event.get("body") or ""
     if event.get("isBase64Encoded"):
         try:
-            base64.b64decode(event.get("body") or "", validate=True)
+            base64.b64decode(body, validate=True)
         except ValueError as error:
             raise BadInput("The body is not base64") from error
+    elif not is_encodable(body):
+        raise BadInput("The body is not UTF-8", code="VALIDATION_CHARSET")
     single = _headers(event.get("headers"))
     many = _headers(event.get("multiValueHeaders"))
     return {**event, "headers": single, "multiValueHeaders": many, _PRINCIPAL: principal}

@@ -42,7 +42,11 @@ def strict_route(surface: Surface, check: Check) -> type[APIRoute]:
                     check(endpoint, principal_of(event))
                     request.state.call = _call(request, raw)
                     bodies.check_query(request.query_params.multi_items(), parameters)
-                    value = bodies.parse(raw, request.headers.get("content-type"))
+                    value = bodies.parse(
+                        raw,
+                        request.headers.get("content-type"),
+                        exact=bool(event.get("isBase64Encoded")),
+                    )
                     if has_body:
                         request = _JsonRequest(request, value)
                     else:
