@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -45,15 +46,18 @@ def split(line: Line) -> Iterator[Line]:
 
 
 def _pieces(message: str) -> Iterator[str]:
-    start = size = 0
-    for position, character in enumerate(message):
-        # In JSON, one character is up to twelve bytes.
-        width = len(_quoted(character)) - 2
-        if size + width > _MOST_OF_A_LINE - 2:  # its quotes
-            yield message[start:position]
-            start, size = position, 0
-        size += width
-    yield message[start:]
+    start = 0
+    while start < len(message):
+        end = _end_of_piece(message, start)
+        yield message[start:end]
+        start = end
+
+
+def _end_of_piece(message: str, start: int) -> int:
+    """Return where the longest piece from `start` ends; in JSON, a character is 1 to 12 bytes."""
+    ends = range(start, min(start + _MOST_OF_A_LINE, len(message)) + 1)
+    fitting = bisect_right(ends, _MOST_OF_A_LINE, key=lambda end: len(_quoted(message[start:end])))
+    return ends[fitting - 1]
 
 
 def _quoted(text: str) -> str:
