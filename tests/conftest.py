@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
 
+import botocore.session
 import hypothesis
 import pytest
-from botocore.loaders import JSONFileLoader
 from moto import mock_aws
 from moto.core import responses as moto_responses
 from moto.kms import models as kms_models
@@ -52,10 +52,9 @@ hypothesis.settings.register_profile("full", deadline=None)
 hypothesis.settings.register_profile("quick", deadline=None, max_examples=25)
 hypothesis.settings.load_profile(os.environ.get("GATEHOUSE_EXAMPLES", "full"))
 
-# Each botocore session reads its service descriptions itself, and each client has a session of
-# its own. The files do not change, so that a process of tests reads each of them once.
-_read_description = cache(JSONFileLoader().load_file)
-JSONFileLoader.load_file = lambda _, path: _read_description(path)
+# Each client has a botocore session of its own, and each session reads and parses the service
+# descriptions again. The files do not change, so that all sessions of a process share one loader.
+botocore.session.create_loader = cache(botocore.session.create_loader)
 # moto generates an RSA key for each KMS key, and the symmetric keys of the template never use it.
 kms_models.generate_private_key = cache(kms_models.generate_private_key)
 # moto walks through all members of a service's class in each request.
