@@ -471,6 +471,24 @@ def test_a_peers_signal_is_listed_with_origin_peer(
     assert act(front, admin, "claim", signal).status == 200
 
 
+def test_a_peer_cannot_send_a_signal_in_the_name_of_an_admin(
+    front: Front, admin: Holder, settings_key: str
+) -> None:
+    from support.actors.signers import proven  # noqa: PLC0415 - brings the wallets along
+
+    assert settings_key
+    body = {"name": "other", "endpoint": "https://other.example/in"}
+    peer = front("POST", "/federation/trust", key=admin.key, body=body).json()["data"]
+    for name in (f"identity:{admin.identity_id}", "system:gatehouse"):
+        sent, headers = proven(peer, from_identity=name)
+        taken = front("POST", "/federation/inbound", body=sent, headers=headers)
+        assert taken.status == 201
+        data = show(front, admin, {"id": taken.json()["data"]["signal_id"]}).json()["data"]
+        assert data["from_identity"] == f"{peer['peer_id']}/{name}"
+        events = front("GET", "/admin/audit", key=admin.key).json()["data"]["events"]
+        assert events[0]["after"]["from_identity"] == data["from_identity"]
+
+
 def test_emitting_writes_no_audit_event(front: Front, admin: Holder, stack: Tables) -> None:
     before = len(State(stack).events(admin.account_id))
     task = emitted(front, admin, signal_type="task")

@@ -192,3 +192,40 @@ def test_an_audit_event_shows_what_a_peer_may_do() -> None:
     }
     assert rules.audit_view(PEER) == view
     assert rules.audit_view(replace(PEER, expires_at=None)) == {**view, "expires_at": None}
+
+
+ID = "01a0c450-6c00-7d3f-a354-9a17c4ef93c5"
+
+
+@pytest.mark.parametrize(
+    "name", ["agent-7", "Bo", "bo@berlin.example", "night_shift 2", "0", "a" * 200, ID[:-1]]
+)
+def test_a_plain_name_of_a_sender_stays_as_it_is(name: str) -> None:
+    assert rules.sender(PEER, name) == name
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        f"identity:{ID}",
+        "identity:agent-7",
+        "IDENTITY:x",
+        "system:gatehouse",
+        "api_key:x",
+        "peer:p2",
+        "peer:p1/agent-7",
+        "identity：x",
+        "identity\u02d0x",
+        "ıdentity",
+        ID,
+        ID.upper(),
+        ID.replace("-", ""),
+        "anonymous",
+        "System",
+        "gatehouse",
+        "山田",
+        "a/b",
+    ],
+)
+def test_a_name_that_could_be_mistaken_for_ours_is_marked(name: str) -> None:
+    assert rules.sender(PEER, name) == f"peer:p1/{name}"

@@ -150,7 +150,7 @@ def receive(  # noqa: PLR0913 - a request and its proof
         peer.account_id,
         type=signal_type,
         content=content,
-        from_identity=keys.checked_name(from_identity, field="from_identity"),
+        from_identity=rules.sender(peer, keys.checked_name(from_identity, field="from_identity")),
         peer=f"peer:{peer.id}",
         now=call.now,
     )

@@ -27,6 +27,9 @@ SECRET_BYTES = 32
 _LONGEST_PROOF = 1_024
 _NONCE = re.compile(r"[\x21-\x7e]{8,128}", re.ASCII)
 _HEX = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9 ._@-]+", re.ASCII)
+_BARE_ID = re.compile(r"[0-9a-f]{8}(?:-?[0-9a-f]{4}){3}-?[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
+_OWN_ACTORS = frozenset({"anonymous", "system", "gatehouse"})
 
 
 def read_proof(text: str) -> Proof | None:
@@ -149,6 +152,17 @@ def wait(peer: Peer, now: Micros) -> Micros:
     """Return how long the peer must wait before its next signal; 0 if it need not."""
     busy = peer.tat is not None and peer.tat > now
     return max(0, peer.next_at - now) if busy else 0
+
+
+def sender(peer: Peer, name: str) -> str:
+    """Return who a peer's signal is from: the name that the peer gave, marked where needed.
+
+    A name of letters, digits and ` ._@-` in ASCII stays as it is. Any other could be mistaken for
+    something of this instance (`identity:<id>`, `system:gatehouse`, a bare id), or look like it,
+    and becomes `peer:<id>/<name>`.
+    """
+    plain = _PLAIN_NAME.fullmatch(name) and not _BARE_ID.fullmatch(name)
+    return name if plain and name.lower() not in _OWN_ACTORS else f"peer:{peer.id}/{name}"
 
 
 def audit_view(peer: Peer) -> dict[str, Any]:
