@@ -52,7 +52,7 @@ class NewSignal:
 class Signal:
     """A stored signal.
 
-    `from_identity` is `identity:<id>`, or who a peer says it is from; `to_identity` and `claimed_by` are
+    `from_identity` is `identity:<id>`, or what a peer said; `to_identity` and `claimed_by` are
     `identity:<id>`, `parent_id` is `signal:<id>`. `urgency` is a number from 0 to 1 as text, and
     `payload` and `metadata` are compact JSON objects as text, because no fractions are stored.
     `pending`: fan-out is not finished. `task_status` is as stored: a claim whose lease has expired
