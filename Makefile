@@ -65,7 +65,7 @@ updates: .venv/.ready ## List what an update from the last release breaks (ARGS=
 
 .PHONY: clean-state
 clean-state: .venv/.ready ## Forget the local stack's state, key and logs.
-	@.venv/bin/gatehouse clean-state
+	@.venv/bin/gatehouse clean-state $(ARGS)
 
 .PHONY: lint
 lint: style types template ## Format, lint, types and template.
