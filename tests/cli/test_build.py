@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -201,3 +202,24 @@ def test_a_local_build_never_sees_the_developers_aws_account(
     assert seen["AWS_ACCESS_KEY_ID"] == "GH1"
     assert seen["SAM_CLI_TELEMETRY"] == "0"
     assert seen["GATEHOUSE_ARCHITECTURE"] == "host"
+
+
+def test_a_second_stack_of_the_clone_waits_until_the_first_is_deployed(
+    clone: Path, tmp_path: Path
+) -> None:
+    """A build empties the folder that the other stack is still uploading from."""
+    first, second = (Sam(clone, LocalFolder(tmp_path / name), ENGINE) for name in ("1", "2"))
+    order = []
+
+    def deploy_second() -> None:
+        with second.alone():
+            order.append("second")
+
+    waiting = threading.Thread(target=deploy_second)
+    with first.alone():
+        waiting.start()
+        time.sleep(0.1)
+        order.append("first")
+    waiting.join(5)
+
+    assert order == ["first", "second"]

@@ -65,7 +65,13 @@ def test_a_port_in_use_reports_one_clear_sentence(home: LocalFolder) -> None:
 
         with (
             pytest.raises(CommandError, match=rf"^Port {port} is in use: .* with --engine-port\.$"),
-            engine.running(Path(sys.executable), home, access=access_to(port), enforce_iam=True),
+            engine.running(
+                Path(sys.executable),
+                home,
+                access=access_to(port),
+                built=home.root,
+                enforce_iam=True,
+            ),
         ):
             pass
 
@@ -77,7 +83,7 @@ def test_an_engine_that_exits_at_once_reports_one_clear_sentence(
 
     with (
         pytest.raises(CommandError, match=r"^The engine exited with code 3: .*engine\.log\.$"),
-        engine.running(python, home, access=access_to(), enforce_iam=True),
+        engine.running(python, home, access=access_to(), built=home.root, enforce_iam=True),
     ):
         pass
 
@@ -90,7 +96,7 @@ def test_an_engine_that_never_gets_ready_is_stopped(
 
     with (
         pytest.raises(CommandError, match="not ready within"),
-        engine.running(python, home, access=access_to(), enforce_iam=True),
+        engine.running(python, home, access=access_to(), built=home.root, enforce_iam=True),
     ):
         pass
 
@@ -101,7 +107,9 @@ def test_an_engine_that_does_not_stop_is_killed(
     monkeypatch.setattr(engine, "STOPPED_WITHIN", 0.3)
     python = stand_in(tmp_path, READY.replace("def end(*_):", "def end(*_):\n    return"))
 
-    with engine.running(python, home, access=access_to(), enforce_iam=True) as running:
+    with engine.running(
+        python, home, access=access_to(), built=home.root, enforce_iam=True
+    ) as running:
         pass
 
     assert running.process.returncode == -9
@@ -115,7 +123,7 @@ def test_the_engine_inherits_nothing_of_the_developers_environment(
     python = stand_in(tmp_path, READY)
     access = access_to()
 
-    with engine.running(python, home, access=access, enforce_iam=True) as running:
+    with engine.running(python, home, access=access, built=home.root, enforce_iam=True) as running:
         running.check()
 
     seen = json.loads((home.state / "seen.json").read_text())
@@ -135,7 +143,9 @@ def test_the_engine_inherits_nothing_of_the_developers_environment(
 def test_an_engine_that_exits_later_raises_an_error(home: LocalFolder, tmp_path: Path) -> None:
     python = stand_in(tmp_path, READY)
 
-    with engine.running(python, home, access=access_to(), enforce_iam=False) as running:
+    with engine.running(
+        python, home, access=access_to(), built=home.root, enforce_iam=False
+    ) as running:
         running.process.kill()
         running.process.wait()
 
@@ -161,7 +171,9 @@ def test_stream_positions_are_reset_and_other_state_is_kept(
     saved = home.state / "lambda.json"
     saved.write_text(json.dumps(state(41)))
 
-    with engine.running(stand_in(tmp_path, READY), home, access=access_to(), enforce_iam=True):
+    with engine.running(
+        stand_in(tmp_path, READY), home, access=access_to(), built=home.root, enforce_iam=True
+    ):
         pass
 
     assert json.loads(saved.read_text()) == state(0)

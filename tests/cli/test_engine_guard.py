@@ -32,7 +32,7 @@ def access(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EngineAccess]:
     home = LocalFolder(tmp_path_factory.mktemp("home"))
     home.prepare()
     chosen = engine_access.choose(home.engine_access, port=None)
-    with engine.running(PYTHON, home, access=chosen, enforce_iam=True):
+    with engine.running(PYTHON, home, access=chosen, built=home.root, enforce_iam=True):
         yield chosen
 
 

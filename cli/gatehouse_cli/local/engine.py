@@ -16,6 +16,7 @@ import httpx
 
 from gatehouse_cli.errors import CommandError
 from gatehouse_cli.local.engine_access import DOOR_VARIABLE, LOOPBACK, EngineAccess, is_taken
+from gatehouse_cli.local.engine_folders import BUILT_VARIABLE
 from gatehouse_cli.local.folder import LocalFolder
 
 READY_WITHIN = 30.0
@@ -45,9 +46,11 @@ class Engine:
 
 @contextmanager
 def running(
-    python: Path, home: LocalFolder, *, access: EngineAccess, enforce_iam: bool
+    python: Path, home: LocalFolder, *, access: EngineAccess, built: Path, enforce_iam: bool
 ) -> Iterator[Engine]:
     """Run the engine on a folder's state during the block; it saves its state at the end.
+
+    `built` is the folder of `sam build`: functions use its files as long as they are the same.
 
     Raises:
         CommandError: The port is in use, or the engine does not start.
@@ -59,7 +62,7 @@ def running(
     with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: S603  # Our own tool, by its full path.
             [str(python), str(Path(__file__).with_name("engine_main.py"))],
-            env=_environment(home, access, enforce_iam=enforce_iam),
+            env=_environment(home, access, enforce_iam=enforce_iam) | {BUILT_VARIABLE: str(built)},
             cwd=home.scratch,
             stdin=subprocess.PIPE,
             stdout=output,
@@ -74,7 +77,7 @@ def running(
         yield engine
     finally:
         _stop(process)
-        # Each function worker unpacked its layers there; nothing needs them now.
+        # Functions' code and layers are unpacked there; nothing needs them now.
         shutil.rmtree(home.scratch, ignore_errors=True)
 
 

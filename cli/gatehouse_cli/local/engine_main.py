@@ -25,9 +25,11 @@ def _run() -> None:
     sys.path[0] = str(Path(__file__).parents[2])
     guard = import_module("gatehouse_cli.local.engine_guard")
     access = import_module("gatehouse_cli.local.engine_access")
+    folders = import_module("gatehouse_cli.local.engine_folders")
     del sys.path[0]
     # Functions inherit the environment, and must not have the front door's secret.
     door = (access.DOOR_HEADER, os.environ.pop(access.DOOR_VARIABLE))
+    folders.share(import_module("ministack.core.lambda_runtime"))
     engine: Any = import_module("ministack.app")
     engine.app = guard.EngineGuard(engine.app, door=door, find_secret=guard.find_secret)
     engine.main()

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from gatehouse_cli import samconfig, settings_keys
 from gatehouse_cli.errors import CommandError
+from gatehouse_cli.local.built_files import link_copies
 from gatehouse_cli.local.engine_access import EngineAccess
 from gatehouse_cli.local.folder import LocalFolder
 from gatehouse_cli.project import get_tool
@@ -33,25 +34,32 @@ class Sam:
     home: LocalFolder
     access: EngineAccess
 
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other stacks of this clone from building until what was built is deployed."""
+        with _one_at_a_time(self.project / ".gatehouse" / "build.lock"):
+            yield
+
     def build(self) -> Path:
         """Build layers and functions for this host; return the built template.
 
-        The build folder belongs to the clone and is shared by all homes, one at a time.
+        Call it inside `alone`, and deploy there too: the build folder belongs to the clone and is
+        shared by all homes.
 
         Raises:
             CommandError: The build failed.
 
         """
-        target = self._target()
-        with _one_at_a_time(self.project / ".gatehouse" / "build.lock"):
-            self._run(
-                "build",
-                *samconfig.build_words(self.project, target),
-                "--parallel",
-                "--template-file", str(self.project / "template.yaml"),
-                "--parameter-overrides", *samconfig.overrides(host_parameters()),
-            )  # fmt: skip
-        return samconfig.built_template(self.project, target)
+        self._run(
+            "build",
+            *samconfig.build_words(self.project, _target(self.project)),
+            "--parallel",
+            "--template-file", str(self.project / "template.yaml"),
+            "--parameter-overrides", *samconfig.overrides(host_parameters()),
+        )  # fmt: skip
+        template = built_template(self.project)
+        link_copies(template.parent, template.parent.with_name("cache"))
+        return template
 
     def deploy(
         self, template: Path, stack: str, *, bucket: str, parameters: Mapping[str, str]
@@ -97,9 +105,6 @@ class Sam:
         if code != 0:
             raise CommandError(f"sam {command} failed: {_reason(log)} (complete output: {log}).")
 
-    def _target(self) -> dict[str, str]:
-        return samconfig.layer_target(self.project, host_parameters()["PythonRuntime"], "host")
-
     def _environment(self) -> dict[str, str]:
         """Return this process's environment without its AWS account, which must not be used."""
         app = self.home.root / "sam"
@@ -123,8 +128,17 @@ class Sam:
             "AWS_SECRET_ACCESS_KEY": self.access.secret,
             "AWS_DEFAULT_REGION": REGION,
             "AWS_ENDPOINT_URL": self.access.endpoint,
-            **self._target(),
+            **_target(self.project),
         }
+
+
+def built_template(project: Path) -> Path:
+    """Return where a build for this host puts the template, and beside it what it names."""
+    return samconfig.built_template(project, _target(project))
+
+
+def _target(project: Path) -> dict[str, str]:
+    return samconfig.layer_target(project, host_parameters()["PythonRuntime"], "host")
 
 
 def host_parameters() -> dict[str, str]:

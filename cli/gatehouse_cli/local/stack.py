@@ -30,7 +30,7 @@ from gatehouse_cli.local.engine_access import EngineAccess
 from gatehouse_cli.local.env_file import LocalEnv
 from gatehouse_cli.local.folder import LocalFolder
 from gatehouse_cli.local.front_door import FrontDoor, Target
-from gatehouse_cli.local.sam import Sam, host_parameters
+from gatehouse_cli.local.sam import Sam, built_template, host_parameters
 from gatehouse_cli.local.server import listen, serve_in_thread
 from gatehouse_cli.project import get_tool
 from gatehouse_cli.stack_functions import RefusedError
@@ -88,7 +88,11 @@ def running(plan: Plan, say: Say) -> Iterator[LocalStack]:
         say("Starting the engine")
         with (
             engine_running(
-                python, plan.home, access=access, enforce_iam=plan.enforce_iam
+                python,
+                plan.home,
+                access=access,
+                built=built_template(plan.project).parent,
+                enforce_iam=plan.enforce_iam,
             ) as engine,
             serve_in_thread(door, sockets),
         ):
@@ -174,19 +178,20 @@ class _Deployment:
     def make(self, parameters: Mapping[str, str], say: Say) -> None:
         """Build and deploy, then set up what the engine ignores in a template."""
         sam = Sam(self.plan.project, self.plan.home, self.engine.access)
-        say("Building the layers and functions")
-        built = engine_template.write(
-            sam.build(), f"{self.engine.endpoint}{EXECUTE}", self.engine.access.port
-        )
-        self._forget_failed()
-        self.clients.s3.create_bucket(Bucket=BUCKET)
-        say("Deploying the stack")
-        sam.deploy(
-            built,
-            self.name,
-            bucket=BUCKET,
-            parameters={**parameters, "DeployedAt": now()},
-        )
+        with sam.alone():
+            say("Building the layers and functions")
+            built = engine_template.write(
+                sam.build(), f"{self.engine.endpoint}{EXECUTE}", self.engine.access.port
+            )
+            self._forget_failed()
+            self.clients.s3.create_bucket(Bucket=BUCKET)
+            say("Deploying the stack")
+            sam.deploy(
+                built,
+                self.name,
+                bucket=BUCKET,
+                parameters={**parameters, "DeployedAt": now()},
+            )
         say("Setting up gateway responses and time to live")
         self._put_gateway_responses()
         self._put_expiry()
