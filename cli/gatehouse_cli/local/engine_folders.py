@@ -12,7 +12,6 @@ import tempfile
 import threading
 import zipfile
 import zlib
-from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -51,23 +50,21 @@ class SharedArchive(zipfile.ZipFile):
         draft = copy.with_suffix(".draft")
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir(parents=True)
-        built = self._built()
+        folders = _built_folders()
         for member in self.infolist():
-            if built is None or not _link(built / member.filename, draft, member):
+            found = next((one for one in folders if _link(one, draft, member)), None)
+            if found is None:
                 self.extract(member, draft)
+            elif found is not folders[0]:  # It will have the next file too.
+                folders.remove(found)
+                folders.insert(0, found)
         draft.rename(copy)
 
-    def _built(self) -> Path | None:
-        """Return the folder that this archive was made from, if the build still has it.
 
-        It is the one with the archive's first file; each file is compared before it is used.
-        """
-        first = next((member for member in self.infolist() if not member.is_dir()), None)
-        build = os.environ.get(BUILT_VARIABLE)
-        if first is None or not build or not Path(build).is_dir():
-            return None
-        folders = (one for one in Path(build).iterdir() if one.is_dir())
-        return next((one for one in folders if _is_same(one / first.filename, first)), None)
+def _built_folders() -> list[Path]:
+    """Return the build's folders of functions and layers; one of them became the archive."""
+    build = Path(os.environ.get(BUILT_VARIABLE, "/nowhere"))
+    return [one for one in build.iterdir() if one.is_dir()] if build.is_dir() else []
 
 
 def share(runtime: ModuleType) -> None:
@@ -89,27 +86,22 @@ def _is_replaceable(target: Path) -> bool:
     return target.is_dir() and not target.is_symlink() and not any(target.iterdir())
 
 
-def _link(built: Path, draft: Path, member: zipfile.ZipInfo) -> bool:
+def _link(folder: Path, draft: Path, member: zipfile.ZipInfo) -> bool:
     """Link a file of the build into the draft if it is the archive's; return whether it was."""
-    path = draft / member.filename
-    if member.is_dir() or not path.resolve().is_relative_to(draft.resolve()):
+    source, path = folder / member.filename, draft / member.filename
+    if member.is_dir() or ".." in path.parts or not path.is_relative_to(draft):
         return False
-    path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        path.hardlink_to(built)
+        if source.stat().st_size != member.file_size:
+            return False
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.hardlink_to(source)
     except OSError:  # It is missing, or on another disk.
         return False
     # Compared after it was linked, so that no build can replace it in between.
-    if _is_same(path, member):
+    if zlib.crc32(path.read_bytes()) == member.CRC:
         return True
     path.unlink()
-    return False
-
-
-def _is_same(path: Path, member: zipfile.ZipInfo) -> bool:
-    with suppress(OSError):
-        if path.stat().st_size == member.file_size:
-            return zlib.crc32(path.read_bytes()) == member.CRC
     return False
 
 

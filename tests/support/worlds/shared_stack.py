@@ -20,7 +20,7 @@ from gatehouse_cli.local.folder import LocalFolder
 from support.worlds.deployed_stack import Deployed, deployed
 
 UP_WITHIN = 280.0
-ROOM = 14 * 1024**3
+ROOM = 3 * 1024**3
 
 
 class StackHost:
@@ -71,8 +71,8 @@ def turn(folder: Path, *, alone: bool) -> Iterator[None]:
 def roomy_memory() -> str | None:
     """Return a folder in memory that holds what the engine unpacks; None where there is none.
 
-    Each process of a function unpacks its layers there: 75 MB and 2,500 files, a hundred times in a
-    run. Some disks take minutes to delete them.
+    Functions' layers are unpacked there, with the state and the logs: 300 MB and 6,000 files. Some
+    disks take long to write and to delete them.
     """
     memory = "/dev/shm"  # noqa: S108 - the run makes a folder of its own in it
     if not Path(memory).is_dir():
