@@ -9,7 +9,7 @@ import pytest
 
 from gatehouse.core.grants import Grants
 from support.actors.people import Holder, People
-from support.aws.api_gateway import Front, said
+from support.aws.api_gateway import Front, error_text
 from support.worlds.held_clock import HeldClock
 
 KEY = re.compile(r"hk_[0-9a-f]{72}")
@@ -362,7 +362,7 @@ def test_invalid_grants_are_a_400_that_names_the_field(
 ) -> None:
     answer = front("POST", "/v1/api-keys", key=admin.key, body={"name": "x", field: value})
     assert answer.status == 400
-    assert said(answer).startswith(error)
+    assert error_text(answer).startswith(error)
 
 
 @pytest.mark.parametrize("enabled", [0, 1, "false", []])

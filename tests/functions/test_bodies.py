@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from support.actors.people import Holder, People
-from support.aws.api_gateway import Front, said
+from support.aws.api_gateway import Front, error_text
 from support.checks import described_routes
 
 LARGEST = 256 * 1024
@@ -32,7 +32,7 @@ def every(front: Front, admin: Holder):  # noqa: ANN201
             answer = front(one.method, path, key=key, body=body, headers=headers)
             error = answer.json()["error"]
             code = "" if isinstance(error, str) else error["code"]
-            answers.add((answer.status, said(answer), code))
+            answers.add((answer.status, error_text(answer), code))
         return answers
 
     return ask
@@ -210,7 +210,7 @@ def test_an_empty_body_is_an_empty_object(front: Front, admin: Holder, body: str
     headers = {"Content-Type": "text/plain"}
     answer = front("POST", "/v1/api-keys", key=admin.key, body=body, headers=headers)
     assert answer.status == 400
-    assert said(answer) == "name is required"
+    assert error_text(answer) == "name is required"
 
 
 def test_the_scope_is_checked_before_the_body(front: Front, people: People) -> None:

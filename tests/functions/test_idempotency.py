@@ -13,7 +13,7 @@ import pytest
 
 from gatehouse.dynamo.table import Tables
 from support.actors.people import Holder, People
-from support.aws.api_gateway import Front, said
+from support.aws.api_gateway import Front, error_text
 from support.aws.faults import Wire
 from support.aws.invocation import Answer
 from support.checks.inspection import check_everything, items
@@ -72,7 +72,7 @@ def test_a_repeat_is_a_409_that_names_what_was_created(
     before = _count(stack)
     repeat = post("once")
     assert repeat.status == 409
-    assert _made(first) in said(repeat)
+    assert _made(first) in error_text(repeat)
     if "admin" in route:
         assert repeat.json()["error"]["code"] == "IDEMPOTENCY_KEY_REUSED"
         assert repeat.json()["error"]["details"] == {"id": _made(first)}
@@ -90,7 +90,7 @@ def test_the_same_key_with_another_body_is_a_409(
     changes = {"grace_seconds": 61} if "rotate" in route else {"name": "y"}
     other = post("once", **changes)
     assert other.status == 409
-    assert said(other) == "Idempotency-Key was used with another body"
+    assert error_text(other) == "Idempotency-Key was used with another body"
     assert _made(first) not in other.text
     assert _count(stack) == before
 
@@ -112,7 +112,7 @@ def test_after_24_hours_the_key_can_be_used_again(
     anew = post("once")
     assert anew.status == 201
     assert _made(anew) != _made(first)
-    assert _made(anew) in said(post("once"))
+    assert _made(anew) in error_text(post("once"))
 
 
 def test_two_requests_at_once_create_one_thing(
@@ -141,7 +141,7 @@ def test_two_requests_at_once_create_one_thing(
         outer = post("both")
         assert between[0].status in {200, 201}, route
         assert outer.status == 409, route
-        assert _made(between[0]) in said(outer)
+        assert _made(between[0]) in error_text(outer)
         assert _count(stack) == before_count + 1, route
 
 
@@ -168,7 +168,7 @@ def test_an_invalid_idempotency_key_is_a_400(
     headers = {"Idempotency-Key": token}
     answer = front("POST", path, key=key, body={"name": "x"}, headers=headers)
     assert answer.status == 400
-    assert said(answer) == "Idempotency-Key must be 1 to 255 printable ASCII characters"
+    assert error_text(answer) == "Idempotency-Key must be 1 to 255 printable ASCII characters"
 
 
 def test_the_longest_allowed_key_works(front: Front, admin: Holder) -> None:

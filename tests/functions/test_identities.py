@@ -26,7 +26,7 @@ def admin(people: People) -> Holder:
     return people.tenant()
 
 
-def come_in(front: Front, admin: Holder, **fields: Any) -> Holder:
+def redeem_invite(front: Front, admin: Holder, **fields: Any) -> Holder:
     """Add a member by an invite with a long code."""
     body = {"name": "new", "type": "human", "long": True, **fields}
     code = front("POST", "/invite/create", key=admin.key, body=body).json()["data"]["code"]
@@ -41,8 +41,8 @@ def come_in(front: Front, admin: Holder, **fields: Any) -> Holder:
     )
 
 
-def patch(front: Front, admin: Holder, who: Holder, **fields: Any) -> Answer:
-    path = f"/admin/identities/identity:{who.identity_id}"
+def patch(front: Front, admin: Holder, caller: Holder, **fields: Any) -> Answer:
+    path = f"/admin/identities/identity:{caller.identity_id}"
     return front("PATCH", path, key=admin.key, body=fields)
 
 
@@ -56,7 +56,7 @@ def test_identities_are_listed_oldest_first_and_shown_in_both_id_forms(
     members = []
     for _ in range(3):
         held.advance(seconds=1)
-        members.append(come_in(front, admin))
+        members.append(redeem_invite(front, admin))
     listed = front("GET", "/admin/identities", key=admin.key).json()["data"]
     assert {view["id"] for view in listed} == {
         f"identity:{one.identity_id}" for one in (admin, *members)
@@ -92,22 +92,22 @@ def test_an_unknown_or_foreign_identity_is_a_404(
 def test_every_key_of_an_inactive_identity_is_refused_at_once(
     front: Front, people: People, admin: Holder, status: str
 ) -> None:
-    who = come_in(front, admin)
-    held = [who.key, people.key(who).key]
-    body = {"owner": who.identity_id}
+    caller = redeem_invite(front, admin)
+    held = [caller.key, people.key(caller).key]
+    body = {"owner": caller.identity_id}
     held.append(
         front("POST", "/admin/api-keys", key=admin.key, body=body).json()["data"]["api_key"]
     )
     assert [answers(front, key) for key in held] == [200] * 3
-    assert patch(front, admin, who, status=status).json()["data"]["status"] == status
+    assert patch(front, admin, caller, status=status).json()["data"]["status"] == status
     for key in held:
         for path in ("/v1/whoami", "/api/auth/keys", "/admin/audit"):
             assert front("GET", path, key=key).status == 401
-    verified = front("POST", "/v1/keys/verify", key=admin.key, body={"key": who.key})
+    verified = front("POST", "/v1/keys/verify", key=admin.key, body={"key": caller.key})
     assert verified.json()["data"]["code"] == "DISABLED"
     refused = front("POST", "/admin/api-keys", key=admin.key, body=body)
     assert (refused.status, refused.json()["error"]["code"]) == (409, "IDENTITY_NOT_ACTIVE")
-    assert patch(front, admin, who, status="active").status == 200
+    assert patch(front, admin, caller, status="active").status == 200
     assert [answers(front, key) for key in held] == [200] * 3
 
 
@@ -115,16 +115,16 @@ def test_the_sweeper_completes_a_suspension_that_failed_half_way(
     front: Front, people: People, admin: Holder, line: Wire
 ) -> None:
     """Crashes are in rooms/test_memberships_propagation.py."""
-    who = come_in(front, admin)
-    other = people.key(who)
+    caller = redeem_invite(front, admin)
+    other = people.key(caller)
     line.clear()
     line.before = lambda *_: error("ThrottlingException") if _follows(line) else None
-    assert patch(front, admin, who, status="suspended").status == 503
+    assert patch(front, admin, caller, status="suspended").status == 503
     line.clear()
-    assert [answers(front, key) for key in (who.key, other.key)] == [200, 200]
+    assert [answers(front, key) for key in (caller.key, other.key)] == [200, 200]
     sweeper = front.function("sweeper")
     assert sweeper.handler({"source": "aws.events"}, _Context())["memberships"] == 1
-    assert [answers(front, key) for key in (who.key, other.key)] == [401, 401]
+    assert [answers(front, key) for key in (caller.key, other.key)] == [401, 401]
     assert sweeper.handler({}, _Context())["memberships"] == 0
     events = front("GET", "/admin/audit", key=admin.key).json()["data"]["events"]
     assert events[0]["after"]["status"] == "suspended"
@@ -133,14 +133,14 @@ def test_the_sweeper_completes_a_suspension_that_failed_half_way(
 def test_repeating_a_suspension_that_failed_half_way_completes_it(
     front: Front, admin: Holder, line: Wire
 ) -> None:
-    who = come_in(front, admin)
+    caller = redeem_invite(front, admin)
     line.clear()
     line.before = lambda *_: error("ThrottlingException") if _follows(line) else None
-    assert patch(front, admin, who, status="suspended").status == 503
+    assert patch(front, admin, caller, status="suspended").status == 503
     line.clear()
-    assert answers(front, who.key) == 200
-    assert patch(front, admin, who, status="suspended").status == 200
-    assert answers(front, who.key) == 401
+    assert answers(front, caller.key) == 200
+    assert patch(front, admin, caller, status="suspended").status == 200
+    assert answers(front, caller.key) == 401
 
 
 def _follows(line: Wire) -> bool:
@@ -162,11 +162,11 @@ def test_the_sweeper_raises_while_the_table_fails(front: Front, admin: Holder, l
 
 
 def test_promotion_and_demotion_apply_to_the_next_request(front: Front, admin: Holder) -> None:
-    who = come_in(front, admin)
+    caller = redeem_invite(front, admin)
     for is_admin, status in ((True, 200), (False, 403)):
-        assert patch(front, admin, who, is_admin=is_admin).status == 200
-        assert front("GET", "/admin/audit", key=who.key).status == status
-    refused = front("GET", "/admin/audit", key=who.key).json()["error"]
+        assert patch(front, admin, caller, is_admin=is_admin).status == 200
+        assert front("GET", "/admin/audit", key=caller.key).status == status
+    refused = front("GET", "/admin/audit", key=caller.key).json()["error"]
     assert refused["details"]["rule"] == "admin_action_restriction"
 
 
@@ -182,13 +182,13 @@ def test_the_last_admin_cannot_be_demoted_or_suspended(
 
 
 def test_a_lower_ceiling_applies_to_the_next_request(front: Front, admin: Holder) -> None:
-    who = come_in(front, admin, permissions={"ring_scopes": ["a"]})
-    changed = patch(front, admin, who, scopes=["services:read"]).json()["data"]
+    caller = redeem_invite(front, admin, permissions={"ring_scopes": ["a"]})
+    changed = patch(front, admin, caller, scopes=["services:read"]).json()["data"]
     assert (changed["scopes"], changed["permissions"]["ring_scopes"]) == (["services:read"], ["a"])
-    me = front("GET", "/v1/whoami", key=who.key).json()["data"]
+    me = front("GET", "/v1/whoami", key=caller.key).json()["data"]
     assert me["grants"]["scopes"] == me["key"]["scopes"] == ["services:read"]
     lists = {"signal_types": ["task"], "ring_scopes": ["a"]}
-    changed = patch(front, admin, who, permissions=lists).json()["data"]
+    changed = patch(front, admin, caller, permissions=lists).json()["data"]
     assert changed["scopes"] == ["services:read"]
     assert changed["permissions"]["signal_types"] == ["task"]
 
@@ -196,7 +196,7 @@ def test_a_lower_ceiling_applies_to_the_next_request(front: Front, admin: Holder
 def test_a_ceiling_beyond_the_callers_grants_is_403_with_the_excess(
     front: Front, people: People, admin: Holder
 ) -> None:
-    target = come_in(front, admin, scopes=["services:read"])
+    target = redeem_invite(front, admin, scopes=["services:read"])
     body = {"name": "narrow", "owner": admin.identity_id, "scopes": ["admin:manage", "services:*"]}
     made = front("POST", "/admin/api-keys", key=admin.key, body=body).json()["data"]
     narrow = Holder(admin.account_id, admin.identity_id, made["id"], made["api_key"])

@@ -9,7 +9,7 @@ import pytest
 
 from gatehouse.core.grants import Grants
 from support.actors.people import Holder, People
-from support.aws.api_gateway import Front, said
+from support.aws.api_gateway import Front, error_text
 from support.aws.invocation import Answer
 from support.worlds.held_clock import HeldClock
 
@@ -92,7 +92,7 @@ def test_a_cursor_of_another_account_or_list_is_refused(
     for cursor in (there.headers["x-next-cursor"], *others.values(), own[:-2], own + "AA", "?"):
         answer = front("GET", path, key=mine.key, query={"after": cursor})
         assert answer.status == 400
-        assert said(answer) == "Invalid cursor"
+        assert error_text(answer) == "Invalid cursor"
     assert front("GET", path, key=mine.key, query={"after": own}).status == 200
 
 
@@ -145,7 +145,7 @@ def test_no_key_can_create_one_with_more_than_it_has(
         return
     assert answer.status == 403
     named = "; ".join(f"{name}: {json.dumps(value)}" for name, value in excess.items())
-    assert said(answer) == f"Beyond this key's own grants: {named}"
+    assert error_text(answer) == f"Beyond this key's own grants: {named}"
     if surface == "admin":
         assert answer.json()["error"]["code"] == "GRANTS_EXCEEDED"
         assert answer.json()["error"]["details"] == excess
@@ -197,7 +197,7 @@ def test_a_narrow_key_cannot_rotate_rename_or_enable_a_wider_one(
             "enable": lambda key: front("PATCH", path, key=key, body={"enabled": True}),
         }[verb](holder.key)
         assert answer.status == 403
-        assert what in said(answer)
+        assert what in error_text(answer)
     assert front("GET", "/v1/whoami", key=greater.key).status == 200
 
 
@@ -240,7 +240,7 @@ def test_a_patch_never_raises_a_key_beyond_the_callers_own(
         answer = front("PATCH", path, key=holder.key, body=body)
         assert answer.status == status
         if status == 403:
-            assert said(answer).startswith("Beyond this key's own grants: ")
+            assert error_text(answer).startswith("Beyond this key's own grants: ")
 
 
 def test_an_employee_is_also_bound_by_their_own_ceiling(
@@ -250,6 +250,6 @@ def test_an_employee_is_also_bound_by_their_own_ceiling(
     holder = people.key_for(mine, member, scopes=["services:*"])
     refused = front("POST", "/v1/api-keys", key=holder.key, body={"name": "x"})
     assert refused.status == 403
-    assert said(refused) == 'Beyond this key\'s own grants: scopes: ["*"]'
+    assert error_text(refused) == 'Beyond this key\'s own grants: scopes: ["*"]'
     body = {"name": "x", "scopes": ["services:read"]}
     assert front("POST", "/v1/api-keys", key=holder.key, body=body).status == 201

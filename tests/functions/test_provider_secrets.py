@@ -42,8 +42,8 @@ def kms(settings_key: str) -> Iterator[Wire]:
         yield watching
 
 
-def put(front: Front, who: Holder, path: str = ANTHROPIC, value: Any = KEY) -> Answer:
-    return front("PUT", path, key=who.key, body={"apiKey": value})
+def put(front: Front, caller: Holder, path: str = ANTHROPIC, value: Any = KEY) -> Answer:
+    return front("PUT", path, key=caller.key, body={"apiKey": value})
 
 
 def by_iam(front: Front, **event: Any) -> dict[str, Any]:
@@ -51,13 +51,13 @@ def by_iam(front: Front, **event: Any) -> dict[str, Any]:
     return answer
 
 
-def get(front: Front, who: Holder, path: str = ANTHROPIC) -> dict[str, Any]:
-    return by_iam(front, do="get", account=who.account_id, secret=PLACES[path])
+def get(front: Front, caller: Holder, path: str = ANTHROPIC) -> dict[str, Any]:
+    return by_iam(front, do="get", account=caller.account_id, secret=PLACES[path])
 
 
-def trail(front: Front, who: Holder) -> list[dict[str, Any]]:
+def trail(front: Front, caller: Holder) -> list[dict[str, Any]]:
     """Read the audit events about secrets, oldest first."""
-    events = front("GET", "/admin/audit", key=who.key).json()["data"]["events"]
+    events = front("GET", "/admin/audit", key=caller.key).json()["data"]["events"]
     return [event for event in events[::-1] if event["action"].startswith("secret.")]
 
 

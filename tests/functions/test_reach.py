@@ -16,7 +16,7 @@ from support.worlds.held_clock import HeldClock
 
 
 @pytest.fixture(scope="module")
-def boss(people: People) -> Holder:
+def admin(people: People) -> Holder:
     return people.tenant()
 
 
@@ -34,9 +34,9 @@ def invited(front: Front, holder: Holder, **fields: Any) -> dict[str, Any]:
 
 @pytest.mark.usefixtures("settings_key")
 def test_a_wallet_from_an_invite_has_the_inviters_expiry_and_limit(
-    front: Front, people: People, boss: Holder, held: HeldClock
+    front: Front, people: People, admin: Holder, held: HeldClock
 ) -> None:
-    passing = people.key(boss, expires_at=in_an_hour(), rate_limit=5)
+    passing = people.key(admin, expires_at=in_an_hour(), rate_limit=5)
     code = invited(front, passing)["code"]
     wallet = Account.create()
     body = {"code": code, "name": "bo", "type": "human"} | signed(front, wallet)
@@ -52,9 +52,9 @@ def test_a_wallet_from_an_invite_has_the_inviters_expiry_and_limit(
 
 @pytest.mark.usefixtures("settings_key")
 def test_a_wallet_attached_by_a_limited_key_has_its_rate_limit(
-    front: Front, people: People, boss: Holder
+    front: Front, people: People, admin: Holder
 ) -> None:
-    slow = people.employee(boss, rate_limit=2)
+    slow = people.employee(admin, rate_limit=2)
     wallet = Account.create()
     attached = front(
         "POST", "/auth/attach-wallet", key=slow.key, body=signed(front, wallet, key=slow.key)
@@ -84,13 +84,13 @@ LESS = {
 
 @pytest.mark.parametrize(("narrow", "excess"), LESS.values(), ids=LESS)
 def test_a_key_with_less_cannot_raise_an_identity(
-    front: Front, people: People, boss: Holder, narrow: dict[str, Any], excess: dict[str, Any]
+    front: Front, people: People, admin: Holder, narrow: dict[str, Any], excess: dict[str, Any]
 ) -> None:
-    manager, member = people.key(boss, **narrow), people.member(boss)
+    manager, member = people.key(admin, **narrow), people.member(admin)
     assert _patch(front, manager, member.id, is_admin=True) == (403, excess)
-    assert _patch(front, boss, member.id, status="suspended")[0] == 200
+    assert _patch(front, admin, member.id, status="suspended")[0] == 200
     assert _patch(front, manager, member.id, status="active") == (403, excess)
-    assert _patch(front, boss, member.id, status="active", claw_type="service")[0] == 200
+    assert _patch(front, admin, member.id, status="active", claw_type="service")[0] == 200
     assert _patch(front, manager, member.id, claw_type="employee") == (403, excess)
 
 
@@ -105,47 +105,47 @@ def test_a_key_with_less_cannot_raise_an_identity(
     ],
 )
 def test_a_limited_key_cannot_raise_an_identity_with_faster_keys(
-    front: Front, people: People, boss: Holder, limits: list[int], callers: int, excess: Any
+    front: Front, people: People, admin: Holder, limits: list[int], callers: int, excess: Any
 ) -> None:
-    member = people.member(boss)
+    member = people.member(admin)
     for limit in limits:
-        people.key_for(boss, member, rate_limit=limit)
-    ended = people.key_for(boss, member, rate_limit=100)
-    assert front("DELETE", f"/v1/api-keys/{ended.key_id}", key=boss.key).status == 204
-    manager = people.key(boss, rate_limit=callers)
+        people.key_for(admin, member, rate_limit=limit)
+    ended = people.key_for(admin, member, rate_limit=100)
+    assert front("DELETE", f"/v1/api-keys/{ended.key_id}", key=admin.key).status == 204
+    manager = people.key(admin, rate_limit=callers)
     status, details = _patch(front, manager, member.id, is_admin=True)
     assert (status, details if excess else None) == (403 if excess else 200, excess)
 
 
 @pytest.mark.usefixtures("settings_key")
 def test_a_limited_key_cannot_raise_an_identity_that_can_sign_in_with_a_wallet(
-    front: Front, people: People, boss: Holder
+    front: Front, people: People, admin: Holder
 ) -> None:
-    member = people.employee(boss, rate_limit=2)
+    member = people.employee(admin, rate_limit=2)
     attach = signed(front, Account.create(), key=member.key)
     assert front("POST", "/auth/attach-wallet", key=member.key, body=attach).status == 200
-    slow, even = people.key(boss, rate_limit=5_999), people.key(boss, rate_limit=6_000)
+    slow, even = people.key(admin, rate_limit=5_999), people.key(admin, rate_limit=6_000)
     refused = _patch(front, slow, member.identity_id, is_admin=True)
     assert refused == (403, {"rate_limit": 6_000})
     assert _patch(front, even, member.identity_id, is_admin=True)[0] == 200
 
 
 def test_an_expiring_key_cannot_widen_a_ceiling_that_it_covers(
-    front: Front, people: People, boss: Holder
+    front: Front, people: People, admin: Holder
 ) -> None:
-    manager = people.key(boss, expires_at=in_an_hour())
-    member = people.member(boss, ceiling=Grants(("services:read",)))
+    manager = people.key(admin, expires_at=in_an_hour())
+    member = people.member(admin, ceiling=Grants(("services:read",)))
     refused = _patch(front, manager, member.id, scopes=["services:read", "services:write"])
     assert refused == (403, {"expires_at": None})
-    assert _patch(front, boss, member.id, scopes=["*"])[0] == 200
+    assert _patch(front, admin, member.id, scopes=["*"])[0] == 200
 
 
 @pytest.mark.parametrize(("narrow", "excess"), LESS.values(), ids=LESS)
 def test_a_key_with_less_may_narrow_demote_and_suspend_an_identity(
-    front: Front, people: People, boss: Holder, narrow: dict[str, Any], excess: dict[str, Any]
+    front: Front, people: People, admin: Holder, narrow: dict[str, Any], excess: dict[str, Any]
 ) -> None:
-    manager, wide = people.key(boss, **narrow), people.employee(boss)
-    assert _patch(front, boss, wide.identity_id, is_admin=True)[0] == 200
+    manager, wide = people.key(admin, **narrow), people.employee(admin)
+    assert _patch(front, admin, wide.identity_id, is_admin=True)[0] == 200
     for change in (
         {"scopes": ["admin:manage", "*:read"]},
         {"is_admin": False, "claw_type": "service"},
@@ -158,10 +158,10 @@ def test_a_key_with_less_may_narrow_demote_and_suspend_an_identity(
 
 
 def test_a_narrow_manager_cannot_read_the_code_of_a_wider_invite(
-    front: Front, people: People, boss: Holder
+    front: Front, people: People, admin: Holder
 ) -> None:
-    wide, small = invited(front, boss), invited(front, boss, scopes=["admin:manage"])
-    narrow = people.key(boss, scopes=["admin:manage"])
+    wide, small = invited(front, admin), invited(front, admin, scopes=["admin:manage"])
+    narrow = people.key(admin, scopes=["admin:manage"])
     shown = {
         entry["id"]: entry["code"]
         for entry in front("GET", "/admin/invites", key=narrow.key).json()["data"]
@@ -169,20 +169,22 @@ def test_a_narrow_manager_cannot_read_the_code_of_a_wider_invite(
 
     assert shown[wide["id"]] is None
     assert shown[small["id"]] == small["code"]
-    listed = front("GET", "/admin/invites", key=boss.key).json()["data"]
+    listed = front("GET", "/admin/invites", key=admin.key).json()["data"]
     assert wide["code"] in {entry["code"] for entry in listed}
 
 
 def test_an_invite_ends_when_its_maker_is_no_longer_an_admin(
-    front: Front, people: People, boss: Holder
+    front: Front, people: People, admin: Holder
 ) -> None:
-    other = people.key_for(boss, people.member(boss, is_admin=True))
+    other = people.key_for(admin, people.member(admin, is_admin=True))
     code = invited(front, other)["code"]
     path = f"/admin/identities/{other.identity_id}"
     # A member that the test wrote is not counted as an admin; a real promotion is.
-    helper = people.employee(boss)
-    front("PATCH", f"/admin/identities/{helper.identity_id}", key=boss.key, body={"is_admin": True})
-    assert front("PATCH", path, key=boss.key, body={"status": "suspended"}).status == 200
+    helper = people.employee(admin)
+    front(
+        "PATCH", f"/admin/identities/{helper.identity_id}", key=admin.key, body={"is_admin": True}
+    )
+    assert front("PATCH", path, key=admin.key, body={"status": "suspended"}).status == 200
 
     refused = front("POST", "/invite", body={"code": code, "name": "bo", "type": "human"})
     assert (refused.status, refused.json()["error"]["code"]) == (410, "INVITE_EXPIRED")
@@ -190,18 +192,18 @@ def test_an_invite_ends_when_its_maker_is_no_longer_an_admin(
 
 @pytest.mark.usefixtures("settings_key")
 def test_a_peer_cannot_send_more_than_the_key_that_trusted_it(
-    front: Front, people: People, boss: Holder
+    front: Front, people: People, admin: Holder
 ) -> None:
     body = {"name": "other", "endpoint": "https://other.example/in"}
     managers = (
-        people.key(boss, scopes=["admin:manage"]),
-        people.key(boss, permissions={"signal_types": ["pulse"]}),
-        people.key(boss, expires_at=in_an_hour()),
+        people.key(admin, scopes=["admin:manage"]),
+        people.key(admin, permissions={"signal_types": ["pulse"]}),
+        people.key(admin, expires_at=in_an_hour()),
     )
     for manager in managers:
         refused = front("POST", "/federation/trust", key=manager.key, body=body)
         assert (refused.status, refused.json()["error"]["code"]) == (403, "GRANTS_EXCEEDED")
-    red = people.key(boss, permissions={"ring_scopes": ["red"]})
+    red = people.key(admin, permissions={"ring_scopes": ["red"]})
     refused = front("POST", "/federation/trust", key=red.key, body=body)
     assert (refused.status, refused.json()["error"]["details"]) == (403, {"ring_scopes": ["*"]})
     within = body | {"allowed_scopes": ["signal:pulse"]}
@@ -209,10 +211,10 @@ def test_a_peer_cannot_send_more_than_the_key_that_trusted_it(
     assert trusted.status == 201
 
 
-def test_a_forged_cursor_cannot_read_items_that_are_not_events(front: Front, boss: Holder) -> None:
+def test_a_forged_cursor_cannot_read_items_that_are_not_events(front: Front, admin: Holder) -> None:
     from gatehouse.core import ids  # noqa: PLC0415 - to forge a cursor
 
-    made_up = ids.cursor("admin:audit", boss.account_id, "zzz")
-    answer = front("GET", "/admin/audit", key=boss.key, query={"after": made_up})
+    made_up = ids.cursor("admin:audit", admin.account_id, "zzz")
+    answer = front("GET", "/admin/audit", key=admin.key, query={"after": made_up})
 
     assert answer.status == 400

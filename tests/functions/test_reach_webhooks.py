@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from support.actors.people import Holder, People
-from support.aws.api_gateway import Front, said
+from support.aws.api_gateway import Front, error_text
 from support.worlds.held_clock import HeldClock
 
 pytestmark = pytest.mark.usefixtures("settings_key", "delivery_queue", "held", "local")
@@ -26,13 +26,13 @@ def local(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def boss(people: People) -> Holder:
+def admin(people: People) -> Holder:
     return people.tenant()
 
 
 @pytest.fixture
-def red(people: People, boss: Holder) -> Holder:
-    return people.key(boss, scopes=SCOPES, permissions=RED)
+def red(people: People, admin: Holder) -> Holder:
+    return people.key(admin, scopes=SCOPES, permissions=RED)
 
 
 def create(front: Front, holder: Holder, **fields: Any) -> tuple[int, Any]:
@@ -58,10 +58,10 @@ def created(front: Front, holder: Holder, **fields: Any) -> str:
 
 
 def test_a_webhook_cannot_receive_or_last_more_than_the_key_that_creates_it(
-    front: Front, people: People, boss: Holder, held: HeldClock
+    front: Front, people: People, admin: Holder, held: HeldClock
 ) -> None:
     narrow = people.key(
-        boss,
+        admin,
         scopes=["admin:manage"],
         permissions={"ring_scopes": ["red"], "signal_types": ["pulse"]},
         expires_at=held.text(seconds=12),
@@ -76,7 +76,7 @@ def test_a_webhook_cannot_receive_or_last_more_than_the_key_that_creates_it(
             "expires_at": None,
         },
     )
-    assert front("GET", PATH, key=boss.key).json()["data"] == []
+    assert front("GET", PATH, key=admin.key).json()["data"] == []
 
 
 @pytest.mark.parametrize(
@@ -92,20 +92,20 @@ def test_a_webhook_cannot_receive_or_last_more_than_the_key_that_creates_it(
     ],
 )
 def test_filters_must_be_within_the_lists_of_the_key(
-    front: Front, boss: Holder, red: Holder, filters: Any, excess: Any
+    front: Front, admin: Holder, red: Holder, filters: Any, excess: Any
 ) -> None:
     status, details = create(front, red, filters=filters)
     assert (status, details if excess else None) == (403 if excess else 201, excess)
-    webhook = created(front, boss, filters={"rings": ["red"], "types": ["task"]})
+    webhook = created(front, admin, filters={"rings": ["red"], "types": ["task"]})
     status, details = change(front, red, webhook, filters=filters)
     assert (status, details if excess else None) == (403 if excess else 200, excess)
 
 
 @pytest.mark.parametrize("fields", [{"rate_limit": 1}, {"scopes": SCOPES}, {}], ids=str)
 def test_a_rate_limit_does_not_bound_what_only_receives(
-    front: Front, people: People, boss: Holder, fields: dict[str, Any]
+    front: Front, people: People, admin: Holder, fields: dict[str, Any]
 ) -> None:
-    assert create(front, people.key(boss, **fields))[0] == 201
+    assert create(front, people.key(admin, **fields))[0] == 201
 
 
 LESS = {
@@ -118,9 +118,9 @@ LESS = {
 
 @pytest.mark.parametrize(("less", "excess"), LESS.values(), ids=LESS)
 def test_a_key_with_less_cannot_use_a_webhook_that_others_left(
-    front: Front, people: People, boss: Holder, less: dict[str, Any], excess: dict[str, Any]
+    front: Front, people: People, admin: Holder, less: dict[str, Any], excess: dict[str, Any]
 ) -> None:
-    narrow, webhook = people.key(boss, **less), created(front, boss)
+    narrow, webhook = people.key(admin, **less), created(front, admin)
     for fields in (
         {"url": URL + "/other"},
         {"headers": {"X-Token": "a"}},
@@ -129,9 +129,9 @@ def test_a_key_with_less_cannot_use_a_webhook_that_others_left(
         {"active": False, "url": URL + "/other", "filters": {"min_urgency": 0}} | {"active": True},
     ):
         assert change(front, narrow, webhook, **fields) == (403, excess)
-    sent = front("POST", f"{PATH}/{webhook}/test", key=boss.key, body={})
+    sent = front("POST", f"{PATH}/{webhook}/test", key=admin.key, body={})
     delivery = sent.json()["data"]["delivery_id"]
-    for key, expected in ((narrow.key, 403), (boss.key, None)):
+    for key, expected in ((narrow.key, 403), (admin.key, None)):
         for path, body, allowed in (
             (f"{PATH}/{webhook}/rotate-secret", {}, 200),
             (f"{PATH}/{webhook}/test", {}, 202),
@@ -146,9 +146,9 @@ def test_a_key_with_less_cannot_use_a_webhook_that_others_left(
 
 @pytest.mark.parametrize(("less", "excess"), LESS.values(), ids=LESS)
 def test_a_key_with_less_may_narrow_pause_and_delete_a_webhook(
-    front: Front, people: People, boss: Holder, less: dict[str, Any], excess: dict[str, Any]
+    front: Front, people: People, admin: Holder, less: dict[str, Any], excess: dict[str, Any]
 ) -> None:
-    narrow, webhook = people.key(boss, **less), created(front, boss)
+    narrow, webhook = people.key(admin, **less), created(front, admin)
     narrower = {"rings": ["red", "blue"], "types": ["task", "pulse"]}
     assert change(front, narrow, webhook, filters=narrower)[0] == 200
     assert change(front, narrow, webhook, active=False)[0] == 200
@@ -158,17 +158,17 @@ def test_a_key_with_less_may_narrow_pause_and_delete_a_webhook(
 
 
 def test_a_webhook_reaches_as_far_as_its_filters_ever_did(
-    front: Front, boss: Holder, red: Holder
+    front: Front, admin: Holder, red: Holder
 ) -> None:
     """Deliveries of that time may still wait, and would go to the new address."""
-    webhook = created(front, boss, filters={"rings": ["red", "blue"], "types": ["task"]})
+    webhook = created(front, admin, filters={"rings": ["red", "blue"], "types": ["task"]})
     within = {"rings": ["red"], "types": ["task"]}
-    assert change(front, boss, webhook, filters=within)[0] == 200
+    assert change(front, admin, webhook, filters=within)[0] == 200
     assert change(front, red, webhook, url=URL + "/mine") == (403, {"filters.rings": ["blue"]})
-    fresh = created(front, boss, filters=within)
+    fresh = created(front, admin, filters=within)
     assert change(front, red, fresh, url=URL + "/mine")[0] == 200
-    assert change(front, boss, fresh, filters=None)[0] == 200
-    assert change(front, boss, fresh, filters=within)[0] == 200
+    assert change(front, admin, fresh, filters=None)[0] == 200
+    assert change(front, admin, fresh, filters=within)[0] == 200
     assert change(front, red, fresh, url=URL) == (
         403,
         {"filters.rings": ["*"], "filters.types": ["*"]},
@@ -176,12 +176,12 @@ def test_a_webhook_reaches_as_far_as_its_filters_ever_did(
 
 
 def test_a_repeated_test_is_checked_before_its_stored_answer_is_returned(
-    front: Front, people: People, boss: Holder
+    front: Front, people: People, admin: Holder
 ) -> None:
-    webhook, narrow = created(front, boss), people.key(boss, scopes=["admin:manage"])
+    webhook, narrow = created(front, admin), people.key(admin, scopes=["admin:manage"])
     once = {"Idempotency-Key": "once"}
     path = f"{PATH}/{webhook}/test"
-    assert front("POST", path, key=boss.key, body={}, headers=once).status == 202
+    assert front("POST", path, key=admin.key, body={}, headers=once).status == 202
     assert outcome(front("POST", path, key=narrow.key, body={}, headers=once))[0] == 403
 
 
@@ -189,20 +189,20 @@ def test_a_repeated_test_is_checked_before_its_stored_answer_is_returned(
 
 
 def test_a_key_that_expires_cannot_leave_a_restart_hook(
-    front: Front, people: People, boss: Holder
+    front: Front, people: People, admin: Holder
 ) -> None:
-    expiring = people.key(boss, expires_at="2100-01-01T00:00:00Z", rate_limit=1)
+    expiring = people.key(admin, expires_at="2100-01-01T00:00:00Z", rate_limit=1)
     body = {"name": "billing", "healthUrl": URL, "restartUrl": URL}
     refused = front("POST", "/api/services", key=expiring.key, body=body)
     assert refused.status == 403
-    assert said(refused) == "Beyond this key's own grants: expires_at: null"
-    lasting = people.key(boss, scopes=["services:write"], rate_limit=1)
+    assert error_text(refused) == "Beyond this key's own grants: expires_at: null"
+    lasting = people.key(admin, scopes=["services:write"], rate_limit=1)
     assert front("POST", "/api/services", key=lasting.key, body=body).status == 201
 
 
 def test_a_key_that_expires_may_register_a_service_without_a_hook(
-    front: Front, people: People, boss: Holder
+    front: Front, people: People, admin: Holder
 ) -> None:
-    expiring = people.key(boss, expires_at="2100-01-01T00:00:00Z")
+    expiring = people.key(admin, expires_at="2100-01-01T00:00:00Z")
     body = {"name": "billing", "healthUrl": URL}
     assert front("POST", "/api/services", key=expiring.key, body=body).status == 201

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from support.actors.people import Holder, People
-from support.aws.api_gateway import Front, answer_of, extended_id, routes, said
+from support.aws.api_gateway import Front, answer_of, error_text, extended_id, routes
 from support.aws.faults import Wire, error, first, unreachable
 from support.aws.invocation import Answer, Context
 
@@ -52,7 +52,7 @@ def test_a_route_that_the_function_does_not_have_is_a_404(
     for path in (f"{GROUPS[group]}/nothing/here", f"{GROUPS[group]}/"):
         answer = _handle(front, group, _event(front, admin, "GET", path))
         assert answer.status == 404
-        assert said(answer) == "Not Found"
+        assert error_text(answer) == "Not Found"
 
 
 @pytest.mark.parametrize("group", GROUPS)
@@ -62,7 +62,7 @@ def test_a_method_that_the_route_does_not_have_is_a_405(
 ) -> None:
     answer = _handle(front, group, _event(front, admin, method, GROUPS[group]))
     assert answer.status == 405
-    assert said(answer) == "Method Not Allowed"
+    assert error_text(answer) == "Method Not Allowed"
 
 
 @pytest.mark.parametrize("group", GROUPS)
@@ -137,7 +137,7 @@ def test_a_malformed_id_gets_the_surface_s_error(front: Front, admin: Holder, pa
     for method in ("DELETE", "PATCH"):
         answer = front(method, path, key=admin.key, body={} if method == "PATCH" else None)
         assert answer.status in {400, 404, 405}
-        assert said(answer) in {"invalid id", "Not Found", "Method Not Allowed"}
+        assert error_text(answer) in {"invalid id", "Not Found", "Method Not Allowed"}
 
 
 @pytest.mark.parametrize("group", list(GROUPS)[:5])
@@ -193,7 +193,7 @@ def test_a_bug_is_a_500_without_details(
     body = {"key": admin.key} if method == "POST" else None
     answer = front(method, path, key=admin.key, body=body)
     assert answer.status == 500
-    assert said(answer) == "Internal Server Error"
+    assert error_text(answer) == "Internal Server Error"
     assert "4711" not in answer.text
     assert "4711" not in json.dumps(answer.headers)
     logged = [json.loads(text) for text in logs.getvalue().splitlines()]
@@ -227,7 +227,7 @@ def test_an_unreachable_table_is_a_503_of_the_surface(
         line.before = first(1, fault, operation)
         answer = front(method, path, key=admin.key, body=body)
         assert answer.status == 503, (path, operation, answer.text)
-        assert said(answer) == "Service Unavailable"
+        assert error_text(answer) == "Service Unavailable"
         assert answer.headers["retry-after"] == "1"
     assert front("GET", "/v1/whoami", key=admin.key).status == 200
 

@@ -11,8 +11,17 @@ import pytest
 from gatehouse.dynamo.table import Tables
 from support.actors.people import Holder, People
 from support.actors.receivers import Receiver, receiving, response, saying
-from support.actors.service_owner import ILL, VIEW, WELL, checked, listed, nobody, register, silent
-from support.aws.api_gateway import Front, said
+from support.actors.service_owner import (
+    HEALTHY,
+    UNHEALTHY,
+    VIEW,
+    checked,
+    closed_url,
+    listed,
+    register,
+    silent,
+)
+from support.aws.api_gateway import Front, error_text
 from support.checks.inspection import State
 from support.worlds.held_clock import HeldClock
 
@@ -26,7 +35,7 @@ def tenant(people: People) -> Holder:
 
 @pytest.fixture
 def well() -> Iterator[Receiver]:
-    with receiving(WELL) as receiver:
+    with receiving(HEALTHY) as receiver:
         yield receiver
 
 
@@ -64,7 +73,7 @@ def test_a_service_is_registered_listed_checked_and_deleted(
     assert listed(front, tenant) == {}
     for method, path in (("DELETE", "billing"), ("GET", "billing/health")):
         answer = front(method, f"/api/services/{path}", key=tenant.key)
-        assert (answer.status, said(answer)) == (404, 'Service "billing" not found')
+        assert (answer.status, error_text(answer)) == (404, 'Service "billing" not found')
 
 
 def test_registering_and_deleting_a_service_write_audit_events(
@@ -91,14 +100,14 @@ def test_registering_and_deleting_a_service_write_audit_events(
 def test_the_answer_of_the_health_url_decides_the_status(front: Front, tenant: Holder) -> None:
     with ExitStack() as servers:
         urls = {
-            "fine": servers.enter_context(receiving(WELL)).url,
-            "failing": servers.enter_context(receiving(ILL)).url,
+            "fine": servers.enter_context(receiving(HEALTHY)).url,
+            "failing": servers.enter_context(receiving(UNHEALTHY)).url,
             "hanging": servers.enter_context(receiving(silent)).url,
             "moved": servers.enter_context(
                 receiving(saying(response(status="302 Found", headers="Location: /x\r\n")))
             ).url,
             "odd": servers.enter_context(receiving(saying(b"\x00\x01 what?\r\n\r\n"))).url,
-            "gone": nobody(),
+            "gone": closed_url(),
         }
         for name, url in urls.items():
             assert register(front, tenant, name, url).status == 201, name
@@ -129,7 +138,7 @@ def test_a_service_whose_address_became_forbidden_is_stopped(
     assert (view["status"], view["listening"]) == ("stopped", False)
     assert "must not be called" in view["detail"]
     assert refused.status == 400
-    assert "healthUrl" in said(refused)
+    assert "healthUrl" in error_text(refused)
 
 
 HOSTILE = (
@@ -143,12 +152,12 @@ def test_an_invalid_service_name_is_refused_on_every_route(
     front: Front, tenant: Holder, well: Receiver, name: str
 ) -> None:
     refused = register(front, tenant, name, well.url)
-    assert (refused.status, said(refused)) == (400, "Invalid service name")
+    assert (refused.status, error_text(refused)) == (400, "Invalid service name")
     if name and not set(name) & set("/ \n\x00"):
         for method, end in (("GET", "/health"), ("POST", "/restart"), ("DELETE", "")):
             answer = front(method, f"/api/services/{name}{end}", key=tenant.key)
             if answer.status != 404 or name not in {"list", "metrics"}:
-                assert (answer.status, said(answer)) == (400, "Invalid service name")
+                assert (answer.status, error_text(answer)) == (400, "Invalid service name")
     assert listed(front, tenant) == {}
 
 
@@ -184,7 +193,7 @@ def test_the_error_names_the_invalid_field(
     body = {"name": "billing", "healthUrl": well.url, **fields}
     refused = front("POST", "/api/services", key=tenant.key, body=body)
     assert refused.status == 400, refused.text
-    assert field in said(refused)
+    assert field in error_text(refused)
     assert listed(front, tenant) == {}
 
 
@@ -193,7 +202,7 @@ def test_two_services_of_an_account_cannot_have_one_name(
 ) -> None:
     assert register(front, tenant, "billing", well.url).status == 201
     again = register(front, tenant, "billing", well.url)
-    assert (again.status, said(again)) == (409, 'Service "billing" exists')
+    assert (again.status, error_text(again)) == (409, 'Service "billing" exists')
 
 
 def test_an_account_registers_at_most_two_hundred_services(
@@ -208,7 +217,10 @@ def test_an_account_registers_at_most_two_hundred_services(
         values={":live": 200},
     )
     full = register(front, tenant, "one-more", well.url)
-    assert (full.status, said(full)) == (409, "An account has at most 200 registered services")
+    assert (full.status, error_text(full)) == (
+        409,
+        "An account has at most 200 registered services",
+    )
     front("DELETE", "/api/services/first", key=tenant.key)
     assert register(front, tenant, "one-more", well.url).status == 201
 
@@ -216,7 +228,7 @@ def test_an_account_registers_at_most_two_hundred_services(
 def test_a_new_service_does_not_inherit_the_health_of_its_name(
     front: Front, tenant: Holder, well: Receiver, held: HeldClock
 ) -> None:
-    register(front, tenant, "billing", nobody())
+    register(front, tenant, "billing", closed_url())
     assert listed(front, tenant)["billing"]["status"] == "stopped"
     front("DELETE", "/api/services/billing", key=tenant.key)
     held.advance(seconds=1)
@@ -243,7 +255,7 @@ def test_changes_metrics_and_logs_need_admin_manage(
     employee = people.employee(tenant)
     denied = front(method, path, key=employee.key, body=body)
     assert denied.status == 403
-    assert "admin_action_restriction" in said(denied)
+    assert "admin_action_restriction" in error_text(denied)
 
 
 def test_list_and_health_need_only_the_scope_services_read(
@@ -263,7 +275,7 @@ def test_a_key_without_the_scope_is_refused_on_every_route(
     for method, path, body in MANAGED:
         wrong = writer if method == "GET" else reader
         denied = front(method, path, key=wrong.key, body=body)
-        assert (denied.status, said(denied)) == (403, "Insufficient API key scope")
+        assert (denied.status, error_text(denied)) == (403, "Insufficient API key scope")
     for path in SEEN:
         assert front("GET", path, key=writer.key).status == 403
         assert front("GET", path).status == 401
@@ -278,4 +290,4 @@ def test_logs_of_a_service_without_a_log_group_are_404(
         ("missing", 'Service "missing" not found'),
     ):
         answer = front("GET", f"/api/services/{name}/logs", key=tenant.key)
-        assert (answer.status, said(answer)) == (404, told)
+        assert (answer.status, error_text(answer)) == (404, told)

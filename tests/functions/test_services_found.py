@@ -13,8 +13,8 @@ from gatehouse.aws import clients
 from gatehouse.dynamo.table import Tables
 from support.actors.people import Holder, People
 from support.actors.receivers import Receiver, receiving
-from support.actors.service_owner import WELL, checked, first_admin, listed, register, silent
-from support.aws.api_gateway import Front, said
+from support.actors.service_owner import HEALTHY, checked, first_admin, listed, register, silent
+from support.aws.api_gateway import Front, error_text
 from support.aws.faults import Wire, error, wire
 from support.checks.inspection import State
 from support.worlds.held_clock import HeldClock
@@ -35,7 +35,7 @@ def tenant(people: People) -> Holder:
 
 @pytest.fixture
 def well() -> Iterator[Receiver]:
-    with receiving(WELL) as receiver:
+    with receiving(HEALTHY) as receiver:
         yield receiver
 
 
@@ -137,7 +137,7 @@ def test_another_account_cannot_see_or_change_operator_services(
         ("DELETE", "orders"),
     ):
         answer = front(method, f"/api/services/{path}", key=tenant.key)
-        assert (answer.status, said(answer)) == (404, 'Service "orders" not found')
+        assert (answer.status, error_text(answer)) == (404, 'Service "orders" not found')
     assert "GATEHOUSE_RESTARTED_AT" not in runs.variables("fn-orders")
     # The tenant cannot even learn that the operator uses this name.
     assert register(front, tenant, "orders", well.url).status == 201
@@ -150,10 +150,10 @@ def test_a_found_service_cannot_be_registered_or_deleted(
 ) -> None:
     runs.function("orders")
     taken = register(front, operator, "orders", well.url)
-    assert (taken.status, said(taken)) == (409, 'Service "orders" exists')
+    assert (taken.status, error_text(taken)) == (409, 'Service "orders" exists')
     kept = front("DELETE", "/api/services/orders", key=operator.key)
     assert kept.status == 409
-    assert "gatehouse:service" in said(kept)
+    assert "gatehouse:service" in error_text(kept)
 
 
 def test_an_account_cannot_see_another_account_s_services(
@@ -182,7 +182,7 @@ def test_only_the_operator_names_a_log_group_and_only_a_tagged_one(
     for group in ("/app/other", "/app/off", "/app/none", "a b", "x" * 600, "*", "a:*"):
         refused = register(front, operator, "app", well.url, logGroup=group)
         assert refused.status == 400, group
-        assert "logGroup" in said(refused)
+        assert "logGroup" in error_text(refused)
     denied = register(front, tenant, "app", well.url, logGroup="/app/tagged")
     assert denied.status == 403
     made = register(front, operator, "app", well.url, logGroup="/app/tagged")
@@ -287,7 +287,7 @@ def test_two_hundred_services_are_listed_within_the_time_limit(
     for number in range(10):
         runs.container(f"ecs-{number}")
     with ExitStack() as servers:
-        well = servers.enter_context(receiving(WELL))
+        well = servers.enter_context(receiving(HEALTHY))
         hanging = servers.enter_context(receiving(silent))
         for number in range(170):
             url = hanging.url if number % 17 == 0 else well.url

@@ -8,7 +8,7 @@ import uuid
 import pytest
 
 from support.actors.people import Holder, People
-from support.aws.api_gateway import Front, said
+from support.aws.api_gateway import Front, error_text
 from support.worlds.held_clock import HeldClock
 
 KEY = re.compile(r"hb_[0-9a-f]{72}")
@@ -209,7 +209,7 @@ def test_an_unknown_scope_is_a_400_that_lists_the_allowed_ones(
     body = {"name": "x", "scopes": ["services:read", unknown]}
     answer = front("POST", "/api/auth/keys", key=admin.key, body=body)
     assert answer.status == 400
-    text = said(answer)
+    text = error_text(answer)
     assert text.startswith(f"Unknown scope: {unknown}. Allowed: ")
     for scope in ("agents:read", "commanders:write", "admin:manage", "*", "all", "services:*"):
         assert scope in text.split("Allowed: ")[1].split(", ")
@@ -257,7 +257,7 @@ def test_an_invalid_field_is_a_400_that_names_it(
         body = '{"name": "x", "rateLimit": 1e400}'
     answer = front("POST", "/api/auth/keys", key=admin.key, body=body)
     assert answer.status == 400, answer.text
-    assert said(answer).startswith(error)
+    assert error_text(answer).startswith(error)
 
 
 @pytest.mark.parametrize(
@@ -282,7 +282,7 @@ def test_an_invalid_query_parameter_is_a_400(
 ) -> None:
     answer = front("GET", "/api/auth/keys", key=admin.key, query=query)
     assert answer.status == 400, answer.text
-    assert said(answer).startswith(error)
+    assert error_text(answer).startswith(error)
 
 
 def test_a_cursor_of_another_account_or_list_is_refused(front: Front, people: People) -> None:
@@ -295,4 +295,4 @@ def test_a_cursor_of_another_account_or_list_is_refused(front: Front, people: Pe
     for cursor in (foreign, elsewhere):
         answer = front("GET", "/api/auth/keys", key=other.key, query={"after": cursor})
         assert answer.status == 400
-        assert said(answer) == "Invalid cursor"
+        assert error_text(answer) == "Invalid cursor"

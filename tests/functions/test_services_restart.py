@@ -17,7 +17,7 @@ from gatehouse.services import restart as restarts
 from support.actors.people import Holder, People
 from support.actors.receivers import receiving, response, saying
 from support.actors.service_owner import first_admin
-from support.aws.api_gateway import Front, said
+from support.aws.api_gateway import Front, error_text
 from support.aws.faults import Wire, error, first, wire
 from support.aws.invocation import Answer
 from support.checks.inspection import State
@@ -199,7 +199,7 @@ def test_a_function_that_cannot_be_changed_is_not_restarted(
     lambdas.before = said_so
     refused = restart(front, operator, "orders")
     assert refused.status == 409
-    assert why in said(refused)
+    assert why in error_text(refused)
     assert "UpdateFunctionConfiguration" not in lambdas.calls
     assert runs.variables(function) == {"MODE": "fast"}
     assert trail(stack, operator)[1][2]["state"] == "failed"
@@ -214,7 +214,7 @@ def test_an_update_that_lambda_refuses_is_409_with_its_error_code(
     )
     refused = restart(front, operator, "orders")
     text = 'Service "orders" was not restarted: AWS refused it with InvalidParameterValueException'
-    assert (refused.status, said(refused)) == (409, text)
+    assert (refused.status, error_text(refused)) == (409, text)
     assert trail(stack, operator)[1][2]["state"] == "failed"
 
 
@@ -225,7 +225,7 @@ def test_an_update_without_an_answer_is_503_and_state_unknown(
     lambdas.before = first(1, lambda: error("ServiceException"), "UpdateFunctionConfiguration")
     unknown = restart(front, operator, "orders")
     text = 'Service "orders" may have been restarted: AWS did not answer in time'
-    assert (unknown.status, said(unknown)) == (503, text)
+    assert (unknown.status, error_text(unknown)) == (503, text)
     assert unknown.headers["retry-after"] == "1"
     assert trail(stack, operator)[1][2]["state"] == "unknown"
 
@@ -262,7 +262,7 @@ def test_an_alias_is_not_moved_to_unreleased_code(
     runs.lambdas.update_function_code(FunctionName=published, ZipFile=code)
     refused = restart(front, operator, "orders")
     assert refused.status == 409
-    assert "does not run the code of $LATEST" in said(refused)
+    assert "does not run the code of $LATEST" in error_text(refused)
     assert behind(runs, published)["version"] == "1"
     assert runs.variables(published) == {"MODE": "fast"}
 
@@ -279,7 +279,7 @@ def test_an_alias_that_splits_its_traffic_is_not_moved(
     )
     refused = restart(front, operator, "orders")
     assert refused.status == 409
-    assert "splits its traffic" in said(refused)
+    assert "splits its traffic" in error_text(refused)
     assert runs.variables(published) == {"MODE": "fast"}
 
 
@@ -296,7 +296,7 @@ def test_an_alias_moved_during_a_restart_is_not_overwritten(
     lambdas.before = first(1, lambda: error("PreconditionFailedException", 412), operation)
     refused = restart(front, operator, "orders")
     assert refused.status == 409
-    assert "PreconditionFailedException" in said(refused)
+    assert "PreconditionFailedException" in error_text(refused)
     assert behind(runs, published)["version"] == "1"
     assert trail(stack, operator)[1][2]["state"] == "failed"
 
@@ -307,7 +307,7 @@ def test_a_missing_alias_refuses_the_restart(
     function = runs.function("orders", tags={"gatehouse:alias": "live"})
     refused = restart(front, operator, "orders")
     assert refused.status == 409
-    assert "ResourceNotFoundException" in said(refused)
+    assert "ResourceNotFoundException" in error_text(refused)
     assert runs.variables(function) == {"MODE": "fast"}
 
 
@@ -352,7 +352,7 @@ def test_a_failed_deployment_is_409_with_its_reason(
         line.before = failing
         refused = restart(front, operator, "web")
     assert refused.status == 409
-    assert "tasks failed to start" in said(refused)
+    assert "tasks failed to start" in error_text(refused)
     assert trail(stack, operator)[1][2]["state"] == "failed"
 
 
@@ -419,7 +419,7 @@ def test_an_http_service_without_a_hook_cannot_be_restarted(
         made = front("POST", "/api/services", key=tenant.key, body=body)
         assert "restartSecret" not in made.json()
         refused = restart(front, tenant, "billing")
-    assert (refused.status, said(refused)) == (409, 'Service "billing" has no restart hook')
+    assert (refused.status, error_text(refused)) == (409, 'Service "billing" has no restart hook')
     assert trail(stack, tenant) == []
 
 
@@ -452,7 +452,7 @@ def test_a_hook_that_refuses_the_connection_is_409(front: Front, tenant: Holder)
             hooked(front, tenant, health.url, hook.url)
         refused = restart(front, tenant, "billing")
     assert refused.status == 409
-    assert "refused the connection" in said(refused)
+    assert "refused the connection" in error_text(refused)
 
 
 @pytest.mark.usefixtures("soon")
@@ -481,7 +481,7 @@ def test_a_hook_at_an_address_that_became_forbidden_is_not_called(
         monkeypatch.setenv("GATEHOUSE_OUTBOUND", "guarded")
         refused = restart(front, tenant, "billing")
     assert refused.status == 409
-    assert "must not be called" in said(refused)
+    assert "must not be called" in error_text(refused)
     assert hook.connections == 0
 
 
@@ -508,7 +508,7 @@ def test_a_repeated_registration_does_not_show_the_secret_again(
         made = hooked(front, tenant, health.url, hook.url, **once)
         again = hooked(front, tenant, health.url, hook.url, **once)
     assert (made.status, again.status) == (201, 409)
-    assert "service:billing" in said(again)
+    assert "service:billing" in error_text(again)
     assert made.json()["restartSecret"] not in again.text
 
 

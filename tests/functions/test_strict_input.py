@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from support.actors.people import Holder, People
-from support.aws.api_gateway import Front, said
+from support.aws.api_gateway import Front, error_text
 from support.aws.invocation import Answer
 from support.checks import described_routes
 from support.checks.described_routes import Operation
@@ -41,7 +41,7 @@ def test_every_object_of_every_body_refuses_a_field_that_it_does_not_know(call) 
         for at, _ in described_routes.objects(operation.body or {}):
             answer = call(operation, described_routes.nested(at, {"zzqx": 1}))
             path = ".".join((*at, "zzqx")).replace("[]", "0")
-            if answer.status != 400 or f"Unknown field {path}. Known: " not in said(answer):
+            if answer.status != 400 or f"Unknown field {path}. Known: " not in error_text(answer):
                 wrong.append((str(operation), path, answer.text))
     assert not wrong
 
@@ -56,7 +56,7 @@ def test_every_misspelled_field_is_named_with_the_field_that_was_meant(call) -> 
                 path = ".".join((*at, name + "x"))
                 expected = f"Unknown field {path}: did you mean {name}?"
                 details = _details(answer) or {"field": path, "did_you_mean": name}
-                if (answer.status, said(answer), details) != (
+                if (answer.status, error_text(answer), details) != (
                     *(400, expected),
                     {"field": path, "did_you_mean": name},
                 ):
@@ -88,16 +88,16 @@ def test_a_misspelled_restriction_is_refused(
     front: Front, admin: Holder, path: str, body: dict, error: str
 ) -> None:
     answer = front("POST", path, key=admin.key, body=body)
-    assert (answer.status, said(answer)) == (400, f"Unknown field {error}")
+    assert (answer.status, error_text(answer)) == (400, f"Unknown field {error}")
 
 
 @pytest.mark.parametrize("name", ["x" * 100_000, "\n\u202e", "", "é" * 65])
 def test_an_unknown_name_is_repeated_in_part_only(front: Front, admin: Holder, name: str) -> None:
     answer = front("POST", "/v1/api-keys", key=admin.key, body={"name": "x", name: 1})
     assert answer.status == 400
-    assert said(answer).isascii()
-    assert said(answer).isprintable()
-    assert len(said(answer)) < 200
+    assert error_text(answer).isascii()
+    assert error_text(answer).isprintable()
+    assert len(error_text(answer)) < 200
 
 
 def test_a_route_without_a_body_refuses_fields(call) -> None:  # noqa: ANN001
@@ -105,7 +105,7 @@ def test_a_route_without_a_body_refuses_fields(call) -> None:  # noqa: ANN001
     wrong = []
     for operation in without:
         answer = call(operation, {"descendants": True})
-        if (answer.status, said(answer)) != (400, "Unknown field descendants"):
+        if (answer.status, error_text(answer)) != (400, "Unknown field descendants"):
             wrong.append((str(operation), answer.text))
     assert not wrong
     assert len(without) > 30
@@ -124,7 +124,10 @@ def test_every_route_refuses_query_parameters_that_it_does_not_know(call) -> Non
             *((name + "x", f": did you mean {name}?") for name in operation.query),
         ]:
             answer = call(operation, query={name: "1"})
-            if (answer.status, said(answer)) != (400, f"Unknown query parameter {name}{hint}"):
+            if (answer.status, error_text(answer)) != (
+                400,
+                f"Unknown query parameter {name}{hint}",
+            ):
                 wrong.append((str(operation), name, answer.text))
     assert not wrong
 
@@ -136,7 +139,7 @@ def test_every_query_parameter_is_refused_where_it_is_given_twice(call) -> None:
             for values in (["1", "2"], ["1", "1"]):
                 answer = call(operation, query={name: values})
                 expected = f"Query parameter {name} is given twice"
-                if (answer.status, said(answer)) != (400, expected):
+                if (answer.status, error_text(answer)) != (400, expected):
                     wrong.append((str(operation), name, answer.text))
     assert not wrong
 
@@ -161,7 +164,7 @@ def test_a_list_of_wrong_entries_is_refused_before_any_is_looked_at(
     answer = front("POST", path, key=admin.key, body=body)
     spent = time.process_time() - began
     assert answer.status == 400
-    assert "entries" in said(answer)
+    assert "entries" in error_text(answer)
     # Reading this body takes 0.03 s; describing each entry took 1.1 s.
     assert spent < 0.5
 
@@ -290,7 +293,7 @@ def test_null_is_the_same_as_leaving_an_optional_field_out(
         given = ACCEPTED[str(operation)]
         nulled = maker.request(operation, {name: None})
         if name in (operation.body or {}).get("required", ()) or name == "apiKey":
-            assert (nulled.status, said(nulled)) == (400, f"{name} is required")
+            assert (nulled.status, error_text(nulled)) == (400, f"{name} is required")
         elif name not in MEANS_NONE | set(given):
             assert nulled.status == plain.status, (name, nulled.text)
             if plain.text:
@@ -320,7 +323,7 @@ def test_null_in_a_change_takes_the_value_away_or_is_refused(
     for name in (operation.body or {})["properties"]:
         answer = maker.request(operation, {name: None})
         if name not in taken:
-            assert (answer.status, said(answer)) == (400, f"{name} must not be null")
+            assert (answer.status, error_text(answer)) == (400, f"{name} must not be null")
         elif answer.status != 200:
             # The creator's own key has a limit, and a key must not exceed it.
             assert (name, answer.status) == ("rate_limit", 403)

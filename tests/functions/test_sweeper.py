@@ -9,12 +9,12 @@ import pytest
 
 from gatehouse.core.errors import Unavailable
 from gatehouse.dynamo.table import Tables
-from support.actors.members import SWEEPER, boss, change, member, seen_with
+from support.actors.members import SWEEPER, change, member, unlimited_admin, visitor_with
 from support.actors.visitor import Visitor
 from support.aws.api_gateway import Front
 from support.aws.faults import Wire, error
 from support.aws.invocation import Context, event
-from support.checks.invariants import check_followed, check_standing
+from support.checks.invariants import check_invariants, check_owners_of_keys
 
 BATCH = 25
 SHARDS = 16
@@ -32,7 +32,7 @@ def _half_done(stack: Tables, line: Wire, admin: Visitor) -> Visitor:
     with pytest.raises(Unavailable):
         change(admin, target, status="suspended")
     line.clear()
-    assert seen_with(stack, target.minted, admin.now).principal.membership == "active"
+    assert visitor_with(stack, target.minted, admin.now).principal.membership == "active"
     return target
 
 
@@ -40,12 +40,12 @@ def test_keys_that_a_crash_left_unchanged_are_changed_batch_by_batch(
     front: Front, stack: Tables, line: Wire, logs: io.StringIO
 ) -> None:
     sweeper = front.function("sweeper")
-    admin = boss(stack)
+    admin = unlimited_admin(stack)
     left = [_half_done(stack, line, admin) for _ in range(BATCH + 2)]
     done = [sweeper.handler(event("sweeper"), Context())["memberships"] for _ in range(3)]
     assert done == [BATCH, 2, 0]
-    state = check_standing(stack, now=admin.now)
-    check_followed(state, now=admin.now)
+    state = check_invariants(stack, now=admin.now)
+    check_owners_of_keys(state, now=admin.now)
     assert len(left) == BATCH + 2
     lines = [json.loads(text) for text in logs.getvalue().splitlines()]
     assert [line["memberships"] for line in lines if line["message"] == "swept"] == [BATCH, 2]
@@ -54,7 +54,7 @@ def test_keys_that_a_crash_left_unchanged_are_changed_batch_by_batch(
 def test_keys_that_the_sweeper_narrows_have_audit_events_of_the_sweeper(
     front: Front, stack: Tables, line: Wire
 ) -> None:
-    sweeper, admin = front.function("sweeper"), boss(stack)
+    sweeper, admin = front.function("sweeper"), unlimited_admin(stack)
     target = member(admin)
     line.clear()
     line.before = lambda *_: (
@@ -65,7 +65,7 @@ def test_keys_that_the_sweeper_narrows_have_audit_events_of_the_sweeper(
     line.clear()
     context = Context()
     assert sweeper.handler({}, context)["memberships"] == 1
-    last = check_standing(stack, now=admin.now).events(admin.account_id)[-1]
+    last = check_invariants(stack, now=admin.now).events(admin.account_id)[-1]
     assert (last["action"], last["actor"]) == ("api_key.update", SWEEPER.actor)
     assert last["request_id"] == context.aws_request_id
     assert last["after"]["scopes"] == ["services:read"]
@@ -75,14 +75,14 @@ def test_keys_that_the_sweeper_narrows_have_audit_events_of_the_sweeper(
 def test_while_the_table_is_unavailable_the_sweeper_raises_and_later_completes(
     front: Front, stack: Tables, line: Wire, operation: str
 ) -> None:
-    sweeper, admin = front.function("sweeper"), boss(stack)
+    sweeper, admin = front.function("sweeper"), unlimited_admin(stack)
     _half_done(stack, line, admin)
     line.before = lambda _, called: error("ThrottlingException") if called == operation else None
     with pytest.raises(Unavailable):
         sweeper.handler({}, Context())
     line.clear()
     assert sweeper.handler({}, Context())["memberships"] == 1
-    check_followed(check_standing(stack, now=admin.now), now=admin.now)
+    check_owners_of_keys(check_invariants(stack, now=admin.now), now=admin.now)
 
 
 def test_a_sweep_with_nothing_to_do_reads_each_place_once_and_logs_nothing(

@@ -11,7 +11,7 @@ from gatehouse.core.grants import FULL, Grants, Permissions
 from gatehouse.dynamo.table import Tables
 from gatehouse.identities.model import ClawType, Membership
 from support.actors.people import Holder, People
-from support.aws.api_gateway import Front, said
+from support.aws.api_gateway import Front, error_text
 from support.aws.faults import Wire
 from support.worlds.held_clock import HeldClock
 
@@ -257,7 +257,7 @@ def test_an_invalid_question_is_a_400_that_names_the_field(
 ) -> None:
     answer = front("POST", "/v1/keys/verify", key=admin.key, body=body)
     assert answer.status == 400
-    assert said(answer).startswith(error)
+    assert error_text(answer).startswith(error)
 
 
 def test_verifying_needs_services_read(front: Front, people: People, admin: Holder) -> None:

@@ -17,7 +17,7 @@ from gatehouse.core import clock
 from gatehouse.dynamo.table import Tables
 from support.actors.people import Holder, People
 from support.actors.signers import signed
-from support.aws.api_gateway import Front, said
+from support.aws.api_gateway import Front, error_text
 from support.aws.invocation import Answer
 from support.checks.inspection import State
 from support.worlds.held_clock import HeldClock
@@ -35,7 +35,7 @@ def at(seconds: float = 0) -> ISO8601Datetime:
     return ISO8601Datetime.from_datetime(moment)
 
 
-def come_in(front: Front, admin: Holder, wallet: Any = None, **fields: Any) -> Answer:
+def redeem_invite(front: Front, admin: Holder, wallet: Any = None, **fields: Any) -> Answer:
     body = {"name": "new", "type": "human", "long": True, **fields}
     code = front("POST", "/invite/create", key=admin.key, body=body).json()["data"]["code"]
     wallet_fields = signed(front, wallet) if wallet else {}
@@ -69,7 +69,7 @@ def test_a_wallet_redeems_an_invite_and_signs_in_for_a_day(
 ) -> None:
     front.shape = shape
     wallet = Account.create()
-    joined = come_in(front, admin, wallet, scopes=["services:*"]).json()["data"]
+    joined = redeem_invite(front, admin, wallet, scopes=["services:*"]).json()["data"]
     assert joined["identity"]["wallet_address"] == wallet.address
     first = sign_in(front, signed(front, wallet)).json()["data"]
     front.shape = "aws"
@@ -90,7 +90,7 @@ def test_a_nonce_is_valid_once_and_for_ten_minutes(
     front: Front, admin: Holder, held: HeldClock
 ) -> None:
     wallet = Account.create()
-    come_in(front, admin, wallet)
+    redeem_invite(front, admin, wallet)
     used, late, last = (signed(front, wallet) for _ in range(3))
     assert sign_in(front, used).status == 200
     check_refused(sign_in(front, used))
@@ -105,7 +105,7 @@ def test_a_nonce_is_valid_once_and_for_ten_minutes(
 
 def test_every_bad_sign_in_returns_the_same_error(front: Front, admin: Holder) -> None:
     wallet, thief = Account.create(), Account.create()
-    come_in(front, admin, wallet)
+    redeem_invite(front, admin, wallet)
     good = signed(front, wallet)
     message, signature = good["message"], good["signature"]
     bad: dict[str, dict[str, str]] = {
@@ -140,7 +140,7 @@ def test_every_bad_sign_in_returns_the_same_error(front: Front, admin: Holder) -
         check_refused(sign_in(front, body), why)
     for field, most in (("message", 2_000), ("signature", 512)):
         refused = sign_in(front, good | {field: "x" * (most + 1)})
-        assert (refused.status, said(refused)) == (
+        assert (refused.status, error_text(refused)) == (
             400,
             f"{field} must have at most {most} characters",
         )
@@ -185,11 +185,11 @@ def test_a_missing_message_or_signature_is_named_in_the_error(
 
 def test_a_wallet_belongs_to_one_identity(front: Front, admin: Holder) -> None:
     wallet = Account.create()
-    assert come_in(front, admin, wallet).status == 201
-    key = come_in(front, admin).json()["data"]["api_key"]
+    assert redeem_invite(front, admin, wallet).status == 201
+    key = redeem_invite(front, admin).json()["data"]["api_key"]
     for answer in (
         attach(front, key, wallet),
-        come_in(front, admin, wallet),
+        redeem_invite(front, admin, wallet),
     ):
         assert (answer.status, answer.json()["error"]["code"]) == (409, "WALLET_ATTACHED")
     other = Account.create()
@@ -203,7 +203,7 @@ def test_a_wallet_belongs_to_one_identity(front: Front, admin: Holder) -> None:
 def test_a_narrow_key_cannot_attach_and_signing_in_adds_no_grants(
     front: Front, admin: Holder, held: HeldClock
 ) -> None:
-    joined = come_in(front, admin).json()["data"]
+    joined = redeem_invite(front, admin).json()["data"]
     identity = joined["identity"]["id"]
     for fields in ({"scopes": ["services:read"]}, {"expires_at": held.text(seconds=60)}):
         body = {"owner": identity, **fields}
@@ -227,7 +227,7 @@ def test_a_narrow_key_cannot_attach_and_signing_in_adds_no_grants(
 def test_a_message_that_signs_in_attaches_no_wallet_and_the_other_way_round(
     front: Front, admin: Holder
 ) -> None:
-    mine, theirs = (come_in(front, admin).json()["data"]["api_key"] for _ in range(2))
+    mine, theirs = (redeem_invite(front, admin).json()["data"]["api_key"] for _ in range(2))
     wallet = Account.create()
     for body in (signed(front, wallet), signed(front, wallet, key=theirs)):
         check_refused(front("POST", "/auth/attach-wallet", key=mine, body=body))
@@ -240,7 +240,7 @@ def test_a_message_that_signs_in_attaches_no_wallet_and_the_other_way_round(
 
 def test_a_wallet_is_detached_and_its_sign_in_key_is_revoked(front: Front, admin: Holder) -> None:
     wallet = Account.create()
-    joined = come_in(front, admin, wallet).json()["data"]
+    joined = redeem_invite(front, admin, wallet).json()["data"]
     key = sign_in(front, signed(front, wallet)).json()["data"]["api_key"]
     assert front("DELETE", "/auth/wallet").status == 401
 
@@ -261,7 +261,7 @@ def test_a_wallet_is_detached_and_its_sign_in_key_is_revoked(front: Front, admin
 
 def test_the_uri_and_the_scheme_of_a_message_are_ours(front: Front, admin: Holder) -> None:
     wallet = Account.create()
-    come_in(front, admin, wallet)
+    redeem_invite(front, admin, wallet)
     for fields in (
         {"uri": "https://evil.example/x"},
         {"uri": "http://app.example/login"},
@@ -281,7 +281,7 @@ def test_http_is_accepted_for_a_domain_on_this_machine(
 ) -> None:
     monkeypatch.setenv("GATEHOUSE_WALLET_DOMAINS", "app.example,localhost:8080")
     wallet, host = Account.create(), "localhost:8080"
-    come_in(front, admin, wallet)
+    redeem_invite(front, admin, wallet)
     for fields in ({"uri": f"http://{host}"}, {"uri": f"http://{host}/x", "scheme": "http"}):
         body = signed(front, wallet, domain=host, **fields)
         assert sign_in(front, body).status == 200, str(fields)
@@ -291,18 +291,18 @@ def test_with_require_wallet_an_invite_needs_a_wallet(
     front: Front, admin: Holder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GATEHOUSE_REQUIRE_WALLET", "true")
-    refused = come_in(front, admin)
+    refused = redeem_invite(front, admin)
     error = refused.json()["error"]
     assert (refused.status, error["code"]) == (400, "VALIDATION_FIELD_REQUIRED")
     assert error["details"] == {"field": "message"}
-    assert come_in(front, admin, Account.create()).status == 201
+    assert redeem_invite(front, admin, Account.create()).status == 201
 
 
 def test_without_wallet_domains_no_wallet_can_sign_in(
     front: Front, admin: Holder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wallet = Account.create()
-    come_in(front, admin, wallet)
+    redeem_invite(front, admin, wallet)
     monkeypatch.setenv("GATEHOUSE_WALLET_DOMAINS", "")
     check_refused(sign_in(front, signed(front, wallet)))
 
@@ -325,7 +325,7 @@ def test_a_sign_in_writes_and_logs_neither_key_nor_signature(
     front: Front, admin: Holder, stack: Tables, logs: io.StringIO
 ) -> None:
     wallet = Account.create()
-    come_in(front, admin, wallet)
+    redeem_invite(front, admin, wallet)
     body = signed(front, wallet)
     key = sign_in(front, body).json()["data"]["api_key"]
     repeated = sign_in(front, body)

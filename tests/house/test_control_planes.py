@@ -60,7 +60,7 @@ def granted(function: str) -> set[str]:
     return {action for action in found if not action.startswith(("dynamodb:", "kms:"))}
 
 
-class Heard(Front):
+class RecordingAws(Front):
     """Calls functions, and records the requests of each to the control planes."""
 
     def __init__(self) -> None:
@@ -108,7 +108,7 @@ def asked(
 ) -> dict[str, set[str]]:
     """Make the functions send each kind of request to AWS once; return the actions by function."""
     del stack
-    front = Heard()
+    front = RecordingAws()
     asked_clients = (
         *(
             clients.lambdas(),

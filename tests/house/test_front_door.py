@@ -24,7 +24,7 @@ BEHAVIORS = [DEFAULT, *DISTRIBUTION["CacheBehaviors"]]
 CACHING_DISABLED = "4135ea2d-6df8-44a3-9df3-4b5a84be39ad"
 ALL_VIEWER_EXCEPT_HOST_HEADER = "b689b0a8-53d0-40ab-baf2-68738e2966ac"
 # Every error status whose caching can be configured in CloudFront.
-KEPT_UNLESS_SAID = {400, 403, 404, 405, 414, 416, 500, 501, 502, 503, 504}
+CACHED_UNLESS_SET = {400, 403, 404, 405, 414, 416, 500, 501, 502, 503, 504}
 LARGEST_FUNCTION = 10 * 1024
 
 
@@ -96,7 +96,7 @@ def test_each_behavior_forwards_everything_over_tls_and_caches_nothing() -> None
 def test_error_responses_are_neither_cached_nor_replaced() -> None:
     said = DISTRIBUTION["CustomErrorResponses"]
 
-    assert {one["ErrorCode"] for one in said} == KEPT_UNLESS_SAID
+    assert {one["ErrorCode"] for one in said} == CACHED_UNLESS_SET
     assert all(one == {"ErrorCode": one["ErrorCode"], "ErrorCachingMinTTL": 0} for one in said)
 
 

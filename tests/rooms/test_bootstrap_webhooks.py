@@ -21,11 +21,11 @@ from gatehouse.webhooks import actions as webhooks
 from gatehouse.webhooks import rotation
 from gatehouse.webhooks.model import Filters, Webhook, WebhookFields
 from gatehouse.webhooks.secret_cache import SecretCache
-from support.actors.members import vault
+from support.actors.members import new_vault
 from support.actors.receivers import Names
 from support.aws.faults import Killed, Wire, die_at
 from support.checks.inspection import State
-from support.checks.invariants import check_standing, kind
+from support.checks.invariants import check_invariants, kind
 
 NOW = 1_790_000_000_000_000
 ORIGIN = Origin("system:bootstrap", "request")
@@ -48,11 +48,11 @@ webhooks:
 class Operator:
     """The operator's account, and files applied to it."""
 
-    def __init__(self, tables: Tables, kept_in: Vault) -> None:
+    def __init__(self, tables: Tables, vault: Vault) -> None:
         opened = accounts.bootstrap(
             tables, name="operator", prefix="chorus", origin=ORIGIN, now=NOW
         )
-        self.tables, self.vault, self.account_id = tables, kept_in, opened.account.id
+        self.tables, self.vault, self.account_id = tables, vault, opened.account.id
         self._key = opened.minted.secret
 
     def apply(
@@ -102,7 +102,7 @@ class Operator:
 def operator(settings_key: str, tables: Tables, monkeypatch: pytest.MonkeyPatch) -> Operator:
     del settings_key
     monkeypatch.setenv("GATEHOUSE_OUTBOUND", "local")
-    return Operator(tables, vault())
+    return Operator(tables, new_vault())
 
 
 def test_webhooks_get_the_variables_secret_or_a_generated_one(
@@ -124,7 +124,7 @@ def test_webhooks_get_the_variables_secret_or_a_generated_one(
     assert steps[1].shown is not None
     assert operator.live("made secret") == (steps[1].shown,)
     assert "token" not in str(steps)
-    check_standing(operator.tables, now=NOW)
+    check_invariants(operator.tables, now=NOW)
 
 
 def test_applying_a_file_again_changes_nothing(operator: Operator) -> None:
@@ -164,7 +164,7 @@ def test_changed_fields_are_updated_and_missing_ones_get_defaults(
     own = operator.webhooks()["own secret"]
     assert (own.url, own.filters.min_urgency) == (f"{URL}?token=y", "1")
     assert operator.verbs(changed) == ["keep", "keep"]
-    check_standing(operator.tables, now=NOW)
+    check_invariants(operator.tables, now=NOW)
 
 
 def test_active_changes_only_where_the_file_sets_it(
@@ -183,7 +183,7 @@ def test_a_webhook_made_active_by_a_file_gets_its_parked_deliveries(operator: Op
     made = operator.webhooks()["made secret"]
     assert kind(State(operator.tables), "WAKE#") == []
     assert operator.verbs(FILE.replace("active: false", "active: true")) == ["keep", "update"]
-    (note,) = kind(check_standing(operator.tables, now=NOW), "WAKE#")
+    (note,) = kind(check_invariants(operator.tables, now=NOW), "WAKE#")
     assert note["sk"] == f"{operator.account_id}#{made.id}"
 
 
@@ -196,7 +196,7 @@ def test_a_webhook_that_an_admin_deleted_is_created_again(operator: Operator) ->
     assert operator.webhooks()["own secret"].id != gone.id
     assert operator.live("own secret") == (ONE,)
     assert operator.verbs() == ["keep", "keep"]
-    check_standing(operator.tables, now=NOW)
+    check_invariants(operator.tables, now=NOW)
 
 
 def test_another_secret_in_the_variable_rotates_with_a_days_grace(operator: Operator) -> None:
@@ -210,7 +210,7 @@ def test_another_secret_in_the_variable_rotates_with_a_days_grace(operator: Oper
     assert operator.live("own secret", later=DAY - 1) == (ONE, TWO)
     assert operator.live("own secret", later=DAY) == (TWO,)
     assert operator.verbs(hook=TWO) == ["keep", "keep"]
-    check_standing(operator.tables, now=NOW)
+    check_invariants(operator.tables, now=NOW)
 
 
 def test_an_old_variable_does_not_undo_an_admins_rotation(
@@ -367,11 +367,11 @@ def test_an_interrupted_run_can_be_repeated(operator: Operator, room_line: Wire,
             operator.apply(changed, hook=TWO)
         except Killed:
             room_line.clear()
-            check_standing(operator.tables, now=NOW)
+            check_invariants(operator.tables, now=NOW)
             continue
         break
     room_line.clear()
     assert number > 5
     assert operator.verbs(changed, hook=TWO) == ["keep", "keep", "keep"]
     assert operator.live("own secret") == (ONE, TWO)
-    check_standing(operator.tables, now=NOW)
+    check_invariants(operator.tables, now=NOW)

@@ -31,26 +31,26 @@ from gatehouse.invites import actions as invites
 from gatehouse.invites import redemption, rules
 from gatehouse.invites.model import MOST_OPEN, Invite, InviteRequest, Redeemed
 from support.actors.members import (
-    boss,
-    come_in,
     empty_operator,
     identity_of,
     invited,
     member,
     outside,
-    seen_with,
+    redeem_invite,
+    unlimited_admin,
+    visitor_with,
 )
 from support.actors.visitor import Visitor
 from support.aws import resources
 from support.aws.faults import Wire
-from support.checks.invariants import check_standing, identities, kind, tally
+from support.checks.invariants import check_invariants, counter_value, identities, kind
 
 HOUR = 60 * MINUTE
 
 
 @pytest.fixture
-def who(tables: Tables) -> Visitor:
-    return boss(tables)
+def caller(tables: Tables) -> Visitor:
+    return unlimited_admin(tables)
 
 
 def guess(
@@ -69,29 +69,29 @@ def wrong(tables: Tables, times: int, now: Micros, source: str = "198.51.100.1")
 # ---- Bounds ----------------------------------------------------------------------------------
 
 
-def test_a_code_has_8_or_32_hex_digits_and_is_unique(who: Visitor) -> None:
-    codes = [invited(who, long=long).code for long in (False, True) for _ in range(3)]
+def test_a_code_has_8_or_32_hex_digits_and_is_unique(caller: Visitor) -> None:
+    codes = [invited(caller, long=long).code for long in (False, True) for _ in range(3)]
     assert [len(code) for code in codes] == [8, 8, 8, 32, 32, 32]
     assert all(re.fullmatch("[0-9a-f]+", code) for code in codes)
     assert len(set(codes)) == 6
 
 
 def test_a_code_that_exists_already_is_replaced_by_another(
-    who: Visitor, monkeypatch: pytest.MonkeyPatch
+    caller: Visitor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     codes = iter(["aaaaaaaa", "aaaaaaaa", "bbbbbbbb"])
     monkeypatch.setattr(invites.secrets, "token_hex", lambda _: next(codes))
-    assert [invited(who, long=False).code for _ in range(2)] == ["aaaaaaaa", "bbbbbbbb"]
-    check_standing(who.tables, now=who.now)
+    assert [invited(caller, long=False).code for _ in range(2)] == ["aaaaaaaa", "bbbbbbbb"]
+    check_invariants(caller.tables, now=caller.now)
 
 
-def test_an_invite_expires_after_72_hours_or_at_most_a_year(who: Visitor) -> None:
-    assert invited(who).expires_at == who.now + 72 * HOUR
-    assert invited(who, expires_at=who.now + 1).expires_at == who.now + 1
-    assert invited(who, expires_at=who.now + 365 * DAY).expires_at == who.now + 365 * DAY
-    for beyond in (who.now, who.now - 1, who.now + 365 * DAY + 1):
+def test_an_invite_expires_after_72_hours_or_at_most_a_year(caller: Visitor) -> None:
+    assert invited(caller).expires_at == caller.now + 72 * HOUR
+    assert invited(caller, expires_at=caller.now + 1).expires_at == caller.now + 1
+    assert invited(caller, expires_at=caller.now + 365 * DAY).expires_at == caller.now + 365 * DAY
+    for beyond in (caller.now, caller.now - 1, caller.now + 365 * DAY + 1):
         with pytest.raises(BadInput, match="expires_at"):
-            invited(who, expires_at=beyond)
+            invited(caller, expires_at=beyond)
 
 
 @pytest.mark.parametrize(
@@ -113,82 +113,84 @@ def test_an_invite_expires_after_72_hours_or_at_most_a_year(who: Visitor) -> Non
     ],
 )
 def test_the_error_for_a_value_out_of_bounds_names_its_field(
-    who: Visitor, fields: dict[str, Any], field: str
+    caller: Visitor, fields: dict[str, Any], field: str
 ) -> None:
     with pytest.raises(BadInput) as refused:
-        invited(who, **fields)
+        invited(caller, **fields)
     assert refused.value.details["field"] == field
-    assert kind(check_standing(who.tables, now=who.now), "INVITES#") == []
+    assert kind(check_invariants(caller.tables, now=caller.now), "INVITES#") == []
 
 
-def test_values_at_the_bounds_are_accepted(who: Visitor) -> None:
-    invite = invited(who, name="n" * 200, max_uses=1_000)
+def test_values_at_the_bounds_are_accepted(caller: Visitor) -> None:
+    invite = invited(caller, name="n" * 200, max_uses=1_000)
     assert (len(invite.name), invite.max_uses) == (200, 1_000)
 
 
-def test_the_name_of_a_new_member_has_the_same_bounds(who: Visitor) -> None:
-    invite = invited(who)
+def test_the_name_of_a_new_member_has_the_same_bounds(caller: Visitor) -> None:
+    invite = invited(caller)
     for name in ("", "n" * 201, "a\x1bb"):
         with pytest.raises(BadInput):
-            guess(who.tables, invite.code, who.now, name=name)
-    assert guess(who.tables, invite.code, who.now, name=" bo ").identity.name == "bo"
+            guess(caller.tables, invite.code, caller.now, name=name)
+    assert guess(caller.tables, invite.code, caller.now, name=" bo ").identity.name == "bo"
 
 
-def test_an_invite_can_be_redeemed_only_for_its_type(who: Visitor) -> None:
-    invite = invited(who, type="agent")
+def test_an_invite_can_be_redeemed_only_for_its_type(caller: Visitor) -> None:
+    invite = invited(caller, type="agent")
     with pytest.raises(BadInput, match="agent"):
-        guess(who.tables, invite.code, who.now)
-    check_standing(who.tables, now=who.now)
-    assert come_in(who.tables, invite, now=who.now).identity.type == "agent"
+        guess(caller.tables, invite.code, caller.now)
+    check_invariants(caller.tables, now=caller.now)
+    assert redeem_invite(caller.tables, invite, now=caller.now).identity.type == "agent"
 
 
 def test_at_50_open_invites_expired_ones_are_no_longer_counted(
-    who: Visitor,
+    caller: Visitor,
 ) -> None:
     for number in range(MOST_OPEN):
-        invited(who, expires_at=who.now + (HOUR if number < 3 else DAY))
+        invited(caller, expires_at=caller.now + (HOUR if number < 3 else DAY))
     with pytest.raises(BoundReached):
-        invited(who)
-    who.now += HOUR  # three of them expired, and nothing decremented the counter
+        invited(caller)
+    caller.now += HOUR  # three of them expired, and nothing decremented the counter
     for _ in range(3):
-        invited(who)
+        invited(caller)
     with pytest.raises(BoundReached):
-        invited(who)
-    state = check_standing(who.tables, now=who.now)
-    assert tally(state, f"INVITES#{who.account_id}") == MOST_OPEN
-    used = next(item for item in kind(state, "INVITES#") if item["expires_at"] > who.now + 2 * HOUR)
-    guess(who.tables, used["code"], who.now)
-    invited(who)
+        invited(caller)
+    state = check_invariants(caller.tables, now=caller.now)
+    assert counter_value(state, f"INVITES#{caller.account_id}") == MOST_OPEN
+    used = next(
+        item for item in kind(state, "INVITES#") if item["expires_at"] > caller.now + 2 * HOUR
+    )
+    guess(caller.tables, used["code"], caller.now)
+    invited(caller)
 
 
-def test_two_concurrent_recounts_do_not_exceed_the_bound(who: Visitor, room_line: Wire) -> None:
+def test_two_concurrent_recounts_do_not_exceed_the_bound(caller: Visitor, room_line: Wire) -> None:
     for number in range(MOST_OPEN):
-        invited(who, expires_at=who.now + (SECOND if number == 0 else DAY))
-    who.now += SECOND
+        invited(caller, expires_at=caller.now + (SECOND if number == 0 else DAY))
+    caller.now += SECOND
     others = []
 
     def between(_: int, operation: str) -> None:
         if operation == "UpdateItem":  # the first request corrects the counter
             room_line.before = None
-            others.append(invited(who))
+            others.append(invited(caller))
 
     room_line.before = between
     with pytest.raises(BoundReached):
-        invited(who)
+        invited(caller)
     assert len(others) == 1
-    check_standing(who.tables, now=who.now)
+    check_invariants(caller.tables, now=caller.now)
 
 
 # ---- The inviter's grants --------------------------------------------------------------------
 
 
-def _as(who: Visitor, **changes: Any) -> Visitor:
-    return replace(who, principal=replace(who.principal, **changes))
+def _as(caller: Visitor, **changes: Any) -> Visitor:
+    return replace(caller, principal=replace(caller.principal, **changes))
 
 
-def test_an_invite_cannot_exceed_its_inviters_grants(who: Visitor) -> None:
+def test_an_invite_cannot_exceed_its_inviters_grants(caller: Visitor) -> None:
     grants = Grants(("admin:manage", "services:*"), Permissions(signal_types=("task",)))
-    narrow = _as(who, grants=grants)
+    narrow = _as(caller, grants=grants)
     for fields, excess in (
         ({}, {"scopes": ["*"], "signal_types": ["*"]}),
         ({"scopes": ["agents:read"]}, {"scopes": ["agents:read"], "signal_types": ["*"]}),
@@ -202,53 +204,53 @@ def test_an_invite_cannot_exceed_its_inviters_grants(who: Visitor) -> None:
             invited(narrow, **fields)
         assert refused.value.details == excess
     within = {"scopes": ["services:read"], "permissions": {"signal_types": ["task"]}}
-    redeemed = come_in(who.tables, invited(narrow, **within), now=who.now)
+    redeemed = redeem_invite(caller.tables, invited(narrow, **within), now=caller.now)
     assert redeemed.identity.ceiling == redeemed.minted.key.grants
     assert redeemed.minted.key.grants == Grants(
         ("services:read",), Permissions(signal_types=("task",))
     )
-    check_standing(who.tables, now=who.now)
+    check_invariants(caller.tables, now=caller.now)
 
 
-def test_the_key_of_an_invite_has_its_inviters_expiry_and_limit(who: Visitor) -> None:
-    expiring = _as(who, expires_at=who.now + HOUR, rate_limit=7)
+def test_the_key_of_an_invite_has_its_inviters_expiry_and_limit(caller: Visitor) -> None:
+    expiring = _as(caller, expires_at=caller.now + HOUR, rate_limit=7)
     invite = invited(expiring)
-    key = come_in(who.tables, invite, now=who.now + 1).minted.key
-    assert (key.expires_at, key.rate_limit) == (who.now + HOUR, 7)
+    key = redeem_invite(caller.tables, invite, now=caller.now + 1).minted.key
+    assert (key.expires_at, key.rate_limit) == (caller.now + HOUR, 7)
 
 
-def test_an_invite_expires_with_its_inviters_key(who: Visitor) -> None:
+def test_an_invite_expires_with_its_inviters_key(caller: Visitor) -> None:
     """Otherwise the new member would get a key that has expired already."""
-    expiring = _as(who, expires_at=who.now + HOUR)
+    expiring = _as(caller, expires_at=caller.now + HOUR)
     invite = invited(expiring)
-    assert rules.is_open(invite, who.now + HOUR - 1)
+    assert rules.is_open(invite, caller.now + HOUR - 1)
     with pytest.raises(Gone):
-        come_in(who.tables, invite, now=who.now + HOUR)
-    redeemed = come_in(who.tables, invite, now=who.now + HOUR - 1)
-    assert redeemed.minted.key.expires_at == who.now + HOUR
+        redeem_invite(caller.tables, invite, now=caller.now + HOUR)
+    redeemed = redeem_invite(caller.tables, invite, now=caller.now + HOUR - 1)
+    assert redeemed.minted.key.expires_at == caller.now + HOUR
 
 
-def test_a_creation_repeated_with_its_idempotency_key_names_the_invite(who: Visitor) -> None:
-    call = who.call(token="once", body=b"1")
-    invite = invites.create(who.tables, call, InviteRequest("new", "human"))
+def test_a_creation_repeated_with_its_idempotency_key_names_the_invite(caller: Visitor) -> None:
+    call = caller.call(token="once", body=b"1")
+    invite = invites.create(caller.tables, call, InviteRequest("new", "human"))
     with pytest.raises(IdempotencyReused) as again:
-        invites.create(who.tables, call, InviteRequest("new", "human"))
+        invites.create(caller.tables, call, InviteRequest("new", "human"))
     assert again.value.details == {"id": f"invite:{invite.id}"}
-    other = who.call(token="once", body=b"2")
+    other = caller.call(token="once", body=b"2")
     with pytest.raises(IdempotencyReused, match="another body"):
-        invites.create(who.tables, other, InviteRequest("other", "human"))
-    who.now += DAY
-    later = who.call(token="once", body=b"1")
-    assert invites.create(who.tables, later, InviteRequest("new", "human")).id != invite.id
+        invites.create(caller.tables, other, InviteRequest("other", "human"))
+    caller.now += DAY
+    later = caller.call(token="once", body=b"1")
+    assert invites.create(caller.tables, later, InviteRequest("new", "human")).id != invite.id
 
 
-def test_a_redemption_repeated_with_its_key_names_the_identity(who: Visitor) -> None:
-    invite = invited(who, max_uses=5)
-    redeemed = come_in(who.tables, invite, now=who.now, token="once")
+def test_a_redemption_repeated_with_its_key_names_the_identity(caller: Visitor) -> None:
+    invite = invited(caller, max_uses=5)
+    redeemed = redeem_invite(caller.tables, invite, now=caller.now, token="once")
     with pytest.raises(IdempotencyReused) as again:
-        come_in(who.tables, invite, now=who.now, token="once")
+        redeem_invite(caller.tables, invite, now=caller.now, token="once")
     assert again.value.details == {"id": f"identity:{redeemed.identity.id}"}
-    check_standing(who.tables, now=who.now)
+    check_invariants(caller.tables, now=caller.now)
 
 
 # ---- The last use, and the first member ------------------------------------------------------
@@ -280,42 +282,48 @@ def _collect(act: Callable[[], Any], outcomes: list[Any]) -> None:
 
 
 @pytest.mark.usefixtures("sleeps")
-def test_of_50_concurrent_requests_one_gets_the_last_use(who: Visitor, room_line: Wire) -> None:
-    invite = invited(who, max_uses=2)
-    come_in(who.tables, invite, now=who.now)
+def test_of_50_concurrent_requests_one_gets_the_last_use(caller: Visitor, room_line: Wire) -> None:
+    invite = invited(caller, max_uses=2)
+    redeem_invite(caller.tables, invite, now=caller.now)
     outcomes: list[Any] = []
-    _run_concurrently(room_line, lambda: come_in(who.tables, invite, now=who.now), 50, outcomes)
+    _run_concurrently(
+        room_line, lambda: redeem_invite(caller.tables, invite, now=caller.now), 50, outcomes
+    )
     assert len(outcomes) == 50
     won = [one for one in outcomes if isinstance(one, Redeemed)]
     assert len(won) == 1
     lost = {one.code for one in outcomes if isinstance(one, Conflict)}
     assert lost == {"INVITE_ALREADY_REDEEMED"}
-    state = check_standing(who.tables, now=who.now)
-    assert len(identities(state, who.account_id)) == 3
-    assert tally(state, f"KEYS#{who.account_id}") == len(state.owned) == 3
+    state = check_invariants(caller.tables, now=caller.now)
+    assert len(identities(state, caller.account_id)) == 3
+    assert counter_value(state, f"KEYS#{caller.account_id}") == len(state.owned) == 3
 
 
 @pytest.mark.usefixtures("sleeps")
-def test_concurrent_requests_all_succeed_with_enough_uses(who: Visitor, room_line: Wire) -> None:
-    invite = invited(who, max_uses=4)
+def test_concurrent_requests_all_succeed_with_enough_uses(caller: Visitor, room_line: Wire) -> None:
+    invite = invited(caller, max_uses=4)
     outcomes: list[Any] = []
-    _run_concurrently(room_line, lambda: come_in(who.tables, invite, now=who.now), 4, outcomes)
+    _run_concurrently(
+        room_line, lambda: redeem_invite(caller.tables, invite, now=caller.now), 4, outcomes
+    )
     assert all(isinstance(one, Redeemed) for one in outcomes)
-    check_standing(who.tables, now=who.now)
+    check_invariants(caller.tables, now=caller.now)
 
 
-def test_an_invite_expires_to_the_microsecond(who: Visitor) -> None:
-    invite = invited(who, expires_at=who.now + MINUTE, max_uses=2)
-    come_in(who.tables, invite, now=who.now + MINUTE - 1)
+def test_an_invite_expires_to_the_microsecond(caller: Visitor) -> None:
+    invite = invited(caller, expires_at=caller.now + MINUTE, max_uses=2)
+    redeem_invite(caller.tables, invite, now=caller.now + MINUTE - 1)
     with pytest.raises(Gone):
-        come_in(who.tables, invite, now=who.now + MINUTE)
+        redeem_invite(caller.tables, invite, now=caller.now + MINUTE)
     with pytest.raises(Conflict):  # used up is reported before expired
-        come_in(who.tables, replace(invite, code=_used_up(who)), now=who.now + MINUTE)
+        redeem_invite(
+            caller.tables, replace(invite, code=_used_up(caller)), now=caller.now + MINUTE
+        )
 
 
-def _used_up(who: Visitor) -> str:
-    invite = invited(who, expires_at=who.now + SECOND)
-    come_in(who.tables, invite, now=who.now)
+def _used_up(caller: Visitor) -> str:
+    invite = invited(caller, expires_at=caller.now + SECOND)
+    redeem_invite(caller.tables, invite, now=caller.now)
     return invite.code
 
 
@@ -324,25 +332,25 @@ def _role_of(redeemed: Redeemed) -> tuple[bool, str]:
 
 
 def test_the_first_member_of_an_empty_account_is_central_admin(tables: Tables) -> None:
-    now = boss(tables).now
-    redeemed = come_in(tables, empty_operator(tables, now), now=now)
+    now = unlimited_admin(tables).now
+    redeemed = redeem_invite(tables, empty_operator(tables, now), now=now)
     assert _role_of(redeemed) == (True, "central")
-    first = seen_with(tables, redeemed.minted, now)
+    first = visitor_with(tables, redeemed.minted, now)
     assert (first.principal.operator, first.principal.rate_limit) == (True, None)
     assert first.principal.grants == FULL
-    assert _role_of(come_in(tables, invited(first), now=now)) == (False, "employee")
-    check_standing(tables, now=now)
+    assert _role_of(redeem_invite(tables, invited(first), now=now)) == (False, "employee")
+    check_invariants(tables, now=now)
 
 
 def test_members_after_the_first_are_employees(tables: Tables) -> None:
-    now = boss(tables).now
+    now = unlimited_admin(tables).now
     invite = empty_operator(tables, now, uses=3)
-    assert [_role_of(come_in(tables, invite, now=now)) for _ in range(3)] == [
+    assert [_role_of(redeem_invite(tables, invite, now=now)) for _ in range(3)] == [
         (True, "central"),
         (False, "employee"),
         (False, "employee"),
     ]
-    check_standing(tables, now=now)
+    check_invariants(tables, now=now)
 
 
 @pytest.mark.usefixtures("sleeps")
@@ -350,127 +358,127 @@ def test_members_after_the_first_are_employees(tables: Tables) -> None:
 def test_of_several_concurrent_first_members_one_is_admin(
     tables: Tables, room_line: Wire, at_once: int
 ) -> None:
-    now = boss(tables).now
+    now = unlimited_admin(tables).now
     invite = empty_operator(tables, now, uses=at_once)
     outcomes: list[Any] = []
-    _run_concurrently(room_line, lambda: come_in(tables, invite, now=now), at_once, outcomes)
+    _run_concurrently(room_line, lambda: redeem_invite(tables, invite, now=now), at_once, outcomes)
     roles = sorted(_role_of(one) for one in outcomes)
     assert roles == [(False, "employee")] * (at_once - 1) + [(True, "central")]
-    check_standing(tables, now=now)
+    check_invariants(tables, now=now)
 
 
-def test_a_member_of_an_account_with_an_admin_is_an_employee(who: Visitor) -> None:
-    newcomer = member(who)
+def test_a_member_of_an_account_with_an_admin_is_an_employee(caller: Visitor) -> None:
+    newcomer = member(caller)
     assert identity_of(newcomer).claw_type == "employee"
     assert not newcomer.principal.is_admin
-    assert who.admit(newcomer.minted.secret).code is Code.VALID
+    assert caller.admit(newcomer.minted.secret).code is Code.VALID
 
 
 # ---- Wrong codes -----------------------------------------------------------------------------
 
 
-def test_after_five_wrong_codes_the_right_one_is_refused_too(who: Visitor) -> None:
-    invite = invited(who, long=False)
-    wrong(who.tables, 5, who.now)
+def test_after_five_wrong_codes_the_right_one_is_refused_too(caller: Visitor) -> None:
+    invite = invited(caller, long=False)
+    wrong(caller.tables, 5, caller.now)
     for code in ("00000009", invite.code):
         with pytest.raises(RateLimited) as refused:
-            guess(who.tables, code, who.now)
+            guess(caller.tables, code, caller.now)
         assert refused.value.retry_after == ceil_seconds(10 * MINUTE)
-    redeemed = guess(who.tables, invite.code, who.now, source="198.51.100.2")
+    redeemed = guess(caller.tables, invite.code, caller.now, source="198.51.100.2")
     assert redeemed.identity.name == "bo"
 
 
-def test_after_four_wrong_codes_the_right_one_is_accepted(who: Visitor) -> None:
-    invite = invited(who, long=False)
-    wrong(who.tables, 4, who.now)
-    guess(who.tables, invite.code, who.now)
+def test_after_four_wrong_codes_the_right_one_is_accepted(caller: Visitor) -> None:
+    invite = invited(caller, long=False)
+    wrong(caller.tables, 4, caller.now)
+    guess(caller.tables, invite.code, caller.now)
 
 
 def test_an_address_is_blocked_until_ten_minutes_after_its_first_code(
-    who: Visitor,
+    caller: Visitor,
 ) -> None:
-    invite = invited(who, long=False, max_uses=9)
-    wrong(who.tables, 1, who.now)
-    wrong(who.tables, 4, who.now + 9 * MINUTE)
+    invite = invited(caller, long=False, max_uses=9)
+    wrong(caller.tables, 1, caller.now)
+    wrong(caller.tables, 4, caller.now + 9 * MINUTE)
     with pytest.raises(RateLimited):
-        guess(who.tables, invite.code, who.now + 10 * MINUTE - 1)
-    guess(who.tables, invite.code, who.now + 10 * MINUTE)
-    wrong(who.tables, 5, who.now + 10 * MINUTE)  # a new window
+        guess(caller.tables, invite.code, caller.now + 10 * MINUTE - 1)
+    guess(caller.tables, invite.code, caller.now + 10 * MINUTE)
+    wrong(caller.tables, 5, caller.now + 10 * MINUTE)  # a new window
     with pytest.raises(RateLimited):
-        guess(who.tables, invite.code, who.now + 20 * MINUTE - 1)
-    guess(who.tables, invite.code, who.now + 20 * MINUTE)
+        guess(caller.tables, invite.code, caller.now + 20 * MINUTE - 1)
+    guess(caller.tables, invite.code, caller.now + 20 * MINUTE)
 
 
-def test_after_60_wrong_codes_in_an_hour_all_addresses_are_blocked(who: Visitor) -> None:
-    invite = invited(who, long=False)
+def test_after_60_wrong_codes_in_an_hour_all_addresses_are_blocked(caller: Visitor) -> None:
+    invite = invited(caller, long=False)
     for number in range(12):
-        wrong(who.tables, 5, who.now + number, source=f"198.51.100.{number}")
+        wrong(caller.tables, 5, caller.now + number, source=f"198.51.100.{number}")
     for source in ("198.51.100.200", "198.51.100.201"):
         with pytest.raises(RateLimited) as refused:
-            guess(who.tables, invite.code, who.now + HOUR - 1, source=source)
+            guess(caller.tables, invite.code, caller.now + HOUR - 1, source=source)
         assert refused.value.retry_after == 3_600
-    guess(who.tables, invite.code, who.now + HOUR, source="198.51.100.200")
+    guess(caller.tables, invite.code, caller.now + HOUR, source="198.51.100.200")
 
 
-def test_long_and_malformed_codes_are_not_counted(who: Visitor) -> None:
-    long, short = invited(who), invited(who, long=False)
+def test_long_and_malformed_codes_are_not_counted(caller: Visitor) -> None:
+    long, short = invited(caller), invited(caller, long=False)
     for code in ("0" * 32, "not a code", "0" * 7, "0" * 9, "", "gggggggg", "é" * 8, "٣" * 8) * 8:
         with pytest.raises(NotFound):
-            guess(who.tables, code, who.now)
-    assert kind(check_standing(who.tables, now=who.now), "GUESSES#") == []
-    wrong(who.tables, 5, who.now)
+            guess(caller.tables, code, caller.now)
+    assert kind(check_invariants(caller.tables, now=caller.now), "GUESSES#") == []
+    wrong(caller.tables, 5, caller.now)
     with pytest.raises(RateLimited):
-        guess(who.tables, short.code, who.now)
-    assert guess(who.tables, long.code, who.now)
+        guess(caller.tables, short.code, caller.now)
+    assert guess(caller.tables, long.code, caller.now)
 
 
-def test_right_codes_are_not_counted_as_wrong(who: Visitor) -> None:
-    invite = invited(who, long=False, max_uses=9)
+def test_right_codes_are_not_counted_as_wrong(caller: Visitor) -> None:
+    invite = invited(caller, long=False, max_uses=9)
     for _ in range(7):
-        guess(who.tables, invite.code, who.now)
+        guess(caller.tables, invite.code, caller.now)
     for _ in range(7):
         request = redemption.RedeemRequest(code=invite.code, name="bo", type="agent")
         with pytest.raises(BadInput):  # the code is right, the type is not
-            redemption.redeem(who.tables, outside(who.now, source="198.51.100.1"), request)
-    assert kind(check_standing(who.tables, now=who.now), "GUESSES#") == []
+            redemption.redeem(caller.tables, outside(caller.now, source="198.51.100.1"), request)
+    assert kind(check_invariants(caller.tables, now=caller.now), "GUESSES#") == []
 
 
 def test_two_wrong_codes_that_start_a_window_are_both_counted(
-    who: Visitor, room_line: Wire
+    caller: Visitor, room_line: Wire
 ) -> None:
     def between(_: int, operation: str) -> None:
         if operation == "UpdateItem":
             room_line.before = None
-            wrong(who.tables, 1, who.now)
+            wrong(caller.tables, 1, caller.now)
 
     room_line.before = between
-    wrong(who.tables, 1, who.now)
+    wrong(caller.tables, 1, caller.now)
     room_line.clear()
     counted = {
         item["pk"]: item["wrong"]
-        for item in kind(check_standing(who.tables, now=who.now), "GUESSES#")
+        for item in kind(check_invariants(caller.tables, now=caller.now), "GUESSES#")
     }
     assert counted == {"GUESSES#198.51.100.1": 2, "GUESSES#*": 2}
 
 
-def test_counters_of_wrong_codes_have_a_ttl_after_their_window(who: Visitor) -> None:
-    wrong(who.tables, 1, who.now)
-    for item in kind(check_standing(who.tables, now=who.now), "GUESSES#"):
-        assert item["ttl"] * SECOND >= item["ends_at"] > who.now
+def test_counters_of_wrong_codes_have_a_ttl_after_their_window(caller: Visitor) -> None:
+    wrong(caller.tables, 1, caller.now)
+    for item in kind(check_invariants(caller.tables, now=caller.now), "GUESSES#"):
+        assert item["ttl"] * SECOND >= item["ends_at"] > caller.now
 
 
 def test_the_log_line_about_guessing_matches_the_metric_filter(
-    who: Visitor, logs: io.StringIO
+    caller: Visitor, logs: io.StringIO
 ) -> None:
     pattern = resources.template()["Resources"]["InviteGuessingFilter"]["Properties"][
         "FilterPattern"
     ]
     found = re.fullmatch(r'\{ \$\.(\w+) = "(\w+)" \}', pattern)
     assert found is not None
-    wrong(who.tables, 5, who.now)
+    wrong(caller.tables, 5, caller.now)
     assert found[2] not in logs.getvalue()
     with pytest.raises(RateLimited):
-        guess(who.tables, "0000000a", who.now)
+        guess(caller.tables, "0000000a", caller.now)
     lines = [json.loads(line) for line in logs.getvalue().splitlines()]
     (line,) = [line for line in lines if line.get(found[1]) == found[2]]
     assert line["budget"] == "198.51.100.1"
@@ -495,12 +503,12 @@ def test_a_code_is_read_in_either_case_and_with_spaces(code: str) -> None:
     assert rules.is_short(code) == (len(code) == 8)
 
 
-def test_invites_are_listed_newest_first_until_the_last_page(who: Visitor) -> None:
-    invite: list[Invite] = [invited(who, name=f"n{number}") for number in range(5)]
+def test_invites_are_listed_newest_first_until_the_last_page(caller: Visitor) -> None:
+    invite: list[Invite] = [invited(caller, name=f"n{number}") for number in range(5)]
     names = [one.id for one in reversed(invite)]
     seen, after = [], None
     for _ in range(3):
-        page, after = invites.page(who.tables.main, who.account_id, limit=2, after=after)
+        page, after = invites.page(caller.tables.main, caller.account_id, limit=2, after=after)
         seen += [one.id for one in page]
     assert seen == sorted(names, reverse=True)
     assert after is None

@@ -22,95 +22,97 @@ from support.aws.faults import Wire, error, first, unreachable
 from support.checks.inspection import check_everything
 
 
-def _fill(who: Visitor, *, forever: int, expiring: int) -> list[Key]:
+def _fill(caller: Visitor, *, forever: int, expiring: int) -> list[Key]:
     """Write keys of the account up to that many in all, and set the counter. No transactions."""
-    template = keys.create(who.tables, who.call(), key_request()).key
-    existing = counters.read(who.tables.main, f"KEYS#{who.account_id}")
+    template = keys.create(caller.tables, caller.call(), key_request()).key
+    existing = counters.read(caller.tables.main, f"KEYS#{caller.account_id}")
     made = []
     for number in range(forever + expiring - existing):
-        expires_at = who.now + DAY if number < expiring else None
+        expires_at = caller.now + DAY if number < expiring else None
         bare = f"{template.id[:-4]}{number:04x}"
         made.append(replace(template, id=bare, digest=f"{number:064x}", expires_at=expires_at))
-    client = who.tables.main.client
+    client = caller.tables.main.client
     puts = [{"PutRequest": {"Item": marshal(store.to_item(key))}} for key in made]
     for start in range(0, len(puts), 25):
-        client.batch_write_item(RequestItems={who.tables.main.name: puts[start : start + 25]})
-    pk = f"KEYS#{who.account_id}"
-    seen = who.tables.main.get({"pk": f"{pk}#COUNT", "sk": "COUNT"})
+        client.batch_write_item(RequestItems={caller.tables.main.name: puts[start : start + 25]})
+    pk = f"KEYS#{caller.account_id}"
+    seen = caller.tables.main.get({"pk": f"{pk}#COUNT", "sk": "COUNT"})
     assert seen is not None
-    counters.correct(who.tables.main, pk, seen=seen, to=forever + expiring)
+    counters.correct(caller.tables.main, pk, seen=seen, to=forever + expiring)
     return made
 
 
-def _live(who: Visitor) -> int:
+def _live(caller: Visitor) -> int:
     return sum(
-        rules.is_listed(key, KeyFilter.LIVE, who.now)
-        for key in store.read_all(who.tables.main, who.account_id)
+        rules.is_listed(key, KeyFilter.LIVE, caller.now)
+        for key in store.read_all(caller.tables.main, caller.account_id)
     )
 
 
 def test_an_account_has_at_most_1000_live_keys(tables: Tables) -> None:
-    who = visitor(tables)
-    _fill(who, forever=MOST_LIVE - 1, expiring=0)
-    last = keys.create(tables, who.call(), key_request())
-    assert _live(who) == MOST_LIVE
+    caller = visitor(tables)
+    _fill(caller, forever=MOST_LIVE - 1, expiring=0)
+    last = keys.create(tables, caller.call(), key_request())
+    assert _live(caller) == MOST_LIVE
     for attempt in (
-        lambda: keys.create(tables, who.call(), key_request()),
-        lambda: rotation.rotate(tables, who.call(), last.key.id, grace_seconds=60, prefix="hk"),
+        lambda: keys.create(tables, caller.call(), key_request()),
+        lambda: rotation.rotate(tables, caller.call(), last.key.id, grace_seconds=60, prefix="hk"),
     ):
         with pytest.raises(BoundReached) as refused:
             attempt()
         assert refused.value.status == 409
-    assert _live(who) == MOST_LIVE
-    new = rotation.rotate(tables, who.call(), last.key.id, grace_seconds=0, prefix="hk")
-    keys.revoke(tables, who.call(), new.key.id)
-    keys.create(tables, who.call(), key_request())
+    assert _live(caller) == MOST_LIVE
+    new = rotation.rotate(tables, caller.call(), last.key.id, grace_seconds=0, prefix="hk")
+    keys.revoke(tables, caller.call(), new.key.id)
+    keys.create(tables, caller.call(), key_request())
     with pytest.raises(BoundReached):
-        keys.create(tables, who.call(), key_request())
-    assert _live(who) == MOST_LIVE
+        keys.create(tables, caller.call(), key_request())
+    assert _live(caller) == MOST_LIVE
 
 
 def test_at_the_bound_expired_keys_are_not_counted_as_live(tables: Tables) -> None:
-    who = visitor(tables)
-    _fill(who, forever=MOST_LIVE - 300, expiring=300)
+    caller = visitor(tables)
+    _fill(caller, forever=MOST_LIVE - 300, expiring=300)
     with pytest.raises(BoundReached):
-        keys.create(tables, who.call(), key_request())
-    who.now += DAY
-    keys.create(tables, who.call(), key_request())
-    assert counters.read(tables.main, f"KEYS#{who.account_id}") == _live(who) == MOST_LIVE - 299
+        keys.create(tables, caller.call(), key_request())
+    caller.now += DAY
+    keys.create(tables, caller.call(), key_request())
+    assert (
+        counters.read(tables.main, f"KEYS#{caller.account_id}") == _live(caller) == MOST_LIVE - 299
+    )
 
 
 def test_extending_an_expired_key_counts_it_and_respects_the_bound(tables: Tables) -> None:
-    who = visitor(tables)
-    made = keys.create(tables, who.call(), key_request(expires_at=who.now + SECOND))
-    _fill(who, forever=MOST_LIVE, expiring=0)
-    who.now += SECOND
-    keys.create(tables, who.call(), key_request())  # recounts, and is the last one allowed
+    caller = visitor(tables)
+    made = keys.create(tables, caller.call(), key_request(expires_at=caller.now + SECOND))
+    _fill(caller, forever=MOST_LIVE, expiring=0)
+    caller.now += SECOND
+    keys.create(tables, caller.call(), key_request())  # recounts, and is the last one allowed
     with pytest.raises(BoundReached):
-        keys.patch(tables, who.call(), made.key.id, KeyPatch(expires_at=None))
-    keys.patch(tables, who.call(), made.key.id, KeyPatch(name="still expired"))
+        keys.patch(tables, caller.call(), made.key.id, KeyPatch(expires_at=None))
+    keys.patch(tables, caller.call(), made.key.id, KeyPatch(name="still expired"))
 
 
 def test_revoking_an_expired_key_does_not_lower_the_counter(tables: Tables) -> None:
-    who = visitor(tables)
-    made = keys.create(tables, who.call(), key_request(expires_at=who.now + SECOND))
-    who.now += SECOND
-    counted = counters.read(tables.main, f"KEYS#{who.account_id}")
-    keys.revoke(tables, who.call(), made.key.id)
-    assert counters.read(tables.main, f"KEYS#{who.account_id}") == counted
-    check_everything(tables, now=who.now)
+    caller = visitor(tables)
+    made = keys.create(tables, caller.call(), key_request(expires_at=caller.now + SECOND))
+    caller.now += SECOND
+    counted = counters.read(tables.main, f"KEYS#{caller.account_id}")
+    keys.revoke(tables, caller.call(), made.key.id)
+    assert counters.read(tables.main, f"KEYS#{caller.account_id}") == counted
+    check_everything(tables, now=caller.now)
 
 
 def test_one_list_call_reads_at_most_about_1000_keys_and_paging_ends(
     tables: Tables, room_line: Wire
 ) -> None:
-    who = visitor(tables)
-    _fill(who, forever=2, expiring=1_300)
-    who.now += DAY
+    caller = visitor(tables)
+    _fill(caller, forever=2, expiring=1_300)
+    caller.now += DAY
     pages, after = [], None
     while True:
         room_line.clear()
-        found, after = key_lists.page(tables, who.call(), KeyFilter.LIVE, limit=100, after=after)
+        found, after = key_lists.page(tables, caller.call(), KeyFilter.LIVE, limit=100, after=after)
         assert room_line.calls.count("Query") <= 11
         pages.append(found)
         if after is None:
@@ -121,18 +123,18 @@ def test_one_list_call_reads_at_most_about_1000_keys_and_paging_ends(
 
 
 def test_pages_of_any_size_show_every_key_once_in_order(tables: Tables) -> None:
-    who = visitor(tables)
-    made = [keys.create(tables, who.call(), key_request(name=str(n))).key.id for n in range(7)]
+    caller = visitor(tables)
+    made = [keys.create(tables, caller.call(), key_request(name=str(n))).key.id for n in range(7)]
     for dead in made[1::2]:
-        keys.revoke(tables, who.call(), dead)
-    alive = [who.minted.key.id, *made]
+        keys.revoke(tables, caller.call(), dead)
+    alive = [caller.minted.key.id, *made]
     for which, newest_first, limit in product(KeyFilter, (True, False), (1, 2, 3, 7, 100)):
         expected = sorted(alive if which is KeyFilter.ALL else set(alive) - set(made[1::2]))
         seen: list[str] = []
         after = None
         while True:
             page, after = key_lists.page(
-                tables, who.call(), which, limit=limit, after=after, newest_first=newest_first
+                tables, caller.call(), which, limit=limit, after=after, newest_first=newest_first
             )
             assert len(page) <= limit
             seen += [key.id for key in page]
@@ -144,7 +146,7 @@ def test_pages_of_any_size_show_every_key_once_in_order(tables: Tables) -> None:
 def test_unprocessed_keys_of_a_batch_are_read_again_then_503(
     tables: Tables, room_line: Wire
 ) -> None:
-    who = visitor(tables)
+    caller = visitor(tables)
     left = 2
 
     def some_unread(_: int, operation: str) -> object:
@@ -152,21 +154,24 @@ def test_unprocessed_keys_of_a_batch_are_read_again_then_503(
         if operation != "BatchGetItem" or left == 0:
             return None
         left -= 1
-        wanted = {"Keys": [{"pk": {"S": f"KEY#{who.minted.key.digest}"}}]}
+        wanted = {"Keys": [{"pk": {"S": f"KEY#{caller.minted.key.digest}"}}]}
         http, _ = error("none", 200)
         return http, {"Responses": {}, "UnprocessedKeys": {tables.keys.name: wanted}}
 
     room_line.before = some_unread
-    assert key_lists.page(tables, who.call(), KeyFilter.ALL, limit=10)[0][0].last_used_at == who.now
+    assert (
+        key_lists.page(tables, caller.call(), KeyFilter.ALL, limit=10)[0][0].last_used_at
+        == caller.now
+    )
     left = 99
     with pytest.raises(Unavailable):
-        key_lists.page(tables, who.call(), KeyFilter.ALL, limit=10)
+        key_lists.page(tables, caller.call(), KeyFilter.ALL, limit=10)
 
 
 def test_a_failing_table_is_503_and_nothing_is_written(
     tables: Tables, room_line: Wire, sleeps: list[float]
 ) -> None:
-    who = visitor(tables)
+    caller = visitor(tables)
     for fault in (
         unreachable,
         lambda: error("ThrottlingException"),
@@ -181,33 +186,33 @@ def test_a_failing_table_is_503_and_nothing_is_written(
     ):
         room_line.before = first(1, fault, "TransactWriteItems")
         with pytest.raises(Unavailable):
-            keys.create(tables, who.call(), key_request())
+            keys.create(tables, caller.call(), key_request())
     assert sleeps == []
-    state = check_everything(tables, now=who.now)
+    state = check_everything(tables, now=caller.now)
     assert len(state.owned) == 1
 
 
 def test_eight_transaction_conflicts_in_a_row_are_503(
     tables: Tables, room_line: Wire, sleeps: list[float]
 ) -> None:
-    who = visitor(tables)
+    caller = visitor(tables)
     conflict = lambda: error("TransactionConflictException")  # noqa: E731
     room_line.clear()
     room_line.before = first(8, conflict, "TransactWriteItems")
     with pytest.raises(Unavailable):
-        keys.create(tables, who.call(), key_request())
+        keys.create(tables, caller.call(), key_request())
     assert room_line.calls.count("TransactWriteItems") == 8
     assert all(wait <= 0.64 for wait in sleeps)
-    check_everything(tables, now=who.now)
+    check_everything(tables, now=caller.now)
 
 
 def test_a_caller_who_is_not_an_admin_finds_only_their_own_keys(tables: Tables) -> None:
-    who = visitor(tables)
-    made = keys.create(tables, who.call(), key_request())
+    caller = visitor(tables)
+    made = keys.create(tables, caller.call(), key_request())
     other = replace(
-        who,
+        caller,
         principal=replace(
-            who.principal, is_admin=False, identity_id="0190a3c4-7d52-7b1e-9c1e-2f3a4b5c6d7e"
+            caller.principal, is_admin=False, identity_id="0190a3c4-7d52-7b1e-9c1e-2f3a4b5c6d7e"
         ),
     )
     for act in (
@@ -218,17 +223,17 @@ def test_a_caller_who_is_not_an_admin_finds_only_their_own_keys(tables: Tables) 
     ):
         with pytest.raises(NotFound):
             act()
-    assert who.admit(made.secret).code is Code.VALID
+    assert caller.admit(made.secret).code is Code.VALID
 
 
 def test_a_counter_that_went_down_and_up_again_is_not_corrected(tables: Tables) -> None:
     """While live keys are recounted, one key is created and one revoked: the number is the same."""
-    who = visitor(tables)
-    pk = f"KEYS#{who.account_id}"
+    caller = visitor(tables)
+    pk = f"KEYS#{caller.account_id}"
     seen = tables.main.get({"pk": f"{pk}#COUNT", "sk": "COUNT"})
     assert seen is not None
-    made = keys.create(tables, who.call(), key_request()).key
-    keys.revoke(tables, who.call(), made.id)
+    made = keys.create(tables, caller.call(), key_request()).key
+    keys.revoke(tables, caller.call(), made.id)
     assert counters.read(tables.main, pk) == seen["live"]
 
     with pytest.raises(ConditionFailed):
@@ -236,10 +241,10 @@ def test_a_counter_that_went_down_and_up_again_is_not_corrected(tables: Tables) 
 
 
 def test_a_revoked_key_is_refused_by_an_authorizer_whose_clock_is_slow(tables: Tables) -> None:
-    who = visitor(tables)
-    minted = keys.create(tables, who.call(), key_request())
-    keys.revoke(tables, who.call(), minted.key.id)
+    caller = visitor(tables)
+    minted = keys.create(tables, caller.call(), key_request())
+    keys.revoke(tables, caller.call(), minted.key.id)
 
-    behind = who.now - 10 * SECOND
+    behind = caller.now - 10 * SECOND
     verdict = credentials.admit(tables.keys, minted.secret, credentials.Memory(), behind)
     assert verdict.code is Code.REVOKED

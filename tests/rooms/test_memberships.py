@@ -20,11 +20,18 @@ from gatehouse.keys import rotation
 from gatehouse.keys.model import Key, KeyPatch
 from gatehouse.policy import actions as policy
 from gatehouse.policy.model import MANAGE
-from support.actors.members import boss, change, identity_of, key_of, member, seen_with
+from support.actors.members import (
+    change,
+    identity_of,
+    key_of,
+    member,
+    unlimited_admin,
+    visitor_with,
+)
 from support.actors.visitor import Visitor
 from support.aws.faults import Wire
 from support.checks.inspection import State
-from support.checks.invariants import check_followed, check_standing, tally
+from support.checks.invariants import check_invariants, check_owners_of_keys, counter_value
 
 LISTS = ("signal_types", "task_types", "ring_scopes", "memory_scopes")
 lists = st.lists(st.sampled_from("abc"), max_size=3, unique=True).map(tuple)
@@ -36,12 +43,12 @@ grants = st.builds(
 
 
 @pytest.fixture
-def who(tables: Tables) -> Visitor:
-    return boss(tables)
+def caller(tables: Tables) -> Visitor:
+    return unlimited_admin(tables)
 
 
-def stored_key(who: Visitor, key_id: str) -> Key:
-    key = keys.find(who.tables, who.account_id, key_id)
+def stored_key(caller: Visitor, key_id: str) -> Key:
+    key = keys.find(caller.tables, caller.account_id, key_id)
     assert key is not None
     return key
 
@@ -53,76 +60,76 @@ ENDS: list[dict[str, Any]] = [{"is_admin": False}, {"status": "suspended"}, {"st
 
 @pytest.mark.parametrize("fields", ENDS, ids=str)
 def test_the_last_admin_cannot_be_demoted_suspended_or_removed(
-    who: Visitor, fields: dict[str, Any]
+    caller: Visitor, fields: dict[str, Any]
 ) -> None:
-    member(who)  # another member, who is not an admin
-    before = State(who.tables).main
+    member(caller)  # another member, who is not an admin
+    before = State(caller.tables).main
     with pytest.raises(Conflict) as refused:
-        change(who, who, **fields)
+        change(caller, caller, **fields)
     assert refused.value.code == "IDENTITY_LAST_ADMIN"
-    assert State(who.tables).main == before
-    assert change(who, who, name="still there", claw_type="employee").is_acting_admin
+    assert State(caller.tables).main == before
+    assert change(caller, caller, name="still there", claw_type="employee").is_acting_admin
 
 
 @pytest.mark.parametrize("fields", ENDS, ids=str)
 def test_one_of_two_admins_can_go_and_then_the_other_cannot(
-    who: Visitor, fields: dict[str, Any]
+    caller: Visitor, fields: dict[str, Any]
 ) -> None:
-    second = member(who)
-    change(who, second, is_admin=True)
-    change(who, second, **fields)
+    second = member(caller)
+    change(caller, second, is_admin=True)
+    change(caller, second, **fields)
     for fields_of_who in ENDS:
         with pytest.raises(Conflict):
-            change(who, who, **fields_of_who)
-    check_standing(who.tables, now=who.now)
+            change(caller, caller, **fields_of_who)
+    check_invariants(caller.tables, now=caller.now)
 
 
-def test_a_suspended_admin_does_not_count_as_an_admin(who: Visitor) -> None:
-    second = member(who)
-    change(who, second, is_admin=True, status="suspended")
+def test_a_suspended_admin_does_not_count_as_an_admin(caller: Visitor) -> None:
+    second = member(caller)
+    change(caller, second, is_admin=True, status="suspended")
     with pytest.raises(Conflict):
-        change(who, who, is_admin=False)
-    change(who, second, status="active")
-    change(who, who, is_admin=False)
-    state = check_standing(who.tables, now=who.now)
-    assert tally(state, f"IDENTITY#{who.account_id}") == 1
+        change(caller, caller, is_admin=False)
+    change(caller, second, status="active")
+    change(caller, caller, is_admin=False)
+    state = check_invariants(caller.tables, now=caller.now)
+    assert counter_value(state, f"IDENTITY#{caller.account_id}") == 1
 
 
 @pytest.mark.parametrize("first", ENDS, ids=str)
 @pytest.mark.parametrize("second", ENDS, ids=str)
 def test_two_changes_at_once_cannot_end_both_of_the_last_admins(
-    who: Visitor, room_line: Wire, first: dict[str, Any], second: dict[str, Any]
+    caller: Visitor, room_line: Wire, first: dict[str, Any], second: dict[str, Any]
 ) -> None:
-    other = member(who)
-    change(who, other, is_admin=True)
+    other = member(caller)
+    change(caller, other, is_admin=True)
 
     def before_the_write(_: int, operation: str) -> None:
         if operation == "TransactWriteItems":
             room_line.before = None
-            change(who, other, **first)
+            change(caller, other, **first)
 
     room_line.before = before_the_write
     with pytest.raises(Conflict) as refused:
-        change(who, who, **second)
+        change(caller, caller, **second)
     assert refused.value.code == "IDENTITY_LAST_ADMIN"
-    assert identity_of(who).is_acting_admin
-    check_followed(check_standing(who.tables, now=who.now), now=who.now)
+    assert identity_of(caller).is_acting_admin
+    check_owners_of_keys(check_invariants(caller.tables, now=caller.now), now=caller.now)
 
 
 def test_the_same_admin_demoted_twice_at_once_is_counted_once(
-    who: Visitor, room_line: Wire
+    caller: Visitor, room_line: Wire
 ) -> None:
-    other = member(who)
-    change(who, other, is_admin=True)
+    other = member(caller)
+    change(caller, other, is_admin=True)
 
     def before_the_write(_: int, operation: str) -> None:
         if operation == "TransactWriteItems":
             room_line.before = None
-            change(who, other, is_admin=False)
+            change(caller, other, is_admin=False)
 
     room_line.before = before_the_write
-    assert not change(who, other, is_admin=False).is_admin
-    check_followed(check_standing(who.tables, now=who.now), now=who.now)
+    assert not change(caller, other, is_admin=False).is_admin
+    check_owners_of_keys(check_invariants(caller.tables, now=caller.now), now=caller.now)
 
 
 # ---- Patches ---------------------------------------------------------------------------------
@@ -162,27 +169,27 @@ def test_a_patch_increments_the_version_and_leaves_other_fields() -> None:
     )
 
 
-def test_an_identity_of_another_account_is_not_found(who: Visitor) -> None:
-    stranger = boss(who.tables)
+def test_an_identity_of_another_account_is_not_found(caller: Visitor) -> None:
+    stranger = unlimited_admin(caller.tables)
     with pytest.raises(NotFound):
-        change(who, stranger, name="mine")
+        change(caller, stranger, name="mine")
 
 
-def test_promotion_and_demotion_apply_to_every_key_at_once(who: Visitor) -> None:
-    target = member(who)
-    keys_of_target = [target.minted, key_of(who, target)]
+def test_promotion_and_demotion_apply_to_every_key_at_once(caller: Visitor) -> None:
+    target = member(caller)
+    keys_of_target = [target.minted, key_of(caller, target)]
     manage = policy.require(MANAGE)
     for is_admin in (True, False, True):
-        change(who, target, is_admin=is_admin)
+        change(caller, target, is_admin=is_admin)
         for minted in keys_of_target:
-            caller = seen_with(who.tables, minted, who.now).principal
-            assert caller.is_admin == is_admin
+            principal = visitor_with(caller.tables, minted, caller.now).principal
+            assert principal.is_admin == is_admin
             if is_admin:
-                manage(caller)
+                manage(principal)
             else:
                 with pytest.raises(PolicyDenied):
-                    manage(caller)
-    check_followed(check_standing(who.tables, now=who.now), now=who.now)
+                    manage(principal)
+    check_owners_of_keys(check_invariants(caller.tables, now=caller.now), now=caller.now)
 
 
 # ---- Ceilings --------------------------------------------------------------------------------
@@ -228,60 +235,60 @@ def test_grants_within_a_ceiling_are_not_cut(held: Grants) -> None:
     assert held.cut_to(held) == held
 
 
-def test_a_key_whose_permission_list_would_become_empty_is_disabled(who: Visitor) -> None:
+def test_a_key_whose_permission_list_would_become_empty_is_disabled(caller: Visitor) -> None:
     """Because an empty list would mean everything."""
-    target = member(who)
-    pulse = key_of(who, target, permissions={"signal_types": ["pulse"]})
-    change(who, target, ceiling=Grants(("*",), Permissions(signal_types=("task",))))
-    assert who.admit(pulse.secret).code is Code.DISABLED
-    assert not stored_key(who, pulse.key.id).enabled
-    assert who.admit(target.minted.secret).code is Code.VALID
-    state = check_standing(who.tables, now=who.now)
-    check_followed(state, now=who.now)
-    assert state.events(who.account_id)[-1]["action"] == "api_key.update"
+    target = member(caller)
+    pulse = key_of(caller, target, permissions={"signal_types": ["pulse"]})
+    change(caller, target, ceiling=Grants(("*",), Permissions(signal_types=("task",))))
+    assert caller.admit(pulse.secret).code is Code.DISABLED
+    assert not stored_key(caller, pulse.key.id).enabled
+    assert caller.admit(target.minted.secret).code is Code.VALID
+    state = check_invariants(caller.tables, now=caller.now)
+    check_owners_of_keys(state, now=caller.now)
+    assert state.events(caller.account_id)[-1]["action"] == "api_key.update"
 
 
 def test_a_key_beyond_its_owners_ceiling_cannot_be_enabled(
-    who: Visitor,
+    caller: Visitor,
 ) -> None:
-    target = member(who)
-    pulse = key_of(who, target, permissions={"signal_types": ["pulse"]})
-    change(who, target, ceiling=Grants(("*",), Permissions(signal_types=("task",))))
+    target = member(caller)
+    pulse = key_of(caller, target, permissions={"signal_types": ["pulse"]})
+    change(caller, target, ceiling=Grants(("*",), Permissions(signal_types=("task",))))
     with pytest.raises(GrantsExceeded):
-        keys.patch(who.tables, who.call(), pulse.key.id, KeyPatch(enabled=True))
+        keys.patch(caller.tables, caller.call(), pulse.key.id, KeyPatch(enabled=True))
     with pytest.raises(GrantsExceeded):
-        rotation.rotate(who.tables, who.call(), pulse.key.id, grace_seconds=0, prefix="hk")
-    keys.patch(who.tables, who.call(), pulse.key.id, KeyPatch(name="off, and renamed"))
-    assert who.admit(pulse.secret).code is Code.DISABLED
-    change(who, target, ceiling=FULL)
-    keys.patch(who.tables, who.call(), pulse.key.id, KeyPatch(enabled=True))
-    assert who.admit(pulse.secret).code is Code.VALID
-    check_followed(check_standing(who.tables, now=who.now), now=who.now)
+        rotation.rotate(caller.tables, caller.call(), pulse.key.id, grace_seconds=0, prefix="hk")
+    keys.patch(caller.tables, caller.call(), pulse.key.id, KeyPatch(name="off, and renamed"))
+    assert caller.admit(pulse.secret).code is Code.DISABLED
+    change(caller, target, ceiling=FULL)
+    keys.patch(caller.tables, caller.call(), pulse.key.id, KeyPatch(enabled=True))
+    assert caller.admit(pulse.secret).code is Code.VALID
+    check_owners_of_keys(check_invariants(caller.tables, now=caller.now), now=caller.now)
 
 
 def test_enabling_a_key_fails_if_the_ceiling_is_cut_meanwhile(
-    who: Visitor, room_line: Wire
+    caller: Visitor, room_line: Wire
 ) -> None:
-    target = member(who)
-    pulse = key_of(who, target, permissions={"signal_types": ["pulse"]})
-    keys.patch(who.tables, who.call(), pulse.key.id, KeyPatch(enabled=False))
+    target = member(caller)
+    pulse = key_of(caller, target, permissions={"signal_types": ["pulse"]})
+    keys.patch(caller.tables, caller.call(), pulse.key.id, KeyPatch(enabled=False))
 
     def before_the_write(_: int, operation: str) -> None:
         if operation == "TransactWriteItems":
             room_line.before = None
-            change(who, target, ceiling=Grants(("*",), Permissions(signal_types=("task",))))
+            change(caller, target, ceiling=Grants(("*",), Permissions(signal_types=("task",))))
 
     room_line.before = before_the_write
     with pytest.raises(GrantsExceeded):
-        keys.patch(who.tables, who.call(), pulse.key.id, KeyPatch(enabled=True))
-    check_followed(check_standing(who.tables, now=who.now), now=who.now)
+        keys.patch(caller.tables, caller.call(), pulse.key.id, KeyPatch(enabled=True))
+    check_owners_of_keys(check_invariants(caller.tables, now=caller.now), now=caller.now)
 
 
-def test_a_wider_ceiling_does_not_widen_keys(who: Visitor) -> None:
-    target = member(who, scopes=["services:read"])
-    change(who, target, ceiling=FULL)
-    assert stored_key(who, target.minted.key.id).grants == Grants(("services:read",))
-    assert seen_with(who.tables, target.minted, who.now).principal.grants.scopes == (
+def test_a_wider_ceiling_does_not_widen_keys(caller: Visitor) -> None:
+    target = member(caller, scopes=["services:read"])
+    change(caller, target, ceiling=FULL)
+    assert stored_key(caller, target.minted.key.id).grants == Grants(("services:read",))
+    assert visitor_with(caller.tables, target.minted, caller.now).principal.grants.scopes == (
         "services:read",
     )
 
@@ -298,11 +305,11 @@ def test_a_wider_ceiling_does_not_widen_keys(who: Visitor) -> None:
     ids=str,
 )
 def test_a_caller_cannot_set_a_ceiling_beyond_their_own_grants(
-    who: Visitor, fields: dict[str, Any], excess: dict[str, Any]
+    caller: Visitor, fields: dict[str, Any], excess: dict[str, Any]
 ) -> None:
     own = Grants(("admin:manage", "services:*"), Permissions(ring_scopes=("a",)))
-    narrow = replace(who, principal=replace(who.principal, grants=own))
-    target = member(who, scopes=["services:read"], permissions={"ring_scopes": ["a"]})
+    narrow = replace(caller, principal=replace(caller.principal, grants=own))
+    target = member(caller, scopes=["services:read"], permissions={"ring_scopes": ["a"]})
     with pytest.raises(GrantsExceeded) as refused:
         change(narrow, target, **fields)
     assert refused.value.details == excess
@@ -311,16 +318,16 @@ def test_a_caller_cannot_set_a_ceiling_beyond_their_own_grants(
 
 
 def test_scopes_and_permissions_of_a_ceiling_set_at_once_both_apply(
-    who: Visitor, room_line: Wire
+    caller: Visitor, room_line: Wire
 ) -> None:
-    target = member(who)
+    target = member(caller)
 
     def before_the_write(_: int, operation: str) -> None:
         if operation == "TransactWriteItems":
             room_line.before = None
-            change(who, target, permissions=Permissions(signal_types=("task",)))
+            change(caller, target, permissions=Permissions(signal_types=("task",)))
 
     room_line.before = before_the_write
-    after = change(who, target, scopes=("services:*",))
+    after = change(caller, target, scopes=("services:*",))
     assert after.ceiling == Grants(("services:*",), Permissions(signal_types=("task",)))
-    check_followed(check_standing(who.tables, now=who.now), now=who.now)
+    check_owners_of_keys(check_invariants(caller.tables, now=caller.now), now=caller.now)

@@ -24,100 +24,100 @@ from gatehouse.invites.model import InviteRequest
 from gatehouse.wallets import actions as wallets
 from support.actors.members import (
     NONCE_SECRET,
-    boss,
     change,
-    come_in,
     empty_operator,
     invited,
     member,
+    new_vault,
     outside,
     proof,
     received,
-    seen_with,
+    redeem_invite,
     signed,
     trusted,
-    vault,
+    unlimited_admin,
+    visitor_with,
 )
 from support.actors.visitor import Visitor
 from support.aws.faults import Killed, Wire, die_at
 from support.aws.snapshot import Rewind
 from support.checks.inspection import State
-from support.checks.invariants import check_standing, kind
+from support.checks.invariants import check_invariants, kind
 
 Act = Callable[[], Any]
 MOST_CALLS = 40
 
 
-def _invite(who: Visitor) -> Act:
-    return lambda: invited(who)
+def _invite(caller: Visitor) -> Act:
+    return lambda: invited(caller)
 
 
-def _redeem_the_last_use(who: Visitor) -> Act:
-    invite = invited(who)
-    return lambda: come_in(who.tables, invite, now=who.now)
+def _redeem_the_last_use(caller: Visitor) -> Act:
+    invite = invited(caller)
+    return lambda: redeem_invite(caller.tables, invite, now=caller.now)
 
 
-def _redeem_one_of_many_uses(who: Visitor) -> Act:
-    invite = invited(who, max_uses=5, long=False)
-    return lambda: come_in(who.tables, invite, now=who.now)
+def _redeem_one_of_many_uses(caller: Visitor) -> Act:
+    invite = invited(caller, max_uses=5, long=False)
+    return lambda: redeem_invite(caller.tables, invite, now=caller.now)
 
 
-def _redeem_with_a_wallet(who: Visitor) -> Act:
-    invite, wallet = invited(who, max_uses=2), signed(who.now)
-    return lambda: come_in(who.tables, invite, now=who.now, signed=wallet)
+def _redeem_with_a_wallet(caller: Visitor) -> Act:
+    invite, wallet = invited(caller, max_uses=2), signed(caller.now)
+    return lambda: redeem_invite(caller.tables, invite, now=caller.now, signed=wallet)
 
 
-def _attach_a_wallet(who: Visitor) -> Act:
-    holder = member(who)
-    wallet = signed(who.now, holder=holder)
-    return lambda: wallets.attach(who.tables, holder.call(), wallet, secret=NONCE_SECRET)
+def _attach_a_wallet(caller: Visitor) -> Act:
+    holder = member(caller)
+    wallet = signed(caller.now, holder=holder)
+    return lambda: wallets.attach(caller.tables, holder.call(), wallet, secret=NONCE_SECRET)
 
 
-def _detach_a_wallet(who: Visitor) -> Act:
-    wallet = signed(who.now)
-    came = come_in(who.tables, invited(who), now=who.now, signed=wallet)
-    holder = seen_with(who.tables, came.minted, who.now)
+def _detach_a_wallet(caller: Visitor) -> Act:
+    wallet = signed(caller.now)
+    came = redeem_invite(caller.tables, invited(caller), now=caller.now, signed=wallet)
+    holder = visitor_with(caller.tables, came.minted, caller.now)
     wallets.sign_in(
-        who.tables, outside(who.now), signed(who.now, wallet.address), secret=NONCE_SECRET
+        caller.tables, outside(caller.now), signed(caller.now, wallet.address), secret=NONCE_SECRET
     )
-    return lambda: wallets.detach(who.tables, holder.call())
+    return lambda: wallets.detach(caller.tables, holder.call())
 
 
-def _sign_in(who: Visitor) -> Act:
-    wallet = signed(who.now)
-    come_in(who.tables, invited(who), now=who.now, signed=wallet)
-    again = signed(who.now, wallet.address)
-    return lambda: wallets.sign_in(who.tables, outside(who.now), again, secret=NONCE_SECRET)
+def _sign_in(caller: Visitor) -> Act:
+    wallet = signed(caller.now)
+    redeem_invite(caller.tables, invited(caller), now=caller.now, signed=wallet)
+    again = signed(caller.now, wallet.address)
+    return lambda: wallets.sign_in(caller.tables, outside(caller.now), again, secret=NONCE_SECRET)
 
 
-def _sign_in_again(who: Visitor) -> Act:
-    wallet = signed(who.now)
-    come_in(who.tables, invited(who), now=who.now, signed=wallet)
-    first, second = (signed(who.now, wallet.address) for _ in range(2))
-    wallets.sign_in(who.tables, outside(who.now), first, secret=NONCE_SECRET)
-    return lambda: wallets.sign_in(who.tables, outside(who.now), second, secret=NONCE_SECRET)
+def _sign_in_again(caller: Visitor) -> Act:
+    wallet = signed(caller.now)
+    redeem_invite(caller.tables, invited(caller), now=caller.now, signed=wallet)
+    first, second = (signed(caller.now, wallet.address) for _ in range(2))
+    wallets.sign_in(caller.tables, outside(caller.now), first, secret=NONCE_SECRET)
+    return lambda: wallets.sign_in(caller.tables, outside(caller.now), second, secret=NONCE_SECRET)
 
 
-def _trust(who: Visitor) -> Act:
-    kept_in = vault()
-    return lambda: trusted(who, kept_in)
+def _trust(caller: Visitor) -> Act:
+    vault = new_vault()
+    return lambda: trusted(caller, vault)
 
 
-def _remove_a_peer(who: Visitor) -> Act:
-    peer = trusted(who, vault()).peer
-    return lambda: federation.remove(who.tables, who.call(), peer.id)
+def _remove_a_peer(caller: Visitor) -> Act:
+    peer = trusted(caller, new_vault()).peer
+    return lambda: federation.remove(caller.tables, caller.call(), peer.id)
 
 
-def _receive(who: Visitor) -> Act:
-    kept_in = vault()
-    made = trusted(who, kept_in)
-    shown = proof(made.secret, b"{}", who.now)
-    return lambda: received(who.tables, kept_in, made.peer.id, shown, now=who.now)
+def _receive(caller: Visitor) -> Act:
+    vault = new_vault()
+    made = trusted(caller, vault)
+    shown = proof(made.secret, b"{}", caller.now)
+    return lambda: received(caller.tables, vault, made.peer.id, shown, now=caller.now)
 
 
-def _rename(who: Visitor) -> Act:
-    target = member(who)
-    return lambda: change(who, target, name="renamed")
+def _rename(caller: Visitor) -> Act:
+    target = member(caller)
+    return lambda: change(caller, target, name="renamed")
 
 
 # What a repeat raises if the first try was done.
@@ -161,15 +161,15 @@ def test_a_crash_at_any_call_leaves_all_or_nothing_and_a_repeat_works(
     tables: Tables, room_line: Wire, prepare: Callable[[Visitor], Act], when: str
 ) -> None:
     crashes = 0
-    who = boss(tables)
-    act = prepare(who)
+    caller = unlimited_admin(tables)
+    act = prepare(caller)
     before, start = State(tables), Rewind(tables)
     for number in range(1, MOST_CALLS):
         start.back()
         if not _dies(room_line, when, act, number):
             break
         crashes += 1
-        after = check_standing(tables, now=who.now)
+        after = check_invariants(tables, now=caller.now)
         changed = after.main != before.main
         assert not (changed and when == "before")
         done = DONE[prepare]
@@ -178,9 +178,9 @@ def test_a_crash_at_any_call_leaves_all_or_nothing_and_a_repeat_works(
                 act()
         else:
             act()
-        check_standing(tables, now=who.now)
+        check_invariants(tables, now=caller.now)
     assert crashes >= 2, "it must crash at two calls or more"
-    check_standing(tables, now=who.now)
+    check_invariants(tables, now=caller.now)
 
 
 @pytest.mark.usefixtures("settings_key")
@@ -189,7 +189,7 @@ def test_only_the_last_call_writes(
     tables: Tables, room_line: Wire, prepare: Callable[[Visitor], Act]
 ) -> None:
     """One transaction as the last call: this is why a crash leaves all or nothing."""
-    act = prepare(boss(tables))
+    act = prepare(unlimited_admin(tables))
     room_line.clear()
     act()
     assert set(room_line.calls[:-1]) <= {"GetItem", "BatchGetItem", "Query"}
@@ -202,19 +202,19 @@ def test_a_crash_of_the_first_redemption_never_makes_two_admins(
 ) -> None:
     """In the operator's account: a crash leaves it empty or with exactly one admin."""
     del aws
-    now = boss(tables).now
+    now = unlimited_admin(tables).now
     invite = empty_operator(tables, now)
     for number in range(1, MOST_CALLS):
-        if not _dies(room_line, when, lambda: come_in(tables, invite, now=now), number):
+        if not _dies(room_line, when, lambda: redeem_invite(tables, invite, now=now), number):
             break
-        state = check_standing(tables, now=now)
+        state = check_invariants(tables, now=now)
         members = kind(state, f"IDENTITY#{invite.account_id}")
         assert len(members) <= (when == "after")
         if members:
             with pytest.raises(Conflict):
-                come_in(tables, invite, now=now)
+                redeem_invite(tables, invite, now=now)
             break
-    (first,) = kind(check_standing(tables, now=now), f"IDENTITY#{invite.account_id}")
+    (first,) = kind(check_invariants(tables, now=now), f"IDENTITY#{invite.account_id}")
     assert (first["is_admin"], first["claw_type"]) == (True, "central")
 
 
@@ -224,13 +224,13 @@ def test_a_crash_of_the_first_redemption_never_makes_two_admins(
 def test_a_crash_with_an_idempotency_key_never_acts_twice(
     tables: Tables, room_line: Wire, what: str, when: str
 ) -> None:
-    kept_in = vault()
-    who = boss(tables)
-    wallet = signed(who.now)
-    invite = invited(who, max_uses=2)
-    come_in(tables, invite, now=who.now, signed=wallet)
-    call, later = who.call(token="once"), signed(who.now, wallet.address)
-    anybody = outside(who.now, token="once")
+    vault = new_vault()
+    caller = unlimited_admin(tables)
+    wallet = signed(caller.now)
+    invite = invited(caller, max_uses=2)
+    redeem_invite(tables, invite, now=caller.now, signed=wallet)
+    call, later = caller.call(token="once"), signed(caller.now, wallet.address)
+    anybody = outside(caller.now, token="once")
     acts: dict[str, Act] = {
         "invite": partial(invites.create, tables, call, InviteRequest("new", "human")),
         "identity": partial(
@@ -241,11 +241,11 @@ def test_a_crash_with_an_idempotency_key_never_acts_twice(
             federation.trust,
             tables,
             call,
-            kept_in,
+            vault,
             name="other",
             endpoint="https://other.example",
             allowed_scopes=None,
-            expires_at=who.now + SECOND,
+            expires_at=caller.now + SECOND,
         ),
     }
     kinds = {
@@ -254,7 +254,7 @@ def test_a_crash_with_an_idempotency_key_never_acts_twice(
         "api_key": "KEYS#",
         "peer": "PEERS#",
     }
-    mine = f"{kinds[what]}{who.account_id}"
+    mine = f"{kinds[what]}{caller.account_id}"
     before = {item["sk"] for item in kind(State(tables), mine)}
     start = Rewind(tables)
     for number in range(1, MOST_CALLS):
@@ -267,7 +267,9 @@ def test_a_crash_with_an_idempotency_key_never_acts_twice(
                 acts[what]()
             except IdempotencyReused as reused:
                 named.append(reused.details["id"])
-        made = {item["sk"] for item in kind(check_standing(tables, now=who.now), mine)} - before
+        made = {
+            item["sk"] for item in kind(check_invariants(tables, now=caller.now), mine)
+        } - before
         assert len(made) == 1
         assert set(named) == {f"{what}:{one}" for one in made}
     else:

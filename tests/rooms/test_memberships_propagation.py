@@ -36,22 +36,22 @@ from gatehouse.wallets import actions as wallets
 from support.actors.members import (
     NONCE_SECRET,
     SWEEPER,
-    boss,
     change,
-    come_in,
     identity_of,
     identity_patch,
     invited,
     key_of,
     member,
     outside,
-    seen_with,
+    redeem_invite,
     signed,
     sweep,
+    unlimited_admin,
+    visitor_with,
 )
 from support.aws.faults import Killed, Wire, die_at, error, first
 from support.aws.snapshot import Rewind
-from support.checks.invariants import check_followed, check_standing
+from support.checks.invariants import check_invariants, check_owners_of_keys
 
 MOST_CALLS = 60
 NARROW = Grants(("services:*", "agents:read"), Permissions(signal_types=("task", "alert")))
@@ -70,20 +70,20 @@ class Cast:
 
     def __init__(self, tables: Tables) -> None:
         self.tables = tables
-        self.boss = boss(tables)
-        self.now = self.boss.now
+        self.admin = unlimited_admin(tables)
+        self.now = self.admin.now
         self.wallet = signed(self.now)
-        came = come_in(tables, invited(self.boss), now=self.now, signed=self.wallet)
-        self.target = seen_with(tables, came.minted, self.now)
-        change(self.boss, self.target, is_admin=True)
+        came = redeem_invite(tables, invited(self.admin), now=self.now, signed=self.wallet)
+        self.target = visitor_with(tables, came.minted, self.now)
+        change(self.admin, self.target, is_admin=True)
         self.keys = [
             came.minted,
-            key_of(self.boss, self.target, scopes=["services:read"]),
-            key_of(self.boss, self.target, permissions={"signal_types": ["pulse"]}),
+            key_of(self.admin, self.target, scopes=["services:read"]),
+            key_of(self.admin, self.target, permissions={"signal_types": ["pulse"]}),
         ]
-        revoked = key_of(self.boss, self.target)
-        keys.revoke(tables, self.boss.call(), revoked.key.id)
-        self.bystander = member(self.boss)
+        revoked = key_of(self.admin, self.target)
+        keys.revoke(tables, self.admin.call(), revoked.key.id)
+        self.bystander = member(self.admin)
         self._start, self._first_keys = Rewind(tables), tuple(self.keys)
 
     def restore(self) -> None:
@@ -92,16 +92,16 @@ class Cast:
         self.keys = list(self._first_keys)
 
     def change(self, **fields: Any) -> None:
-        change(self.boss, self.target, **fields)
+        change(self.admin, self.target, **fields)
 
     def codes(self) -> set[Code]:
-        return {self.boss.admit(minted.secret).code for minted in self.keys}
+        return {self.admin.admit(minted.secret).code for minted in self.keys}
 
     def settle(self) -> None:
         """Run the sweeper, check everything, and check that nothing is left to sweep."""
         sweep(self.tables, self.now)
-        state = check_standing(self.tables, now=self.now)
-        check_followed(state, now=self.now)
+        state = check_invariants(self.tables, now=self.now)
+        check_owners_of_keys(state, now=self.now)
         assert sweep(self.tables, self.now) == 0
 
 
@@ -150,7 +150,7 @@ def test_the_sweeper_completes_a_change_that_crashed_at_any_call(
             line.clear()
         after = identity_of(cast.target)
         assert after in {before, identities.patched(before, identity_patch(**fields))}
-        check_standing(cast.tables, now=cast.now)
+        check_invariants(cast.tables, now=cast.now)
         swept = sweep(cast.tables, cast.now)
         assert swept in ({0, 1} if after != before else {0})
         completed += swept
@@ -202,26 +202,26 @@ def _rename(cast: Cast) -> None:
 
 
 def _mint(cast: Cast) -> None:
-    cast.keys.append(key_of(cast.boss, cast.target, scopes=["services:read"]))
+    cast.keys.append(key_of(cast.admin, cast.target, scopes=["services:read"]))
 
 
 def _mint_everything(cast: Cast) -> None:
-    cast.keys.append(key_of(cast.boss, cast.target))
+    cast.keys.append(key_of(cast.admin, cast.target))
 
 
 def _rotate(cast: Cast) -> None:
     old = cast.keys[1].key.id
     cast.keys[1] = rotation.rotate(
-        cast.tables, cast.boss.call(), old, grace_seconds=60, prefix="hk"
+        cast.tables, cast.admin.call(), old, grace_seconds=60, prefix="hk"
     )
 
 
 def _patch(cast: Cast) -> None:
-    keys.patch(cast.tables, cast.boss.call(), cast.keys[1].key.id, KeyPatch(name="patched"))
+    keys.patch(cast.tables, cast.admin.call(), cast.keys[1].key.id, KeyPatch(name="patched"))
 
 
 def _revoke(cast: Cast) -> None:
-    keys.revoke(cast.tables, cast.boss.call(), cast.keys[1].key.id)
+    keys.revoke(cast.tables, cast.admin.call(), cast.keys[1].key.id)
 
 
 def _sign_in(cast: Cast) -> None:
@@ -288,7 +288,7 @@ def test_an_older_version_never_overwrites_a_newer_one(
         line.clear()
         if not happened:
             break
-        check_standing(cast.tables, now=cast.now)
+        check_invariants(cast.tables, now=cast.now)
         assert cast.codes() == {Code.DISABLED}
         cast.settle()
     assert number > len(cast.keys)
@@ -319,9 +319,9 @@ def test_an_older_change_does_not_delete_a_newer_changes_marker(cast: Cast, line
 def test_a_key_created_before_propagation_gets_the_change_too(cast: Cast, line: Wire) -> None:
     identity = commit_only(cast, line, ceiling=NARROW)
     with pytest.raises(GrantsExceeded):
-        key_of(cast.boss, cast.target)
-    cast.keys.append(key_of(cast.boss, cast.target, scopes=["agents:read"], **_tasks()))
-    change(cast.boss, cast.target, status="suspended")
+        key_of(cast.admin, cast.target)
+    cast.keys.append(key_of(cast.admin, cast.target, scopes=["agents:read"], **_tasks()))
+    change(cast.admin, cast.target, status="suspended")
     assert identity_of(cast.target).version > identity.version
     assert cast.codes() == {Code.DISABLED}
     cast.settle()
@@ -335,11 +335,11 @@ def _tasks() -> dict[str, Any]:
 def test_creating_a_key_fails_if_its_owner_is_suspended_meanwhile(
     cast: Cast, line: Wire, status: str
 ) -> None:
-    before = len(key_lists.page(cast.tables, cast.boss.call(), KeyFilter.ALL, limit=100)[0])
+    before = len(key_lists.page(cast.tables, cast.admin.call(), KeyFilter.ALL, limit=100)[0])
     line.before = _once("TransactWriteItems", lambda: cast.change(status=status), line)
     with pytest.raises(Conflict, match="not an active member"):
-        key_of(cast.boss, cast.target)
-    after = len(key_lists.page(cast.tables, cast.boss.call(), KeyFilter.ALL, limit=100)[0])
+        key_of(cast.admin, cast.target)
+    after = len(key_lists.page(cast.tables, cast.admin.call(), KeyFilter.ALL, limit=100)[0])
     assert after == before
     cast.settle()
 
@@ -348,7 +348,7 @@ def test_rotating_during_a_ceiling_cut_stays_within_the_new_ceiling(cast: Cast, 
     line.before = _once("TransactWriteItems", lambda: commit_only(cast, line, ceiling=NARROW), line)
     with pytest.raises(GrantsExceeded):
         rotation.rotate(
-            cast.tables, cast.boss.call(), cast.keys[0].key.id, grace_seconds=0, prefix="hk"
+            cast.tables, cast.admin.call(), cast.keys[0].key.id, grace_seconds=0, prefix="hk"
         )
     cast.settle()
 
@@ -377,13 +377,13 @@ def test_an_identity_that_fails_does_not_stop_the_others(cast: Cast, line: Wire)
     commit_only(cast, line, status="suspended")
     line.after = first(1, _crash, "TransactWriteItems")
     with pytest.raises(Killed):
-        change(cast.boss, cast.bystander, status="suspended")
+        change(cast.admin, cast.bystander, status="suspended")
     line.clear()
     line.before = _second_query()
     with pytest.raises(Unavailable):
         sweep(cast.tables, cast.now)
     line.clear()
-    verdicts = [cast.boss.admit(one.minted.secret).code for one in (cast.target, cast.bystander)]
+    verdicts = [cast.admin.admit(one.minted.secret).code for one in (cast.target, cast.bystander)]
     assert Code.DISABLED in verdicts
     assert sweep(cast.tables, cast.now) == 1
 

@@ -20,44 +20,44 @@ from gatehouse.providers import rules
 from gatehouse.providers.model import parse_place, provider_place, transcription_place
 from gatehouse.secrets.actions import Vault
 from gatehouse.secrets.model import Place, Purpose
-from support.actors.members import boss, vault
+from support.actors.members import new_vault, unlimited_admin
 from support.actors.visitor import Visitor
 from support.aws.faults import Killed, Wire, conflict_in_transaction, die_at, error
 from support.aws.snapshot import Rewind
 from support.checks.inspection import State
-from support.checks.invariants import check_standing, tally
+from support.checks.invariants import check_invariants, counter_value
 
 pytestmark = pytest.mark.usefixtures("settings_key")
 IAM = Origin(actor="system:iam", request_id="iam")
 
 
 @pytest.fixture
-def stack_vault(settings_key: str, tables: Tables) -> Vault:
+def vault(settings_key: str, tables: Tables) -> Vault:
     del settings_key, tables
-    return vault()
+    return new_vault()
 
 
 @pytest.fixture
-def who(tables: Tables) -> Visitor:
-    return boss(tables)
+def caller(tables: Tables) -> Visitor:
+    return unlimited_admin(tables)
 
 
-def place(who: Visitor, name: str = "anthropic") -> Place:
-    return provider_place(who.account_id, name)
+def place(caller: Visitor, name: str = "anthropic") -> Place:
+    return provider_place(caller.account_id, name)
 
 
-def put(who: Visitor, stack_vault: Vault, text: str = "key", at: Place | None = None) -> None:
-    table = who.tables.main
-    providers.put(table, who.call(), stack_vault, place=at or place(who), text=text, field="apiKey")
+def put(caller: Visitor, vault: Vault, text: str = "key", at: Place | None = None) -> None:
+    table = caller.tables.main
+    providers.put(table, caller.call(), vault, place=at or place(caller), text=text, field="apiKey")
 
 
-def remove(who: Visitor, at: Place | None = None) -> None:
-    providers.remove(who.tables.main, who.call(), at or place(who))
+def remove(caller: Visitor, at: Place | None = None) -> None:
+    providers.remove(caller.tables.main, caller.call(), at or place(caller))
 
 
-def reveal(who: Visitor, stack_vault: Vault, at: Place | None = None) -> str:
-    table = who.tables.main
-    return providers.reveal(table, stack_vault, at or place(who), origin=IAM, now=who.now)
+def reveal(caller: Visitor, vault: Vault, at: Place | None = None) -> str:
+    table = caller.tables.main
+    return providers.reveal(table, vault, at or place(caller), origin=IAM, now=caller.now)
 
 
 # ---- Names and keys ------------------------------------------------------------------------------
@@ -117,50 +117,52 @@ def test_a_key_is_returned_unchanged_or_refused(text: str) -> None:
     )
 )
 def test_reveal_returns_the_key_that_was_put_last(
-    tables: Tables, stack_vault: Vault, acts: list[tuple[str, str | None]]
+    tables: Tables, vault: Vault, acts: list[tuple[str, str | None]]
 ) -> None:
-    who = boss(tables)
+    caller = unlimited_admin(tables)
     expected: dict[str, str] = {}
     for name, text in acts:
-        who.now += 1
+        caller.now += 1
         if text is None:
-            remove(who, place(who, name))
+            remove(caller, place(caller, name))
             expected.pop(name, None)
         else:
-            put(who, stack_vault, text, place(who, name))
+            put(caller, vault, text, place(caller, name))
             expected[name] = text
     for name in "abc":
-        found = providers.find(tables.main, place(who, name))
+        found = providers.find(tables.main, place(caller, name))
         assert (found is not None) == (name in expected)
         if name in expected:
-            assert reveal(who, stack_vault, place(who, name)) == expected[name]
-    assert tally(check_standing(tables, now=who.now), f"PROVIDER#{who.account_id}") == len(expected)
+            assert reveal(caller, vault, place(caller, name)) == expected[name]
+    assert counter_value(
+        check_invariants(tables, now=caller.now), f"PROVIDER#{caller.account_id}"
+    ) == len(expected)
 
 
 def test_the_bound_is_exact_and_does_not_count_transcription(
-    who: Visitor, stack_vault: Vault, monkeypatch: pytest.MonkeyPatch
+    caller: Visitor, vault: Vault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gatehouse.providers.store.MOST_KEYS", 3)
-    put(who, stack_vault, at=transcription_place(who.account_id))
+    put(caller, vault, at=transcription_place(caller.account_id))
     for name in "abc":
-        put(who, stack_vault, at=place(who, name))
+        put(caller, vault, at=place(caller, name))
     with pytest.raises(BoundReached):
-        put(who, stack_vault, at=place(who, "d"))
-    put(who, stack_vault, "renewed", place(who, "a"))
-    remove(who, transcription_place(who.account_id))
+        put(caller, vault, at=place(caller, "d"))
+    put(caller, vault, "renewed", place(caller, "a"))
+    remove(caller, transcription_place(caller.account_id))
     with pytest.raises(BoundReached):
-        put(who, stack_vault, at=place(who, "d"))
-    remove(who, place(who, "b"))
-    put(who, stack_vault, at=place(who, "d"))
-    check_standing(who.tables, now=who.now)
+        put(caller, vault, at=place(caller, "d"))
+    remove(caller, place(caller, "b"))
+    put(caller, vault, at=place(caller, "d"))
+    check_invariants(caller.tables, now=caller.now)
 
 
-def test_removing_a_key_twice_writes_one_audit_event(who: Visitor, stack_vault: Vault) -> None:
-    put(who, stack_vault)
-    remove(who)
-    before = State(who.tables).main
-    remove(who)
-    assert State(who.tables).main == before
+def test_removing_a_key_twice_writes_one_audit_event(caller: Visitor, vault: Vault) -> None:
+    put(caller, vault)
+    remove(caller)
+    before = State(caller.tables).main
+    remove(caller)
+    assert State(caller.tables).main == before
 
 
 # ---- Races ---------------------------------------------------------------------------------------
@@ -181,89 +183,91 @@ def meanwhile(room_line: Wire, act: Callable[[], Any], *, times: int = 1) -> Non
 
 
 def test_after_two_concurrent_puts_the_last_key_is_stored(
-    who: Visitor, stack_vault: Vault, room_line: Wire
+    caller: Visitor, vault: Vault, room_line: Wire
 ) -> None:
     for text in ("first", "second"):
-        who.now += 10
-        other = Visitor(who.tables, who.principal, who.minted, who.now + 5)
-        meanwhile(room_line, lambda o=other: put(o, stack_vault, "the other's"))
-        put(who, stack_vault, text)
+        caller.now += 10
+        other = Visitor(caller.tables, caller.principal, caller.minted, caller.now + 5)
+        meanwhile(room_line, lambda o=other: put(o, vault, "the other's"))
+        put(caller, vault, text)
         room_line.clear()
-        assert reveal(who, stack_vault) == text
-        check_standing(who.tables, now=who.now)
+        assert reveal(caller, vault) == text
+        check_invariants(caller.tables, now=caller.now)
 
 
 def test_put_and_remove_win_over_a_concurrent_remove(
-    who: Visitor, stack_vault: Vault, room_line: Wire
+    caller: Visitor, vault: Vault, room_line: Wire
 ) -> None:
-    put(who, stack_vault)
-    meanwhile(room_line, lambda: remove(who))
-    put(who, stack_vault, "again")
+    put(caller, vault)
+    meanwhile(room_line, lambda: remove(caller))
+    put(caller, vault, "again")
     room_line.clear()
-    assert reveal(who, stack_vault) == "again"
-    meanwhile(room_line, lambda: remove(who))
-    remove(who)
+    assert reveal(caller, vault) == "again"
+    meanwhile(room_line, lambda: remove(caller))
+    remove(caller)
     room_line.clear()
-    assert providers.find(who.tables.main, place(who)) is None
-    check_standing(who.tables, now=who.now)
+    assert providers.find(caller.tables.main, place(caller)) is None
+    check_invariants(caller.tables, now=caller.now)
 
 
 def test_reveal_returns_the_key_that_its_audit_event_records(
-    who: Visitor, stack_vault: Vault, room_line: Wire
+    caller: Visitor, vault: Vault, room_line: Wire
 ) -> None:
-    put(who, stack_vault, "old")
-    later = Visitor(who.tables, who.principal, who.minted, who.now + 1)
-    meanwhile(room_line, lambda: put(later, stack_vault, "new"))
-    assert reveal(who, stack_vault) == "new"
-    meanwhile(room_line, lambda: remove(who))
+    put(caller, vault, "old")
+    later = Visitor(caller.tables, caller.principal, caller.minted, caller.now + 1)
+    meanwhile(room_line, lambda: put(later, vault, "new"))
+    assert reveal(caller, vault) == "new"
+    meanwhile(room_line, lambda: remove(caller))
     with pytest.raises(NotFound):
-        reveal(who, stack_vault)
+        reveal(caller, vault)
 
 
 def test_a_key_that_keeps_changing_raises_unavailable(
-    who: Visitor, stack_vault: Vault, room_line: Wire
+    caller: Visitor, vault: Vault, room_line: Wire
 ) -> None:
-    put(who, stack_vault)
-    moments = itertools.count(who.now + 1)
+    put(caller, vault)
+    moments = itertools.count(caller.now + 1)
     for act in (
-        lambda: put(who, stack_vault),
-        lambda: remove(who),
-        lambda: reveal(who, stack_vault),
+        lambda: put(caller, vault),
+        lambda: remove(caller),
+        lambda: reveal(caller, vault),
     ):
         meanwhile(
             room_line,
             lambda: put(
-                Visitor(who.tables, who.principal, who.minted, next(moments)), stack_vault, "other"
+                Visitor(caller.tables, caller.principal, caller.minted, next(moments)),
+                vault,
+                "other",
             ),
             times=9,
         )
         with pytest.raises(Unavailable):
             act()
         room_line.clear()
-    check_standing(who.tables, now=who.now)
+    check_invariants(caller.tables, now=caller.now)
 
 
 @pytest.mark.usefixtures("sleeps")
 def test_conflicts_on_the_audit_chain_leave_nothing_half_written(
-    who: Visitor, stack_vault: Vault, room_line: Wire
+    caller: Visitor, vault: Vault, room_line: Wire
 ) -> None:
-    put(who, stack_vault)
-    before = State(who.tables).main
+    put(caller, vault)
+    before = State(caller.tables).main
     room_line.before = lambda _, called: (
         conflict_in_transaction(4) if called == "TransactWriteItems" else None
     )
     for act in (
-        lambda: put(who, stack_vault),
-        lambda: remove(who),
-        lambda: reveal(who, stack_vault),
+        lambda: put(caller, vault),
+        lambda: remove(caller),
+        lambda: reveal(caller, vault),
     ):
         with pytest.raises(Unavailable):
             act()
     room_line.before = lambda *_: error("ThrottlingException")
     with pytest.raises(Unavailable):
-        put(who, stack_vault)
+        put(caller, vault)
     room_line.clear()
-    assert State(who.tables).main == before
+    assert State(caller.tables).main == before
 
 
 # ---- Killed at each call -------------------------------------------------------------------------
@@ -272,18 +276,18 @@ def test_conflicts_on_the_audit_chain_leave_nothing_half_written(
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("what", ["put new", "put over", "remove", "reveal"])
 def test_killed_at_any_call_all_or_nothing_is_written_and_a_retry_works(
-    who: Visitor, stack_vault: Vault, room_line: Wire, what: str, when: str
+    caller: Visitor, vault: Vault, room_line: Wire, what: str, when: str
 ) -> None:
     if what != "put new":
-        put(who, stack_vault, "old")
+        put(caller, vault, "old")
     acts: dict[str, Callable[[], Any]] = {
-        "put new": lambda: put(who, stack_vault, "new"),
-        "put over": lambda: put(who, stack_vault, "new"),
-        "remove": lambda: remove(who),
-        "reveal": lambda: reveal(who, stack_vault),
+        "put new": lambda: put(caller, vault, "new"),
+        "put over": lambda: put(caller, vault, "new"),
+        "remove": lambda: remove(caller),
+        "reveal": lambda: reveal(caller, vault),
     }
-    who.now += 1
-    start, deaths = Rewind(who.tables), 0
+    caller.now += 1
+    start, deaths = Rewind(caller.tables), 0
     for number in itertools.count(1):
         assert number < 50, "the loop does not end"
         start.back()
@@ -297,9 +301,9 @@ def test_killed_at_any_call_all_or_nothing_is_written_and_a_retry_works(
             break
         finally:
             room_line.clear()
-        check_standing(who.tables, now=who.now)
+        check_invariants(caller.tables, now=caller.now)
         acts[what]()
-        check_standing(who.tables, now=who.now)
+        check_invariants(caller.tables, now=caller.now)
         if what.startswith("put"):
-            assert reveal(who, stack_vault) == "new"
+            assert reveal(caller, vault) == "new"
     assert deaths >= 3

@@ -21,7 +21,7 @@ from gatehouse.keys import rotation
 from gatehouse.keys.model import KeyFilter, KeyPatch, Minted
 from gatehouse.verification import actions as verification
 from gatehouse.verification.model import KeyQuestion
-from support.actors.members import boss, change, key_of, member, seen_with
+from support.actors.members import change, key_of, member, unlimited_admin, visitor_with
 from support.actors.visitor import Visitor, key_request, visitor
 from support.aws.faults import Wire, wire
 from support.checks.inspection import check_everything
@@ -31,75 +31,79 @@ MOST_IN_GRACE = 3
 
 
 @pytest.fixture
-def who(tables: Tables) -> Visitor:
-    return boss(tables)
+def caller(tables: Tables) -> Visitor:
+    return unlimited_admin(tables)
 
 
-def _make(who: Visitor, **fields: Any) -> Minted:
-    return keys.create(who.tables, who.call(), key_request(**fields))
+def _make(caller: Visitor, **fields: Any) -> Minted:
+    return keys.create(caller.tables, caller.call(), key_request(**fields))
 
 
-def _rotate(who: Visitor, key: Minted, grace: int = GRACE) -> Minted:
-    return rotation.rotate(who.tables, who.call(), key.key.id, grace_seconds=grace, prefix="hk")
+def _rotate(caller: Visitor, key: Minted, grace: int = GRACE) -> Minted:
+    return rotation.rotate(
+        caller.tables, caller.call(), key.key.id, grace_seconds=grace, prefix="hk"
+    )
 
 
-def _passed(who: Visitor, *texts: str, tries: int = 10) -> int:
+def _passed(caller: Visitor, *texts: str, tries: int = 10) -> int:
     memory = Memory()
-    verdicts = [who.admit(texts[turn % len(texts)], memory) for turn in range(tries)]
+    verdicts = [caller.admit(texts[turn % len(texts)], memory) for turn in range(tries)]
     return sum(verdict.code is Code.VALID for verdict in verdicts)
 
 
 @pytest.mark.parametrize("grace", [0, GRACE])
 @pytest.mark.parametrize(("limit", "spent"), [(3, 2), (1, 1), (60, 0), (5, 5)])
 def test_a_successor_has_what_was_left_of_the_old_limit(
-    who: Visitor, limit: int, spent: int, grace: int
+    caller: Visitor, limit: int, spent: int, grace: int
 ) -> None:
-    old = _make(who, rate_limit=limit)
-    assert _passed(who, old.secret, tries=spent) == spent
-    new = _rotate(who, old, grace)
+    old = _make(caller, rate_limit=limit)
+    assert _passed(caller, old.secret, tries=spent) == spent
+    new = _rotate(caller, old, grace)
     texts = [new.secret] + ([old.secret] if grace else [])
-    assert _passed(who, *texts, tries=2 * limit) == limit - spent
+    assert _passed(caller, *texts, tries=2 * limit) == limit - spent
 
 
 @pytest.mark.parametrize("grace", [0, GRACE])
-def test_rotating_again_and_again_passes_no_more_than_one_limit(who: Visitor, grace: int) -> None:
-    key = _make(who, rate_limit=3)
+def test_rotating_again_and_again_passes_no_more_than_one_limit(
+    caller: Visitor, grace: int
+) -> None:
+    key = _make(caller, rate_limit=3)
     texts, passed = [key.secret], 0
     for _ in range(6):
         for text in texts:
-            passed += _passed(who, text, tries=2)
-        key = _rotate(who, key, grace)
+            passed += _passed(caller, text, tries=2)
+        key = _rotate(caller, key, grace)
         texts.append(key.secret)
     assert passed == 3
 
 
-def test_rotating_an_old_key_again_ends_its_first_successor(who: Visitor) -> None:
-    old = _make(who, rate_limit=3)
+def test_rotating_an_old_key_again_ends_its_first_successor(caller: Visitor) -> None:
+    old = _make(caller, rate_limit=3)
     warm = Memory()
-    first = _rotate(who, old)
-    assert who.admit(old.secret, warm).code is Code.VALID
-    second = _rotate(who, old)
-    assert who.admit(first.secret).code is Code.REVOKED
+    first = _rotate(caller, old)
+    assert caller.admit(old.secret, warm).code is Code.VALID
+    second = _rotate(caller, old)
+    assert caller.admit(first.secret).code is Code.REVOKED
     texts = (old.secret, second.secret)
-    assert [who.admit(text, warm).code for text in texts] == [Code.VALID, Code.VALID]
-    assert _passed(who, *texts) == 0
-    check_everything(who.tables, now=who.now)
+    assert [caller.admit(text, warm).code for text in texts] == [Code.VALID, Code.VALID]
+    assert _passed(caller, *texts) == 0
+    check_everything(caller.tables, now=caller.now)
 
 
 @pytest.mark.parametrize("grace", [0, GRACE])
-def test_at_most_one_predecessor_lives_in_a_grace(who: Visitor, grace: int) -> None:
+def test_at_most_one_predecessor_lives_in_a_grace(caller: Visitor, grace: int) -> None:
     warm = Memory()
-    first = _make(who)
-    second = _rotate(who, first)
-    assert who.admit(first.secret, warm).code is Code.VALID
-    assert who.admit(first.secret, warm).code is Code.VALID
-    third = _rotate(who, second, grace)
-    assert who.admit(first.secret, warm).code is Code.REVOKED
-    assert who.admit(first.secret).code is Code.REVOKED
+    first = _make(caller)
+    second = _rotate(caller, first)
+    assert caller.admit(first.secret, warm).code is Code.VALID
+    assert caller.admit(first.secret, warm).code is Code.VALID
+    third = _rotate(caller, second, grace)
+    assert caller.admit(first.secret, warm).code is Code.REVOKED
+    assert caller.admit(first.secret).code is Code.REVOKED
     expected = Code.VALID if grace else Code.REVOKED
-    assert who.admit(second.secret, warm).code is expected
-    assert who.admit(third.secret, warm).code is Code.VALID
-    check_everything(who.tables, now=who.now)
+    assert caller.admit(second.secret, warm).code is expected
+    assert caller.admit(third.secret, warm).code is Code.VALID
+    check_everything(caller.tables, now=caller.now)
 
 
 steps = st.lists(
@@ -121,85 +125,85 @@ def test_one_limit_is_exact_over_all_rotations_and_environments(
     tables: Tables, limit: int, steps: list[tuple[int, str, int]]
 ) -> None:
     """Compared with one GCRA for the whole line of keys, whichever of them is presented."""
-    who = visitor(tables)
-    new = _make(who, rate_limit=limit)
+    caller = visitor(tables)
+    new = _make(caller, rate_limit=limit)
     old, ends = None, 0
     memories = [Memory() for _ in range(4)]
     interval = -(-MINUTE // limit)
     tat = 0
     for environment, step, wait in steps:
-        who.now += wait
-        alive = old is not None and who.now < ends
+        caller.now += wait
+        alive = old is not None and caller.now < ends
         if step.startswith("rotate"):
             rotated = old if step == "rotate old" and old is not None and alive else new
             grace = 0 if step == "rotate at once" else 45
             ended_before = ends if rotated is old else None
-            old, new = rotated, _rotate(who, rotated, grace)
-            ends = who.now + grace * SECOND
+            old, new = rotated, _rotate(caller, rotated, grace)
+            ends = caller.now + grace * SECOND
             ends = min(ends, ended_before or ends)
             continue
         presented = old if step == "old" and old is not None else new
         with wire(tables.keys.client) as line:
-            verdict = who.admit(presented.secret, memories[environment])
+            verdict = caller.admit(presented.secret, memories[environment])
             assert len(line.calls) <= (MOST_IN_GRACE if presented is old else 2)
         if presented is old and not alive:
             assert verdict.code is Code.REVOKED
             continue
-        ahead = max(tat, who.now) + interval - who.now
+        ahead = max(tat, caller.now) + interval - caller.now
         if ahead > limit * interval:
             assert verdict.code is Code.RATE_LIMITED
         else:
             assert verdict.code is Code.VALID
-            tat = who.now + ahead
+            tat = caller.now + ahead
             assert verdict.limit_state.remaining == limit - -(-ahead // interval)
     # Other examples' accounts are in the same tables, with clocks that went further.
-    check_everything(tables, now=who.now + DAY)
+    check_everything(tables, now=caller.now + DAY)
 
 
-def test_both_keys_together_pass_the_limit_exactly_in_parallel(who: Visitor) -> None:
-    old = _make(who, rate_limit=50)
-    new = _rotate(who, old)
+def test_both_keys_together_pass_the_limit_exactly_in_parallel(caller: Visitor) -> None:
+    old = _make(caller, rate_limit=50)
+    new = _rotate(caller, old)
     memories = [Memory() for _ in range(4)]
 
     def request(number: int) -> bool:
         text = (old, new)[number % 2].secret
-        return who.admit(text, memories[number % 4]).code is Code.VALID
+        return caller.admit(text, memories[number % 4]).code is Code.VALID
 
     with ThreadPoolExecutor(8) as pool:
         assert sum(pool.map(request, range(200))) == 50
 
 
 def test_a_key_in_its_grace_costs_two_calls_and_one_where_it_is_remembered(
-    who: Visitor, room_line: Wire
+    caller: Visitor, room_line: Wire
 ) -> None:
-    old = _make(who, rate_limit=60)
+    old = _make(caller, rate_limit=60)
     memory = Memory()
-    who.admit(old.secret, memory)
-    _rotate(who, old)
+    caller.admit(old.secret, memory)
+    _rotate(caller, old)
     counts = []
     for wait in (0, 0, 1, SECOND, 5 * MINUTE, 0):
-        who.now += wait
+        caller.now += wait
         room_line.clear()
-        assert who.admit(old.secret, memory).code is Code.VALID
+        assert caller.admit(old.secret, memory).code is Code.VALID
         counts.append(len(room_line.calls))
     # The first guess about the successor is wrong: it took over a limit in use.
     assert counts == [3, 1, 1, 1, 1, 1]
     room_line.clear()
-    assert who.admit(old.secret).code is Code.VALID
+    assert caller.admit(old.secret).code is Code.VALID
     assert len(room_line.calls) <= MOST_IN_GRACE
 
 
 def test_a_key_without_a_limit_works_in_its_grace_by_one_read(
-    who: Visitor, room_line: Wire
+    caller: Visitor, room_line: Wire
 ) -> None:
-    old = _make(who, rate_limit=None)
-    _rotate(who, old)
+    old = _make(caller, rate_limit=None)
+    _rotate(caller, old)
     memory = Memory()
     calls = []
     for wait in (0, 0, MINUTE, 0):
-        who.now += wait
+        caller.now += wait
         room_line.clear()
-        verdict = who.admit(old.secret, memory)
+        verdict = caller.admit(old.secret, memory)
         assert (verdict.code, verdict.limit_state) == (Code.VALID, None)
         calls.append(list(room_line.calls))
     assert calls == [
@@ -208,33 +212,33 @@ def test_a_key_without_a_limit_works_in_its_grace_by_one_read(
         ["GetItem", "UpdateItem"],
         ["GetItem"],
     ]
-    listed, _ = key_lists.page(who.tables, who.call(), KeyFilter.ALL, limit=10)
+    listed, _ = key_lists.page(caller.tables, caller.call(), KeyFilter.ALL, limit=10)
     used = {key.id: key.last_used_at for key in listed}
-    assert used[old.key.id] == who.now
+    assert used[old.key.id] == caller.now
 
 
-def test_an_old_key_acts_as_itself_with_its_own_grants(who: Visitor) -> None:
-    old = _make(who, scopes=["services:read"], rate_limit=60)
-    new = _rotate(who, old)
+def test_an_old_key_acts_as_itself_with_its_own_grants(caller: Visitor) -> None:
+    old = _make(caller, scopes=["services:read"], rate_limit=60)
+    new = _rotate(caller, old)
     memory = Memory()
     for _ in range(2):
-        principal = who.admit(old.secret, memory).principal()
+        principal = caller.admit(old.secret, memory).principal()
         assert principal.key_id == old.key.id
         assert principal.grants.scopes == ("services:read",)
-    assert who.admit(new.secret, memory).principal().key_id == new.key.id
+    assert caller.admit(new.secret, memory).principal().key_id == new.key.id
 
 
-def _revoke(who: Visitor, key: Minted) -> None:
-    keys.revoke(who.tables, who.call(), key.key.id)
+def _revoke(caller: Visitor, key: Minted) -> None:
+    keys.revoke(caller.tables, caller.call(), key.key.id)
 
 
-def _disable(who: Visitor, key: Minted) -> None:
-    keys.patch(who.tables, who.call(), key.key.id, KeyPatch(enabled=False))
+def _disable(caller: Visitor, key: Minted) -> None:
+    keys.patch(caller.tables, caller.call(), key.key.id, KeyPatch(enabled=False))
 
 
-def _expire(who: Visitor, key: Minted) -> None:
-    keys.patch(who.tables, who.call(), key.key.id, KeyPatch(expires_at=who.now + 1))
-    who.now += 1
+def _expire(caller: Visitor, key: Minted) -> None:
+    keys.patch(caller.tables, caller.call(), key.key.id, KeyPatch(expires_at=caller.now + 1))
+    caller.now += 1
 
 
 @pytest.mark.parametrize(
@@ -243,64 +247,66 @@ def _expire(who: Visitor, key: Minted) -> None:
 )
 @pytest.mark.parametrize("limit", [60, None])
 def test_an_old_key_that_ends_in_its_grace_is_refused_on_the_next_request(
-    who: Visitor, limit: int | None, act: Callable[[Visitor, Minted], None], code: Code
+    caller: Visitor, limit: int | None, act: Callable[[Visitor, Minted], None], code: Code
 ) -> None:
-    old = _make(who, rate_limit=limit)
-    new = _rotate(who, old)
+    old = _make(caller, rate_limit=limit)
+    new = _rotate(caller, old)
     warm = Memory()
     for _ in range(2):
-        assert who.admit(old.secret, warm).code is Code.VALID
-    act(who, old)
+        assert caller.admit(old.secret, warm).code is Code.VALID
+    act(caller, old)
     for memory in (warm, Memory()):
-        assert who.admit(old.secret, memory).code is code
-    assert who.admit(new.secret, warm).code is Code.VALID
-    check_everything(who.tables, now=who.now)
+        assert caller.admit(old.secret, memory).code is code
+    assert caller.admit(new.secret, warm).code is Code.VALID
+    check_everything(caller.tables, now=caller.now)
 
 
-def test_an_old_key_that_was_changed_is_read_again_and_works(who: Visitor, room_line: Wire) -> None:
-    old = _make(who, rate_limit=60)
-    _rotate(who, old)
+def test_an_old_key_that_was_changed_is_read_again_and_works(
+    caller: Visitor, room_line: Wire
+) -> None:
+    old = _make(caller, rate_limit=60)
+    _rotate(caller, old)
     warm = Memory()
     for _ in range(2):
-        who.admit(old.secret, warm)
-    keys.patch(who.tables, who.call(), old.key.id, KeyPatch(name="renamed"))
+        caller.admit(old.secret, warm)
+    keys.patch(caller.tables, caller.call(), old.key.id, KeyPatch(name="renamed"))
     counts = []
     for _ in range(3):
         room_line.clear()
-        assert who.admit(old.secret, warm).code is Code.VALID
+        assert caller.admit(old.secret, warm).code is Code.VALID
         counts.append(len(room_line.calls))
     assert counts == [3, 2, 2]
 
 
-def test_an_old_key_outlives_its_successor_and_ends_with_its_owner(who: Visitor) -> None:
-    target = member(who)
-    old = key_of(who, target, rate_limit=60)
-    new = _rotate(who, old)
+def test_an_old_key_outlives_its_successor_and_ends_with_its_owner(caller: Visitor) -> None:
+    target = member(caller)
+    old = key_of(caller, target, rate_limit=60)
+    new = _rotate(caller, old)
     warm = Memory()
-    who.admit(old.secret, warm)
-    _revoke(who, new)
-    assert who.admit(new.secret, warm).code is Code.REVOKED
-    assert who.admit(old.secret, warm).code is Code.VALID
-    change(who, target, status="suspended")
+    caller.admit(old.secret, warm)
+    _revoke(caller, new)
+    assert caller.admit(new.secret, warm).code is Code.REVOKED
+    assert caller.admit(old.secret, warm).code is Code.VALID
+    change(caller, target, status="suspended")
     for memory in (warm, Memory()):
-        assert who.admit(old.secret, memory).code is Code.DISABLED
+        assert caller.admit(old.secret, memory).code is Code.DISABLED
 
 
-def test_a_lower_ceiling_narrows_an_old_key_on_its_next_request(who: Visitor) -> None:
-    target = member(who)
-    old = key_of(who, target, rate_limit=60)
-    _rotate(who, old)
+def test_a_lower_ceiling_narrows_an_old_key_on_its_next_request(caller: Visitor) -> None:
+    target = member(caller)
+    old = key_of(caller, target, rate_limit=60)
+    _rotate(caller, old)
     warm = Memory()
     for _ in range(2):
-        who.admit(old.secret, warm)
-    change(who, target, ceiling=Grants(("services:read",)))
+        caller.admit(old.secret, warm)
+    change(caller, target, ceiling=Grants(("services:read",)))
     for memory in (warm, Memory()):
-        assert who.admit(old.secret, memory).principal().grants.scopes == ("services:read",)
+        assert caller.admit(old.secret, memory).principal().grants.scopes == ("services:read",)
 
 
-def test_verifying_an_old_key_spends_its_successors_requests(who: Visitor) -> None:
-    old = _make(who, rate_limit=3)
-    new = _rotate(who, old)
+def test_verifying_an_old_key_spends_its_successors_requests(caller: Visitor) -> None:
+    old = _make(caller, rate_limit=3)
+    new = _rotate(caller, old)
     memory = Memory()
     for text, code, remaining in (
         (old.secret, Code.VALID, 2),
@@ -309,34 +315,34 @@ def test_verifying_an_old_key_spends_its_successors_requests(who: Visitor) -> No
         (old.secret, Code.RATE_LIMITED, 0),
         (new.secret, Code.RATE_LIMITED, 0),
     ):
-        verified = verification.verify(who.tables, who.call(), text, KeyQuestion(), memory)
+        verified = verification.verify(caller.tables, caller.call(), text, KeyQuestion(), memory)
         assert (verified.code, verified.limit_state.remaining) == (code, remaining)
 
 
-def test_rotation_counts_the_keys_that_it_ends(who: Visitor) -> None:
+def test_rotation_counts_the_keys_that_it_ends(caller: Visitor) -> None:
     def counted() -> int:
-        item = who.tables.main.get({"pk": f"KEYS#{who.account_id}#COUNT", "sk": "COUNT"})
+        item = caller.tables.main.get({"pk": f"KEYS#{caller.account_id}#COUNT", "sk": "COUNT"})
         return int(item["live"])
 
-    first = _make(who)
+    first = _make(caller)
     start = counted()
-    second = _rotate(who, first)
+    second = _rotate(caller, first)
     assert counted() == start + 1
-    third = _rotate(who, second)
+    third = _rotate(caller, second)
     assert counted() == start + 1, "one predecessor ended"
-    fourth = _rotate(who, second)
+    fourth = _rotate(caller, second)
     assert counted() == start + 1, "the first successor ended"
-    _rotate(who, fourth, 0)
+    _rotate(caller, fourth, 0)
     assert counted() == start, "the key and its predecessor ended"
-    assert who.admit(third.secret).code is Code.REVOKED
+    assert caller.admit(third.secret).code is Code.REVOKED
 
 
-def test_a_key_records_the_key_that_created_or_rotated_it(who: Visitor) -> None:
-    made = _make(who)
-    holder = seen_with(who.tables, made, who.now)
-    own = rotation.rotate(who.tables, holder.call(), made.key.id, grace_seconds=0, prefix="hk")
-    others = _rotate(who, own, 0)
-    parents = [key.key.parent for key in (who.minted, made, own, others)]
-    assert parents == [None, who.principal.key_id, made.key.id, who.principal.key_id]
-    for key in (who.minted, made, own, others):
-        assert keys.find(who.tables, who.account_id, key.key.id).parent == key.key.parent
+def test_a_key_records_the_key_that_created_or_rotated_it(caller: Visitor) -> None:
+    made = _make(caller)
+    holder = visitor_with(caller.tables, made, caller.now)
+    own = rotation.rotate(caller.tables, holder.call(), made.key.id, grace_seconds=0, prefix="hk")
+    others = _rotate(caller, own, 0)
+    parents = [key.key.parent for key in (caller.minted, made, own, others)]
+    assert parents == [None, caller.principal.key_id, made.key.id, caller.principal.key_id]
+    for key in (caller.minted, made, own, others):
+        assert keys.find(caller.tables, caller.account_id, key.key.id).parent == key.key.parent

@@ -17,7 +17,7 @@ from gatehouse.secrets import actions as secrets
 from gatehouse.secrets import rules, store, writes
 from gatehouse.secrets.actions import Vault
 from gatehouse.secrets.model import Place, Purpose, Sealed
-from support.actors.members import vault
+from support.actors.members import new_vault
 from support.aws.faults import Wire, error, unreachable, wire
 from support.checks.inspection import State
 
@@ -77,24 +77,24 @@ def test_the_repr_of_a_sealed_secret_shows_neither_key_nor_text() -> None:
 
 
 @pytest.fixture
-def stack_vault(settings_key: str, tables: Tables) -> Vault:
+def vault(settings_key: str, tables: Tables) -> Vault:
     del settings_key, tables
-    return vault()
+    return new_vault()
 
 
 @pytest.fixture
-def kms(stack_vault: Vault) -> Iterator[Wire]:
-    with wire(stack_vault.client, service="kms") as watching:
+def kms(vault: Vault) -> Iterator[Wire]:
+    with wire(vault.client, service="kms") as watching:
         yield watching
 
 
 def test_a_stored_secret_has_no_plaintext_and_its_own_data_key(
-    tables: Tables, stack_vault: Vault
+    tables: Tables, vault: Vault
 ) -> None:
     for name in ("one", "two"):
         place = replace(PLACE, name=name)
-        transact(tables.main.client, [writes.put_new(tables.main, stack_vault, place, MARK)])
-        assert secrets.read(tables.main, stack_vault, place) == MARK
+        transact(tables.main.client, [writes.put_new(tables.main, vault, place, MARK)])
+        assert secrets.read(tables.main, vault, place) == MARK
     one, two = State(tables).main
     assert MARK.encode() not in repr((one, two)).encode()
     assert bytes.fromhex(MARK) not in bytes(one["ciphertext"])
@@ -104,36 +104,36 @@ def test_a_stored_secret_has_no_plaintext_and_its_own_data_key(
 
 @pytest.mark.parametrize("place", ELSEWHERE, ids=lambda place: str(place.context()))
 def test_a_secret_copied_to_another_place_cannot_be_read(
-    tables: Tables, stack_vault: Vault, place: Place
+    tables: Tables, vault: Vault, place: Place
 ) -> None:
     """KMS checks the context; if it did not, the cipher would still fail."""
-    moved = stack_vault.seal(PLACE, MARK)
+    moved = vault.seal(PLACE, MARK)
     with pytest.raises((ClientError, rules.WrongPlace)):
-        stack_vault.unseal(place, moved)
+        vault.unseal(place, moved)
     transact(tables.main.client, [store.put_new(tables.main, place, moved)])
     with pytest.raises((ClientError, rules.WrongPlace)):
-        secrets.read(tables.main, stack_vault, place)
+        secrets.read(tables.main, vault, place)
 
 
 def test_kms_calls_carry_the_place_as_encryption_context(
-    stack_vault: Vault, monkeypatch: pytest.MonkeyPatch
+    vault: Vault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     requests: list[dict[str, Any]] = []
-    client = stack_vault.client
+    client = vault.client
     for name in ("generate_data_key", "decrypt"):
         real = getattr(client, name)
         monkeypatch.setattr(
             client, name, lambda real=real, **request: requests.append(request) or real(**request)
         )
-    stack_vault.unseal(PLACE, stack_vault.seal(PLACE, MARK))
+    vault.unseal(PLACE, vault.seal(PLACE, MARK))
     assert [one["EncryptionContext"] for one in requests] == [PLACE.context()] * 2
-    assert [one["KeyId"] for one in requests] == [stack_vault.key_id] * 2
+    assert [one["KeyId"] for one in requests] == [vault.key_id] * 2
 
 
 def test_reading_a_missing_secret_returns_none_without_kms(
-    tables: Tables, stack_vault: Vault, kms: Wire
+    tables: Tables, vault: Vault, kms: Wire
 ) -> None:
-    assert secrets.read(tables.main, stack_vault, PLACE) is None
+    assert secrets.read(tables.main, vault, PLACE) is None
     assert kms.calls == []
 
 
@@ -148,20 +148,20 @@ def test_reading_a_missing_secret_returns_none_without_kms(
     ],
 )
 def test_while_kms_is_unavailable_nothing_is_stored_or_read(
-    tables: Tables, stack_vault: Vault, kms: Wire, code: str | None
+    tables: Tables, vault: Vault, kms: Wire, code: str | None
 ) -> None:
-    whole = stack_vault.seal(PLACE, MARK)
+    whole = vault.seal(PLACE, MARK)
     kms.before = lambda *_: unreachable() if code is None else error(code)
     with pytest.raises(Unavailable):
-        writes.put_new(tables.main, stack_vault, PLACE, MARK)
+        writes.put_new(tables.main, vault, PLACE, MARK)
     with pytest.raises(Unavailable):
-        stack_vault.unseal(PLACE, whole)
+        vault.unseal(PLACE, whole)
     with pytest.raises(Unavailable):
-        secrets.stack_secret(tables.main, stack_vault, Purpose.NONCE)
+        secrets.stack_secret(tables.main, vault, Purpose.NONCE)
     assert State(tables).main == []
 
 
-def test_a_permanent_kms_error_is_not_raised_as_unavailable(stack_vault: Vault, kms: Wire) -> None:
+def test_a_permanent_kms_error_is_not_raised_as_unavailable(vault: Vault, kms: Wire) -> None:
     kms.before = lambda *_: error("AccessDeniedException")
     with pytest.raises(ClientError):
-        stack_vault.seal(PLACE, MARK)
+        vault.seal(PLACE, MARK)

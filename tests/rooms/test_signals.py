@@ -316,14 +316,14 @@ def test_a_stored_signal_is_read_unchanged(tables: Tables) -> None:
 
 
 def test_a_signal_is_in_the_due_index_until_its_fan_out_is_finished(tables: Tables) -> None:
-    who = visitor(tables)
-    signal = emit(who)
+    caller = visitor(tables)
+    signal = emit(caller)
     (item,) = stored(tables)
-    assert item["pk"] == f"SIGNAL#{who.account_id}#{who.now // DAY}"
+    assert item["pk"] == f"SIGNAL#{caller.account_id}#{caller.now // DAY}"
     assert item["fanout"] == "pending"
     assert item["due_pk"] == f"FANOUT#{int(signal.id[-1], 16)}"
     assert item["due_at"] == signal.created_at + 2 * MINUTE
-    assert item["ttl"] == signal.expires_at // SECOND == (who.now + 30 * DAY) // SECOND
+    assert item["ttl"] == signal.expires_at // SECOND == (caller.now + 30 * DAY) // SECOND
     due = signal.created_at + 2 * MINUTE
     assert signals.list_not_fanned_out(tables.main, before=due - 1, limit=10) == []
     assert signals.list_not_fanned_out(tables.main, before=due, limit=10) == [signal]
@@ -332,13 +332,13 @@ def test_a_signal_is_in_the_due_index_until_its_fan_out_is_finished(tables: Tabl
         (item,) = stored(tables)
         assert not {"fanout", "due_pk", "due_at"} & item.keys()
     assert signals.list_not_fanned_out(tables.main, before=due + DAY, limit=10) == []
-    reread = signals.find(tables.main, who.account_id, signal.id, now=who.now)
+    reread = signals.find(tables.main, caller.account_id, signal.id, now=caller.now)
     assert reread == replace(signal, pending=False)
 
 
 def test_a_repeated_insert_of_the_same_signal_changes_nothing(tables: Tables) -> None:
-    who = visitor(tables)
-    signal = emit(who)
+    caller = visitor(tables)
+    signal = emit(caller)
     store.insert(tables.main, signal)
     signals.mark_fanned_out(tables.main, signal)
     store.insert(tables.main, signal)
@@ -352,11 +352,11 @@ def test_marking_a_deleted_signal_as_fanned_out_writes_nothing(tables: Tables) -
 
 
 def test_overdue_signals_of_every_shard_are_listed_up_to_the_limit(tables: Tables) -> None:
-    who = visitor(tables)
-    every = {emit(who).id for _ in range(60)}
+    caller = visitor(tables)
+    every = {emit(caller).id for _ in range(60)}
     shards = {item["due_pk"] for item in stored(tables)}
     assert len(shards) > 8
-    later = who.now + DAY
+    later = caller.now + DAY
     assert {
         one.id for one in signals.list_not_fanned_out(tables.main, before=later, limit=100)
     } == every
@@ -366,61 +366,61 @@ def test_overdue_signals_of_every_shard_are_listed_up_to_the_limit(tables: Table
 
 
 def test_each_shard_is_listed_first_at_some_minute(tables: Tables) -> None:
-    who = visitor(tables)
-    every = {emit(who).id for _ in range(40)}
+    caller = visitor(tables)
+    every = {emit(caller).id for _ in range(40)}
     seen: set[str] = set()
     for minute in range(16):
-        before = who.now + 3 * MINUTE + minute * MINUTE
+        before = caller.now + 3 * MINUTE + minute * MINUTE
         overdue = signals.list_not_fanned_out(tables.main, before=before, limit=10)
         seen |= {one.id for one in overdue}
     assert seen == every
 
 
 def test_a_ping_is_stored_without_fan_out(tables: Tables) -> None:
-    who = visitor(tables)
-    ping = signals.ping(who.account_id, now=who.now)
+    caller = visitor(tables)
+    ping = signals.ping(caller.account_id, now=caller.now)
     transact(tables.main.client, [signal_writes.create(tables.main, ping)])
-    assert signals.find(tables.main, who.account_id, ping.id, now=who.now) == ping
-    assert ping.expires_at == who.now + 30 * DAY
+    assert signals.find(tables.main, caller.account_id, ping.id, now=caller.now) == ping
+    assert ping.expires_at == caller.now + 30 * DAY
     (item,) = stored(tables)
     assert not {"fanout", "due_pk", "due_at"} & item.keys()
     assert json.loads(signals.body(ping))["signal_type"] == "ping"
-    assert signals.page(tables.main, who.call(), type="ping", ring=None, limit=1, before=None)[
+    assert signals.page(tables.main, caller.call(), type="ping", ring=None, limit=1, before=None)[
         0
     ] == [ping]
-    assert signals.get(tables.main, who.call(), ping.id) == ping
+    assert signals.get(tables.main, caller.call(), ping.id) == ping
 
 
 # ---- Taking on -----------------------------------------------------------------------------------
 
 
-def _as(who: Visitor, identity: str) -> Visitor:
-    return replace(who, principal=replace(who.principal, identity_id=identity))
+def _as(caller: Visitor, identity: str) -> Visitor:
+    return replace(caller, principal=replace(caller.principal, identity_id=identity))
 
 
 def test_a_claim_between_read_and_write_wins(tables: Tables, room_line: Wire) -> None:
-    who = visitor(tables)
-    other = _as(who, "other")
+    caller = visitor(tables)
+    other = _as(caller, "other")
     for what in (signals.claim, signals.ack):
-        task = emit(who, signal_type="task")
+        task = emit(caller, signal_type="task")
         if what is signals.ack:
-            signals.claim(tables.main, who.call(), task.id)
+            signals.claim(tables.main, caller.call(), task.id)
 
         def between(_: int, operation: str, task: Signal = task, what: Any = what) -> None:
             if operation == "UpdateItem":
                 room_line.before = None
                 if what is signals.ack:
-                    who.now += LEASE
-                signals.claim(tables.main, replace(other, now=who.now).call(), task.id)
+                    caller.now += LEASE
+                signals.claim(tables.main, replace(other, now=caller.now).call(), task.id)
 
         room_line.before = between
-        call = who.call()
+        call = caller.call()
         if what is signals.ack:
             call = replace(call, now=call.now + LEASE)
         with pytest.raises(Conflict) as refused:
             what(tables.main, call, task.id)
         assert refused.value.code == "SIGNAL_CLAIM_CONFLICT"
-        claimed = signals.find(tables.main, who.account_id, task.id, now=who.now)
+        claimed = signals.find(tables.main, caller.account_id, task.id, now=caller.now)
         assert claimed is not None
         assert claimed.claimed_by == "identity:other"
 
@@ -429,21 +429,21 @@ def test_a_claim_between_read_and_write_wins(tables: Tables, room_line: Wire) ->
 def test_a_signal_deleted_between_read_and_write_is_not_found(
     tables: Tables, room_line: Wire, what: str
 ) -> None:
-    who = visitor(tables)
-    task = emit(who, signal_type="task")
-    signals.claim(tables.main, who.call(), task.id)
+    caller = visitor(tables)
+    task = emit(caller, signal_type="task")
+    signals.claim(tables.main, caller.call(), task.id)
 
     def between(_: int, operation: str) -> None:
         if operation == "UpdateItem":
             room_line.before = None
             tables.main.client.delete_item(
                 TableName=tables.main.name,
-                Key=attributes.marshal(store._key(who.account_id, task.id)),  # noqa: SLF001
+                Key=attributes.marshal(store._key(caller.account_id, task.id)),  # noqa: SLF001
             )
 
     room_line.before = between
     with pytest.raises(NotFound):
-        getattr(signals, what)(tables.main, who.call(), task.id)
+        getattr(signals, what)(tables.main, caller.call(), task.id)
     assert stored(tables) == [], "nothing was made of it"
 
 
@@ -451,12 +451,12 @@ def test_a_signal_deleted_between_read_and_write_is_not_found(
 def test_a_conflict_with_another_transaction_is_unavailable(
     tables: Tables, room_line: Wire, what: str
 ) -> None:
-    who = visitor(tables)
-    task = emit(who, signal_type="task")
-    signals.claim(tables.main, who.call(), task.id)
+    caller = visitor(tables)
+    task = emit(caller, signal_type="task")
+    signals.claim(tables.main, caller.call(), task.id)
     room_line.before = first(1, lambda: error("TransactionConflictException"), "UpdateItem")
     with pytest.raises(Unavailable):
-        getattr(signals, what)(tables.main, who.call(), task.id)
+        getattr(signals, what)(tables.main, caller.call(), task.id)
 
 
 @settings(max_examples=20, deadline=None)
@@ -465,28 +465,28 @@ def test_any_sequence_of_claims_and_acknowledgements_follows_the_model(
     stack: Tables, steps: list[tuple[str, str]]
 ) -> None:
     """The model: who holds it, until when, and whether it is done."""
-    who = visitor(stack)
-    task = emit(who, signal_type="task")
+    caller = visitor(stack)
+    task = emit(caller, signal_type="task")
     holder, until, done = None, 0, False
     for name, step in steps:
-        live = holder is not None and until > who.now
+        live = holder is not None and until > caller.now
         if step == "wait":
-            who.now += LEASE // 2
+            caller.now += LEASE // 2
             continue
         if step == "claim":
             good = not done and (not live or holder == name)
         else:
             good = holder == name and (done or live)
         try:
-            got = getattr(signals, step)(stack.main, _as(who, name).call(), task.id)
+            got = getattr(signals, step)(stack.main, _as(caller, name).call(), task.id)
         except Conflict:
             assert not good
             continue
         assert good
         holder = name
         done = done or step == "ack"
-        until = who.now + LEASE if step == "claim" else until
+        until = caller.now + LEASE if step == "claim" else until
         assert got.claimed_by == f"identity:{holder}"
         assert got.claim_expires_at == (None if done else until)
         assert got.acked == done
-        assert signals.find(stack.main, who.account_id, task.id, now=who.now) == got
+        assert signals.find(stack.main, caller.account_id, task.id, now=caller.now) == got

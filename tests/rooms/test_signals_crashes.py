@@ -24,12 +24,12 @@ MOST_CALLS = 10
 WHEN = pytest.mark.parametrize("when", ["before", "after"])
 
 
-def emit(who: Visitor, *, token: str | None = None, body: bytes = b"") -> str:
+def emit(caller: Visitor, *, token: str | None = None, body: bytes = b"") -> str:
     """Emit a signal for the caller itself; give the answer's text, first or again."""
-    new = NewSignal("task", "x", to_identity=who.principal.identity_id)
-    call = who.call(token=token, body=body)
+    new = NewSignal("task", "x", to_identity=caller.principal.identity_id)
+    call = caller.call(token=token, body=body)
     try:
-        return signals.emit(who.tables.main, call, new, answered=_answered).text
+        return signals.emit(caller.tables.main, call, new, answered=_answered).text
     except Replay as replay:
         return replay.answer.text
 
@@ -38,10 +38,10 @@ def _answered(signal: Signal) -> Answered:
     return Answered(201, signal.id)
 
 
-def ids_of(who: Visitor) -> set[str]:
+def ids_of(caller: Visitor) -> set[str]:
     """Return the ids of the account's signals."""
-    mine = f"SIGNAL#{who.account_id}#"
-    return {item["sk"] for item in items(who.tables.main) if item["pk"].startswith(mine)}
+    mine = f"SIGNAL#{caller.account_id}#"
+    return {item["sk"] for item in items(caller.tables.main) if item["pk"].startswith(mine)}
 
 
 def killed(line: Wire, when: str, number: int, act: Callable[[], Any]) -> bool:
@@ -63,17 +63,17 @@ def test_with_an_idempotency_key_a_signal_is_stored_exactly_once(
 ) -> None:
     reached = []
     for number in range(1, MOST_CALLS):
-        who = visitor(tables)
-        if not killed(room_line, when, number, lambda who=who: emit(who, token="once")):
+        caller = visitor(tables)
+        if not killed(room_line, when, number, lambda caller=caller: emit(caller, token="once")):
             break
-        made = ids_of(who)
+        made = ids_of(caller)
         assert len(made) == (when == "after" and number == 3)
         reached.append(len(made))
-        answers = {emit(who, token="once") for _ in range(3)}
-        assert answers == ids_of(who)
+        answers = {emit(caller, token="once") for _ in range(3)}
+        assert answers == ids_of(caller)
         assert made <= answers, "the dead one's signal is the one"
         with pytest.raises(IdempotencyReused):
-            emit(who, token="once", body=b"other")
+            emit(caller, token="once", body=b"other")
     assert reached == [0, 0, int(when == "after")], "the record, the addressee, the transaction"
 
 
@@ -83,11 +83,11 @@ def test_without_an_idempotency_key_a_signal_is_stored_at_most_once_per_request(
 ) -> None:
     reached = []
     for number in range(1, MOST_CALLS):
-        who = visitor(tables)
-        if not killed(room_line, when, number, lambda who=who: emit(who)):
+        caller = visitor(tables)
+        if not killed(room_line, when, number, lambda caller=caller: emit(caller)):
             break
-        reached.append(len(ids_of(who)))
-        assert emit(who) in ids_of(who)
+        reached.append(len(ids_of(caller)))
+        assert emit(caller) in ids_of(caller)
     assert reached == [0, int(when == "after")], "the addressee, the put"
 
 
@@ -96,12 +96,12 @@ def test_every_stored_signal_is_in_the_due_index(
     tables: Tables, room_line: Wire, token: str | None
 ) -> None:
     """The emitter may die right after the write: fan-out is then the stream's and the sweeper's."""
-    who = visitor(tables)
-    assert killed(room_line, "after", 3 if token else 2, lambda: emit(who, token=token)), (
+    caller = visitor(tables)
+    assert killed(room_line, "after", 3 if token else 2, lambda: emit(caller, token=token)), (
         "at the write"
     )
-    overdue = signals.list_not_fanned_out(tables.main, before=who.now + 10**12, limit=10)
-    assert {signal.id for signal in overdue} == ids_of(who) != set()
+    overdue = signals.list_not_fanned_out(tables.main, before=caller.now + 10**12, limit=10)
+    assert {signal.id for signal in overdue} == ids_of(caller) != set()
 
 
 @pytest.mark.parametrize("what", ["claim", "ack"])
@@ -111,25 +111,25 @@ def test_a_claim_or_an_acknowledgement_can_be_repeated_after_a_crash(
 ) -> None:
     died = 0
     for number in range(1, MOST_CALLS):
-        who = visitor(tables)
-        task = emit(who)
+        caller = visitor(tables)
+        task = emit(caller)
         if what == "ack":
-            signals.claim(tables.main, who.call(), task)
+            signals.claim(tables.main, caller.call(), task)
 
-        def act(who: Visitor = who, task: str = task) -> Signal:
-            return getattr(signals, what)(who.tables.main, who.call(), task)
+        def act(caller: Visitor = caller, task: str = task) -> Signal:
+            return getattr(signals, what)(caller.tables.main, caller.call(), task)
 
         if not killed(room_line, when, number, act):
             break
         died += 1
         again = act()
         assert again.acked == (what == "ack")
-        assert again.claimed_by == f"identity:{who.principal.identity_id}"
+        assert again.claimed_by == f"identity:{caller.principal.identity_id}"
         if what == "claim":
-            assert again.claim_expires_at == who.now + 15 * 60 * 1_000_000
+            assert again.claim_expires_at == caller.now + 15 * 60 * 1_000_000
         else:
             with pytest.raises(Conflict):
-                signals.claim(tables.main, who.call(), task)
+                signals.claim(tables.main, caller.call(), task)
     assert died == 2, "the read, the update"
 
 
@@ -137,10 +137,10 @@ def test_a_claim_or_an_acknowledgement_can_be_repeated_after_a_crash(
 def test_while_the_table_is_unavailable_no_request_succeeds(
     tables: Tables, room_line: Wire, operation: str
 ) -> None:
-    who = visitor(tables)
+    caller = visitor(tables)
     token = None if operation == "PutItem" else "once"
     room_line.before = first(1, unreachable, operation)
     with pytest.raises(Unavailable):
-        emit(who, token=token)
-    assert ids_of(who) == set()
-    assert emit(who, token=token) in ids_of(who)
+        emit(caller, token=token)
+    assert ids_of(caller) == set()
+    assert emit(caller, token=token) in ids_of(caller)

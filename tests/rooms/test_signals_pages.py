@@ -20,13 +20,13 @@ def _query(**fields: Any) -> dict[str, Any]:
     return {"type": None, "ring": None, "limit": 50, "before": None, **fields}
 
 
-def _walk(who: Visitor, **fields: Any) -> tuple[list[str], int]:
+def _walk(caller: Visitor, **fields: Any) -> tuple[list[str], int]:
     """Follow the cursors to the end; give the ids and the number of pages."""
     signal_ids: list[str] = []
     before, pages = None, 0
     while True:
         page, before = signals.page(
-            who.tables.main, who.call(), **_query(**fields | {"before": before})
+            caller.tables.main, caller.call(), **_query(**fields | {"before": before})
         )
         signal_ids += [one.id for one in page]
         pages += 1
@@ -36,89 +36,89 @@ def _walk(who: Visitor, **fields: Any) -> tuple[list[str], int]:
 
 
 def test_an_empty_account_needs_a_bounded_number_of_reads(tables: Tables, room_line: Wire) -> None:
-    who = visitor(tables)
+    caller = visitor(tables)
     for days, reads in ((0, 1), (1, 2), (28, 30), (1, 31), (100, 31)):
-        who.now += days * DAY
+        caller.now += days * DAY
         room_line.clear()
-        assert signals.page(tables.main, who.call(), **_query()) == ([], None)
+        assert signals.page(tables.main, caller.call(), **_query()) == ([], None)
         assert room_line.calls == ["Query"] * reads, "since the account is, or thirty days ago"
 
 
 def test_a_page_reads_a_bounded_number_of_days(
     aws: pytest.MonkeyPatch, tables: Tables, room_line: Wire
 ) -> None:
-    who = visitor(tables)
+    caller = visitor(tables)
     with aws.context() as patch:
         patch.setenv("GATEHOUSE_SIGNAL_DAYS", "365")
-        old = emit(who)
-        who.now += 364 * DAY
-        new = emit(who)
+        old = emit(caller)
+        caller.now += 364 * DAY
+        new = emit(caller)
         room_line.clear()
-        page, before = signals.page(tables.main, who.call(), **_query())
+        page, before = signals.page(tables.main, caller.call(), **_query())
         assert [one.id for one in page] == [new.id]
         assert before is not None
         assert len(room_line.calls) == 40
-        signal_ids, pages = _walk(who)
+        signal_ids, pages = _walk(caller)
     assert signal_ids == [new.id, old.id]
     assert pages == 10
 
 
 @pytest.mark.parametrize("limit", [1, 3, 50])
 def test_filtered_pages_may_be_short_but_have_no_gaps(tables: Tables, limit: int) -> None:
-    who = visitor(tables)
+    caller = visitor(tables)
     wanted = []
     for number in range(24):
         kind = "task" if number % 5 == 0 else "pulse"
-        signal = emit(who, signal_type=kind, to_ring="a" if number % 2 else "b")
+        signal = emit(caller, signal_type=kind, to_ring="a" if number % 2 else "b")
         if kind == "task" and signal.to_ring == "a":
             wanted.insert(0, signal.id)
-        who.now += 5 * 3_600 * SECOND
+        caller.now += 5 * 3_600 * SECOND
     assert wanted
-    assert _walk(who, type="task", ring="a", limit=limit)[0] == wanted
+    assert _walk(caller, type="task", ring="a", limit=limit)[0] == wanted
 
 
 def test_a_page_reads_a_bounded_number_of_signals(
     monkeypatch: pytest.MonkeyPatch, tables: Tables
 ) -> None:
-    who = visitor(tables)
+    caller = visitor(tables)
     every = []
     for _ in range(12):
-        every.insert(0, emit(who).id)
-        who.now += 1_000
+        every.insert(0, emit(caller).id)
+        caller.now += 1_000
     monkeypatch.setattr(signals, "_MOST_SIGNALS", 5)
-    page, before = signals.page(tables.main, who.call(), **_query(type="task", limit=2))
+    page, before = signals.page(tables.main, caller.call(), **_query(type="task", limit=2))
     assert page == []
     assert before is not None
     assert before > every[-1], "the cursor leads to more"
-    assert _walk(who, limit=2)[0] == every
+    assert _walk(caller, limit=2)[0] == every
 
 
 def test_a_page_of_large_signals_is_short(tables: Tables) -> None:
-    who = visitor(tables)
+    caller = visitor(tables)
     every = []
     for _ in range(10):
-        every.insert(0, emit(who, content="x" * 65_536, payload={"x": "y" * 60_000}).id)
-        who.now += 1_000
-    page, before = signals.page(tables.main, who.call(), **_query())
+        every.insert(0, emit(caller, content="x" * 65_536, payload={"x": "y" * 60_000}).id)
+        caller.now += 1_000
+    page, before = signals.page(tables.main, caller.call(), **_query())
     assert [one.id for one in page] == every[:4]
     assert before == every[3]
-    assert _walk(who)[0] == every
+    assert _walk(caller)[0] == every
 
 
 def test_a_cursor_in_the_future_starts_today(tables: Tables) -> None:
-    who = visitor(tables)
-    signal = emit(who)
-    ahead = ids.lowest(who.now + 1_000 * DAY)
-    assert signals.page(tables.main, who.call(), **_query(before=ahead)) == ([signal], None)
-    assert signals.page(tables.main, who.call(), **_query(before=ids.lowest(0))) == ([], None)
+    caller = visitor(tables)
+    signal = emit(caller)
+    ahead = ids.lowest(caller.now + 1_000 * DAY)
+    assert signals.page(tables.main, caller.call(), **_query(before=ahead)) == ([signal], None)
+    assert signals.page(tables.main, caller.call(), **_query(before=ids.lowest(0))) == ([], None)
 
 
 def test_an_expired_signal_is_not_found_before_ttl_deletes_it(tables: Tables) -> None:
-    who = visitor(tables)
-    signal = emit(who)
-    who.now = signal.expires_at
-    assert signals.find(tables.main, who.account_id, signal.id, now=who.now) is None
-    assert signals.page(tables.main, who.call(), **_query()) == ([], None)
+    caller = visitor(tables)
+    signal = emit(caller)
+    caller.now = signal.expires_at
+    assert signals.find(tables.main, caller.account_id, signal.id, now=caller.now) is None
+    assert signals.page(tables.main, caller.call(), **_query()) == ([], None)
     with pytest.raises(NotFound):
-        signals.get(tables.main, who.call(), signal.id)
+        signals.get(tables.main, caller.call(), signal.id)
     assert len(stored(tables)) == 1

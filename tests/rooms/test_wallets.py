@@ -32,29 +32,29 @@ from gatehouse.wallets import rules
 from gatehouse.wallets.model import Signed, SignedIn
 from support.actors.members import (
     NONCE_SECRET,
-    boss,
     change,
-    come_in,
     identity_of,
     invited,
     key_of,
     member,
+    new_vault,
     outside,
-    seen_with,
+    redeem_invite,
     signed,
-    vault,
+    unlimited_admin,
+    visitor_with,
 )
 from support.actors.visitor import Visitor
 from support.aws.faults import Wire
 from support.checks.inspection import State
-from support.checks.invariants import check_standing, kind, live_keys, tally
+from support.checks.invariants import check_invariants, counter_value, kind, live_keys
 
 LIFE = 10 * MINUTE
 
 
 @pytest.fixture
-def who(tables: Tables) -> Visitor:
-    return boss(tables)
+def caller(tables: Tables) -> Visitor:
+    return unlimited_admin(tables)
 
 
 def attach(holder: Visitor, wallet: Signed) -> Any:
@@ -73,20 +73,20 @@ def sign_in(tables: Tables, address: str, now: Micros, **options: Any) -> Signed
     return wallets.sign_in(tables, call, wallet, secret=NONCE_SECRET)
 
 
-def with_wallet(who: Visitor, **fields: Any) -> tuple[Visitor, str]:
+def with_wallet(caller: Visitor, **fields: Any) -> tuple[Visitor, str]:
     """Redeem an invite as a new member with a wallet."""
-    wallet = signed(who.now)
-    result = come_in(who.tables, invited(who, **fields), now=who.now, signed=wallet)
-    return seen_with(who.tables, result.minted, who.now), wallet.address
+    wallet = signed(caller.now)
+    result = redeem_invite(caller.tables, invited(caller, **fields), now=caller.now, signed=wallet)
+    return visitor_with(caller.tables, result.minted, caller.now), wallet.address
 
 
-def test_a_wallet_signs_in_until_the_key_of_its_invite_expires(who: Visitor) -> None:
-    inviter = replace(who, principal=replace(who.principal, expires_at=who.now + DAY))
-    wallet = signed(who.now)
-    come_in(who.tables, invited(inviter), now=who.now, signed=wallet)
+def test_a_wallet_signs_in_until_the_key_of_its_invite_expires(caller: Visitor) -> None:
+    inviter = replace(caller, principal=replace(caller.principal, expires_at=caller.now + DAY))
+    wallet = signed(caller.now)
+    redeem_invite(caller.tables, invited(inviter), now=caller.now, signed=wallet)
     with pytest.raises(Unauthorized):
-        sign_in(who.tables, wallet.address, who.now + DAY)
-    assert sign_in(who.tables, wallet.address, who.now + DAY - 1).minted
+        sign_in(caller.tables, wallet.address, caller.now + DAY)
+    assert sign_in(caller.tables, wallet.address, caller.now + DAY - 1).minted
 
 
 def ends_at(secret: str, nonce: str) -> Micros | None:
@@ -131,165 +131,171 @@ def test_a_nonce_of_another_stack_or_in_capitals_is_not_valid() -> None:
     assert ends_at("secret", nonce + "0") is None
 
 
-def test_100_nonces_of_one_moment_all_differ(who: Visitor) -> None:
-    assert len({wallets.sign_in_nonce("secret", who.now) for _ in range(100)}) == 100
+def test_100_nonces_of_one_moment_all_differ(caller: Visitor) -> None:
+    assert len({wallets.sign_in_nonce("secret", caller.now) for _ in range(100)}) == 100
 
 
 @pytest.mark.usefixtures("settings_key")
 def test_the_nonce_secret_is_created_once_and_stored_encrypted(
-    who: Visitor, room_line: Wire
+    caller: Visitor, room_line: Wire
 ) -> None:
-    stack_vault = vault()
+    vault = new_vault()
     others: list[str] = []
 
     def between(_: int, operation: str) -> None:
         if operation == "TransactWriteItems":
             room_line.before = None
-            others.append(wallets.nonce_secret(who.tables.main, stack_vault))
+            others.append(wallets.nonce_secret(caller.tables.main, vault))
 
     room_line.before = between
-    secret = wallets.nonce_secret(who.tables.main, stack_vault)
+    secret = wallets.nonce_secret(caller.tables.main, vault)
     room_line.clear()
     assert [secret] == others, "two concurrent creators get the same secret"
-    assert wallets.nonce_secret(who.tables.main, stack_vault) == secret
-    (item,) = kind(State(who.tables), "SECRET#")
+    assert wallets.nonce_secret(caller.tables.main, vault) == secret
+    (item,) = kind(State(caller.tables), "SECRET#")
     assert item["sk"] == f"{Purpose.NONCE.value}#key"
     assert secret.encode() not in repr(item).encode()
     assert len(secret) == 64
 
 
 @pytest.mark.parametrize("late", [-1, 0, 1])
-def test_a_nonce_is_valid_for_ten_minutes_to_the_microsecond(who: Visitor, late: int) -> None:
-    made_at = who.now // SECOND * SECOND
-    _, address = with_wallet(who)
+def test_a_nonce_is_valid_for_ten_minutes_to_the_microsecond(caller: Visitor, late: int) -> None:
+    made_at = caller.now // SECOND * SECOND
+    _, address = with_wallet(caller)
     wallet, at = signed(made_at, address), made_at + LIFE + late
     if late < 0:
-        assert sign_in(who.tables, address, at, wallet=wallet)
+        assert sign_in(caller.tables, address, at, wallet=wallet)
     else:
         with pytest.raises(Unauthorized):
-            sign_in(who.tables, address, at, wallet=wallet)
+            sign_in(caller.tables, address, at, wallet=wallet)
 
 
-def test_a_nonce_can_be_used_once_on_any_route(who: Visitor) -> None:
-    holder, address = with_wallet(who)
-    used = signed(who.now, address)
-    sign_in(who.tables, address, who.now, wallet=used)
+def test_a_nonce_can_be_used_once_on_any_route(caller: Visitor) -> None:
+    holder, address = with_wallet(caller)
+    used = signed(caller.now, address)
+    sign_in(caller.tables, address, caller.now, wallet=used)
     with pytest.raises(Unauthorized):
-        sign_in(who.tables, address, who.now, wallet=used)
+        sign_in(caller.tables, address, caller.now, wallet=used)
     with pytest.raises(Unauthorized):
-        attach_as_signed(member(who), replace(signed(who.now), nonce=used.nonce))
+        attach_as_signed(member(caller), replace(signed(caller.now), nonce=used.nonce))
     with pytest.raises(Refused) as refused:
-        come_in(
-            who.tables,
-            invited(who),
-            now=who.now,
-            signed=replace(signed(who.now), nonce=used.nonce),
+        redeem_invite(
+            caller.tables,
+            invited(caller),
+            now=caller.now,
+            signed=replace(signed(caller.now), nonce=used.nonce),
         )
     assert isinstance(wallets.refusal(refused.value), Unauthorized)
     assert holder.admit(holder.minted.secret).code is Code.VALID
-    state = check_standing(who.tables, now=who.now)
+    state = check_invariants(caller.tables, now=caller.now)
     for item in kind(state, "NONCE#"):
         assert item["ttl"] * SECOND > (ends_at(NONCE_SECRET, item["pk"][6:]) or 0)
 
 
-def test_a_nonce_is_valid_for_its_purpose_alone(who: Visitor) -> None:
-    one, other = member(who), member(who)
-    for wallet in (signed(who.now), signed(who.now, holder=other)):
+def test_a_nonce_is_valid_for_its_purpose_alone(caller: Visitor) -> None:
+    one, other = member(caller), member(caller)
+    for wallet in (signed(caller.now), signed(caller.now, holder=other)):
         with pytest.raises(Unauthorized):
             attach_as_signed(one, wallet)
-    mine = signed(who.now, holder=one)
+    mine = signed(caller.now, holder=one)
     assert attach_as_signed(one, mine).wallet_address == mine.address
-    for wallet in (mine, signed(who.now, mine.address, holder=one)):
+    for wallet in (mine, signed(caller.now, mine.address, holder=one)):
         with pytest.raises(Unauthorized):
-            sign_in(who.tables, mine.address, who.now, wallet=wallet)
+            sign_in(caller.tables, mine.address, caller.now, wallet=wallet)
     with pytest.raises(Unauthorized):
-        come_in(who.tables, invited(who), now=who.now, signed=signed(who.now, holder=one))
-    assert len(kind(check_standing(who.tables, now=who.now), "NONCE#")) == 1
+        redeem_invite(
+            caller.tables, invited(caller), now=caller.now, signed=signed(caller.now, holder=one)
+        )
+    assert len(kind(check_invariants(caller.tables, now=caller.now), "NONCE#")) == 1
 
 
-def test_a_nonce_to_attach_can_be_used_once(who: Visitor) -> None:
-    holder = member(who)
-    mine = signed(who.now, holder=holder)
+def test_a_nonce_to_attach_can_be_used_once(caller: Visitor) -> None:
+    holder = member(caller)
+    mine = signed(caller.now, holder=holder)
     attach_as_signed(holder, mine)
     wallets.detach(holder.tables, holder.call())
     with pytest.raises(Unauthorized):
         attach_as_signed(holder, mine)
 
 
-def test_of_two_concurrent_uses_of_a_nonce_one_signs_in(who: Visitor, room_line: Wire) -> None:
-    _, address = with_wallet(who)
-    wallet, others = signed(who.now, address), []
+def test_of_two_concurrent_uses_of_a_nonce_one_signs_in(caller: Visitor, room_line: Wire) -> None:
+    _, address = with_wallet(caller)
+    wallet, others = signed(caller.now, address), []
 
     def between(_: int, operation: str) -> None:
         if operation == "TransactWriteItems":
             room_line.before = None
-            others.append(sign_in(who.tables, address, who.now, wallet=wallet))
+            others.append(sign_in(caller.tables, address, caller.now, wallet=wallet))
 
     room_line.before = between
     with pytest.raises(Unauthorized):
-        sign_in(who.tables, address, who.now, wallet=wallet)
+        sign_in(caller.tables, address, caller.now, wallet=wallet)
     assert len(others) == 1
-    check_standing(who.tables, now=who.now)
+    check_invariants(caller.tables, now=caller.now)
 
 
 # ---- Attaching -------------------------------------------------------------------------------
 
 
-def test_a_wallet_has_one_identity_and_an_identity_one_wallet(who: Visitor) -> None:
-    first, address = with_wallet(who)
-    other = member(who)
+def test_a_wallet_has_one_identity_and_an_identity_one_wallet(caller: Visitor) -> None:
+    first, address = with_wallet(caller)
+    other = member(caller)
     with pytest.raises(Conflict, match="attached"):
-        attach(other, signed(who.now, address))
+        attach(other, signed(caller.now, address))
     with pytest.raises(Conflict, match="already has a wallet"):
-        attach(first, signed(who.now))
-    invite = invited(who)
+        attach(first, signed(caller.now))
+    invite = invited(caller)
     with pytest.raises(Refused) as refused:
-        come_in(who.tables, invite, now=who.now, signed=signed(who.now, address))
+        redeem_invite(caller.tables, invite, now=caller.now, signed=signed(caller.now, address))
     assert isinstance(wallets.refusal(refused.value), Conflict)
-    assert come_in(who.tables, invite, now=who.now)  # the refused attempt did not use it
-    stranger = boss(who.tables)
+    assert redeem_invite(
+        caller.tables, invite, now=caller.now
+    )  # the refused attempt did not use it
+    stranger = unlimited_admin(caller.tables)
     with pytest.raises(Conflict):
-        attach(stranger, signed(who.now, address))
-    check_standing(who.tables, now=who.now)
+        attach(stranger, signed(caller.now, address))
+    check_invariants(caller.tables, now=caller.now)
 
 
-def test_an_address_in_capitals_is_the_same_wallet(who: Visitor) -> None:
-    _, address = with_wallet(who)
+def test_an_address_in_capitals_is_the_same_wallet(caller: Visitor) -> None:
+    _, address = with_wallet(caller)
     with pytest.raises(Conflict):
-        attach(member(who), signed(who.now, "0x" + address[2:].upper()))
+        attach(member(caller), signed(caller.now, "0x" + address[2:].upper()))
 
 
-def test_of_two_concurrent_attaches_of_a_wallet_one_succeeds(who: Visitor, room_line: Wire) -> None:
-    one, two, wallet = member(who), member(who), signed(who.now)
+def test_of_two_concurrent_attaches_of_a_wallet_one_succeeds(
+    caller: Visitor, room_line: Wire
+) -> None:
+    one, two, wallet = member(caller), member(caller), signed(caller.now)
 
     def between(_: int, operation: str) -> None:
         if operation == "TransactWriteItems":
             room_line.before = None
-            attach(one, signed(who.now, wallet.address))
+            attach(one, signed(caller.now, wallet.address))
 
     room_line.before = between
     with pytest.raises(Conflict):
         attach(two, wallet)
     assert identity_of(one).wallet_address == wallet.address
     assert identity_of(two).wallet_address is None
-    check_standing(who.tables, now=who.now)
+    check_invariants(caller.tables, now=caller.now)
 
 
 def test_an_identity_changed_while_attaching_keeps_both_changes(
-    who: Visitor, room_line: Wire
+    caller: Visitor, room_line: Wire
 ) -> None:
-    holder, wallet = member(who), signed(who.now)
+    holder, wallet = member(caller), signed(caller.now)
 
     def between(_: int, operation: str) -> None:
         if operation == "TransactWriteItems":
             room_line.before = None
-            change(who, holder, name="renamed")
+            change(caller, holder, name="renamed")
 
     room_line.before = between
     after = attach(holder, wallet)
     assert (after.name, after.wallet_address) == ("renamed", wallet.address)
     assert identity_of(holder) == after
-    check_standing(who.tables, now=who.now)
+    check_invariants(caller.tables, now=caller.now)
 
 
 @pytest.mark.parametrize(
@@ -303,22 +309,22 @@ def test_an_identity_changed_while_attaching_keeps_both_changes(
     ],
 )
 def test_a_key_with_less_than_the_ceiling_cannot_attach_a_wallet(
-    who: Visitor, fields: dict[str, Any], missing: set[str]
+    caller: Visitor, fields: dict[str, Any], missing: set[str]
 ) -> None:
-    holder = member(who)
+    holder = member(caller)
     if "expires_at" in fields:
-        fields = {**fields, "expires_at": who.now + DAY}
-    narrow = seen_with(who.tables, key_of(who, holder, **fields), who.now)
+        fields = {**fields, "expires_at": caller.now + DAY}
+    narrow = visitor_with(caller.tables, key_of(caller, holder, **fields), caller.now)
     with pytest.raises(GrantsExceeded) as refused:
-        attach(narrow, signed(who.now))
+        attach(narrow, signed(caller.now))
     assert set(refused.value.details) == missing
     assert identity_of(holder).wallet_address is None
-    assert kind(check_standing(who.tables, now=who.now), "NONCE#") == []
+    assert kind(check_invariants(caller.tables, now=caller.now), "NONCE#") == []
 
 
-def test_a_key_with_the_whole_of_a_narrow_ceiling_can_attach(who: Visitor) -> None:
-    holder = member(who, scopes=["services:*"], permissions={"signal_types": ["task"]})
-    assert attach(holder, signed(who.now)).wallet_address
+def test_a_key_with_the_whole_of_a_narrow_ceiling_can_attach(caller: Visitor) -> None:
+    holder = member(caller, scopes=["services:*"], permissions={"signal_types": ["task"]})
+    assert attach(holder, signed(caller.now)).wallet_address
 
 
 # ---- Detaching -------------------------------------------------------------------------------
@@ -328,164 +334,164 @@ def detach(holder: Visitor) -> Any:
     return wallets.detach(holder.tables, holder.call())
 
 
-def test_a_detached_wallet_signs_nobody_in_and_can_be_attached_again(who: Visitor) -> None:
-    holder, address = with_wallet(who)
-    key = sign_in(who.tables, address, who.now).minted
+def test_a_detached_wallet_signs_nobody_in_and_can_be_attached_again(caller: Visitor) -> None:
+    holder, address = with_wallet(caller)
+    key = sign_in(caller.tables, address, caller.now).minted
     assert detach(holder).wallet_address is None
     assert identity_of(holder).wallet_address is None
     with pytest.raises(Unauthorized):
-        sign_in(who.tables, address, who.now)
-    assert who.admit(key.secret).code is Code.REVOKED
+        sign_in(caller.tables, address, caller.now)
+    assert caller.admit(key.secret).code is Code.REVOKED
     assert holder.admit(holder.minted.secret).code is Code.VALID
     with pytest.raises(NotFound, match="has no wallet"):
         detach(holder)
-    state = check_standing(who.tables, now=who.now)
-    trail = [event["action"] for event in state.events(who.account_id)]
+    state = check_invariants(caller.tables, now=caller.now)
+    trail = [event["action"] for event in state.events(caller.account_id)]
     assert trail[-2:] == ["identity.detach_wallet", "api_key.revoke"]
-    pk = f"KEYS#{who.account_id}"
-    assert tally(state, pk) == live_keys(state, who.account_id, now=who.now)
-    assert attach(member(who), signed(who.now, address)).wallet_address == address
+    pk = f"KEYS#{caller.account_id}"
+    assert counter_value(state, pk) == live_keys(state, caller.account_id, now=caller.now)
+    assert attach(member(caller), signed(caller.now, address)).wallet_address == address
 
 
-def test_a_narrow_key_may_detach_since_that_only_ends_something(who: Visitor) -> None:
-    holder, _ = with_wallet(who)
-    narrow = seen_with(who.tables, key_of(who, holder, scopes=[]), who.now)
+def test_a_narrow_key_may_detach_since_that_only_ends_something(caller: Visitor) -> None:
+    holder, _ = with_wallet(caller)
+    narrow = visitor_with(caller.tables, key_of(caller, holder, scopes=[]), caller.now)
     assert detach(narrow).wallet_address is None
 
 
 def test_a_sign_in_while_detaching_is_refused_or_its_key_is_revoked(
-    who: Visitor, room_line: Wire
+    caller: Visitor, room_line: Wire
 ) -> None:
-    holder, address = with_wallet(who)
+    holder, address = with_wallet(caller)
     others: list[SignedIn] = []
 
     def between(_: int, operation: str) -> None:
         if operation == "TransactWriteItems":
             room_line.before = None
-            others.append(sign_in(who.tables, address, who.now))
+            others.append(sign_in(caller.tables, address, caller.now))
 
     room_line.before = between
     assert detach(holder).wallet_address is None
-    assert who.admit(others[0].minted.secret).code is Code.REVOKED
-    check_standing(who.tables, now=who.now)
+    assert caller.admit(others[0].minted.secret).code is Code.REVOKED
+    check_invariants(caller.tables, now=caller.now)
 
 
 # ---- Signing in ------------------------------------------------------------------------------
 
 
-def test_signing_in_returns_the_ceiling_for_exactly_a_day(who: Visitor) -> None:
+def test_signing_in_returns_the_ceiling_for_exactly_a_day(caller: Visitor) -> None:
     holder, address = with_wallet(
-        who, scopes=["services:*", "agents:read"], permissions={"ring_scopes": ["a"]}
+        caller, scopes=["services:*", "agents:read"], permissions={"ring_scopes": ["a"]}
     )
-    result = sign_in(who.tables, address, who.now)
+    result = sign_in(caller.tables, address, caller.now)
     key = result.minted.key
     assert key.grants == identity_of(holder).ceiling
     assert key.grants == Grants(("services:*", "agents:read"), Permissions(ring_scopes=("a",)))
     assert (key.owner, key.rate_limit) == (holder.principal.identity_id, 6_000)
-    assert key.expires_at == who.now + 24 * 60 * MINUTE
+    assert key.expires_at == caller.now + 24 * 60 * MINUTE
     for moment, code in ((DAY - 1, Code.VALID), (DAY, Code.EXPIRED)):
-        assert replace(who, now=who.now + moment).admit(result.minted.secret).code is code
+        assert replace(caller, now=caller.now + moment).admit(result.minted.secret).code is code
 
 
-def test_signing_in_returns_the_current_ceiling(who: Visitor) -> None:
-    holder, address = with_wallet(who)
+def test_signing_in_returns_the_current_ceiling(caller: Visitor) -> None:
+    holder, address = with_wallet(caller)
     lower = Grants(("services:read",), Permissions(signal_types=("task",)))
-    change(who, holder, ceiling=lower)
-    assert sign_in(who.tables, address, who.now).minted.key.grants == lower
+    change(caller, holder, ceiling=lower)
+    assert sign_in(caller.tables, address, caller.now).minted.key.grants == lower
 
 
 def test_signing_in_again_revokes_the_previous_sign_in_key(
-    who: Visitor,
+    caller: Visitor,
 ) -> None:
-    holder, address = with_wallet(who)
-    pk = f"KEYS#{who.account_id}"
-    result = [sign_in(who.tables, address, who.now) for _ in range(3)]
-    codes = [who.admit(one.minted.secret).code for one in result]
+    holder, address = with_wallet(caller)
+    pk = f"KEYS#{caller.account_id}"
+    result = [sign_in(caller.tables, address, caller.now) for _ in range(3)]
+    codes = [caller.admit(one.minted.secret).code for one in result]
     assert codes == [Code.REVOKED, Code.REVOKED, Code.VALID]
-    state = check_standing(who.tables, now=who.now)
-    assert tally(state, pk) == live_keys(state, who.account_id, now=who.now) == 3
+    state = check_invariants(caller.tables, now=caller.now)
+    assert counter_value(state, pk) == live_keys(state, caller.account_id, now=caller.now) == 3
     assert holder.admit(holder.minted.secret).code is Code.VALID, "only sign-in keys are revoked"
-    trail = [event["action"] for event in state.events(who.account_id)]
+    trail = [event["action"] for event in state.events(caller.account_id)]
     assert trail[-3:] == ["identity.sign_in", "api_key.create", "api_key.revoke"]
 
 
 @pytest.mark.parametrize("ended", ["expired", "revoked", "rotated", "switched off"])
-def test_the_key_count_is_right_however_the_previous_key_ended(who: Visitor, ended: str) -> None:
-    _, address = with_wallet(who)
-    first = sign_in(who.tables, address, who.now).minted.key
+def test_the_key_count_is_right_however_the_previous_key_ended(caller: Visitor, ended: str) -> None:
+    _, address = with_wallet(caller)
+    first = sign_in(caller.tables, address, caller.now).minted.key
     if ended == "expired":
-        who.now += DAY
+        caller.now += DAY
     elif ended == "revoked":
-        keys.revoke(who.tables, who.call(), first.id)
+        keys.revoke(caller.tables, caller.call(), first.id)
     elif ended == "rotated":
-        rotation.rotate(who.tables, who.call(), first.id, grace_seconds=0, prefix="hk")
+        rotation.rotate(caller.tables, caller.call(), first.id, grace_seconds=0, prefix="hk")
     else:
-        keys.patch(who.tables, who.call(), first.id, KeyPatch(enabled=False))
-    second = sign_in(who.tables, address, who.now)
-    assert who.admit(second.minted.secret).code is Code.VALID
-    state = check_standing(who.tables, now=who.now, exact=ended != "expired")
+        keys.patch(caller.tables, caller.call(), first.id, KeyPatch(enabled=False))
+    second = sign_in(caller.tables, address, caller.now)
+    assert caller.admit(second.minted.secret).code is Code.VALID
+    state = check_invariants(caller.tables, now=caller.now, exact=ended != "expired")
     # Nothing writes when a key expires, so it is counted until the bound is reached.
     uncounted = 1 if ended == "expired" else 0
-    live = live_keys(state, who.account_id, now=who.now)
-    assert tally(state, f"KEYS#{who.account_id}") == live + uncounted
+    live = live_keys(state, caller.account_id, now=caller.now)
+    assert counter_value(state, f"KEYS#{caller.account_id}") == live + uncounted
 
 
 def test_two_concurrent_sign_ins_succeed_and_leave_one_live_key(
-    who: Visitor, room_line: Wire
+    caller: Visitor, room_line: Wire
 ) -> None:
-    _, address = with_wallet(who)
+    _, address = with_wallet(caller)
     others: list[SignedIn] = []
 
     def between(_: int, operation: str) -> None:
         if operation == "TransactWriteItems":
             room_line.before = None
-            others.append(sign_in(who.tables, address, who.now))
+            others.append(sign_in(caller.tables, address, caller.now))
 
     room_line.before = between
-    last = sign_in(who.tables, address, who.now)
-    assert who.admit(last.minted.secret).code is Code.VALID
-    assert who.admit(others[0].minted.secret).code is Code.REVOKED
-    check_standing(who.tables, now=who.now)
+    last = sign_in(caller.tables, address, caller.now)
+    assert caller.admit(last.minted.secret).code is Code.VALID
+    assert caller.admit(others[0].minted.secret).code is Code.REVOKED
+    check_invariants(caller.tables, now=caller.now)
 
 
 @pytest.mark.parametrize("status", ["suspended", "removed"])
-def test_an_inactive_member_can_neither_sign_in_nor_attach(who: Visitor, status: str) -> None:
-    holder, address = with_wallet(who)
-    bare = member(who)
+def test_an_inactive_member_can_neither_sign_in_nor_attach(caller: Visitor, status: str) -> None:
+    holder, address = with_wallet(caller)
+    bare = member(caller)
     for one in (holder, bare):
-        change(who, one, status=status)
+        change(caller, one, status=status)
     with pytest.raises(Unauthorized):
-        sign_in(who.tables, address, who.now)
+        sign_in(caller.tables, address, caller.now)
     with pytest.raises(Conflict):  # over HTTP, its keys are refused before this
-        attach(bare, signed(who.now))
-    assert kind(check_standing(who.tables, now=who.now), "NONCE#")[1:] == []
+        attach(bare, signed(caller.now))
+    assert kind(check_invariants(caller.tables, now=caller.now), "NONCE#")[1:] == []
 
 
-def test_a_suspension_during_a_sign_in_refuses_it(who: Visitor, room_line: Wire) -> None:
-    holder, address = with_wallet(who)
+def test_a_suspension_during_a_sign_in_refuses_it(caller: Visitor, room_line: Wire) -> None:
+    holder, address = with_wallet(caller)
 
     def between(_: int, operation: str) -> None:
         if operation == "TransactWriteItems":
             room_line.before = None
-            change(who, holder, status="suspended")
+            change(caller, holder, status="suspended")
 
     room_line.before = between
     with pytest.raises(Unauthorized):
-        sign_in(who.tables, address, who.now)
-    check_standing(who.tables, now=who.now)
+        sign_in(caller.tables, address, caller.now)
+    check_invariants(caller.tables, now=caller.now)
 
 
-def test_an_unknown_wallet_cannot_sign_in(who: Visitor) -> None:
-    stranger = signed(who.now)
+def test_an_unknown_wallet_cannot_sign_in(caller: Visitor) -> None:
+    stranger = signed(caller.now)
     with pytest.raises(Unauthorized):
-        sign_in(who.tables, stranger.address, who.now, wallet=stranger)
-    assert kind(check_standing(who.tables, now=who.now), "NONCE#") == []
+        sign_in(caller.tables, stranger.address, caller.now, wallet=stranger)
+    assert kind(check_invariants(caller.tables, now=caller.now), "NONCE#") == []
 
 
-def test_a_sign_in_repeated_with_its_idempotency_key_names_the_key(who: Visitor) -> None:
-    _, address = with_wallet(who)
-    result = sign_in(who.tables, address, who.now, token="once")
+def test_a_sign_in_repeated_with_its_idempotency_key_names_the_key(caller: Visitor) -> None:
+    _, address = with_wallet(caller)
+    result = sign_in(caller.tables, address, caller.now, token="once")
     with pytest.raises(IdempotencyReused) as again:
-        sign_in(who.tables, address, who.now, token="once")
+        sign_in(caller.tables, address, caller.now, token="once")
     assert again.value.details == {"id": f"api_key:{result.minted.key.id}"}
-    assert who.admit(result.minted.secret).code is Code.VALID
+    assert caller.admit(result.minted.secret).code is Code.VALID

@@ -12,7 +12,7 @@ from support.actors.visitor import Visitor
 from support.checks.inspection import items
 
 
-def emit(who: Visitor, **fields: Any) -> Signal:
+def emit(caller: Visitor, **fields: Any) -> Signal:
     """Emit a signal; a pulse by default."""
     emitted: list[Signal] = []
 
@@ -21,7 +21,7 @@ def emit(who: Visitor, **fields: Any) -> Signal:
         return Answered(201, signal.id)
 
     new = NewSignal(**{"signal_type": "pulse", "content": "x", **fields})
-    signals.emit(who.tables.main, who.call(), new, answered=answered)
+    signals.emit(caller.tables.main, caller.call(), new, answered=answered)
     return emitted[0]
 
 

@@ -52,13 +52,13 @@ def outside(now: Micros, *, token: str | None = None, source: str = "203.0.113.9
     return Call(request_id=f"outside-{next(_numbers)}", now=now, source_address=source, guard=guard)
 
 
-def invited(who: Visitor, **fields: Any) -> Invite:
+def invited(caller: Visitor, **fields: Any) -> Invite:
     """Create an invite with a long code; its default is full grants."""
     asked = InviteRequest(**{"name": "new", "type": "human", "long": True, **fields})
-    return invites.create(who.tables, who.call(), asked)
+    return invites.create(caller.tables, caller.call(), asked)
 
 
-def come_in(
+def redeem_invite(
     tables: Tables,
     invite: Invite,
     *,
@@ -78,21 +78,21 @@ def come_in(
     return redemption.redeem(tables, outside(now, token=token), request)
 
 
-def seen_with(tables: Tables, minted: Minted, now: Micros) -> Visitor:
+def visitor_with(tables: Tables, minted: Minted, now: Micros) -> Visitor:
     """Return a visitor who calls with this key."""
     verdict = credentials.admit(tables.keys, minted.secret, credentials.Memory(), now)
     return Visitor(tables, verdict.principal(), minted, now)
 
 
-def member(who: Visitor, **fields: Any) -> Visitor:
+def member(caller: Visitor, **fields: Any) -> Visitor:
     """Add a member by an invite."""
-    came = come_in(who.tables, invited(who, **fields), now=who.now)
-    return seen_with(who.tables, came.minted, who.now)
+    came = redeem_invite(caller.tables, invited(caller, **fields), now=caller.now)
+    return visitor_with(caller.tables, came.minted, caller.now)
 
 
-def identity_of(who: Visitor) -> Identity:
+def identity_of(caller: Visitor) -> Identity:
     """Read a visitor's identity."""
-    return identities.get(who.tables.main, who.account_id, who.principal.identity_id)
+    return identities.get(caller.tables.main, caller.account_id, caller.principal.identity_id)
 
 
 def key_of(admin: Visitor, owner: Visitor, **fields: Any) -> Minted:
@@ -120,7 +120,7 @@ def sweep(tables: Tables, now: Micros) -> int:
     return memberships.sweep(tables, origin=SWEEPER, now=now)
 
 
-def boss(tables: Tables) -> Visitor:
+def unlimited_admin(tables: Tables) -> Visitor:
     """Create an account and return its admin, whose key has no rate limit."""
     return visitor(tables).unlimited()
 
@@ -162,12 +162,12 @@ def signed(now: Micros, address: str | None = None, *, holder: Visitor | None = 
     return Signed(address or f"0x{secrets.token_hex(20)}", nonce)
 
 
-def vault() -> Vault:
+def new_vault() -> Vault:
     """Create a KMS key like the template's, and return a vault with it."""
     return Vault(clients.kms(), resources.make_settings_key())
 
 
-def trusted(admin: Visitor, kept_in: Vault, **fields: Any) -> Trusted:
+def trusted(admin: Visitor, vault: Vault, **fields: Any) -> Trusted:
     """Trust a peer, as the admin."""
     asked: dict[str, Any] = {
         "name": "other",
@@ -176,7 +176,7 @@ def trusted(admin: Visitor, kept_in: Vault, **fields: Any) -> Trusted:
         "expires_at": None,
         **fields,
     }
-    return federation.trust(admin.tables, admin.call(), kept_in, **asked)
+    return federation.trust(admin.tables, admin.call(), vault, **asked)
 
 
 def proof(secret: str, raw: bytes, now: Micros, **fields: Any) -> Proof:
@@ -192,7 +192,7 @@ def proof(secret: str, raw: bytes, now: Micros, **fields: Any) -> Proof:
 
 def received(
     tables: Tables,
-    kept_in: Vault,
+    vault: Vault,
     peer_id: str | None,
     shown: Proof | None,
     *,
@@ -204,5 +204,5 @@ def received(
     said = {"signal_type": "task", "content": "do it", "from_identity": "agent-7", **fields}
     header = json.dumps(asdict(shown)) if shown else ""
     return federation.receive(
-        tables, outside(now), kept_in, peer_id=peer_id, proof_header=header, raw=raw, **said
+        tables, outside(now), vault, peer_id=peer_id, proof_header=header, raw=raw, **said
     )

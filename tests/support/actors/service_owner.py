@@ -16,11 +16,11 @@ VIEW = {
     *("name", "kind", "status", "healthy", "listening", "healthUrl", "latencyMs", "lastChecked"),
     *("logGroup", "detail"),
 }
-WELL = saying(response(b"well"))
-ILL = saying(response(b"ill", status="503 Service Unavailable"))
+HEALTHY = saying(response(b"well"))
+UNHEALTHY = saying(response(b"ill", status="503 Service Unavailable"))
 
 
-def nobody() -> str:
+def closed_url() -> str:
     """Return a URL of this machine that refuses connections."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return f"http://127.0.0.1:{server.getsockname()[1]}"

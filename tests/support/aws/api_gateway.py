@@ -21,7 +21,7 @@ from urllib.parse import unquote
 from support.aws import invocation, resources
 from support.checks.documented import check_documented
 
-DIALECTS = {
+SURFACES = {
     "/api/": "services",
     "/v1/": "account",
     "/admin/": "admin",
@@ -262,15 +262,15 @@ def answer_of(
     )
     assert headers["x-request-id"] == request_id
     _check_limit_headers(answer, event["requestContext"].get("authorizer") or {})
-    _check_dialect(answer, dialect(event["path"]))
+    _check_surface(answer, surface_of(event["path"]))
     if documented:
         check_documented(method, event["resource"], answer)
     return answer
 
 
-def dialect(path: str) -> str:
+def surface_of(path: str) -> str:
     """Name the surface that a path belongs to."""
-    return next((name for start, name in DIALECTS.items() if path.startswith(start)), "services")
+    return next((name for start, name in SURFACES.items() if path.startswith(start)), "services")
 
 
 def _find(method: str, path: str) -> tuple[Route | None, dict[str, str]]:
@@ -292,7 +292,7 @@ def _check_limit_headers(answer: invocation.Answer, context: Mapping[str, Any]) 
     assert not RENAMED & set(answer.headers)
 
 
-def _check_dialect(answer: invocation.Answer, surface: str) -> None:
+def _check_surface(answer: invocation.Answer, surface: str) -> None:
     if answer.status == 204:
         assert not answer.text
         return
@@ -322,7 +322,7 @@ def _check_dialect(answer: invocation.Answer, surface: str) -> None:
         assert re.fullmatch(r"[A-Z]+(_[A-Z0-9]+)+", error["code"])
 
 
-def said(answer: invocation.Answer) -> str:
+def error_text(answer: invocation.Answer) -> str:
     """Give an error's text, whatever the dialect."""
     found = answer.json()["error"]
     return found if isinstance(found, str) else found["message"]

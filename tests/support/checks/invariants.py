@@ -31,7 +31,7 @@ def kind(state: State, prefix: str) -> list[dict[str, Any]]:
     return [item for item in state.main if item["pk"].startswith(prefix) and item["sk"] != COUNT]
 
 
-def tally(state: State, pk: str) -> int:
+def counter_value(state: State, pk: str) -> int:
     """Return the value of a counter, zero if there is none."""
     found = [item["live"] for item in state.main if item["pk"] == f"{pk}#COUNT"]
     return found[0] if found else 0
@@ -51,7 +51,7 @@ def live_keys(state: State, account_id: str, *, now: Micros) -> int:
     )
 
 
-def check_standing(tables: Tables, *, now: Micros, exact: bool = True) -> State:
+def check_invariants(tables: Tables, *, now: Micros, exact: bool = True) -> State:
     """Assert all invariants. `exact`: nothing expired in this test, so counters are exact."""
     state = check_everything(tables, now=now)
     for account_id in state.accounts():
@@ -69,7 +69,9 @@ def _check_account(state: State, account_id: str, *, now: Micros, exact: bool) -
     assert _replayed(trail, "identity", leaving_out={"identity.sign_in"}) == {
         one.id: one.audit_view() for one in members
     }
-    assert tally(state, f"IDENTITY#{account_id}") == sum(one.is_acting_admin for one in members)
+    assert counter_value(state, f"IDENTITY#{account_id}") == sum(
+        one.is_acting_admin for one in members
+    )
     owners = {key.owner for key in state.owned.values() if key.account_id == account_id}
     assert owners <= {one.id for one in members}, "a key without an identity"
     invites = [
@@ -78,16 +80,16 @@ def _check_account(state: State, account_id: str, *, now: Micros, exact: bool) -
     ]
     assert _replayed(trail, "invite") == {one.id: invite_rules.audit_view(one) for one in invites}
     still_open = sum(invite_rules.is_open(one, now) for one in invites)
-    assert tally(state, f"INVITES#{account_id}") >= still_open
+    assert counter_value(state, f"INVITES#{account_id}") >= still_open
     if exact:
-        assert tally(state, f"INVITES#{account_id}") == still_open
-        assert tally(state, f"KEYS#{account_id}") == live_keys(state, account_id, now=now)
+        assert counter_value(state, f"INVITES#{account_id}") == still_open
+        assert counter_value(state, f"KEYS#{account_id}") == live_keys(state, account_id, now=now)
     joined = [event for event in trail if event["action"] == "identity.create"]
     by_invite = [event for event in trail if event["action"] == "invite.redeem"]
     assert sum(one.uses for one in invites) == len(by_invite) <= len(joined)
     peers = [peer_store.from_item(item) for item in kind(state, f"PEERS#{account_id}")]
     assert _replayed(trail, "peer") == {one.id: peer_rules.audit_view(one) for one in peers}
-    assert tally(state, f"PEERS#{account_id}") == len(peers)
+    assert counter_value(state, f"PEERS#{account_id}") == len(peers)
     webhooks = [
         webhook_store._from_item(item)  # noqa: SLF001
         for item in kind(state, f"WEBHOOK#{account_id}")
@@ -95,7 +97,7 @@ def _check_account(state: State, account_id: str, *, now: Micros, exact: bool) -
     assert _replayed(trail, "webhook", besides=_ABOUT_A_CHANGE) == {
         one.id: webhook_rules.audit_view(one) for one in webhooks
     }
-    assert tally(state, f"WEBHOOK#{account_id}") == len(webhooks)
+    assert counter_value(state, f"WEBHOOK#{account_id}") == len(webhooks)
     _check_providers(state, account_id, trail)
     received = {
         event["target"].removeprefix("signal:")
@@ -170,7 +172,7 @@ def _check_providers(state: State, account_id: str, trail: list[dict[str, Any]])
         item["sk"].replace("#", "/"): {"updated_at": rfc3339(item["updated_at"])} for item in kept
     }
     named = [item for item in kept if item["sk"].startswith("provider#")]
-    assert tally(state, f"PROVIDER#{account_id}") == len(named)
+    assert counter_value(state, f"PROVIDER#{account_id}") == len(named)
     assert {item["sk"] for item in kept} == {
         item["sk"]
         for item in kind(state, f"SECRET#{account_id}")
@@ -178,7 +180,7 @@ def _check_providers(state: State, account_id: str, trail: list[dict[str, Any]])
     }
 
 
-def check_followed(state: State, *, now: Micros) -> None:
+def check_owners_of_keys(state: State, *, now: Micros) -> None:
     """Assert that every key that is not revoked has a copy of its identity as it is now."""
     assert kind(state, "PROPAGATE#") == [], "a marker was left"
     owners = {one.id: one for one in identities(state)}
