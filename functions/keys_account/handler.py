@@ -32,6 +32,7 @@ from gatehouse.policy.actions import scope
 from gatehouse.web import bodies
 from gatehouse.web.door import Caller, Door, authenticated, next_cursor, position, public
 from gatehouse.web.envelopes import Body, Data, Page, Patch, PermissionLists
+from gatehouse.web.exact import ExactObject
 from gatehouse.web.fields import After, Between, Id, Labels, Limit, Moment, Name, free_form
 from gatehouse.web.surfaces import ACCOUNT
 
@@ -112,7 +113,7 @@ class KeyView(ListedKey):
     enabled: bool
     expires_at: str | None
     rate_limit: int | None
-    metadata: dict[str, Any]
+    metadata: ExactObject
     scopes: list[str]
     permissions: dict[str, list[str]]
 

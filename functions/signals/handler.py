@@ -17,10 +17,12 @@ from gatehouse.signals import actions as signals
 from gatehouse.signals import model
 from gatehouse.web.door import Caller, Door, next_cursor, position
 from gatehouse.web.envelopes import Answer, Body, answer, written
+from gatehouse.web.exact import ExactObject
 from gatehouse.web.fields import (
     After,
     AtMost,
     Between,
+    Fraction,
     Id,
     Label,
     Limit,
@@ -86,10 +88,10 @@ class SignalView(BaseModel):
     to_role: str | None
     to_ring: str | None
     to_identity: str | None
-    urgency: float
+    urgency: Fraction
     tags: list[str]
-    payload: dict[str, Any]
-    metadata: dict[str, Any]
+    payload: ExactObject
+    metadata: ExactObject
     parent_id: str | None
     task_status: str | None = Field(description="open, claimed or acked")
     claimed_by: str | None

@@ -6,7 +6,7 @@ read keys and spend requests, and create nothing.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BaseModel, Field
 
@@ -22,6 +22,7 @@ from gatehouse.verification import actions as verification
 from gatehouse.verification.model import Denial, KeyQuestion, Verified
 from gatehouse.web.door import Caller, Door
 from gatehouse.web.envelopes import Body, Data
+from gatehouse.web.exact import ExactObject
 from gatehouse.web.fields import Label, one_of
 from gatehouse.web.surfaces import ACCOUNT
 
@@ -64,7 +65,7 @@ class VerifiedKey(BaseModel):
     permissions: dict[str, list[str]] | None
     ratelimit: RateLimit | None
     expires_at: str | None
-    metadata: dict[str, Any] | None
+    metadata: ExactObject | None
 
 
 @door.route("POST", "/v1/keys/verify", needs=scope("services:read"))

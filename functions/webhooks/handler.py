@@ -22,7 +22,7 @@ from gatehouse.secrets import actions as vaults
 from gatehouse.secrets.actions import Vault
 from gatehouse.web.door import Caller, Door
 from gatehouse.web.envelopes import Answer, Body, Patch, answer
-from gatehouse.web.fields import AtMost, Between, Id, Label, Url, one_of
+from gatehouse.web.fields import AtMost, Between, Fraction, Id, Label, Url, one_of
 from gatehouse.web.surfaces import ADMIN
 from gatehouse.webhooks import actions as webhooks
 from gatehouse.webhooks import model, rotation
@@ -56,7 +56,7 @@ class SignalFilters(Body):
     types: Annotated[list[Annotated[str, one_of(SIGNAL_TYPES)]], AtMost(model.MOST_FILTERED)] = (
         Field(default_factory=list)
     )
-    min_urgency: Annotated[float, Between(model.LOWEST_URGENCY, model.HIGHEST_URGENCY)] = Field(
+    min_urgency: Annotated[Fraction, Between(model.LOWEST_URGENCY, model.HIGHEST_URGENCY)] = Field(
         model.LOWEST_URGENCY, description="Inclusive."
     )
 

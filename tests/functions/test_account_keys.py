@@ -385,15 +385,6 @@ def test_an_account_needs_a_valid_name(front: Front, name: object) -> None:
     assert front("POST", "/v1/accounts", body={"name": name}).status == 400
 
 
-@pytest.mark.parametrize("number", ["1e400", "-1e999"])
-def test_a_number_that_json_cannot_represent_is_refused(
-    front: Front, admin: Holder, number: str
-) -> None:
-    text = f'{{"name": "x", "metadata": {{"n": {number}}}}}'
-    answer = front("POST", "/v1/api-keys", key=admin.key, body=text)
-    assert answer.status == 400
-
-
 @pytest.mark.parametrize(
     ("scopes", "status"),
     [

@@ -190,7 +190,7 @@ def test_type_and_content_are_required(front: Front, admin: Holder, field: str) 
     check(answer, 400, "VALIDATION_FIELD_REQUIRED", field)
 
 
-@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
 def test_numbers_that_json_does_not_allow_are_malformed(
     front: Front, admin: Holder, number: str
 ) -> None:

@@ -29,7 +29,8 @@ HOMES = {
     "mangum": {"gatehouse.web.door"},
     # At the wire, and for the bootstrap file, whose errors name the field.
     "pydantic": {
-        *("gatehouse.web.envelopes", "gatehouse.web.fields", "[functions]"),
+        *("gatehouse.web.envelopes", "gatehouse.web.exact", "gatehouse.web.fields"),
+        "[functions]",
         "gatehouse.bootstrap.adapters.file_schema",
     },
     "pydantic_core": {

@@ -321,7 +321,7 @@ def test_an_audit_event_shows_ten_fields_of_a_key() -> None:
         "enabled": True,
         "scopes": ["agents:read"],
         "permissions": OPEN,
-        "metadata": '{"a": 2, "b": 1.5}',
+        "metadata": '{"a":2,"b":1.5}',
         "expires_at": None,
         "rate_limit": None,
         "revoked_at": None,

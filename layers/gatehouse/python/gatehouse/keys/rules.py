@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from gatehouse.core import reach
+from gatehouse.core import exact_json, reach
 from gatehouse.core.clock import SECOND, Micros, rfc3339
 from gatehouse.core.errors import BadInput, FieldRequired
 from gatehouse.core.grants import (
@@ -153,7 +152,7 @@ def checked_grace(seconds: int, *, field: str = "grace_seconds") -> Micros:
 
 def checked_metadata(value: Mapping[str, Any], *, field: str = "metadata") -> dict[str, Any]:
     """Return metadata. Raises BadInput if its JSON is too large."""
-    size = len(json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode())
+    size = len(exact_json.dumps(value).encode())
     if size > LARGEST_METADATA:
         raise BadInput(f"{field} must be at most {LARGEST_METADATA} bytes", details=_at(field))
     return dict(value)
@@ -232,7 +231,7 @@ def audit_view(key: Key) -> dict[str, Any]:
         "expires_at": None if key.expires_at is None else rfc3339(key.expires_at),
         "rate_limit": key.rate_limit,
         # As text: it may contain fractions, and an event is hashed as the table returns it.
-        "metadata": json.dumps(key.metadata, sort_keys=True),
+        "metadata": exact_json.dumps(key.metadata, sort_keys=True, ascii_only=True),
         "revoked_at": None if key.revoked_at is None else rfc3339(key.revoked_at),
     }
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
+from gatehouse.core import exact_json
 from gatehouse.core.grants import Grants, Permissions
 from gatehouse.dynamo import counters, keyspace
 from gatehouse.dynamo.table import Item, Table, Write
@@ -109,7 +109,7 @@ def to_item(key: Key) -> Item:
         "created_by": key.created_by,
         "created_at": key.created_at,
         "enabled": key.enabled,
-        "metadata": json.dumps(key.metadata, separators=(",", ":")),
+        "metadata": exact_json.dumps(key.metadata),
         "version": key.version,
     }
     for name in ("expires_at", "rate_limit", "revoked_at", "parent", *_LINE):
@@ -135,7 +135,7 @@ def from_item(item: Item) -> Key:
         expires_at=item.get("expires_at"),
         rate_limit=item.get("rate_limit"),
         revoked_at=item.get("revoked_at"),
-        metadata=json.loads(item["metadata"]),
+        metadata=exact_json.loads(item["metadata"]),
         version=item["version"],
         parent=item.get("parent"),
         predecessor=item.get("predecessor"),

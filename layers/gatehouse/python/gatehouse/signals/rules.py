@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from gatehouse.core import ids
+from gatehouse.core import exact_json, ids
 from gatehouse.core.clock import DAY, MINUTE, Micros, rfc3339
 from gatehouse.core.errors import BadInput, FieldRequired
 from gatehouse.core.grants import SIGNAL_TYPES, Permissions
@@ -76,9 +76,14 @@ def urgency_text(value: float) -> str:
     return str(int(value)) if value == int(value) else repr(float(value))
 
 
+def urgency_number(text: str) -> float:
+    """Return a stored urgency; 0 and 1 are whole numbers, as JSON parsers write them."""
+    return int(text) if text in {"0", "1"} else float(text)
+
+
 def compact_json(value: Mapping[str, Any] | None, *, field: str, largest: int) -> str:
     """Return an object as compact JSON; None is the empty one. Raises BadInput if too large."""
-    text = json.dumps(value or {}, separators=(",", ":"), ensure_ascii=False)
+    text = exact_json.dumps(value or {})
     if len(text.encode()) > largest:
         raise BadInput(f"{field} must be at most {largest} bytes", details={"field": field})
     return text
@@ -189,10 +194,10 @@ def view(signal: Signal, now: Micros) -> dict[str, Any]:
         "to_role": signal.to_role,
         "to_ring": signal.to_ring,
         "to_identity": signal.to_identity,
-        "urgency": float(signal.urgency),
+        "urgency": urgency_number(signal.urgency),
         "tags": list(signal.tags),
-        "payload": json.loads(signal.payload),
-        "metadata": json.loads(signal.metadata),
+        "payload": exact_json.loads(signal.payload),
+        "metadata": exact_json.loads(signal.metadata),
         "parent_id": signal.parent_id,
         "task_status": None if status is None else status.value,
         "claimed_by": claimed_by,
@@ -212,7 +217,7 @@ def _delivery_state(signal: Signal) -> str:
 def body(signal: Signal) -> bytes:
     """Return the body that webhooks receive: the same bytes for each attempt, as it is signed."""
     shown = view(as_emitted(signal), signal.created_at)
-    return json.dumps(shown, separators=(",", ":"), ensure_ascii=False).encode()
+    return exact_json.dumps(shown).encode()
 
 
 def day_of(moment: Micros) -> int:

@@ -1,13 +1,13 @@
 """Parses request bodies strictly, with errors that name the field."""
 
 import json
-import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from gatehouse.core import clock
 from gatehouse.core.clock import Micros
 from gatehouse.core.errors import BadInput, FieldRequired, TooLarge, UnsupportedCharset
+from gatehouse.core.exact_json import LONGEST_NUMBER, WrittenNumber, read_integer
 
 MAX_BYTES = 256 * 1024
 _MAX_DEPTH = 32
@@ -37,8 +37,8 @@ def parse(raw: bytes, content_type: str | None, *, exact: bool = True) -> Any:
     UTF-8, and different bodies would look the same. JSON can write this character as an escape.
 
     Raises TooLarge, UnsupportedCharset, or BadInput for another content type, bytes that are not
-    UTF-8, malformed JSON, text that is not Unicode, numbers that JSON does not have, and duplicate
-    keys, which parsers read differently.
+    UTF-8, malformed JSON, text that is not Unicode, numbers that are too long or that JSON does not
+    have, and duplicate keys, which parsers read differently.
     """
     if len(raw) > MAX_BYTES:
         raise TooLarge(f"The body is over {MAX_BYTES // 1024} KiB")
@@ -55,7 +55,8 @@ def parse(raw: bytes, content_type: str | None, *, exact: bool = True) -> Any:
             text,
             object_pairs_hook=_object,
             parse_constant=_no_constant,
-            parse_float=_finite,
+            parse_float=_number(WrittenNumber),
+            parse_int=_number(read_integer),
         )
         # The parser accepts lone surrogates, and encoding them later would fail.
         json.dumps(value, ensure_ascii=False).encode()
@@ -228,12 +229,16 @@ def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is not valid JSON")
 
 
-def _finite(text: str) -> float:
-    # 1e400 is valid JSON, but reads as infinity, which JSON cannot express.
-    value = float(text)
-    if math.isinf(value):
-        raise ValueError("number out of range")
-    return value
+def _number(read: Callable[[str], float]) -> Callable[[str], float]:
+    def bounded(text: str) -> float:
+        if len(text) > LONGEST_NUMBER:
+            raise BadInput(
+                f"A number must have at most {LONGEST_NUMBER} characters",
+                code="VALIDATION_MALFORMED_JSON",
+            )
+        return read(text)
+
+    return bounded
 
 
 def _depth(value: Any) -> int:

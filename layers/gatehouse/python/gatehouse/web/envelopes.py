@@ -11,6 +11,7 @@ from gatehouse.core.errors import BadInput
 from gatehouse.core.grants import MEMORY_OPERATIONS, MOST_ENTRIES, SIGNAL_TYPES
 from gatehouse.core.request import Answered, Call
 from gatehouse.web.bodies import UnknownName
+from gatehouse.web.exact import restored
 from gatehouse.web.fields import AtMost, Labels, one_of
 
 T = TypeVar("T")
@@ -127,4 +128,5 @@ def answer(call: Call, data: T, cursor: str | None = None) -> Answer[T]:
 
 def written(value: BaseModel, *, status: int) -> Answered:
     """Return an answer without a secret, to be stored for repeats. Unset fields are left out."""
-    return Answered(status, value.model_dump_json(exclude_unset=True))
+    text = restored(value.model_dump_json(exclude_unset=True).encode()).decode()
+    return Answered(status, text)

@@ -11,7 +11,13 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import Path, Query
-from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, StringConstraints
+from pydantic import (
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    PlainSerializer,
+    StringConstraints,
+)
 from pydantic_core import CoreSchema, core_schema
 
 from gatehouse.core.grants import MOST_ENTRIES
@@ -97,6 +103,13 @@ def free_form(largest: int) -> Any:
 
 _UUID = "[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
 
+
+def _whole(value: float) -> int | float:
+    return int(value) if value == int(value) else value
+
+
+# Zero and one without a fraction, as JSON parsers write them.
+Fraction = Annotated[float, PlainSerializer(_whole, return_type=int | float)]
 Name = Annotated[str, StringConstraints(strip_whitespace=True, max_length=LONGEST_NAME)]
 Label = Annotated[str, Field(max_length=LONGEST_LABEL)]
 Labels = Annotated[list[Label], AtMost(MOST_ENTRIES)]

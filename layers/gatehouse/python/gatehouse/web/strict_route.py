@@ -15,7 +15,7 @@ from gatehouse.core.errors import GatehouseError
 from gatehouse.core.principal import Principal
 from gatehouse.core.request import Answered, Call, unique_id
 from gatehouse.dynamo import idempotency
-from gatehouse.web import bodies
+from gatehouse.web import bodies, exact
 from gatehouse.web.error_responses import bug_response, error_response
 from gatehouse.web.gateway_event import principal_of, request_id_of, source_address_of
 from gatehouse.web.surfaces import Surface
@@ -51,7 +51,7 @@ def strict_route(surface: Surface, check: Check) -> type[APIRoute]:
                         request = _JsonRequest(request, value)
                     else:
                         bodies.refuse_fields(value)
-                    return await inner(request)
+                    return _exact(await inner(request))
                 except idempotency.Replay as replay:
                     response = send(replay.answer)
                     response.headers["Idempotent-Replayed"] = "true"
@@ -66,6 +66,14 @@ def strict_route(surface: Surface, check: Check) -> type[APIRoute]:
             return handle
 
     return StrictRoute
+
+
+def _exact(response: Response) -> Response:
+    body = exact.restored(bytes(response.body))
+    if len(body) != len(response.body):
+        response.body = body
+        response.headers["content-length"] = str(len(body))
+    return response
 
 
 def send(answer: Answered) -> Response:
