@@ -1,9 +1,6 @@
 """`gatehouse build` and `gatehouse deploy`: the stack in your own AWS account."""
 
-import os
-import subprocess
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 
 import boto3
@@ -11,6 +8,7 @@ import click
 from botocore.exceptions import BotoCoreError, ClientError
 
 from gatehouse_cli import (
+    aws_sam,
     bootstrap,
     parameters,
     protection,
@@ -20,7 +18,7 @@ from gatehouse_cli import (
     stack_state,
 )
 from gatehouse_cli.errors import CommandError
-from gatehouse_cli.project import find_project, get_tool
+from gatehouse_cli.project import find_project
 
 place_option = click.option(
     "--place", default="dev", show_default=True, help="Parameter set in samconfig.toml."
@@ -34,7 +32,7 @@ def build(place: str) -> None:
 
     Wheels and bytecode are those of the runtime in the place's parameters.
     """
-    _build(find_project(Path.cwd()), place)
+    aws_sam.build(find_project(Path.cwd()), place)
 
 
 @click.command()
@@ -57,12 +55,11 @@ def deploy(place: str) -> None:
         given["BootstrapPath"] = str(seed)
     with stack_functions.readable_errors(target.stack):
         _announce(session, target.stack, given, project / "template.yaml")
-    template = _build(project, place)
-    with settings_keys.override_words({**given, "DeployedAt": now()}) as words:
-        try:
-            _sam(project, place, ["deploy", "--template-file", str(template), *words], {})
-        except CommandError as error:
-            raise CommandError(f"{error}{_why(session, target.stack)}") from error
+    template = aws_sam.build(project, place)
+    try:
+        aws_sam.deploy(project, place, template, given)
+    except CommandError as error:
+        raise CommandError(f"{error}{_why(session, target.stack)}") from error
     with stack_functions.readable_errors(target.stack):
         outputs = stack_functions.stack_outputs(session, target.stack)
         tables = [outputs["KeysTableName"], outputs["MainTableName"]]
@@ -99,31 +96,3 @@ def _seed(session: boto3.Session, function_name: str, file: Path) -> None:
         bootstrap.apply(stack_functions.functions(session), function_name, file, dry_run=False)
     except stack_functions.RefusedError as refused:
         raise CommandError(f"Deployed, but {file} was refused: {refused}") from refused
-
-
-def now() -> str:
-    """Return the current time in the format of the parameter DeployedAt."""
-    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-
-
-def _build(project: Path, place: str) -> Path:
-    """Build for the place's runtime and architecture; return the built template."""
-    given = samconfig.read(project, place).parameters
-    target = samconfig.layer_target(project, given["PythonRuntime"], given["Architecture"])
-    words = samconfig.build_words(project, target)
-    words += ["--parameter-overrides", *samconfig.overrides(given)]
-    _sam(project, place, ["build", *words], target)
-    return samconfig.built_template(project, target)
-
-
-def _sam(project: Path, place: str, words: list[str], environment: Mapping[str, str]) -> None:
-    # Explicit, because SAM looks for its settings beside the built template.
-    settings = ["--config-file", str(project / "samconfig.toml"), "--config-env", place]
-    code = subprocess.run(  # noqa: S603  # Our own tool, by its full path.
-        [str(get_tool(project, "sam", "sam")), *words, *settings],
-        cwd=project,
-        env={"SAM_CLI_TELEMETRY": "0", **os.environ, **environment},
-        check=False,
-    ).returncode
-    if code != 0:
-        raise CommandError(f"sam {words[0]} failed with code {code}.")

@@ -8,6 +8,7 @@ from gatehouse_cli.audit import audit
 from gatehouse_cli.bootstrap import bootstrap
 from gatehouse_cli.deploy import build, deploy
 from gatehouse_cli.logs import logs
+from gatehouse_cli.restore import restore
 from gatehouse_cli.secrets import secrets
 from gatehouse_cli.terminal import accept_every_character
 from gatehouse_cli.up import clean_state, up
@@ -36,3 +37,4 @@ cli.add_command(secrets)
 cli.add_command(logs)
 cli.add_command(build)
 cli.add_command(deploy)
+cli.add_command(restore)

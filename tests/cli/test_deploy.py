@@ -12,7 +12,7 @@ from botocore.stub import Stubber
 from click.testing import CliRunner
 from moto import mock_aws
 
-from gatehouse_cli import deploy, parameters, protection, samconfig, stack_state
+from gatehouse_cli import aws_sam, parameters, protection, samconfig, stack_state
 from gatehouse_cli.errors import CommandError
 from gatehouse_cli.main import cli
 from support.worlds import cloud_stack
@@ -212,7 +212,7 @@ def sam(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, bool]]:
         if words[0] == "deploy" and said["fails"]:
             raise CommandError("sam deploy failed with code 1.")
 
-    monkeypatch.setattr(deploy, "_sam", run)
+    monkeypatch.setattr(aws_sam, "run", run)
     monkeypatch.delenv("CHORUS_BOOTSTRAP", raising=False)
     with cloud_stack.account(monkeypatch):
         yield said

@@ -13,13 +13,13 @@ import httpx
 from botocore.exceptions import BotoCoreError, ClientError
 
 from gatehouse_cli import samconfig, settings_keys
+from gatehouse_cli.aws_sam import now
 from gatehouse_cli.bootstrap import (
     ALREADY_BOOTSTRAPPED,
     apply,
     file_from_environment,
     first_key,
 )
-from gatehouse_cli.deploy import now
 from gatehouse_cli.errors import CommandError
 from gatehouse_cli.local import engine_access, engine_template, env_file, stamp, template
 from gatehouse_cli.local.aws import Clients, clients
