@@ -105,6 +105,16 @@ class WebhookView(BaseModel):
     created_at: str
 
 
+class ChangedWebhook(WebhookView):
+    """The webhook after a change.
+
+    `dropped_headers` is present if the URL got another scheme, host or port and the request had no
+    `headers`: their values may be sent to the former only, so they were removed.
+    """
+
+    dropped_headers: list[str] = []
+
+
 class CreatedWebhook(WebhookView):
     """The webhook and its secret, shown here and never again."""
 
@@ -157,9 +167,12 @@ async def read(call: Caller, id: Id) -> Answer[WebhookView]:
 
 
 @door.route("PATCH", "/admin/webhooks/{id}", needs=manage, response_model_exclude_unset=True)
-async def update(call: Caller, request: Request, id: Id, body: WebhookPatch) -> Answer[WebhookView]:
+async def update(
+    call: Caller, request: Request, id: Id, body: WebhookPatch
+) -> Answer[ChangedWebhook]:
     """Change a webhook. `filters` and `headers` are replaced as a whole.
 
+    Another scheme, host or port in `url` removes the headers, unless the request has `headers`.
     With `active` true, its parked deliveries are sent.
     """
     fields, webhook_id = _fields(body), _id(id)
@@ -177,7 +190,10 @@ async def update(call: Caller, request: Request, id: Id, body: WebhookPatch) -> 
     )
     if activates:
         deliveries.send_unpark(messages.queue(), call, webhook_id)
-    return answer(call, _view(changed))
+    shown = ChangedWebhook(**_view(changed.webhook).model_dump())
+    if changed.dropped_headers:
+        shown.dropped_headers = list(changed.dropped_headers)
+    return answer(call, shown)
 
 
 @door.route("DELETE", "/admin/webhooks/{id}", needs=manage, response_model_exclude_unset=True)

@@ -366,6 +366,7 @@ def test_each_change_has_an_audit_event_without_secrets(front: Front, admin: Hol
     assert {event["target"] for event in trail} == {webhook["id"]}
     assert {event["actor"] for event in trail} == {f"identity:{admin.identity_id}"}
     assert trail[2]["after"]["changed"] == ["url", "headers"]
+    assert "dropped_headers" not in trail[2]["after"]
     assert trail[3]["after"]["url"] == URL
     assert "marker" not in json.dumps(trail)
 
@@ -446,3 +447,15 @@ def test_secrets_and_header_values_are_stored_and_logged_nowhere_in_plain(
     marks = [secret[at : at + 12] for secret in secrets for at in range(0, 28, 4)]
     marks += [base64.b64decode(secret).hex()[:16] for secret in secrets]
     assert [mark for mark in [*marks, value[:12]] if mark in everything] == []
+
+
+def test_a_new_origin_drops_header_values_unless_they_are_sent_again(
+    front: Front, admin: Holder
+) -> None:
+    webhook = created(front, admin, headers={"Authorization": "Bearer x"})
+    moved = patch(front, admin, webhook, url="http://127.0.0.1:9001/in").json()["data"]
+    assert (moved["header_names"], moved["dropped_headers"]) == ([], ["Authorization"])
+    assert events(front, admin)[0]["after"]["dropped_headers"] == ["Authorization"]
+    sent = patch(front, admin, webhook, url=URL, headers={"X-A": "1"}).json()["data"]
+    assert set(sent) == VIEW
+    assert sent["header_names"] == ["X-A"]

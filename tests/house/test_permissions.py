@@ -289,7 +289,7 @@ def test_only_rewrap_scans_and_only_the_index_of_secrets() -> None:
         if one["IndexName"] == "by_wrapped_key"
     ]
     assert index["KeySchema"] == [{"AttributeName": "wrapped_key", "KeyType": "HASH"}]
-    assert index["Projection"]["NonKeyAttributes"] == ["wrapped_by"]
+    assert index["Projection"]["NonKeyAttributes"] == ["wrapped_by", "origin"]
     writers = {
         module.name
         for module in (*sources.foundation(), *sources.rooms())

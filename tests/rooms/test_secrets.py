@@ -28,6 +28,7 @@ ELSEWHERE = [
     replace(PLACE, purpose=Purpose.NONCE),
     replace(PLACE, account_id="account-b"),
     replace(PLACE, name="peer-2"),
+    replace(PLACE, origin="https://a.example:443"),
 ]
 
 
@@ -39,6 +40,10 @@ def test_the_associated_data_of_a_secret_is_pinned() -> None:
     """Every stored secret depends on these bytes."""
     assert rules.aad(PLACE) == b'{"account":"account-a","name":"peer-1","purpose":"peer"}'
     assert PLACE.context() == {"purpose": "peer", "account": "account-a", "name": "peer-1"}
+    bound = replace(PLACE, origin="https://a.example:443")
+    assert rules.aad(bound) == (
+        b'{"account":"account-a","name":"peer-1","origin":"https://a.example:443","purpose":"peer"}'
+    )
 
 
 def test_the_format_of_a_sealed_secret_is_pinned() -> None:

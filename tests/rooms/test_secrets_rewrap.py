@@ -33,6 +33,7 @@ OPERATOR = "operators-account"
 PLACES = [
     PLACE,
     Place(Purpose.WEBHOOK, "account-a", "hook"),
+    Place(Purpose.WEBHOOK, "account-a", "hook#headers", "https://a.example:443"),
     Place(Purpose.PROVIDER, "account-b", "anthropic"),
     Place(Purpose.TRANSCRIPTION, "account-b", "openai"),
     Place(Purpose.NONCE, STACK, "key"),
@@ -123,7 +124,11 @@ def test_each_rewrap_has_an_audit_event_in_its_accounts_trail(
     state = State(keyed.tables)
     ids = [rules.settings_key(bytes.fromhex(key)).id for key in (ONE, TWO)]
     for account_id, targets in {
-        "account-a": {"secret:peer/peer-1", "secret:webhook/hook"},
+        "account-a": {
+            "secret:peer/peer-1",
+            "secret:webhook/hook",
+            "secret:webhook/hook#headers",
+        },
         "account-b": {"secret:provider/anthropic", "secret:transcription/openai"},
         OPERATOR: {"secret:nonce/key"},
     }.items():
@@ -224,7 +229,7 @@ def test_secrets_that_no_key_unwraps_are_left_and_logged(
     sealed = keyed.stored()[PLACE]
     foreign = replace(PLACES[1], name="foreign")
     unknown = {"pk": "SECRET#account-c", "sk": "telepathy#x", "wrapped_key": b"odd"}
-    garbled = replace(PLACES[2], name="garbled")
+    garbled = replace(PLACES[3], name="garbled")
     kept = replace(sealed, wrapped_by="env:0000000000000000", wrapped_key=randomness.token_bytes(9))
     by_kms = replace(sealed, wrapped_by=KMS, wrapped_key=randomness.token_bytes(60))
     table = keyed.tables.main
@@ -258,7 +263,7 @@ def test_a_secret_replaced_or_removed_meanwhile_is_not_changed(
     fill(keyed, keyed.set(ONE))
     vault = keyed.set(TWO, ONE)
     table, client = keyed.tables.main, keyed.tables.main.client
-    replaced, removed = PLACES[2], PLACES[3]
+    replaced, removed = PLACES[3], PLACES[4]
 
     def plan(_: int, called: str) -> None:
         if called == "TransactWriteItems":

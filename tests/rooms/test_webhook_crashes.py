@@ -46,7 +46,7 @@ def _create(caller: Visitor, vault: Vault, _: Webhook) -> Any:
 
 def _update(caller: Visitor, vault: Vault, one: Webhook) -> Any:
     fields = WebhookFields(active=False, headers={"X-B": "2"})
-    return webhooks.update(caller.tables.main, caller.call(), vault, one.id, fields=fields)
+    return webhooks.update(caller.tables.main, caller.call(), vault, one.id, fields=fields).webhook
 
 
 def _rotate(caller: Visitor, vault: Vault, one: Webhook) -> Any:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from gatehouse.core.clock import DAY, SECOND
 from gatehouse.core.errors import BadInput, FieldRequired
 from gatehouse.core.grants import SIGNAL_TYPES
+from gatehouse.outbound.origins import origin_of
 from gatehouse.signals.model import Signal
 from gatehouse.webhooks import rules, secret_rules
 from gatehouse.webhooks.model import (
@@ -20,7 +21,7 @@ from gatehouse.webhooks.model import (
     CheckedFields,
     Filters,
     NewFilters,
-    SealedMaterial,
+    SealedSecrets,
     Secret,
     Webhook,
     WebhookFields,
@@ -259,13 +260,28 @@ def test_every_filter_has_a_type_for_schemas_and_bootstrap_files() -> None:
 
 def test_the_format_of_stored_material_never_changes() -> None:
     """Every stored secret depends on it."""
-    sealed = SealedMaterial((Secret("a", 5), Secret("b")), {"X-A": "1"})
-    text = (
-        '{"secrets": [{"text": "a", "until": 5}, {"text": "b", "until": null}],'
-        ' "headers": {"X-A": "1"}}'
-    )
+    sealed = SealedSecrets((Secret("a", 5), Secret("b")))
+    text = '{"secrets": [{"text": "a", "until": 5}, {"text": "b", "until": null}]}'
     assert secret_rules.write_sealed(sealed) == text
     assert secret_rules.read_sealed(text) == sealed
+    headers = {"X-A": "1", "authorization": "b"}
+    assert secret_rules.write_headers(headers) == '{"X-A": "1", "authorization": "b"}'
+    assert secret_rules.read_headers('{"X-A": "1", "authorization": "b"}') == headers
+
+
+@pytest.mark.parametrize(
+    ("url", "origin"),
+    [
+        ("https://a.example", "https://a.example:443"),
+        ("https://a.example:8443/in?x=1:2", "https://a.example:8443"),
+        ("http://a.example/https://b.example", "http://a.example:80"),
+        ("https://[2001:db8::1]/in", "https://[2001:db8::1]:443"),
+        ("https://a.example./in", "https://a.example.:443"),
+        ("https://a.example?@b.example", "https://a.example:443"),
+    ],
+)
+def test_an_origin_is_scheme_host_and_port(url: str, origin: str) -> None:
+    assert origin_of(url) == origin
 
 
 def test_a_secret_is_whsec_and_base64() -> None:
@@ -278,14 +294,14 @@ def test_a_secret_is_whsec_and_base64() -> None:
 def test_at_most_two_secrets_are_live_and_always_the_newest(
     rotations: list[tuple[int, int]],
 ) -> None:
-    sealed, now = SealedMaterial((Secret("s0"),)), NOW
+    sealed, now = SealedSecrets((Secret("s0"),)), NOW
     for number, (grace, later) in enumerate(rotations, 1):
         newest = f"s{number}"
         sealed = secret_rules.rotate(sealed, newest, grace=grace * SECOND, now=now)
-        live = secret_rules.live_material(sealed, now=now).secrets
+        live = secret_rules.live_secrets(sealed, now=now)
         assert live == ((f"s{number - 1}", newest) if grace else (newest,))
         now += later * SECOND
-        live = secret_rules.live_material(sealed, now=now).secrets
+        live = secret_rules.live_secrets(sealed, now=now)
         assert live == ((f"s{number - 1}", newest) if later < grace else (newest,))
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from gatehouse.core.errors import BadInput
 from gatehouse.webhooks import secret_rules
-from gatehouse.webhooks.model import Material, SealedMaterial, Secret
+from gatehouse.webhooks.model import SealedSecrets, Secret
 
 DAY = 86_400_000_000
 NOW = 1_800_000_000_000_000
@@ -61,7 +61,7 @@ def test_a_grace_out_of_bounds_is_refused(wrong: int) -> None:
 
 
 A_DIGEST = "ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb"  # of "a"
-TWO = SealedMaterial((Secret("old", NOW + 5), Secret("current")), {"X-A": "1"}, "seed")
+TWO = SealedSecrets((Secret("old", NOW + 5), Secret("current")), "seed")
 
 
 @pytest.mark.parametrize(
@@ -71,26 +71,26 @@ TWO = SealedMaterial((Secret("old", NOW + 5), Secret("current")), {"X-A": "1"}, 
             "a",
             DAY,
             False,
-            SealedMaterial((Secret("current", NOW + DAY), Secret("a")), {"X-A": "1"}, "seed"),
+            SealedSecrets((Secret("current", NOW + DAY), Secret("a")), "seed"),
         ),
         (
             "a",
             1,
             True,
-            SealedMaterial((Secret("current", NOW + 1), Secret("a")), {"X-A": "1"}, A_DIGEST),
+            SealedSecrets((Secret("current", NOW + 1), Secret("a")), A_DIGEST),
         ),
-        ("a", 0, False, SealedMaterial((Secret("a"),), {"X-A": "1"}, "seed")),
+        ("a", 0, False, SealedSecrets((Secret("a"),), "seed")),
         ("current", DAY, False, TWO),
     ],
 )
 def test_a_rotation_keeps_the_current_secret_for_the_grace(
-    new: str, grace: int, after: SealedMaterial, *, seeded: bool
+    new: str, grace: int, after: SealedSecrets, *, seeded: bool
 ) -> None:
     assert secret_rules.rotate(TWO, new, grace=grace, now=NOW, seeded=seeded) == after
 
 
 def test_a_file_that_provides_the_current_secret_changes_only_the_digest() -> None:
-    sealed = SealedMaterial((Secret("a"),), {"X-A": "1"})
+    sealed = SealedSecrets((Secret("a"),))
 
     assert secret_rules.rotate(sealed, "a", grace=DAY, now=NOW, seeded=True) == replace(
         sealed, seeded=A_DIGEST
@@ -99,21 +99,21 @@ def test_a_file_that_provides_the_current_secret_changes_only_the_digest() -> No
 
 
 def test_the_first_secret_has_no_predecessor() -> None:
-    first = secret_rules.rotate(SealedMaterial(), "a", grace=DAY, now=NOW)
+    first = secret_rules.rotate(SealedSecrets(), "a", grace=DAY, now=NOW)
 
-    assert first == SealedMaterial((Secret("a"),))
+    assert first == SealedSecrets((Secret("a"),))
 
 
 @pytest.mark.parametrize(
     ("later", "live"), [(4, ("old", "current")), (5, ("current",)), (6, ("current",))]
 )
 def test_a_secret_is_live_until_it_expires(later: int, live: tuple[str, ...]) -> None:
-    assert secret_rules.live_material(TWO, now=NOW + later) == Material(live, {"X-A": "1"})
+    assert secret_rules.live_secrets(TWO, now=NOW + later) == live
 
 
 def test_stored_material_with_a_seeded_digest_keeps_its_format() -> None:
-    sealed = SealedMaterial((Secret("b", 5),), {}, "f0")
-    text = '{"secrets": [{"text": "b", "until": 5}], "headers": {}, "seeded": "f0"}'
+    sealed = SealedSecrets((Secret("b", 5),), "f0")
+    text = '{"secrets": [{"text": "b", "until": 5}], "seeded": "f0"}'
 
     assert secret_rules.write_sealed(sealed) == text
     assert secret_rules.read_sealed(text) == sealed

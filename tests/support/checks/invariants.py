@@ -23,7 +23,7 @@ from support.checks.inspection import State, check_everything
 
 COUNT = "COUNT"
 # Fields of a webhook's audit event that are about the change and not the webhook.
-_ABOUT_A_CHANGE = frozenset({"changed", "grace_seconds"})
+_ABOUT_A_CHANGE = frozenset({"changed", "dropped_headers", "grace_seconds"})
 
 
 def kind(state: State, prefix: str) -> list[dict[str, Any]]:
@@ -159,7 +159,9 @@ def _check_peers(state: State) -> None:
 
 
 def _check_webhooks(state: State) -> None:
-    assert {item["sk"] for item in kind(state, "WEBHOOK#")} == {
+    webhooks = list(kind(state, "WEBHOOK#"))
+    with_headers = {f"{item['sk']}#headers" for item in webhooks if item["header_names"]}
+    assert {item["sk"] for item in webhooks} | with_headers == {
         item["sk"].removeprefix("webhook#")
         for item in kind(state, "SECRET#")
         if item["sk"].startswith("webhook#")

@@ -116,6 +116,7 @@ class DeliveryWorld:
 
     def webhook(self, url: str = "https://one.example/in", **fields: Any) -> Webhook:
         """Create a webhook."""
+        fields = {"header_names": ("X-A",), **fields}
         webhook = Webhook(ids.new(self.time), ACCOUNT, url, self.time, **fields)
         writes = webhook_writes.create(
             self.table, self.vault, webhook, secret=SECRET, headers={"X-A": "b"}
@@ -211,7 +212,8 @@ class DeliveryWorld:
         self._change(webhook, "active", active)
 
     def set_url(self, webhook: Webhook, url: str) -> None:
-        """Change a webhook's URL, with a new version."""
+        """Change a webhook's URL, with a new version; another origin drops its headers."""
+        self._change(webhook, "header_names", [])
         self._change(webhook, "url", url)
 
     def _change(self, webhook: Webhook, name: str, value: Any) -> None:

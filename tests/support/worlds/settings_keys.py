@@ -45,7 +45,8 @@ class KeyedStack:
         for item in State(self.tables).main:
             if "ciphertext" in item:
                 purpose, _, name = item["sk"].partition("#")
-                place = Place(Purpose(purpose), item["pk"].removeprefix("SECRET#"), name)
+                account_id, origin = item["pk"].removeprefix("SECRET#"), item.get("origin")
+                place = Place(Purpose(purpose), account_id, name, origin)
                 sealed = store.read(self.tables.main, place)
                 assert sealed is not None
                 found[place] = sealed

@@ -24,15 +24,21 @@ class Purpose(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a secret belongs. KMS and the cipher both refuse to decrypt it for another place."""
+    """Where a secret belongs. KMS and the cipher both refuse to decrypt it for another place.
+
+    `origin` is the scheme, host and port to which alone the secret may be sent, as `origin_of` of
+    outbound returns it; None for a secret that is bound to no destination.
+    """
 
     purpose: Purpose
     account_id: str
     name: str
+    origin: str | None = None
 
     def context(self) -> dict[str, str]:
         """Return KMS's encryption context. The cipher authenticates the same fields."""
-        return {"purpose": self.purpose.value, "account": self.account_id, "name": self.name}
+        context = {"purpose": self.purpose.value, "account": self.account_id, "name": self.name}
+        return context if self.origin is None else context | {"origin": self.origin}
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,13 +26,18 @@ def read(table: Table, place: Place) -> Sealed | None:
 
 def put_new(table: Table, place: Place, sealed: Sealed) -> Write:
     """Write a secret where there is none."""
-    return table.put_new({**_key(place), **_fields(sealed)})
+    return table.put_new(_item(place, sealed))
+
+
+def put(table: Table, place: Place, sealed: Sealed) -> Write:
+    """Write a secret, whether there is one or not."""
+    return table.overwrite(_item(place, sealed))
 
 
 def replace(table: Table, place: Place, sealed: Sealed) -> Write:
     """Write a secret where there is one."""
     return table.put(
-        {**_key(place), **_fields(sealed)},
+        _item(place, sealed),
         condition="attribute_exists(pk)",
         names={},
         values={},
@@ -122,7 +127,8 @@ def set_wrapped_by(table: Table, wrapped_by: str, *, seen: str) -> bool:
 def _to_wrapped_key(item: Item) -> WrappedKey:
     account_id = keyspace.SECRET.rest_of(item["pk"])
     purpose, _, name = item["sk"].partition("#")
-    place = Place(Purpose(purpose), account_id, name) if purpose in list(Purpose) else None
+    known = purpose in list(Purpose)
+    place = Place(Purpose(purpose), account_id, name, item.get("origin")) if known else None
     return WrappedKey(
         place, f"{account_id}/{purpose}/{name}", item["wrapped_key"], item.get("wrapped_by", KMS)
     )
@@ -132,15 +138,18 @@ def _to_state(item: Item) -> WrappingState:
     return WrappingState(item.get("wrapped_by", KMS), item.get("salt"))
 
 
-def _fields(sealed: Sealed) -> Item:
-    fields: Item = {
+def _item(place: Place, sealed: Sealed) -> Item:
+    item: Item = {
+        **_key(place),
         "ciphertext": sealed.ciphertext,
         "nonce": sealed.nonce,
         "wrapped_key": sealed.wrapped_key,
     }
     if sealed.wrapped_by != KMS:
-        fields["wrapped_by"] = sealed.wrapped_by
-    return fields
+        item["wrapped_by"] = sealed.wrapped_by
+    if place.origin is not None:
+        item["origin"] = place.origin  # for a rewrap; what is sent is unsealed for its own URL
+    return item
 
 
 def _key(place: Place) -> dict[str, str]:

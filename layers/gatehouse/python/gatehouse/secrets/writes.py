@@ -15,6 +15,14 @@ def put_new(table: Table, sealer: Sealer, place: Place, plaintext: str) -> Write
     return store.put_new(table, place, sealer.seal(place, plaintext))
 
 
+def put(table: Table, sealer: Sealer, place: Place, plaintext: str) -> Write:
+    """Encrypt a secret and return its write, which replaces one that is there.
+
+    Raises what `Sealer.seal` raises.
+    """
+    return store.put(table, place, sealer.seal(place, plaintext))
+
+
 def replace(table: Table, sealer: Sealer, place: Place, plaintext: str) -> Write:
     """Encrypt a secret and return its write. Refused where the place has no secret yet.
 

@@ -17,6 +17,7 @@ from gatehouse.core.request import Answered, Call
 from gatehouse.dynamo import idempotency
 from gatehouse.dynamo.table import Table
 from gatehouse.outbound import client as outbound
+from gatehouse.outbound.origins import origin_of
 from gatehouse.secrets import writes as secret_writes
 from gatehouse.secrets.actions import Vault
 from gatehouse.secrets.model import Place, Purpose
@@ -236,8 +237,9 @@ def remove(table: Table, call: Call, cloud: Cloud, *, name: str) -> None:
 
 
 def secret_place(service: Service) -> Place:
-    """Return where the secret of a service's restart hook is stored."""
-    return Place(Purpose.SERVICE, service.account_id, service.name)
+    """Return where the secret of a service's restart hook is stored, bound to the hook's origin."""
+    origin = origin_of(service.restart_url)
+    return Place(Purpose.SERVICE, service.account_id, service.name, origin)
 
 
 def get_host(call: Call, cloud: Cloud) -> Host:

@@ -32,7 +32,8 @@ from gatehouse.webhooks.model import (
     SECRET_BYTES,
     CheckedFields,
     CreatedWebhook,
-    SealedMaterial,
+    SealedSecrets,
+    UpdatedWebhook,
     Webhook,
     WebhookFields,
 )
@@ -133,9 +134,10 @@ def update(
     fields: WebhookFields,
     own: Iterable[str] = (),
     also: Mapping[str, Write] = NO_WRITES,
-) -> Webhook:
+) -> UpdatedWebhook:
     """Change the fields that are set. If nothing differs, write nothing, not even `also`.
 
+    Header values are bound to the origin of the URL: another one without new headers drops them.
     Raises GrantsExceeded unless the caller reaches as far as the webhook does and ever did, or the
     change only narrows or ends it.
     """
@@ -165,21 +167,31 @@ def update_as(  # noqa: PLR0913 - a change, its origin, and other rooms' writes
     own: Iterable[str] = (),
     also: Mapping[str, Write] = NO_WRITES,
     within: Reach | None = None,
-) -> Webhook:
+) -> UpdatedWebhook:
     """Change a webhook like `update`, for a caller with this reach; None: unbounded."""
     checked = check_fields(fields, own=own)
     if checked.url is not UNSET:
         outbound.check_host(checked.url, own=own)
 
+    dropped: tuple[str, ...] = ()
+
     def plan(before: Webhook) -> PlannedChange | None:
         after, changed = rules.apply_fields(before, checked)
         planned: dict[str, Write] = {}
-        if checked.headers is not UNSET:
-            sealed = read_sealed(table, vault, before)
-            if dict(sealed.headers) != checked.headers:
-                changed = [*changed, "headers"]
-                sealed = replace(sealed, headers=checked.headers)
-                planned["secret"] = sealed_store.replace(table, vault, before, sealed=sealed)
+        nonlocal dropped
+        dropped = rules.dropped_headers(before, checked)
+        if dropped:
+            after = replace(after, header_names=())
+            planned["headers"] = sealed_store.put_headers(table, vault, after, headers={})
+        elif checked.headers is not UNSET and (
+            not rules.has_same_origin(before, after)
+            or secret_cache.find_headers(table, vault, before) != checked.headers
+        ):
+            planned["headers"] = sealed_store.put_headers(
+                table, vault, after, headers=checked.headers
+            )
+        if "headers" in planned:
+            changed = [*changed, "headers"]
         if not changed:
             return None
         if within is not None and not reach.narrows(rules.reach_of(before), rules.reach_of(after)):
@@ -190,11 +202,16 @@ def update_as(  # noqa: PLR0913 - a change, its origin, and other rooms' writes
             "webhook.update",
             rules.target(before),
             before=rules.audit_view(before),
-            after=rules.audit_view(after) | {"changed": changed},
+            after=rules.audit_view(after)
+            | {"changed": changed}
+            | ({"dropped_headers": list(dropped)} if dropped else {}),
         )
         return PlannedChange(planned | dict(also), event, after)
 
-    return change_webhook(table, account_id, webhook_id, plan=plan, origin=origin, now=now)
+    changed_webhook = change_webhook(
+        table, account_id, webhook_id, plan=plan, origin=origin, now=now
+    )
+    return UpdatedWebhook(changed_webhook, dropped)
 
 
 def difference(webhook: Webhook, fields: CheckedFields) -> dict[str, Any]:
@@ -208,8 +225,7 @@ def remove(
     """Delete a webhook and its secret. Raises NotFound."""
 
     def plan(before: Webhook) -> PlannedChange:
-        planned = store.remove(table, before) | dict(also)
-        planned["secret"] = sealed_store.remove(table, before)
+        planned = store.remove(table, before) | sealed_store.remove(table, before) | dict(also)
         event = Change("webhook.delete", rules.target(before), before=rules.audit_view(before))
         return PlannedChange(planned, event, before)
 
@@ -228,9 +244,9 @@ def new_secret() -> str:
     return secret_rules.secret_text(secrets.token_bytes(SECRET_BYTES))
 
 
-def read_sealed(table: Table, vault: Vault, webhook: Webhook) -> SealedMaterial:
-    """Read and decrypt a webhook's material.
+def read_secrets(table: Table, vault: Vault, webhook: Webhook) -> SealedSecrets:
+    """Read and decrypt a webhook's secrets.
 
     A webhook that was just deleted has none; the write on its version fails then.
     """
-    return secret_cache.find_sealed(table, vault, webhook) or SealedMaterial()
+    return secret_cache.find_secrets(table, vault, webhook) or SealedSecrets()

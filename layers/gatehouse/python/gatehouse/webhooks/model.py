@@ -121,16 +121,27 @@ class Secret:
 
 
 @dataclass(frozen=True, slots=True)
-class SealedMaterial:
-    """What is stored encrypted of one webhook: its secrets, oldest first, and header values.
+class SealedSecrets:
+    """The secrets of one webhook as they are stored encrypted, oldest first.
 
     `seeded` is the digest of the last secret that a bootstrap file provided, even if the secret
     was rotated since; None if there was none.
     """
 
     secrets: tuple[Secret, ...] = ()
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     seeded: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UpdatedWebhook:
+    """A webhook after a change, and the headers that the change removed.
+
+    Header values are bound to the origin of the URL. A change of the origin without new headers
+    removes them.
+    """
+
+    webhook: Webhook
+    dropped_headers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

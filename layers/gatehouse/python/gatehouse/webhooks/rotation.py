@@ -11,7 +11,7 @@ from gatehouse.dynamo import idempotency
 from gatehouse.dynamo.table import Table, Write
 from gatehouse.secrets.actions import Vault
 from gatehouse.webhooks import rules, sealed_store, secret_rules, store
-from gatehouse.webhooks.actions import NO_WRITES, check_reach, new_secret, read_sealed
+from gatehouse.webhooks.actions import NO_WRITES, check_reach, new_secret, read_secrets
 from gatehouse.webhooks.model import RotatedSecret, Webhook
 from gatehouse.webhooks.update import PlannedChange, change_webhook
 
@@ -69,7 +69,7 @@ def seed_secret(
 
 def was_seeded(table: Table, vault: Vault, webhook: Webhook, *, secret: str) -> bool:
     """Return whether this is the last secret that a bootstrap file provided for a webhook."""
-    return read_sealed(table, vault, webhook).seeded == secret_rules.digest(secret)
+    return read_secrets(table, vault, webhook).seeded == secret_rules.digest(secret)
 
 
 def check_secret(text: str) -> str:
@@ -89,7 +89,7 @@ def _rotation(
 ) -> Callable[[Webhook], PlannedChange]:
     def plan(before: Webhook) -> PlannedChange:
         after = rules.next_version(before)
-        sealed = read_sealed(table, vault, before)
+        sealed = read_secrets(table, vault, before)
         sealed = secret_rules.rotate(sealed, secret, grace=grace, now=now, seeded=seeded)
         planned = {
             "webhook": store.replace(table, after, seen=before),

@@ -13,6 +13,7 @@ from gatehouse.core.reach import LIVE, NO_REQUESTS, Reach, Shown
 from gatehouse.core.text import is_plain
 from gatehouse.core.unset import UNSET, Unset, set_fields
 from gatehouse.outbound.headers import check_custom
+from gatehouse.outbound.origins import origin_of
 from gatehouse.signals.model import Signal
 from gatehouse.webhooks.model import (
     HIGHEST_URGENCY,
@@ -186,11 +187,24 @@ def apply_fields(webhook: Webhook, fields: CheckedFields) -> tuple[Webhook, list
     return (replace(after, disabled_reason=None) if after.active else after), changed
 
 
+def has_same_origin(one: Webhook, other: Webhook) -> bool:
+    """Return whether two webhooks' URLs have the same scheme, host and port."""
+    return origin_of(one.url) == origin_of(other.url)
+
+
+def dropped_headers(webhook: Webhook, fields: CheckedFields) -> tuple[str, ...]:
+    """Return the names of the headers that a change removes with the origin of the URL."""
+    moves = fields.url is not UNSET and origin_of(fields.url) != origin_of(webhook.url)
+    return webhook.header_names if moves and fields.headers is UNSET else ()
+
+
 def difference(webhook: Webhook, fields: CheckedFields) -> dict[str, Any]:
     """Map each field that would change to its values before and after, as audit events show."""
     after, changed = apply_fields(webhook, fields)
     before_view, after_view = audit_view(webhook), audit_view(after)
-    return {name: [before_view[name], after_view[name]] for name in changed}
+    dropped = dropped_headers(webhook, fields)
+    shown = {name: [before_view[name], after_view[name]] for name in changed}
+    return shown | ({"header_names": [list(dropped), []]} if dropped else {})
 
 
 def next_version(webhook: Webhook) -> Webhook:

@@ -6,6 +6,7 @@ import base64
 import binascii
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -17,8 +18,7 @@ from gatehouse.webhooks.model import (
     LONGEST_GRACE_SECONDS,
     MOST_SECRET_BYTES,
     SECRET_PREFIX,
-    Material,
-    SealedMaterial,
+    SealedSecrets,
     Secret,
 )
 
@@ -61,8 +61,8 @@ def secret_text(random: bytes) -> str:
 
 
 def rotate(
-    sealed: SealedMaterial, new: str, *, grace: Micros, now: Micros, seeded: bool = False
-) -> SealedMaterial:
+    sealed: SealedSecrets, new: str, *, grace: Micros, now: Micros, seeded: bool = False
+) -> SealedSecrets:
     """Add a new secret; the current one stays live for the grace.
 
     At most two are live: a secret that was in its grace already expires now. `seeded`: a bootstrap
@@ -73,26 +73,36 @@ def rotate(
     if [one.text for one in current] == [new]:
         return replace(sealed, seeded=last_seeded)
     old = (Secret(one.text, now + grace) for one in current if grace)
-    return SealedMaterial((*old, Secret(new)), sealed.headers, last_seeded)
+    return SealedSecrets((*old, Secret(new)), last_seeded)
 
 
-def live_material(sealed: SealedMaterial, *, now: Micros) -> Material:
-    """Return the secrets that have not expired, oldest first, and the headers."""
-    live = (one.text for one in sealed.secrets if one.until is None or one.until > now)
-    return Material(tuple(live), dict(sealed.headers))
+def live_secrets(sealed: SealedSecrets, *, now: Micros) -> tuple[str, ...]:
+    """Return the secrets that have not expired, oldest first."""
+    return tuple(one.text for one in sealed.secrets if one.until is None or one.until > now)
 
 
-def write_sealed(sealed: SealedMaterial) -> str:
+def write_headers(headers: Mapping[str, str]) -> str:
+    """Return the JSON to encrypt. Stored headers depend on this format."""
+    return json.dumps(dict(headers))
+
+
+def read_headers(text: str) -> dict[str, str]:
+    """Parse what `write_headers` returned."""
+    headers: dict[str, str] = json.loads(text)
+    return headers
+
+
+def write_sealed(sealed: SealedSecrets) -> str:
     """Return the JSON to encrypt. Stored secrets depend on this format."""
     secrets = [{"text": one.text, "until": one.until} for one in sealed.secrets]
-    document: dict[str, Any] = {"secrets": secrets, "headers": dict(sealed.headers)}
+    document: dict[str, Any] = {"secrets": secrets}
     if sealed.seeded is not None:
         document["seeded"] = sealed.seeded
     return json.dumps(document)
 
 
-def read_sealed(text: str) -> SealedMaterial:
+def read_sealed(text: str) -> SealedSecrets:
     """Parse what `write_sealed` returned."""
     document = json.loads(text)
     secrets = tuple(Secret(one["text"], one["until"]) for one in document["secrets"])
-    return SealedMaterial(secrets, document["headers"], document.get("seeded"))
+    return SealedSecrets(secrets, document.get("seeded"))

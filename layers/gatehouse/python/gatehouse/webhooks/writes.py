@@ -10,7 +10,7 @@ from gatehouse.core.clock import Micros
 from gatehouse.dynamo.table import Table, Write
 from gatehouse.secrets.model import Sealer
 from gatehouse.webhooks import rules, sealed_store, secret_rules, store
-from gatehouse.webhooks.model import SealedMaterial, Secret, Webhook
+from gatehouse.webhooks.model import SealedSecrets, Secret, Webhook
 
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
@@ -29,10 +29,10 @@ def create(
     `seeded`: a bootstrap file provided the secret.
     """
     digest = secret_rules.digest(secret) if seeded else None
-    sealed = SealedMaterial((Secret(secret),), headers, digest)
-    writes = store.create(table, webhook)
-    writes["secret"] = sealed_store.put_new(table, vault, webhook, sealed=sealed)
-    return writes
+    sealed = SealedSecrets((Secret(secret),), digest)
+    return store.create(table, webhook) | sealed_store.create(
+        table, vault, webhook, sealed=sealed, headers=headers
+    )
 
 
 def creation(webhook: Webhook) -> Change:
