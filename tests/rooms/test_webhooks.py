@@ -280,7 +280,7 @@ def test_a_changed_origin_drops_the_headers_and_says_so(
     after = find_material(caller, vault, moved.webhook)
     assert after is not None
     assert (after.headers, after.secrets) == ({}, (one.secret,))
-    state = check_standing(caller.tables, now=caller.now)
+    state = check_invariants(caller.tables, now=caller.now)
     event = state.events(caller.account_id)[-1]
     assert event["after"]["changed"] == ["url", "headers"]
     assert event["after"]["dropped_headers"] == ["Authorization", "X-B"]
