@@ -1,4 +1,4 @@
-"""Fixtures of the rooms' and the functions' tests. Nothing here is on by itself."""
+"""Fixtures of the tests of rooms and functions. A test uses only those that it names."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from gatehouse.dynamo import connection
 from gatehouse.dynamo.table import Tables
 from gatehouse.services import health_checks
 from support.actors.people import People
-from support.actors.receivers import dialled, names  # noqa: F401 - likewise
+from support.actors.receivers import dialled, names  # noqa: F401 - fixtures for all tests
 from support.aws import resources
 from support.aws.api_gateway import Front
 from support.aws.faults import Wire, wire
 from support.aws.memory_dynamo import MemoryDynamo
 from support.worlds.held_clock import HeldClock
-from support.worlds.live_logs import live_logs, relay_arn  # noqa: F401 - fixtures for everybody
-from support.worlds.workloads import workloads  # noqa: F401 - likewise
+from support.worlds.live_logs import live_logs, relay_arn  # noqa: F401 - fixtures for all tests
+from support.worlds.workloads import workloads  # noqa: F401 - fixtures for all tests
 
 ENVIRONMENT = {
     "AWS_DEFAULT_REGION": "us-east-1",
@@ -92,9 +92,9 @@ def _without_dynamodb(make: Callable[..., Any]) -> Callable[..., Any]:
 
 @pytest.fixture(scope="module")
 def aws() -> Iterator[pytest.MonkeyPatch]:
-    """AWS for one test file, on moto but for DynamoDB, which `dynamo` has in memory.
+    """AWS for one test file: moto, except DynamoDB, which `dynamo` keeps in memory.
 
-    The environment can be changed through the value.
+    The returned value can change the environment.
     """
     with pytest.MonkeyPatch.context() as patch, mock_aws():
         for name, value in ENVIRONMENT.items():
@@ -115,7 +115,7 @@ def dynamo(aws: pytest.MonkeyPatch) -> MemoryDynamo:
 
 @pytest.fixture(scope="module")
 def stack(aws: pytest.MonkeyPatch, dynamo: MemoryDynamo) -> Tables:
-    """The template's two tables, which functions loaded from now on use."""
+    """The template's two tables, for functions that are loaded after this."""
     for name, value in resources.make_tables(dynamo, uuid.uuid4().hex).items():
         aws.setenv(name, value)
     _forget_tables()
@@ -124,7 +124,7 @@ def stack(aws: pytest.MonkeyPatch, dynamo: MemoryDynamo) -> Tables:
 
 @pytest.fixture(scope="module")
 def settings_key(aws: pytest.MonkeyPatch) -> str:
-    """The template's KMS key, which functions that keep secrets will find."""
+    """The id of a KMS key like the template's; functions read it from their environment."""
     key = resources.make_settings_key()
     aws.setenv("GATEHOUSE_SETTINGS_KEY", key)
     return key
@@ -132,7 +132,7 @@ def settings_key(aws: pytest.MonkeyPatch) -> str:
 
 @pytest.fixture(scope="module")
 def delivery_queue(aws: pytest.MonkeyPatch) -> str:
-    """The template's queue of deliveries by its URL, which functions will find."""
+    """The URL of a queue of deliveries; functions read it from their environment."""
     messages.queue.cache_clear()
     url = resources.make_queue(uuid.uuid4().hex)
     aws.setenv("GATEHOUSE_DELIVERY_QUEUE", url)
@@ -141,7 +141,7 @@ def delivery_queue(aws: pytest.MonkeyPatch) -> str:
 
 @pytest.fixture(scope="module")
 def relay_queue(aws: pytest.MonkeyPatch) -> str:
-    """The template's queue of the log relay's tasks by its URL, beside the sockets' own URL."""
+    """The URL of a queue of the log relay's tasks; sets the URL of the sockets, too."""
     url = resources.make_queue(uuid.uuid4().hex)
     aws.setenv("GATEHOUSE_RELAY_QUEUE", url)
     aws.setenv("GATEHOUSE_SOCKETS", "https://ws12345678.execute-api.us-east-1.amazonaws.com/live")
@@ -150,14 +150,14 @@ def relay_queue(aws: pytest.MonkeyPatch) -> str:
 
 @pytest.fixture(scope="module")
 def front(stack: Tables) -> Front:
-    """The front door, its functions loaded as they are first needed."""
+    """Sends requests; loads each function when it is first needed."""
     del stack
     return Front()
 
 
 @pytest.fixture(scope="module")
 def people(front: Front, stack: Tables) -> People:
-    """Makes accounts, members and keys through the front door."""
+    """Creates accounts, members and keys by requests."""
     return People(front, stack)
 
 
@@ -175,15 +175,15 @@ def tables(aws: pytest.MonkeyPatch, dynamo: MemoryDynamo) -> Iterator[Tables]:
 
 @pytest.fixture
 def held(monkeypatch: pytest.MonkeyPatch) -> HeldClock:
-    """Hold every function's clock."""
-    watch = HeldClock()
-    monkeypatch.setattr(clock, "now", watch)
-    return watch
+    """Replace the clock by one that stands still."""
+    stopped = HeldClock()
+    monkeypatch.setattr(clock, "now", stopped)
+    return stopped
 
 
 @pytest.fixture
 def sleeps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Note what would be slept instead of sleeping."""
+    """Record the seconds of each sleep instead of sleeping."""
     slept: list[float] = []
     monkeypatch.setattr(time, "sleep", slept.append)
     return slept
@@ -191,7 +191,7 @@ def sleeps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 @pytest.fixture
 def logs() -> Iterator[io.StringIO]:
-    """What the functions log, as it would reach CloudWatch."""
+    """The text that functions log."""
     written = io.StringIO()
     handler = logger.registered_handler
     real = handler.setStream(written)
@@ -201,13 +201,13 @@ def logs() -> Iterator[io.StringIO]:
 
 @pytest.fixture
 def line(stack: Tables) -> Iterator[Wire]:
-    """The wire between the functions and their tables."""
+    """The calls of functions to their tables."""
     with wire(stack.main.client) as watching:
         yield watching
 
 
 @pytest.fixture
 def room_line(tables: Tables) -> Iterator[Wire]:
-    """The wire between the rooms and one test's tables."""
+    """The calls of rooms to the tables of one test."""
     with wire(tables.main.client) as watching:
         yield watching

@@ -85,7 +85,7 @@ class _Driven:
         self._work()
         with wire(self._sockets(), service="apigatewaymanagementapi") as line:
             line.before = lambda *_: error("GoneException", 410)
-            self._push("to nobody who is there")
+            self._push("to a viewer who has gone")
         self._connect("slow")
         self._work()
         with wire(self._sockets(), service="apigatewaymanagementapi") as line:
@@ -123,7 +123,7 @@ class _Driven:
 
     def _leave_while_held_back(self, connection: str) -> None:
         self._connect(connection)
-        self._push("held back for whoever leaves")
+        self._push("held back for a viewer who leaves")
         event = invocation.event("sockets")
         event["requestContext"] |= {"eventType": "DISCONNECT", "connectionId": connection}
         answer = self._front.function("sockets").handler(event, invocation.Context())

@@ -1,4 +1,4 @@
-"""Load one handler where only the layer's packages exist; print what it brought in, as JSON.
+"""Import one handler with only the layer's packages; print the modules that it loads, as JSON.
 
 python -S loads.py <function's folder> <top-level package of the layer> ...
 """
@@ -11,7 +11,7 @@ from types import ModuleType
 
 
 class _OnlyTheLayer(importlib.abc.MetaPathFinder):
-    """Refuse what the layer does not hold, though this environment has it."""
+    """Refuses packages of this environment that the layer does not have."""
 
     def __init__(self, others: Sequence[str]) -> None:
         self._others = frozenset(others)
@@ -23,7 +23,7 @@ class _OnlyTheLayer(importlib.abc.MetaPathFinder):
 
 
 def main() -> None:
-    """Load and tell."""
+    """Import the handler and print what it loaded."""
     folder, packages, others = sys.argv[1:]
     sys.path.insert(0, folder)
     sys.meta_path.insert(0, _OnlyTheLayer(others.split(",")))

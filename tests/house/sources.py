@@ -1,4 +1,4 @@
-"""The package as its imports tell it: modules, what each imports, and which part it is."""
+"""The modules of the package: what each of them imports, and which part of a room it is."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "layers" / "gatehouse" / "python" / "gatehouse"
 FUNCTIONS = ROOT / "functions"
-# Functions that run in CloudFront and not in Lambda: JavaScript, which the template holds as text.
+# Functions that run in CloudFront and not in Lambda: JavaScript, as text in the template.
 AT_THE_EDGE = frozenset({"front_door"})
-# The packages that rooms stand on; every other folder of the package is a room.
+# The packages below the rooms; every other folder of the package is a room.
 FOUNDATION = frozenset({"core", "dynamo", "aws", "outbound", "web"})
 
 
@@ -32,7 +32,7 @@ class Module:
         return _tree(self.path)
 
     def imports(self) -> frozenset[str]:
-        """Name every module imported, at any depth, for types only or not."""
+        """Return every module that is imported anywhere in the file, also for types only."""
         return _imports(self.path, loaded=False)
 
     def __str__(self) -> str:
@@ -40,7 +40,7 @@ class Module:
 
 
 def foundation() -> list[Module]:
-    """List the modules of the packages that rooms stand on."""
+    """List the modules of the packages below the rooms."""
     return [module for module in _package() if module.room in FOUNDATION]
 
 
@@ -62,7 +62,7 @@ def _dotted(path: Path) -> str:
 
 
 def _part(path: Path) -> str:
-    """Tell which part of its room a file is, by its name alone."""
+    """Return which part of its room a file is, by its name."""
     if path.parent.name == "adapters":
         return "adapter"
     for part in ("model", "rules", "store", "writes"):
@@ -80,7 +80,7 @@ def functions() -> list[Module]:
 
 
 def lambdas() -> frozenset[str]:
-    """Name the folders that are Lambda functions."""
+    """Return the folders of Lambda functions."""
     folders = {path.name for path in FUNCTIONS.iterdir() if path.is_dir()}
     return frozenset(folders - AT_THE_EDGE)
 
@@ -91,14 +91,14 @@ def everything() -> list[Module]:
 
 
 def by_name() -> dict[str, Module]:
-    """Find modules by their dotted names."""
+    """Return all modules by their dotted names."""
     return {module.name: module for module in everything()}
 
 
 def reached(module: Module) -> frozenset[str]:
-    """Name every module that importing this one loads, ours and the vendors' alike.
+    """Return every module that an import of this one loads, ours and third-party ones.
 
-    What is imported for types only is not loaded.
+    Imports for types only are not counted.
     """
     known = by_name()
     found: set[str] = set()
@@ -113,13 +113,13 @@ def reached(module: Module) -> frozenset[str]:
 
 
 def vendor(name: str) -> str | None:
-    """Name the third-party package of a module; None for ours and the standard library's."""
+    """Return the third-party package of a module; None for ours and the standard library."""
     top = name.partition(".")[0]
     return None if top in sys.stdlib_module_names or top == "gatehouse" else top
 
 
 def defined(module: Module) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
-    """Walk a module's functions and methods."""
+    """Yield the functions and methods of a module."""
     for node in ast.walk(module.tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             yield node
@@ -151,7 +151,7 @@ def _statements(node: ast.AST, *, loaded: bool) -> Iterator[ast.AST]:
 
 
 def _imported(origin: str, name: str) -> str:
-    """Tell `from gatehouse.keys import actions`, a module, from a name out of a module."""
+    """Return the module of an imported name: `origin.name` if that is one, else `origin`."""
     below = PACKAGE.parent / origin.replace(".", "/") / name
     if origin.startswith("gatehouse") and (below.is_dir() or below.with_suffix(".py").is_file()):
         return f"{origin}.{name}"

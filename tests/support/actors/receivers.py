@@ -1,4 +1,4 @@
-"""Receivers on loopback, and what was dialled, as the socket saw it."""
+"""Receivers on loopback, a resolver of names, and a record of connections, all at the socket."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ Found = list[str] | Exception
 
 @dataclass
 class Receiver:
-    """A server that listens: what it got, whole requests as they came, and where it is."""
+    """A server on loopback: its port, the requests that it received, and its connections."""
 
     port: int
     requests: list[bytes] = field(default_factory=list)
     connections: int = 0
-    # Set when the receiver goes away: an answer that holds out waits for it.
+    # Set when the receiver closes: an answer that never ends waits for it.
     over: threading.Event = field(default_factory=threading.Event)
 
     @property
@@ -33,7 +33,7 @@ class Receiver:
 
 
 def saying(*parts: bytes) -> Answer:
-    """Answer with these bytes."""
+    """Return an answer that sends these bytes."""
 
     def answer(connection: socket.socket, _: bytes) -> None:
         for part in parts:
@@ -51,14 +51,14 @@ def response(body: bytes = b"", *, status: str = "200 OK", headers: str = "") ->
 def receiving(
     answer: Answer, *, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1", port: int = 0
 ) -> Iterator[Receiver]:
-    """Listen while the block runs; each connection gets `answer` once its request is there."""
+    """Listen while the block runs; call `answer` for each connection after its whole request."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.create_server((host, port), family=family) as server:
         receiver = Receiver(server.getsockname()[1])
         threads: list[threading.Thread] = []
 
         def serve(accepted: socket.socket) -> None:
-            # A caller that hangs up, or refuses the certificate, is what many a test is about.
+            # In many tests the client closes the connection or refuses the certificate.
             with suppress(OSError), accepted:
                 accepted.settimeout(20)
                 connection = tls.wrap_socket(accepted, server_side=True) if tls else accepted
@@ -88,7 +88,7 @@ def receiving(
 
 
 def whole_request(connection: socket.socket) -> bytes:
-    """Read a request: its head, and as much body as it announces."""
+    """Read a request: its head, and as much of a body as its Content-Length says."""
     data = b""
     while b"\r\n\r\n" not in data:
         more = connection.recv(65_536)
@@ -107,7 +107,7 @@ def whole_request(connection: socket.socket) -> bytes:
 
 
 class Names:
-    """A resolver under the test's hand: each name answers its list in turn, the last for good."""
+    """A resolver for tests: each name has a list of answers, and the last one is repeated."""
 
     def __init__(self) -> None:
         self.answers: dict[str, list[Found]] = {}
@@ -134,7 +134,7 @@ def _sockaddr(text: str, port: int) -> tuple[int, int, int, str, tuple[Any, ...]
 
 @pytest.fixture
 def names(monkeypatch: pytest.MonkeyPatch) -> Names:
-    """Every name in this process is resolved here."""
+    """Resolve every name of this process with the answers that the test sets."""
     found = Names()
     monkeypatch.setattr(socket, "getaddrinfo", found.getaddrinfo)
     return found
@@ -142,7 +142,7 @@ def names(monkeypatch: pytest.MonkeyPatch) -> Names:
 
 @pytest.fixture
 def dialled(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
-    """Every connect attempt of this process; beyond loopback nobody is there."""
+    """Record every attempt to connect; refuse all addresses except loopback."""
     attempts: list[tuple[str, int]] = []
     connect = socket.socket.connect
 

@@ -1,8 +1,8 @@
-"""The front door in one process: API Gateway's part played, the real handlers behind it.
+"""API Gateway in one process: it routes requests to the real authorizer and handlers.
 
-A request goes the way it goes on AWS: the template's routes decide who answers, the real
-authorizer judges the credential, the right function's handler gets the event. Every answer is
-held against what the contract says of all answers before a test sees it.
+A request takes the same way as on AWS: the template's routes name the function, the authorizer
+checks the credential, and the function's handler gets the event. Each answer is checked against
+the contract before a test receives it.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ ARN = "arn:aws:execute-api:us-east-1:123456789012:api1234567/live"
 
 @dataclass(frozen=True)
 class Route:
-    """One event of the template: which function answers, and whether a key is needed."""
+    """An Api event of the template: its function, and whether it is public (needs no key)."""
 
     method: str
     path: str
@@ -95,13 +95,13 @@ class Front:
         self._loaded: dict[str, ModuleType] = {}
 
     def function(self, name: str) -> ModuleType:
-        """Give a function's module, loaded once, as in one execution environment."""
+        """Return a function's module, loaded once, as in one execution environment."""
         if name not in self._loaded:
             self._loaded[name] = invocation.load(name)
         return self._loaded[name]
 
     def renew(self, name: str) -> None:
-        """Forget a function: the next request meets a new execution environment."""
+        """Unload a function: the next request starts a new execution environment."""
         self._loaded.pop(name, None)
 
     def __call__(
@@ -115,7 +115,7 @@ class Front:
         query: Mapping[str, str | Sequence[str]] | None = None,
         source: str = "203.0.113.7",
     ) -> invocation.Answer:
-        """Send one request. `body`: bytes go base64, text as it is, anything else as JSON."""
+        """Send one request. `body` is sent as base64 if it is bytes, as JSON unless it is text."""
         sent = {"Host": "api.example.com", "User-Agent": "tests", "X-Forwarded-For": source}
         if body is not None:
             sent["Content-Type"] = "application/json"
@@ -136,7 +136,7 @@ class Front:
         return answer_of(raw, event, method=method)
 
     def authorize(self, event: dict[str, Any]) -> dict[str, Any] | invocation.Answer:
-        """Ask the real authorizer: the context it hands on, or the gateway's refusal."""
+        """Call the authorizer; return its context, or the gateway's answer to a refusal."""
         request_id = event["requestContext"]["requestId"]
         asked = {
             name: event[name]
@@ -157,12 +157,12 @@ class Front:
         context = said["context"]
         assert all(isinstance(value, str) for value in context.values())
         if statement["Effect"] != "Allow":
-            assert context == {}, "a refused credential tells nothing"
+            assert context == {}, "the context of a refused credential must be empty"
             return self._refused("ACCESS_DENIED", request_id)
         return {**context, "principalId": said["principalId"], "integrationLatency": 3}
 
     def admits(self, key: str) -> bool:
-        """Return whether the authorizer lets a key through, without a function behind it."""
+        """Return whether the authorizer allows a key. Calls no other function."""
         route = next(route for route in routes() if not route.public)
         headers = {"Authorization": f"Bearer {key}"}
         request_id = str(uuid.uuid4())
@@ -218,7 +218,7 @@ class Front:
             "body": text,
             "isBase64Encoded": encoded,
         }
-        if self.shape == "engine":  # which names no host, and repeats the id
+        if self.shape == "engine":  # its events have no domain name, and repeats the id
             event["requestContext"]["extendedRequestId"] = request_id
             return {"version": "1.0", **event}
         event["requestContext"]["domainName"] = DOMAIN
@@ -247,10 +247,10 @@ class Front:
 def answer_of(
     raw: dict[str, Any], event: dict[str, Any], *, method: str, documented: bool = True
 ) -> invocation.Answer:
-    """Read a handler's answer and hold it against what the contract says of every answer."""
+    """Read a handler's answer and check it against the contract of all answers."""
     assert isinstance(raw["statusCode"], int)
     headers = {name.lower(): value for name, value in raw["headers"].items()}
-    assert len(headers) == len(raw["headers"]), f"a header stands twice: {raw['headers']}"
+    assert len(headers) == len(raw["headers"]), f"a header is set twice: {raw['headers']}"
     for values in raw.get("multiValueHeaders", {}).values():
         assert all(isinstance(value, str) for value in values)
     text = raw["body"]
@@ -304,7 +304,7 @@ def _check_surface(answer: invocation.Answer, surface: str) -> None:
         if surface == "account":
             assert set(value) <= {"data", "cursor"}
         elif surface == "admin":
-            # An answer given again is the first one's body, which names the first request.
+            # A replayed answer has the body of the first one, with the id of the first request.
             again = answer.headers.get("idempotent-replayed") == "true"
             assert (value["meta"]["request_id"] == answer.request_id) != again
             assert "data" in value
@@ -323,6 +323,6 @@ def _check_surface(answer: invocation.Answer, surface: str) -> None:
 
 
 def error_text(answer: invocation.Answer) -> str:
-    """Give an error's text, whatever the dialect."""
+    """Return the message of an error, on any surface."""
     found = answer.json()["error"]
     return found if isinstance(found, str) else found["message"]

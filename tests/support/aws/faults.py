@@ -1,4 +1,4 @@
-"""Disturbances between a function and its tables: errors, lost answers, sudden death."""
+"""Faults of calls to AWS: errors, lost answers, and the end of the process."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ Plan = Callable[[int, str], Any]
 
 
 class Killed(BaseException):
-    """The process ends here: no handler of exceptions runs on."""
+    """Ends the process, for a test: no `except Exception` catches it."""
 
 
 class Wire:
-    """Counts a client's calls and lets a plan disturb them.
+    """Records the operations of a client's calls, and makes calls fail as a plan says.
 
-    `before` and `after` are asked with the number of the call (from 1) and its operation; they
-    return None, raise, or (`before` only) return an answer instead of the call.
+    `before` and `after` are called with the number of the call (from 1) and its operation. They
+    return None or raise; `before` may also return an answer, and the call is then not sent.
     """
 
     def __init__(self, client: Any, *, service: str = "dynamodb") -> None:
@@ -33,12 +33,12 @@ class Wire:
         client.meta.events.register(f"after-call.{service}", self._after)
 
     def close(self) -> None:
-        """Take the hooks off again."""
+        """Remove the hooks."""
         self._client.meta.events.unregister(f"before-call.{self._service}", self._before)
         self._client.meta.events.unregister(f"after-call.{self._service}", self._after)
 
     def clear(self) -> None:
-        """Start to count anew, undisturbed."""
+        """Forget the calls and the plans."""
         self.calls.clear()
         self.before = self.after = None
 
@@ -53,7 +53,7 @@ class Wire:
 
 @contextmanager
 def wire(client: Any, *, service: str = "dynamodb") -> Iterator[Wire]:
-    """Watch a client for a while."""
+    """Record and disturb a client's calls until the block ends."""
     watching = Wire(client, service=service)
     try:
         yield watching
@@ -62,7 +62,7 @@ def wire(client: Any, *, service: str = "dynamodb") -> Iterator[Wire]:
 
 
 def error(code: str, status: int = 400, **parsed: Any) -> tuple[AWSResponse, dict[str, Any]]:
-    """Write the answer that DynamoDB gives for an error."""
+    """Return the answer of DynamoDB for an error."""
     http = AWSResponse("https://dynamodb.us-east-1.amazonaws.com", status, {}, None)
     return http, {
         "Error": {"Code": code, "Message": f"{code} for a test"},
@@ -72,7 +72,7 @@ def error(code: str, status: int = 400, **parsed: Any) -> tuple[AWSResponse, dic
 
 
 def conflict_in_transaction(writes: int) -> tuple[AWSResponse, dict[str, Any]]:
-    """Write the answer to a transaction of which another one holds the last item."""
+    """Return the answer to a transaction whose last item another transaction is writing."""
     reasons = [{"Code": "None"}] * (writes - 1) + [
         {"Code": "TransactionConflict", "Message": "Transaction is ongoing for the item"}
     ]
@@ -80,12 +80,12 @@ def conflict_in_transaction(writes: int) -> tuple[AWSResponse, dict[str, Any]]:
 
 
 def unreachable() -> None:
-    """Fail as a client does that finds nobody there."""
+    """Raise the error of a client that cannot connect."""
     raise EndpointConnectionError(endpoint_url="https://dynamodb.us-east-1.amazonaws.com")
 
 
 def first(times: int, fault: Callable[[], Any], operation: str | None = None) -> Plan:
-    """Plan a fault for the first calls (of an operation)."""
+    """Return a plan that makes the first calls fail; with `operation`, only calls of it count."""
     left = times
 
     def plan(_: int, called: str) -> Any:
@@ -99,7 +99,7 @@ def first(times: int, fault: Callable[[], Any], operation: str | None = None) ->
 
 
 def die_at(number: int) -> Plan:
-    """Plan death at a call."""
+    """Return a plan that ends the process at a call."""
 
     def plan(call: int, _: str) -> None:
         if call == number:

@@ -1,4 +1,4 @@
-"""Functions as Lambda loads them, the events they get and the context beside each."""
+"""Loading functions as Lambda does, their events, and the context of an invocation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What lies in a real queue, as Lambda hands it to a worker."""
+"""The messages of a queue, as the event that Lambda sends to a worker."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def waiting(url: str) -> bool:
 
 
 def drain(url: str) -> dict[str, Any]:
-    """Take what is visible in a queue, up to ten messages, as the event of a batch."""
+    """Receive and delete up to ten visible messages; return them as the event of a batch."""
     client = clients.sqs()
     answer = client.receive_message(
         QueueUrl=url, MaxNumberOfMessages=10, MessageSystemAttributeNames=["All"]

@@ -46,7 +46,7 @@ def _template() -> dict[str, Any]:
 
 
 def given(value: Any) -> Any:
-    """See what stands behind `Fn::If` where the other branch is nothing at all."""
+    """Return the first branch of an `Fn::If` whose other branch is AWS::NoValue."""
     if isinstance(value, dict) and set(value) == {"Fn::If"}:
         _, there, otherwise = value["Fn::If"]
         assert otherwise == {"Ref": "AWS::NoValue"}
@@ -83,11 +83,11 @@ def create_tables(suffix: str) -> dict[str, str]:
 
 
 def make_queue(name: str) -> str:
-    """Create a queue and give its URL."""
+    """Create a queue and return its URL."""
     return str(boto3.client("sqs").create_queue(QueueName=name)["QueueUrl"])
 
 
 def make_settings_key() -> str:
-    """Create the template's KMS key and give its id."""
+    """Create the template's KMS key and return its id."""
     made = boto3.client("kms").create_key(Description="settings")
     return str(made["KeyMetadata"]["KeyId"])

@@ -1,4 +1,4 @@
-"""Whether an answer is what the API's own description says of it."""
+"""Checks answers against the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def document() -> dict[str, Any] | None:
 
 
 def check_documented(method: str, path: str, answer: invocation.Answer) -> None:
-    """Hold an answer of a documented operation against its schema."""
+    """Assert that an answer of a documented operation matches its schema."""
     described = document()
     operation = (described or {}).get("paths", {}).get(path, {}).get(method.lower())
-    if operation is None or answer.status == 405:  # routes one by one: a gateway's 404 before
+    if operation is None or answer.status == 405:  # API Gateway answers 404 for an unknown route
         return
     said = operation["responses"].get(str(answer.status)) or operation["responses"].get("default")
     assert said is not None, f"{method} {path} does not document {answer.status}"
