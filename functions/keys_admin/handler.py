@@ -109,7 +109,7 @@ class Revocation(Answer[RevokedKey]):
 
 
 class AuditEvent(BaseModel):
-    """One event of the chain, exactly as it was hashed."""
+    """One event of the chain, exactly as it was hashed. Only endings have `recorded_at`."""
 
     id: str
     seq: int
@@ -120,6 +120,7 @@ class AuditEvent(BaseModel):
     source_address: str | None
     request_id: str
     created_at: str
+    recorded_at: str = ""
     before: dict[str, Any] | None
     after: dict[str, Any] | None
     prev_hash: str

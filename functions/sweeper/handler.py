@@ -6,6 +6,7 @@ from dataclasses import asdict
 from functools import cache
 from typing import Any
 
+from gatehouse.audit import endings
 from gatehouse.audit.model import Origin
 from gatehouse.aws import clients
 from gatehouse.aws.queue import Queue
@@ -32,7 +33,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, int]:
     origin = Origin(actor="system:sweeper", request_id=str(context.aws_request_id))
     done: dict[str, int] = {}
     failed: GatehouseError | None = None
-    for duty in (_memberships, _deliveries, _logs):
+    for duty in (_endings, _memberships, _deliveries, _logs):
         try:
             done |= duty(origin)
         except GatehouseError as error:
@@ -42,6 +43,11 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, int]:
     if failed is not None:
         raise failed
     return done
+
+
+def _endings(origin: Origin) -> dict[str, int]:
+    del origin  # unused: each event has the origin of its ending
+    return {"endings": endings.sweep(TABLES.main, now=clock.now())}
 
 
 def _memberships(origin: Origin) -> dict[str, int]:

@@ -92,6 +92,6 @@ def test_a_sweep_with_nothing_to_do_reads_each_place_once_and_logs_nothing(
     sweeper = front.function("sweeper")
     line.clear()
     assert not any(sweeper.handler({}, Context()).values())
-    # Two kinds of markers, both halves of the due index, and watched log groups; no queue.
-    assert line.calls == ["Query"] * (2 + 2 * SHARDS + 1)
+    # Three kinds of markers, both halves of the due index, and watched log groups; no queue.
+    assert line.calls == ["Query"] * (3 + 2 * SHARDS + 1)
     assert logs.getvalue() == ""

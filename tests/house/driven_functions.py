@@ -246,7 +246,20 @@ def _use_secrets(front: Front, admin: Any, operator: str, aws: pytest.MonkeyPatc
 
 
 def _use_the_sweeper(front: Front, people: People, admin: Any) -> None:
-    """Change identities and crash before their keys' items follow."""
+    """Change identities and end things, and crash before their keys or their events follow."""
+    spare = people.key(admin)
+    peer = {"name": "ending", "endpoint": "https://other.example/federation/inbound"}
+    peer = front("POST", "/federation/trust", key=admin.key, body=peer).json()["data"]
+    service = {"name": "ending", "healthUrl": "http://127.0.0.1:9009/"}
+    assert front("POST", "/api/services", key=admin.key, body=service).status == 201
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gatehouse.audit.endings._record", lambda *_, **__: None)
+        for method, path in (
+            ("POST", f"/admin/api-keys/{spare.key_id}/revoke"),
+            ("DELETE", f"/admin/peers/{peer['peer_id']}"),
+            ("DELETE", "/api/services/ending"),
+        ):
+            assert front(method, path, key=admin.key).status in {200, 204}
     whole, cut = people.employee(admin), people.employee(admin)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("gatehouse.memberships.actions.finish", lambda *_, **__: None)
@@ -254,7 +267,9 @@ def _use_the_sweeper(front: Front, people: People, admin: Any) -> None:
             path = f"/admin/identities/{holder.identity_id}"
             assert front("PATCH", path, key=admin.key, body=change).status == 200
     swept = front.function("sweeper").handler({}, invocation.Context())
-    assert swept["memberships"] == 2
+    assert (swept["endings"], swept["memberships"]) == (3, 2)
+    spare = people.key(admin)
+    assert front("POST", f"/admin/api-keys/{spare.key_id}/revoke", key=admin.key).status == 200
 
 
 def _use_stats(front: Front) -> None:

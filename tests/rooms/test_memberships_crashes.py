@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from gatehouse.audit import endings
 from gatehouse.audit.actions import Refused
 from gatehouse.core.clock import SECOND
 from gatehouse.core.errors import Conflict, IdempotencyReused, NotFound, Unauthorized
@@ -135,6 +136,8 @@ DONE: dict[Callable[[Visitor], Act], type[Exception] | None] = {
     _receive: Unauthorized,
     _rename: None,
 }
+# They take effect in a first transaction; their events follow.
+ENDINGS = {_remove_a_peer}
 
 
 def _named(prepare: Callable[[Visitor], Act]) -> str:
@@ -171,20 +174,21 @@ def test_a_crash_at_any_call_leaves_all_or_nothing_and_a_repeat_works(
         crashes += 1
         after = check_invariants(tables, now=caller.now)
         changed = after.main != before.main
-        assert not (changed and when == "before")
+        assert prepare in ENDINGS or not (changed and when == "before")
         done = DONE[prepare]
         if changed and done is not None:
             with pytest.raises(done):
                 act()
         else:
             act()
-        check_invariants(tables, now=caller.now)
+        endings.sweep(tables.main, now=caller.now)
+        assert check_invariants(tables, now=caller.now).endings(caller.account_id) == []
     assert crashes >= 2, "it must crash at two calls or more"
     check_invariants(tables, now=caller.now)
 
 
 @pytest.mark.usefixtures("settings_key")
-@pytest.mark.parametrize("prepare", DONE, ids=_named)
+@pytest.mark.parametrize("prepare", [one for one in DONE if one not in ENDINGS], ids=_named)
 def test_only_the_last_call_writes(
     tables: Tables, room_line: Wire, prepare: Callable[[Visitor], Act]
 ) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from typing import Any
 
 from gatehouse.audit import rules as audit
@@ -50,6 +52,17 @@ class State:
             if item["pk"] == f"AUDIT#{account_id}" and item["sk"] != audit_store.HEAD
         ]
         return [item["event"] for item in sorted(found, key=lambda item: item["sk"])]
+
+    def endings(self, account_id: str) -> list[dict[str, Any]]:
+        """Return an account's endings whose events are still to be written, oldest first."""
+        found = [item for item in self.main if item["pk"] == "ENDING#ALL"]
+        mine = [item for item in found if item["account_id"] == account_id]
+        return sorted(mine, key=lambda item: item["sk"])
+
+    def changes(self, account_id: str) -> list[dict[str, Any]]:
+        """Return an account's audit events, and then those that are still to be written."""
+        waiting = [one for ending in self.endings(account_id) for one in ending["changes"]]
+        return [*self.events(account_id), *waiting]
 
     def accounts(self) -> set[str]:
         """Return the ids of all accounts that have an item."""
@@ -111,22 +124,40 @@ def check_audited(tables: Tables, state: State, account_id: str) -> None:
     head = audit_store.read_head(tables.main, account_id)
     assert audit.verify(trail, head) == []
     assert head.seq == len(trail), "the head is ahead of the events"
-    replayed: dict[str, dict[str, Any]] = {}
-    for event in trail:
+    changes = []
+    for event in state.changes(account_id):
         kind, _, bare = event["target"].partition(":")
         if kind != "api_key":
             continue
-        after = dict(event["after"])
+        before, after = event["before"], dict(event["after"])
         if event["action"] == "api_key.rotate":
-            assert replayed[bare] == event["before"]
-            replayed[bare] = {**event["before"], "revoked_at": after.pop("old_revoked_at")}
-            replayed[after.pop("successor").removeprefix("api_key:")] = after
+            old = {**before, "revoked_at": after.pop("old_revoked_at")}
+            successor = after.pop("successor").removeprefix("api_key:")
+            changes += [(bare, before, old), (successor, None, after)]
         else:
-            assert replayed.get(bare) == event["before"]
-            replayed[bare] = after
+            changes.append((bare, before, after))
     mine = [key for key in state.owned.values() if key.account_id == account_id]
-    stored = {key.id: keys.audit_view(key) for key in mine}
-    assert replayed == stored, "a change without its event, or an event without its change"
+    check_changes(changes, {key.id: keys.audit_view(key) for key in mine})
+
+
+def check_changes(changes: list[tuple[str, Any, Any]], stored: dict[str, Any]) -> None:
+    """Assert that changes (what, before, after) lead from nothing to what is stored.
+
+    In any order: the event of an ending follows later, maybe after that of a newer change.
+    """
+    balance: Counter[tuple[str, str]] = Counter()
+    for what, before, after in changes:
+        balance[what, _text(before)] -= 1
+        balance[what, _text(after)] += 1
+    for what in {what for what, _, _ in changes} | set(stored):
+        balance[what, _text(None)] += 1
+        balance[what, _text(stored.get(what))] -= 1
+    left = {where: count for where, count in balance.items() if count}
+    assert not left, f"a change without its event, or an event without its change: {left}"
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, default=str)
 
 
 def check_count(state: State, account_id: str, *, now: Micros) -> None:

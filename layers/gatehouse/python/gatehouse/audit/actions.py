@@ -1,4 +1,7 @@
-"""Write changes together with their audit events. Every change of an account goes this way."""
+"""Write changes together with their audit events. Every change of an account goes this way.
+
+Only endings do not: they take effect first, see `endings`.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from gatehouse.audit import rules, store
-from gatehouse.audit.model import Change, Event, Head, Origin
+from gatehouse.audit.model import Change, Entry, Event, Head, Origin
 from gatehouse.core.clock import Micros
 from gatehouse.core.errors import Unavailable
 from gatehouse.core.request import Answered, Guard
@@ -72,26 +75,58 @@ def commit(
         named["idempotency"] = idempotency.record(
             table, claim.guard, made=claim.made, answer=claim.answer
         )
-    names = list(named)
-    for _ in _CONFLICTS.tries():
+    try:
+        return append(
+            table,
+            account_id,
+            named,
+            entries=[Entry(change, origin, now) for change in changes],
+            now=now,
+            conflicts=_CONFLICTS,
+        )
+    except Refused as refused:
+        if claim is not None and "idempotency" in refused.failed:
+            record = refused.failed["idempotency"]
+            raise idempotency.reused(claim.guard, record or {}) from refused
+        raise
+
+
+def append(
+    table: Table,
+    account_id: str,
+    writes: Mapping[str, Write],
+    *,
+    entries: Sequence[Entry],
+    now: Micros,
+    conflicts: Backoff,
+) -> list[Event]:
+    """Do the named writes, append events and move the chain's head, or do nothing.
+
+    Raises Refused if a condition of `writes` fails, Unavailable if all tries met a conflict.
+    """
+    names = list(writes)
+    for _ in conflicts.tries():
         seen = store.read_head(table, account_id)
         head, events = seen, []
-        for change in changes:
-            event, head = rules.link(head, change, origin=origin, now=now)
+        for entry in entries:
+            event, head = rules.link(
+                head,
+                entry.change,
+                origin=entry.origin,
+                now=entry.at,
+                recorded_at=now if entry.follows else None,
+            )
             events.append(event)
         chain = [store.append(table, account_id, event) for event in events]
         chain.append(store.move_head(table, account_id, seen=seen, to=head))
         try:
-            transact(table.client, [*named.values(), *chain])
+            transact(table.client, [*writes.values(), *chain])
         except TransactionCanceled as canceled:
             failed = {
                 names[position]: item
                 for position, item in canceled.failed.items()
                 if position < len(names)
             }
-            if claim is not None and "idempotency" in failed:
-                record = failed["idempotency"]
-                raise idempotency.reused(claim.guard, record or {}) from canceled
             if failed:
                 raise Refused(failed) from canceled
         except TransactionConflict:

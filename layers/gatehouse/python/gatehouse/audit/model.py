@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+from gatehouse.core.clock import Micros
 from gatehouse.core.request import Call
 
 # The `prev_hash` of an account's first event.
@@ -13,7 +14,8 @@ Event = dict[str, Any]
 """One audit event, exactly as it is hashed, stored and shown. Published: fields are only added.
 
 id ("audit:<uuid>"), seq (1, 2, ...), action, actor, via, target, source_address, request_id,
-created_at (RFC 3339), before, after, prev_hash, hash.
+created_at (RFC 3339, when the change took effect), before, after, prev_hash, hash. An ending also
+has recorded_at, when the event was written: it follows its change.
 """
 
 
@@ -37,6 +39,20 @@ class Origin:
             via=None if caller is None else f"api_key:{caller.key_id}",
         )
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        return {
+            "actor": self.actor,
+            "request_id": self.request_id,
+            "source_address": self.source_address,
+            "via": self.via,
+        }
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> Self:
+        """Return what `to_dict` wrote."""
+        return cls(**fields)
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
@@ -46,6 +62,54 @@ class Change:
     target: str
     before: Mapping[str, Any] | None = None
     after: Mapping[str, Any] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        return {
+            "action": self.action,
+            "target": self.target,
+            "before": self.before,
+            "after": self.after,
+        }
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> Self:
+        """Return what `to_dict` wrote."""
+        return cls(**fields)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A change with its origin and the time at which it took effect.
+
+    `follows`: it took effect before its event was written, as endings do.
+    """
+
+    change: Change
+    origin: Origin
+    at: Micros
+    follows: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """An ending that took effect and whose events are still to be written.
+
+    `counts` maps the partition key of a counter to how many of its things ended. `id` sorts by
+    time.
+    """
+
+    id: str
+    account_id: str
+    at: Micros
+    changes: tuple[Change, ...]
+    origin: Origin
+    counts: Mapping[str, int]
+
+    @property
+    def entries(self) -> list[Entry]:
+        """Return the entries of the chain that record it."""
+        return [Entry(change, self.origin, self.at, follows=True) for change in self.changes]
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,11 +21,14 @@ def hash_of(event: Event) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def link(head: Head, change: Change, *, origin: Origin, now: Micros) -> tuple[Event, Head]:
+def link(
+    head: Head, change: Change, *, origin: Origin, now: Micros, recorded_at: Micros | None = None
+) -> tuple[Event, Head]:
     """Return the event that follows `head`, and the new head.
 
     The id sorts after the last one even if this clock is behind the clock that made the last
-    one, so the order of ids is the order of the chain.
+    one, so the order of ids is the order of the chain. `now` is when the change took effect;
+    `recorded_at` is set where its event was written later.
     """
     bare = ids.new(now)
     if bare <= head.last_id:
@@ -44,6 +47,8 @@ def link(head: Head, change: Change, *, origin: Origin, now: Micros) -> tuple[Ev
         "after": _plain(change.after),
         "prev_hash": head.hash,
     }
+    if recorded_at is not None:
+        event["recorded_at"] = rfc3339(recorded_at)
     event["hash"] = hash_of(event)
     return event, Head(event["seq"], event["hash"], bare)
 

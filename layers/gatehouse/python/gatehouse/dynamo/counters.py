@@ -25,6 +25,11 @@ def move(table: Table, pk: str, *, by: int, most: int) -> Write:
     )
 
 
+def take(table: Table, pk: str, *, by: int) -> Write:
+    """Decrease a counter by `by`, for things that ended earlier."""
+    return move(table, pk, by=-by, most=0)
+
+
 def leave_one(table: Table, pk: str) -> Write:
     """Decrease a counter by one; the condition fails if it would reach zero."""
     return table.change(

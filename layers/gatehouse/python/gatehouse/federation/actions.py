@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 
 from gatehouse.audit import actions as audit
+from gatehouse.audit import endings
 from gatehouse.audit.model import Change, Origin
 from gatehouse.core import ids, reach, settings
 from gatehouse.core.clock import Micros, ceil_seconds
@@ -96,11 +97,12 @@ def remove(tables: Tables, call: Call, peer_id: str) -> Peer:
     writes = store.remove(tables.main, peer)
     writes["secret"] = secret_writes.remove(tables.main, _place(peer))
     try:
-        audit.commit(
+        endings.end(
             tables.main,
             peer.account_id,
             writes=writes,
             changes=[Change("peer.remove", f"peer:{peer.id}", before=rules.audit_view(peer))],
+            counts={store.counter(peer.account_id): 1},
             origin=Origin.of(call),
             now=call.now,
         )

@@ -57,8 +57,12 @@ def remove(table: Table, peer: Peer) -> dict[str, Write]:
             values={},
         ),
         "pointer": table.delete(_pointer(peer.id)),
-        "count": counters.move(table, keyspace.PEERS.pk(peer.account_id), by=-1, most=MOST_PEERS),
     }
+
+
+def counter(account_id: str) -> str:
+    """Return the partition key that names the counter of peers."""
+    return keyspace.PEERS.pk(account_id)
 
 
 def spend(table: Table, peer: Peer, *, pace: Pace, now: Micros) -> Write:

@@ -1,7 +1,8 @@
 """Create, change and revoke keys. Rotation is in `rotation`, lists are in `lists`.
 
 Every change is one transaction: both items of the key, its audit event, the head of the audit
-chain and, if the request has one, the Idempotency-Key. If another request changed the key since
+chain and, if the request has one, the Idempotency-Key. What only narrows or ends a key is an ending
+instead, whose audit event follows. If another request changed the key since
 it was read, the change starts again from a new read.
 """
 
@@ -13,6 +14,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from gatehouse.audit import actions as audit
+from gatehouse.audit import endings
 from gatehouse.audit.model import Change, Origin
 from gatehouse.core import reach, settings
 from gatehouse.core.clock import Micros
@@ -37,7 +39,7 @@ from gatehouse.keys.model import (
     KeyStatus,
     Minted,
 )
-from gatehouse.keys.writes import creation, distrust, prepare, revocation, target
+from gatehouse.keys.writes import counted, creation, distrust, prepare, revocation, target
 
 Result = TypeVar("Result")
 
@@ -123,7 +125,7 @@ def revoke(tables: Tables, call: Call, key_id: str) -> Key:
     def attempt() -> Key:
         key = get(tables, call, key_id)
         change, writes = revocation(tables, key, now=call.now)
-        commit(tables, call, writes, change)
+        _end(tables, call, writes, change, counts=counted(key, call.now))
         return replace(key, revoked_at=call.now)
 
     return retry(tables, call, attempt)
@@ -161,7 +163,10 @@ def patch(tables: Tables, call: Call, key_id: str, patch: KeyPatch) -> Key:
             before=rules.audit_view(before),
             after=rules.audit_view(after),
         )
-        commit(tables, call, writes, change)
+        if reach.narrows(rules.reach_of(before), rules.reach_of(after)):
+            _end(tables, call, writes, change)
+        else:
+            commit(tables, call, writes, change)
         return after
 
     return retry(tables, call, attempt)
@@ -175,11 +180,33 @@ def recount_live(tables: Tables, account_id: str, *, seen: Item, now: Micros) ->
     """
     keys = store.read_all(tables.main, account_id)
     live = sum(rules.is_listed(key, KeyFilter.LIVE, now) for key in keys)
+    # Read after the keys: an ending that lies between is counted twice, never left out.
+    live += endings.still_counted(tables.main, store.counter(account_id))
     if live >= MOST_LIVE:
         raise BoundReached(f"An account has at most {MOST_LIVE} live API keys")
     # If another request moved the counter meanwhile, the next try finds out.
     with contextlib.suppress(ConditionFailed):
         store.correct_count(tables.main, account_id, seen=seen, to=live)
+
+
+def _end(
+    tables: Tables,
+    call: Call,
+    writes: Mapping[str, Write],
+    change: Change,
+    *,
+    counts: Mapping[str, int] = endings.NO_COUNTS,
+) -> None:
+    """Write an ending; its audit event follows."""
+    endings.end(
+        tables.main,
+        call.caller.account_id,
+        writes=writes,
+        changes=[change],
+        counts=counts,
+        origin=Origin.of(call),
+        now=call.now,
+    )
 
 
 def commit(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from gatehouse.audit import actions as audit
+from gatehouse.audit import endings
 from gatehouse.audit.model import Change, Origin
 from gatehouse.core.clock import Micros
 from gatehouse.core.errors import Unavailable
@@ -74,7 +75,7 @@ def _narrow(
         after=rules.audit_view(after),
     )
     try:
-        audit.commit(
+        endings.end(
             tables.main, key.account_id, writes=writes, changes=[change], origin=origin, now=now
         )
     except audit.Refused as refused:

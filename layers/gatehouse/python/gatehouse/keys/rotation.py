@@ -23,7 +23,7 @@ from gatehouse.identities import actions as identities
 from gatehouse.identities import writes as identity_writes
 from gatehouse.keys import actions, rules, store
 from gatehouse.keys.model import Key, Minted, NewKey, Succession
-from gatehouse.keys.writes import prepare, revocation, target
+from gatehouse.keys.writes import counted, prepare, revocation, target
 
 
 def rotate(tables: Tables, call: Call, key_id: str, *, grace_seconds: int, prefix: str) -> Minted:
@@ -76,9 +76,9 @@ def rotate(tables: Tables, call: Call, key_id: str, *, grace_seconds: int, prefi
         live = 1 if grace else 0
         for number, ended in enumerate(line.ending):
             change, ending = revocation(tables, ended, now=call.now, in_rotation=True)
-            live -= "count" in ending
+            live -= len(counted(ended, call.now))
             changes.append(change)
-            writes |= {f"{name}_{number}": w for name, w in ending.items() if name != "count"}
+            writes |= {f"{name}_{number}": write for name, write in ending.items()}
         del writes["count"]
         if live:
             writes["count"] = store.count(tables.main, old.account_id, live)

@@ -78,6 +78,11 @@ def count(table: Table, account_id: str, by: int, *, most: int = MOST_LIVE) -> W
     return counters.move(table, keyspace.KEYS.pk(account_id), by=by, most=most)
 
 
+def counter(account_id: str) -> str:
+    """Return the partition key that names the counter of live keys."""
+    return keyspace.KEYS.pk(account_id)
+
+
 def correct_count(table: Table, account_id: str, *, seen: Item, to: int) -> None:
     """Set the counter of live keys. Raises ConditionFailed if it changed since it was read."""
     counters.correct(table, keyspace.KEYS.pk(account_id), seen=seen, to=to)

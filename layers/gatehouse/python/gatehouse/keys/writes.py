@@ -93,9 +93,9 @@ def revocation(
 ) -> tuple[Change, dict[str, Write]]:
     """Return the audit event of revoking a key now, and the writes that do it.
 
-    They are `revoked_credential`, `revoked_key`, `revoked_successor` for a key in the grace of a
-    rotation and, unless the key has expired, `count`. `in_rotation`: the transaction rotates
-    another key of its line, and so ends all but two of them.
+    They are `revoked_credential`, `revoked_key` and, for a key in the grace of a rotation,
+    `revoked_successor`. The counter of live keys is the caller's to move: see `counted`.
+    `in_rotation`: the transaction rotates another key of the line, and so ends all but two of them.
     """
     revoked = replace(key, revoked_at=now, version=key.version + 1)
     writes = {
@@ -106,8 +106,6 @@ def revocation(
     }
     if not in_rotation:
         writes |= distrust(tables, key, name="revoked_successor")
-    if not rules.is_expired(key, now):
-        writes["count"] = store.count(tables.main, key.account_id, -1)
     change = Change(
         "api_key.revoke",
         target(key),
@@ -115,6 +113,11 @@ def revocation(
         after=rules.audit_view(revoked),
     )
     return change, writes
+
+
+def counted(key: Key, now: Micros) -> dict[str, int]:
+    """Return what the counter of live keys loses when the key ends: the counter and how many."""
+    return {} if rules.is_expired(key, now) else {store.counter(key.account_id): 1}
 
 
 def distrust(tables: Tables, key: Key, *, name: str = "successor") -> dict[str, Write]:

@@ -1,6 +1,7 @@
 """Change an identity, with its audit event, and then copy the change into each of its keys.
 
-The transaction that changes an identity also writes a marker. The request is answered when all
+The transaction that changes an identity also writes a marker. A change that only takes something
+from the identity is an ending: its audit event follows. The request is answered when all
 keys are updated; if the function dies before that, the sweeper finds the marker and completes it.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 import contextlib
 
 from gatehouse.audit import actions as audit
+from gatehouse.audit import endings
 from gatehouse.audit.model import Change, Origin
 from gatehouse.core import reach
 from gatehouse.core.clock import Micros
@@ -68,7 +70,7 @@ def apply(
         # If an earlier request died half-way, its repeat changes nothing but must complete it.
         must_propagate = concerns_keys or identities.has_marker(tables.main, before)
         try:
-            _commit(tables, before, after, origin=origin, now=now)
+            _write(tables, before, after, origin=origin, now=now)
         except audit.Refused as refused:
             # If the identity changed too, that change may be what the counter already includes.
             if "admins" in refused.failed and "identity" not in refused.failed:
@@ -117,7 +119,7 @@ def _check_reach(
     reach.check_change(within, before.reach(rate_limit), after.reach(rate_limit))
 
 
-def _commit(
+def _write(
     tables: Tables, before: Identity, after: Identity, *, origin: Origin, now: Micros
 ) -> None:
     writes = {
@@ -126,18 +128,12 @@ def _commit(
     }
     if after.rights != before.rights:
         writes["marker"] = identity_writes.put_marker(tables.main, after)
-    audit.commit(
-        tables.main,
-        after.account_id,
-        writes=writes,
-        changes=[
-            Change(
-                "identity.update",
-                identity_writes.target(after),
-                before=before.audit_view(),
-                after=after.audit_view(),
-            )
-        ],
-        origin=origin,
-        now=now,
+    event = Change(
+        "identity.update",
+        identity_writes.target(after),
+        before=before.audit_view(),
+        after=after.audit_view(),
     )
+    narrows = reach.narrows(before.reach(), after.reach())
+    commit = endings.end if narrows else audit.commit
+    commit(tables.main, after.account_id, writes=writes, changes=[event], origin=origin, now=now)

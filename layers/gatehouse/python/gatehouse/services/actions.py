@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 
 from gatehouse.audit import actions as audit
+from gatehouse.audit import endings
 from gatehouse.audit.model import Change, Origin
 from gatehouse.aws import control_plane
 from gatehouse.aws.control_plane import Cloud
@@ -222,13 +223,14 @@ def remove(table: Table, call: Call, cloud: Cloud, *, name: str) -> None:
     if service.restart_url:
         writes["secret"] = secret_writes.remove(table, secret_place(service))
     try:
-        audit.commit(
+        endings.end(
             table,
             service.account_id,
             writes=writes,
             changes=[
                 Change("service.delete", rules.target(service), before=rules.audit_view(service))
             ],
+            counts={store.counter(service.account_id): 1},
             origin=Origin.of(call),
             now=call.now,
         )

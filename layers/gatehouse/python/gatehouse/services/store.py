@@ -72,7 +72,7 @@ def create(table: Table, service: Service) -> dict[str, Write]:
     }
     return {
         "service": table.put_new(item),
-        "count": _count(table, service, by=1),
+        "count": counters.move(table, counter(service.account_id), by=1, most=MOST_SERVICES),
     }
 
 
@@ -85,13 +85,12 @@ def remove(table: Table, service: Service) -> dict[str, Write]:
             names={},
             values={":created_at": service.created_at},
         ),
-        "count": _count(table, service, by=-1),
     }
 
 
-def _count(table: Table, service: Service, *, by: int) -> Write:
-    counter = keyspace.SERVICE.pk(service.account_id)
-    return counters.move(table, counter, by=by, most=MOST_SERVICES)
+def counter(account_id: str) -> str:
+    """Return the partition key that names the counter of registered services."""
+    return keyspace.SERVICE.pk(account_id)
 
 
 # ---- Cached results ----------------------------------------------------------------------------

@@ -227,7 +227,7 @@ def remove(
     def plan(before: Webhook) -> PlannedChange:
         planned = store.remove(table, before) | sealed_store.remove(table, before) | dict(also)
         event = Change("webhook.delete", rules.target(before), before=rules.audit_view(before))
-        return PlannedChange(planned, event, before)
+        return PlannedChange(planned, event, before, {store.counter(before.account_id): 1})
 
     return change_webhook(
         table,

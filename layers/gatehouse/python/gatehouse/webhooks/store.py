@@ -66,11 +66,15 @@ def replace(table: Table, webhook: Webhook, *, seen: Webhook) -> Write:
 
 
 def remove(table: Table, webhook: Webhook) -> dict[str, Write]:
-    """Delete a webhook and decrement the counter. The condition fails if its version changed."""
+    """Delete a webhook. The condition fails if its version changed."""
     return {
-        "webhook": table.delete_if(_key(webhook.account_id, webhook.id), **_same_version(webhook)),
-        "count": counters.move(table, _pk(webhook.account_id), by=-1, most=MOST_WEBHOOKS),
+        "webhook": table.delete_if(_key(webhook.account_id, webhook.id), **_same_version(webhook))
     }
+
+
+def counter(account_id: str) -> str:
+    """Return the partition key that names the counter of webhooks."""
+    return _pk(account_id)
 
 
 def check_unchanged(table: Table, webhook: Webhook) -> Write:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from gatehouse.audit import actions as audit
+from gatehouse.audit import endings
 from gatehouse.audit.model import Change, Origin
 from gatehouse.core.clock import Micros
 from gatehouse.core.errors import Unavailable
@@ -20,11 +21,15 @@ _CHANGED_MEANWHILE = Backoff(4)
 
 @dataclass(frozen=True, slots=True)
 class PlannedChange:
-    """The writes of a change, its audit event, and the webhook afterwards."""
+    """The writes of a change, its audit event, and the webhook afterwards.
+
+    `ended` is set for an ending: the counters that lose something, and how many.
+    """
 
     writes: Mapping[str, Write]
     event: Change
     after: Webhook
+    ended: Mapping[str, int] | None = None
 
 
 def change_webhook(
@@ -48,18 +53,41 @@ def change_webhook(
         if planned is None:
             return before
         try:
-            audit.commit(
-                table,
-                account_id,
-                writes=planned.writes,
-                changes=[planned.event],
-                origin=origin,
-                now=now,
-                claim=audit.Claim(guard, rules.target(before)) if guard else None,
-            )
+            _write(table, before, planned, origin=origin, now=now, guard=guard)
         except audit.Refused as refused:
             if not {"webhook", "secret", "headers"} & refused.failed.keys():
                 raise
             continue
         return planned.after
     raise Unavailable
+
+
+def _write(
+    table: Table,
+    before: Webhook,
+    planned: PlannedChange,
+    *,
+    origin: Origin,
+    now: Micros,
+    guard: Guard | None,
+) -> None:
+    if planned.ended is not None:
+        endings.end(
+            table,
+            before.account_id,
+            writes=planned.writes,
+            changes=[planned.event],
+            counts=planned.ended,
+            origin=origin,
+            now=now,
+        )
+        return
+    audit.commit(
+        table,
+        before.account_id,
+        writes=planned.writes,
+        changes=[planned.event],
+        origin=origin,
+        now=now,
+        claim=audit.Claim(guard, rules.target(before)) if guard else None,
+    )

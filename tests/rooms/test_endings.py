@@ -1,0 +1,322 @@
+"""Endings: nobody else's traffic delays them, and none stays without its audit event."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from gatehouse.audit import endings
+from gatehouse.audit.actions import Refused
+from gatehouse.audit.model import Change, Origin
+from gatehouse.core.clock import MINUTE, rfc3339
+from gatehouse.core.errors import NotFound, Unavailable
+from gatehouse.core.grants import Grants
+from gatehouse.credentials.model import Code
+from gatehouse.dynamo.table import Tables
+from gatehouse.federation import actions as federation
+from gatehouse.identities.model import Membership
+from gatehouse.keys import actions as keys
+from gatehouse.keys.model import MOST_LIVE, KeyPatch
+from gatehouse.webhooks import actions as webhooks
+from gatehouse.webhooks.model import WebhookFields
+from support.actors.members import (
+    change,
+    identity_of,
+    key_of,
+    member,
+    new_vault,
+    trusted,
+    unlimited_admin,
+)
+from support.actors.visitor import Visitor, key_request
+from support.aws.faults import Killed, Wire, conflict_in_transaction, die_at
+from support.checks.inspection import State
+from support.checks.invariants import check_invariants, check_owners_of_keys
+
+Prepared = tuple[Callable[[], Any], Callable[[], bool]]
+Prepare = Callable[[Visitor], Prepared]
+MOST_CALLS = 30
+
+
+@pytest.fixture
+def caller(tables: Tables) -> Visitor:
+    return unlimited_admin(tables)
+
+
+@pytest.fixture
+def local(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a webhook lead to this machine."""
+    monkeypatch.setenv("GATEHOUSE_OUTBOUND", "local")
+
+
+def _revoke(caller: Visitor) -> Prepared:
+    made = keys.create(caller.tables, caller.call(), key_request())
+    act = lambda: keys.revoke(caller.tables, caller.call(), made.key.id)  # noqa: E731
+    return act, lambda: caller.admit(made.secret).code is Code.REVOKED
+
+
+def _disable(caller: Visitor) -> Prepared:
+    made = keys.create(caller.tables, caller.call(), key_request())
+    patch = KeyPatch(enabled=False)
+    act = lambda: keys.patch(caller.tables, caller.call(), made.key.id, patch)  # noqa: E731
+    return act, lambda: caller.admit(made.secret).code is Code.DISABLED
+
+
+def _suspend(caller: Visitor) -> Prepared:
+    target = member(caller)
+    made = key_of(caller, target)
+    act = lambda: change(caller, target, status="suspended")  # noqa: E731
+    return act, lambda: caller.admit(made.secret).code is Code.DISABLED
+
+
+def _remove_a_member(caller: Visitor) -> Prepared:
+    target = member(caller)
+    made = key_of(caller, target)
+    act = lambda: change(caller, target, status="removed")  # noqa: E731
+    return act, lambda: caller.admit(made.secret).code is Code.DISABLED
+
+
+def _demote(caller: Visitor) -> Prepared:
+    target = member(caller)
+    change(caller, target, is_admin=True)
+    made = key_of(caller, target)
+    act = lambda: change(caller, target, is_admin=False)  # noqa: E731
+    return act, lambda: not caller.admit(made.secret).principal().is_admin
+
+
+def _narrow(caller: Visitor) -> Prepared:
+    target = member(caller)
+    made = key_of(caller, target)
+    ceiling = Grants(("services:read",))
+    act = lambda: change(caller, target, ceiling=ceiling)  # noqa: E731
+    return act, lambda: caller.admit(made.secret).principal().grants == ceiling
+
+
+def _remove_a_peer(caller: Visitor) -> Prepared:
+    peer = trusted(caller, new_vault()).peer
+    act = lambda: federation.remove(caller.tables, caller.call(), peer.id)  # noqa: E731
+    return act, lambda: federation.list_peers(caller.tables.main, caller.account_id) == []
+
+
+def _delete_a_webhook(caller: Visitor) -> Prepared:
+    table, fields = caller.tables.main, WebhookFields(url="http://127.0.0.1:9000/in")
+    one = webhooks.create(table, caller.call(), new_vault(), fields=fields).webhook
+    act = lambda: webhooks.remove(table, caller.call(), one.id)  # noqa: E731
+    return act, lambda: webhooks.find(table, caller.account_id, one.id) is None
+
+
+EVERY: list[Prepare] = [
+    *(_revoke, _disable, _suspend, _remove_a_member, _demote, _narrow),
+    *(_remove_a_peer, _delete_a_webhook),
+]
+
+
+def _named(prepare: Prepare) -> str:
+    return prepare.__name__.strip("_").replace("_", " ")
+
+
+def _busy_chain(caller: Visitor) -> Callable[[int, str], Any]:
+    """Let every transaction that moves the head of the account's chain meet a conflict."""
+    client = caller.tables.main.client
+    real = client.transact_write_items
+
+    def transact(**request: Any) -> Any:
+        items = [next(iter(item.values())) for item in request["TransactItems"]]
+        heads = [item for item in items if item.get("Item", {}).get("sk") == {"S": "HEAD"}]
+        if heads:
+            raise _conflict(len(items))
+        return real(**request)
+
+    return transact
+
+
+def _conflict(writes: int) -> Exception:
+    return ClientError(conflict_in_transaction(writes)[1], "TransactWriteItems")
+
+
+@pytest.fixture
+def busy(
+    caller: Visitor, monkeypatch: pytest.MonkeyPatch, sleeps: list[float]
+) -> Callable[[], None]:
+    """Make the chain so busy that nobody else moves its head; call the value to start."""
+    del sleeps
+
+    def start() -> None:
+        monkeypatch.setattr(caller.tables.main.client, "transact_write_items", _busy_chain(caller))
+
+    return start
+
+
+@pytest.mark.usefixtures("settings_key", "local")
+@pytest.mark.parametrize("prepare", EVERY, ids=_named)
+def test_an_ending_answers_and_holds_while_the_chain_is_busy(
+    caller: Visitor, prepare: Prepare, busy: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    act, ended = prepare(caller)
+    before = State(caller.tables).events(caller.account_id)
+    busy()
+    with pytest.raises(Unavailable):
+        keys.create(caller.tables, caller.call(), key_request())
+    act()
+    assert ended()
+    state = check_invariants(caller.tables, now=caller.now)
+    assert state.events(caller.account_id) == before
+    assert state.endings(caller.account_id), "a marker stands for the event"
+    with pytest.raises(Unavailable):
+        endings.sweep(caller.tables.main, now=caller.now + MINUTE)
+    monkeypatch.undo()
+    assert endings.sweep(caller.tables.main, now=caller.now + MINUTE) >= 1
+    state = check_invariants(caller.tables, now=caller.now)
+    check_owners_of_keys(state, now=caller.now)
+    assert state.endings(caller.account_id) == []
+    late = state.events(caller.account_id)[len(before) :]
+    assert {event["created_at"] for event in late} == {rfc3339(caller.now)}
+    assert {event["recorded_at"] for event in late} == {rfc3339(caller.now + MINUTE)}
+
+
+@pytest.mark.usefixtures("settings_key", "local")
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("prepare", EVERY, ids=_named)
+def test_a_crash_at_any_call_leaves_no_ending_without_its_event(
+    tables: Tables, room_line: Wire, prepare: Prepare, when: str
+) -> None:
+    took_effect = []
+    for number in range(1, MOST_CALLS):
+        caller = unlimited_admin(tables)
+        act, ended = prepare(caller)
+        trail = len(State(tables).events(caller.account_id))
+        room_line.clear()
+        setattr(room_line, when, die_at(number))
+        try:
+            act()
+        except Killed:
+            died = True
+        else:
+            died = False
+        room_line.clear()
+        check_invariants(tables, now=caller.now)
+        waiting = bool(State(tables).endings(caller.account_id))
+        took_effect.append(waiting)
+        endings.sweep(tables.main, now=caller.now)
+        state = check_invariants(tables, now=caller.now)
+        assert state.endings(caller.account_id) == []
+        if waiting:
+            assert len(state.events(caller.account_id)) > trail
+        if not died:
+            assert ended()
+            break
+    assert any(took_effect), "one crash lies between the effect and its event"
+
+
+def test_many_endings_of_one_account_are_recorded_together(
+    caller: Visitor, busy: Callable[[], None], room_line: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = [keys.create(caller.tables, caller.call(), key_request()).key.id for _ in range(45)]
+    busy()
+    for key_id in made:
+        caller.now += 1_000  # ids sort by milliseconds
+        keys.revoke(caller.tables, caller.call(), key_id)
+    monkeypatch.undo()
+    room_line.clear()
+    assert endings.sweep(caller.tables.main, now=caller.now) == 45
+    assert room_line.calls.count("TransactWriteItems") == 3
+    state = check_invariants(caller.tables, now=caller.now)
+    targets = [event["target"] for event in state.events(caller.account_id)[-45:]]
+    assert targets == [f"api_key:{key_id}" for key_id in made], "in the order of their effect"
+    assert endings.sweep(caller.tables.main, now=caller.now) == 0
+
+
+def test_one_busy_chain_does_not_keep_other_accounts_from_their_events(
+    tables: Tables, monkeypatch: pytest.MonkeyPatch, sleeps: list[float]
+) -> None:
+    del sleeps
+    loud, quiet = unlimited_admin(tables), unlimited_admin(tables)
+    real = tables.main.client.transact_write_items
+    for one in (loud, quiet):
+        made = keys.create(tables, one.call(), key_request())
+        monkeypatch.setattr(tables.main.client, "transact_write_items", _busy_chain(one))
+        keys.revoke(tables, one.call(), made.key.id)
+        monkeypatch.undo()
+
+    def loud_only(**request: Any) -> Any:
+        if loud.account_id in str(request) and "HEAD" in str(request):
+            raise _conflict(3)
+        return real(**request)
+
+    monkeypatch.setattr(tables.main.client, "transact_write_items", loud_only)
+    with pytest.raises(Unavailable):
+        endings.sweep(tables.main, now=loud.now)
+    state = State(tables)
+    assert [len(state.endings(one.account_id)) for one in (loud, quiet)] == [1, 0]
+
+
+def test_an_ending_recorded_by_two_at_once_has_one_event(caller: Visitor, room_line: Wire) -> None:
+    made = keys.create(caller.tables, caller.call(), key_request())
+
+    def sweep_first(_: int, operation: str) -> None:
+        if operation == "TransactWriteItems" and len(
+            State(caller.tables).endings(caller.account_id)
+        ):
+            room_line.before = None
+            endings.sweep(caller.tables.main, now=caller.now)
+
+    room_line.before = sweep_first
+    keys.revoke(caller.tables, caller.call(), made.key.id)
+    events = check_invariants(caller.tables, now=caller.now).events(caller.account_id)
+    assert [event["action"] for event in events].count("api_key.revoke") == 1
+
+
+def test_what_ended_twice_ends_once(caller: Visitor) -> None:
+    made = keys.create(caller.tables, caller.call(), key_request())
+    keys.revoke(caller.tables, caller.call(), made.key.id)
+    with pytest.raises(NotFound):
+        keys.revoke(caller.tables, caller.call(), made.key.id)
+
+
+def test_a_refused_ending_leaves_no_marker(caller: Visitor) -> None:
+    table = caller.tables.main
+    never = table.check({"pk": "X#1", "sk": "X"}, condition="a = :a", names={}, values={":a": 1})
+    with pytest.raises(Refused) as refused:
+        endings.end(
+            table,
+            caller.account_id,
+            writes={"never": never},
+            changes=[Change("api_key.revoke", "api_key:1")],
+            origin=Origin("identity:1", "r"),
+            now=caller.now,
+        )
+    assert refused.value.failed == {"never": None}
+    assert State(caller.tables).endings(caller.account_id) == []
+
+
+def test_the_counter_of_live_keys_is_never_too_low_while_an_ending_waits(
+    caller: Visitor, busy: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A recount at the bound leaves in what the waiting ending will take off."""
+    made = keys.create(caller.tables, caller.call(), key_request())
+    table = caller.tables.main
+    counter = {"pk": f"KEYS#{caller.account_id}#COUNT", "sk": "COUNT"}
+    full, exists = {":n": MOST_LIVE}, "attribute_exists(pk)"
+    busy()
+    keys.revoke(caller.tables, caller.call(), made.key.id)
+    monkeypatch.undo()
+    table.update(counter, "SET live = :n", condition=exists, names={}, values=full)
+    keys.create(caller.tables, caller.call(), key_request())
+    endings.sweep(table, now=caller.now)
+    check_invariants(caller.tables, now=caller.now)
+
+
+def test_a_suspended_member_is_still_suspended_after_a_late_event(
+    caller: Visitor, busy: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = member(caller)
+    busy()
+    change(caller, target, status="suspended")
+    monkeypatch.undo()
+    change(caller, target, status="active")
+    endings.sweep(caller.tables.main, now=caller.now)
+    assert identity_of(target).membership is Membership.ACTIVE
+    check_invariants(caller.tables, now=caller.now)
