@@ -7,7 +7,8 @@ import json
 import pytest
 
 from house import sources
-from support.aws.api_gateway import Front
+from support.actors.people import People
+from support.aws.api_gateway import Front, routes
 from support.aws.faults import Wire, error, first, unreachable
 from support.worlds.held_clock import HeldClock
 
@@ -54,8 +55,6 @@ def test_readiness_is_503_if_a_table_does_not_answer(
 
 
 def test_the_openapi_document_describes_every_route(front: Front) -> None:
-    from support.aws.api_gateway import routes  # noqa: PLC0415 - beside its use
-
     answer = front("GET", "/openapi.json")
     assert answer.status == 200
     described = json.loads(answer.text)
@@ -63,7 +62,9 @@ def test_the_openapi_document_describes_every_route(front: Front) -> None:
     documented = {
         (method.upper(), path) for path, methods in described["paths"].items() for method in methods
     }
-    assert {(route.method, route.path) for route in routes()} <= documented
+    assert {
+        (route.method, route.path) for route in routes() if route.method != "HEAD"
+    } <= documented
 
 
 def test_the_reference_page_loads_nothing_from_other_hosts(front: Front) -> None:
@@ -75,3 +76,25 @@ def test_the_reference_page_loads_nothing_from_other_hosts(front: Front) -> None
         assert foreign not in answer.text
     for path in ("/v1/api-keys", "/api/auth/keys", "/admin/audit"):
         assert path in answer.text
+
+
+def test_every_public_get_answers_head_with_the_same_headers(
+    front: Front, settings_key: str, line: Wire
+) -> None:
+    del settings_key
+    paths = [route.path for route in routes() if route.method == "GET" and route.public]
+    assert len(paths) == 7
+    for path in paths:
+        got, head = front("GET", path), front("HEAD", path)
+        assert (head.status, head.text) == (200, "")
+        changing = {"x-request-id", "content-length"}
+        assert {name: value for name, value in head.headers.items() if name not in changing} == {
+            name: value for name, value in got.headers.items() if name not in changing
+        }
+    line.before = first(1, unreachable, "GetItem")
+    assert front("HEAD", "/readyz").status == 503
+    assert front("HEAD", "/health", query={"x": "1"}).status == 400
+
+
+def test_a_protected_get_does_not_answer_head(front: Front, people: People) -> None:
+    assert front("HEAD", "/v1/whoami", key=people.tenant().key).status == 404

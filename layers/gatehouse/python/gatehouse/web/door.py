@@ -76,7 +76,10 @@ class Door:
         status: int = 200,
         **documented: Any,
     ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-        """Add a route. `needs` has no default: a route without a requirement does not start."""
+        """Add a route; a public GET also answers HEAD.
+
+        `needs` has no default: a route without a requirement does not start.
+        """
 
         def register(endpoint: Callable[..., Any]) -> Callable[..., Any]:
             self.needs[endpoint] = needs
@@ -88,6 +91,9 @@ class Door:
                 tags=[self.surface.name],
                 **documented,
             )
+            if method == "GET" and needs is public:
+                # Monitors and link checkers ask for the headers alone.
+                self.app.add_api_route(path, endpoint, methods=["HEAD"], include_in_schema=False)
             return endpoint
 
         return register
@@ -109,6 +115,8 @@ class Door:
             answer = answer_of(error_response(self.surface, error, request_id))
         except Exception:  # noqa: BLE001 - any exception gets the surface's body
             answer = answer_of(bug_response(self.surface, request_id))
+        if event.get("httpMethod") == "HEAD":
+            answer = gateway_event.without_body(answer)
         gateway_event.add_headers(answer, request_id, principal)
         gateway_event.log_request(event, answer, principal=principal, started=started)
         return answer
