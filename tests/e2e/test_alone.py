@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,7 +24,7 @@ from support.actors.log_viewer import Viewer, upgrade_status
 from support.actors.operator_commands import gatehouse
 from support.actors.providers_keys import KEY, OPENAI, encrypted_items, put, read, stored_item
 from support.actors.signers import proven
-from support.checks.pasted_commands import check_command, commands
+from support.checks.pasted_commands import check_page, pages_to_run, restarts_a_function
 from support.worlds.deployed_stack import Deployed
 
 pytestmark = pytest.mark.alone
@@ -99,10 +100,14 @@ def test_a_function_of_the_stack_itself_can_be_restarted(operator: Tenant) -> No
 
 
 @pytest.mark.parametrize(
-    ("page", "command"), [pair for pair in commands() if "/restart" in pair[1]]
+    "page",
+    [page for page in pages_to_run() if restarts_a_function(page)],
+    ids=lambda page: page.stem,
 )
-def test_a_pasted_restart_works(stack: Deployed, page: str, command: str) -> None:
-    check_command(stack, page, command)
+def test_the_blocks_of_a_page_with_a_restart_work_in_order(
+    stack: Deployed, page: Path, tmp_path: Path
+) -> None:
+    check_page(stack, page, tmp_path)
 
 
 # ---- Wrong invite codes ------------------------------------------------------------------------

@@ -1,26 +1,24 @@
-"""Each command of the README and of docs/ that a reader would paste, run against the stack.
+"""The blocks of README and docs/, run page by page in one shell against the stack.
 
-The commands that restart a function run in test_alone.
+The pages that restart a function run in test_alone.
 """
 
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 import pytest
 
-from support.checks.pasted_commands import check_command, commands
+from support.checks.pasted_commands import check_page, pages_to_run, restarts_a_function
 from support.worlds.deployed_stack import Deployed
-
-
-def test_the_pages_have_commands_to_run() -> None:
-    assert len(commands()) >= 7
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="the machine has no curl")
 @pytest.mark.parametrize(
-    ("page", "command"),
-    [(page, command) for page, command in commands() if "/restart" not in command],
+    "page",
+    [page for page in pages_to_run() if not restarts_a_function(page)],
+    ids=lambda page: page.stem,
 )
-def test_a_pasted_command_works(stack: Deployed, page: str, command: str) -> None:
-    check_command(stack, page, command)
+def test_the_blocks_of_a_page_work_in_order(stack: Deployed, page: Path, tmp_path: Path) -> None:
+    check_page(stack, page, tmp_path)
