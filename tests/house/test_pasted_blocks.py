@@ -14,6 +14,7 @@ REASONS = ("AWS credentials", "Docker", "git", "Python 3.11 or newer", "about")
 
 
 def test_every_block_names_its_language() -> None:
+    """A block of `sh` is run in tests/e2e, unless its first line is `# Needs ...`."""
     unknown = [
         (block.page, block.number, block.language)
         for page in PAGES
