@@ -14,6 +14,7 @@ from gatehouse.audit.model import Change, Head, Origin
 from gatehouse.bootstrap import actions as bootstrap
 from gatehouse.core import clock
 from gatehouse.federation import rules as proofs
+from gatehouse.outbound import headers as outbound
 from gatehouse.services import rules as services
 from gatehouse.signals import rules as signals
 from gatehouse.signals.model import NewSignal
@@ -98,3 +99,20 @@ def test_every_json_example_is_valid_json() -> None:
     for page in DOCS.glob("*.md"):
         for text in blocks(page.name, "json"):
             json.loads(text)
+
+
+def test_the_page_has_the_bounds_and_the_reserved_names_of_custom_headers() -> None:
+    _, _, section = (DOCS / "outbound.md").read_text().partition("\n## Custom headers\n")
+    section, _, _ = section.partition("\n## ")
+    starts = {name[:-1].lower() for name in re.findall(r"`([\w-]+\*)`", section)}
+    names = {name.lower() for name in re.findall(r"`([\w-]+)`", section)}
+
+    assert f"may have {outbound.MAX_CUSTOM} headers" in section
+    assert f"names of at most {outbound.MAX_CUSTOM_NAME} characters" in section
+    assert f"values of 1 to {outbound.MAX_CUSTOM_VALUE:,} printable" in section
+    assert starts == set(outbound._RESERVED_STARTS)  # noqa: SLF001
+    assert names == {
+        name
+        for name in outbound._RESERVED  # noqa: SLF001
+        if not name.startswith(outbound._RESERVED_STARTS)  # noqa: SLF001
+    }

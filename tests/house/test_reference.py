@@ -9,6 +9,7 @@ from pathlib import Path
 
 from gatehouse.core import errors
 from gatehouse.web import reference
+from support.aws.api_gateway import routes
 
 ROOT = Path(__file__).parents[2]
 SOURCES = [*(ROOT / "layers/gatehouse/python").rglob("*.py"), *(ROOT / "functions").rglob("*.py")]
@@ -23,6 +24,16 @@ def test_the_committed_openapi_document_is_up_to_date() -> None:
     )
 
     assert checked.returncode == 0, checked.stderr
+
+
+def test_the_openapi_document_has_the_template_s_routes_and_no_others() -> None:
+    described = {
+        (method.upper(), path)
+        for path, methods in json.loads(reference.document())["paths"].items()
+        for method in methods
+    }
+
+    assert described == {(route.method, route.path) for route in routes()}
 
 
 def test_docs_have_the_served_openapi_document() -> None:
