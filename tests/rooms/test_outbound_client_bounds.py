@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from gatehouse.core.errors import BadInput
-from gatehouse.outbound import client, urls, wire
+from gatehouse.outbound import client, resolver, urls, wire
 from gatehouse.outbound.addresses import Unfit
 from gatehouse.outbound.exchange import Reply, exchange
 from gatehouse.outbound.failure import RequestFailed
@@ -38,6 +38,16 @@ def test_a_check_of_a_host_waits_five_seconds_for_its_name(joined: list[float | 
     assert joined == [5.0]
     assert refused.value.message == "url must name a host that can be resolved"
     assert refused.value.details == {"field": "url"}
+
+
+@pytest.mark.parametrize(("ends_at", "wait"), [(100.5, 0.5), (100.0, 0.0), (99.0, 0.0)])
+def test_a_name_is_waited_for_until_the_deadline(
+    joined: list[float | None], ends_at: float, wait: float
+) -> None:
+    with pytest.raises(RequestFailed) as failed:
+        resolver.addresses_of(urls.allowed("https://a.example"), own=(), ends_at=ends_at)
+    assert failed.value.kind == "timeout"
+    assert joined == [wait]
 
 
 def test_a_check_of_a_host_names_the_field_and_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
