@@ -67,6 +67,18 @@ updates: .venv/.ready ## List what an update from the last release breaks (ARGS=
 clean-state: .venv/.ready ## Forget the local stack's state, key and logs.
 	@.venv/bin/gatehouse clean-state $(ARGS)
 
+.PHONY: invoke
+invoke: setup ## Invoke one function in a container (FUNCTION=KeysAdmin EVENT=keys_admin); needs Docker.
+	@.venv/bin/gatehouse invoke $(FUNCTION) $(if $(EVENT),--event $(EVENT)) $(ARGS)
+
+.PHONY: invoke-all
+invoke-all: setup ## Invoke every function with its own event and check the answers; needs Docker.
+	@.venv/bin/gatehouse invoke-all $(ARGS)
+
+.PHONY: start-api
+start-api: setup ## Serve the REST API from containers, on port 3000; needs Docker.
+	@.venv/bin/gatehouse start-api $(ARGS)
+
 .PHONY: lint
 lint: style types template ## Format, lint, types and template.
 

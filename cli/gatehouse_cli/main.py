@@ -7,6 +7,7 @@ import click
 from gatehouse_cli.audit import audit
 from gatehouse_cli.bootstrap import bootstrap
 from gatehouse_cli.deploy import build, deploy
+from gatehouse_cli.invoke import invoke, invoke_all, start_api
 from gatehouse_cli.logs import logs
 from gatehouse_cli.restore import restore
 from gatehouse_cli.secrets import secrets
@@ -31,6 +32,9 @@ def cli() -> None:
 
 cli.add_command(up)
 cli.add_command(clean_state)
+cli.add_command(invoke)
+cli.add_command(invoke_all)
+cli.add_command(start_api)
 cli.add_command(bootstrap)
 cli.add_command(audit)
 cli.add_command(secrets)

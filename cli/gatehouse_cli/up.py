@@ -12,7 +12,7 @@ from types import FrameType
 import click
 
 from gatehouse_cli.errors import CommandError
-from gatehouse_cli.local.folder import LocalFolder
+from gatehouse_cli.local.folder import LocalFolder, place
 from gatehouse_cli.local.logs import Follower, Line
 from gatehouse_cli.local.stack import LocalStack, Plan, clean, running
 from gatehouse_cli.project import find_project
@@ -44,10 +44,10 @@ def up(  # click passes one argument for each option.
     Ctrl-C stops it. GATEHOUSE_PORTS adds ports, separated by commas or spaces.
     """
     project = find_project(Path.cwd())
-    place = _place(project, home)
+    folder = place(project, home)
     plan = Plan(
         project=project,
-        home=place,
+        home=folder,
         ports=(port, *more_ports(os.environ.get("GATEHOUSE_PORTS", ""))),
         hosts=tuple(host.lower() for host in hosts),
         engine_port=engine_port,
@@ -59,7 +59,7 @@ def up(  # click passes one argument for each option.
     try:
         with running(plan, _steps()) as stack:
             follower = Follower(stack.clients.logs, stack.log_groups, int(time.time() * 1000))
-            _announce(stack, place)
+            _announce(stack, folder)
             _follow(stack, follower if follow else None)
     except KeyboardInterrupt:
         click.echo("Stopped.")
@@ -72,11 +72,7 @@ def clean_state(home: Path | None) -> None:
 
     Installed tools are kept.
     """
-    clean(_place(find_project(Path.cwd()), home))
-
-
-def _place(project: Path, home: Path | None) -> LocalFolder:
-    return LocalFolder((home or project / ".gatehouse").absolute())
+    clean(place(find_project(Path.cwd()), home))
 
 
 def more_ports(text: str) -> tuple[int, ...]:

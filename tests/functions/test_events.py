@@ -10,6 +10,7 @@ import pytest
 from gatehouse.credentials import actions as credentials
 from gatehouse.dynamo.table import Tables
 from gatehouse.logs import relay
+from gatehouse_cli.local import answers
 from house import sources
 from support.aws import invocation, resources
 
@@ -203,8 +204,23 @@ def test_stats_counts_what_metrics_then_tells() -> None:
     assert told["delivery_stats"] == {"pending": 0, "delivered": 1, "acked": 0, "dead_letter": 0}
 
 
-def test_every_function_has_an_event() -> None:
-    assert {path.stem for path in (resources.ROOT / "events").iterdir()} == sources.lambdas()
+def test_every_function_has_an_event_and_an_answer() -> None:
+    for folder in (resources.ROOT / "events", resources.ROOT / "events" / "answers"):
+        assert {path.stem for path in folder.glob("*.json")} == sources.lambdas()
+
+
+@pytest.mark.usefixtures("stack", "delivery_queue", "relay_queue", "settings_key")
+@pytest.mark.parametrize("name", sorted(sources.lambdas()))
+def test_each_answer_is_the_one_that_containers_must_give(name: str) -> None:
+    """`make invoke-all` compares with the same files; there the stack is bootstrapped."""
+    function = invocation.load(name)
+    if name == "bootstrap":
+        function.handler(invocation.event(name), CONTEXT)
+
+    answer = function.handler(invocation.event(name), CONTEXT)
+
+    expected = json.loads((resources.ROOT / "events" / "answers" / f"{name}.json").read_text())
+    assert answers.find_difference(expected, answer) is None
 
 
 def test_bootstrap_works_once_and_recovers_afterwards(tables: Tables) -> None:

@@ -73,3 +73,8 @@ class LocalFolder:
             yield
         finally:
             os.close(descriptor)
+
+
+def place(project: Path, home: Path | None) -> LocalFolder:
+    """Return the folder that the option `--home` names, the clone's own when it is not given."""
+    return LocalFolder((home or project / ".gatehouse").absolute())

@@ -9,10 +9,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from gatehouse_cli import samconfig, settings_keys
 from gatehouse_cli.errors import CommandError
@@ -22,6 +23,9 @@ from gatehouse_cli.local.folder import LocalFolder
 from gatehouse_cli.project import get_tool
 
 REGION = "us-east-1"
+# The architecture of a build for the processes of this machine, whatever its system.
+HOST = "host"
+STOPPED_WITHIN = 30.0
 # SAM prints an error as a line that begins with its kind.
 _ERROR_LINE = re.compile(rb"^(?:Error|Build Failed|.*?Error): .+", re.MULTILINE)
 
@@ -35,30 +39,36 @@ class Sam:
     access: EngineAccess
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
-        """Keep other stacks of this clone from building until what was built is deployed."""
-        with _one_at_a_time(self.project / ".gatehouse" / "build.lock"):
+    def alone(self, architecture: str = HOST) -> Iterator[None]:
+        """Keep other commands in this clone from building until what was built has been used."""
+        with _one_at_a_time(self.project / ".gatehouse" / f"build-{architecture}.lock"):
             yield
 
-    def build(self) -> Path:
-        """Build layers and functions for this host; return the built template.
+    def build(self, architecture: str = HOST) -> Path:
+        """Build layers and functions for this host's Python; return the built template.
 
-        Call it inside `alone`, and deploy there too: the build folder belongs to the clone and is
-        shared by all homes.
+        `architecture` is the host's own, or one of Lambda's for its containers. Call it inside
+        `alone`, and deploy there too: the build folder belongs to the clone and is shared by all
+        homes.
 
         Raises:
             CommandError: The build failed.
 
         """
+        target = _target(self.project, architecture)
         self._run(
             "build",
-            *samconfig.build_words(self.project, _target(self.project)),
+            *samconfig.build_words(self.project, target),
             "--parallel",
             "--template-file", str(self.project / "template.yaml"),
             "--parameter-overrides", *samconfig.overrides(host_parameters()),
+            target=target,
         )  # fmt: skip
-        template = built_template(self.project)
-        link_copies(template.parent, template.parent.with_name("cache"))
+        template = built_template(self.project, architecture)
+        cache = template.parent.with_name("cache")
+        if architecture != HOST:  # Most of it is what the host's build has.
+            link_copies(cache, built_template(self.project).parent.with_name("cache"))
+        link_copies(template.parent, cache)
         return template
 
     def deploy(
@@ -83,14 +93,42 @@ class Sam:
                 *words,
             )  # fmt: skip
 
-    def _run(self, command: str, *arguments: str) -> None:
+    def local(
+        self,
+        *arguments: str,
+        endpoint: str,
+        hidden: Collection[str],
+        output: IO[bytes] | None,
+        errors: IO[bytes] | None,
+    ) -> int:
+        """Run `sam local` until it ends; return its exit code. Ctrl-C ends it in order.
+
+        SAM prefers a variable of its own environment to the template's, so names in `hidden`, which
+        the template declares, are taken out. `endpoint` is the engine's as containers see it. None
+        as a stream is this process's own.
+        """
+        own = {name: value for name, value in self._environment({}).items() if name not in hidden}
+        process = subprocess.Popen(  # noqa: S603  # Our own tool, by its full path.
+            [str(get_tool(self.project, "sam", "sam")), "local", *arguments],
+            cwd=self.project,
+            env=own | {"AWS_ENDPOINT_URL": endpoint},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=errors,
+        )
+        try:
+            return process.wait()
+        except KeyboardInterrupt:  # The terminal has sent it to SAM too.
+            return process.wait(STOPPED_WITHIN)
+
+    def _run(self, command: str, *arguments: str, target: Mapping[str, str] | None = None) -> None:
         program = get_tool(self.project, "sam", "sam")
         log = self.home.logs / f"{command}.log"
         with log.open("wb") as output:
             process = subprocess.Popen(  # noqa: S603  # Our own tool, by its full path.
                 [str(program), command, *arguments],
                 cwd=self.project,
-                env=self._environment(),
+                env=self._environment(target or {}),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -105,7 +143,7 @@ class Sam:
         if code != 0:
             raise CommandError(f"sam {command} failed: {_reason(log)} (complete output: {log}).")
 
-    def _environment(self) -> dict[str, str]:
+    def _environment(self, target: Mapping[str, str]) -> dict[str, str]:
         """Return this process's environment without its AWS account, which must not be used."""
         app = self.home.root / "sam"
         app.mkdir(exist_ok=True)
@@ -128,17 +166,17 @@ class Sam:
             "AWS_SECRET_ACCESS_KEY": self.access.secret,
             "AWS_DEFAULT_REGION": REGION,
             "AWS_ENDPOINT_URL": self.access.endpoint,
-            **_target(self.project),
+            **target,
         }
 
 
-def built_template(project: Path) -> Path:
-    """Return where a build for this host puts the template, and beside it what it names."""
-    return samconfig.built_template(project, _target(project))
+def built_template(project: Path, architecture: str = HOST) -> Path:
+    """Return where a build puts the template, and beside it what the template names."""
+    return samconfig.built_template(project, _target(project, architecture))
 
 
-def _target(project: Path) -> dict[str, str]:
-    return samconfig.layer_target(project, host_parameters()["PythonRuntime"], "host")
+def _target(project: Path, architecture: str) -> dict[str, str]:
+    return samconfig.layer_target(project, host_parameters()["PythonRuntime"], architecture)
 
 
 def host_parameters() -> dict[str, str]:
