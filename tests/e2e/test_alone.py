@@ -232,7 +232,7 @@ def test_secrets_follow_a_settings_key_of_one_s_own(
 
     def rewrap() -> int:
         done = gatehouse(stack, "secrets", "rewrap")
-        assert (done.exit_code, done.stderr) == (0, "")
+        assert (done.exit_code, done.stderr.count("\n")) == (0, 1), "it names the stack"
         return int(done.stdout.split()[0])
 
     set_key(TEXT)
@@ -256,7 +256,7 @@ def test_secrets_follow_a_settings_key_of_one_s_own(
         assert (reading.exit_code, reading.stdout) == (1, "")
         assert VARIABLE in reading.stderr
     failed = gatehouse(stack, "secrets", "rewrap")
-    assert (failed.exit_code, failed.stderr.count("\n")) == (1, 1)
+    assert (failed.exit_code, failed.stderr.count("Error: ")) == (1, 1)
     assert f"{VARIABLE} must be" in failed.stderr
     assert stored_item(tenant, "provider#anthropic") == before
 

@@ -25,7 +25,7 @@ def tenant(stack: Deployed) -> Tenant:
 
 def test_an_invite_admits_one_person_with_its_permissions(tenant: Tenant) -> None:
     made = invite(tenant, permissions={"signal_types": ["task"]}, scopes=["agents:*"])
-    assert set(made) == VIEW
+    assert set(made) >= VIEW
     assert len(made["code"]) == 8
     assert int(made["code"], 16) >= 0
 
