@@ -123,6 +123,20 @@ def test_each_error_of_a_request_has_its_kind(
     assert failed.value.__cause__ is error
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("Connection", "Content-Length", "Expect", "Host", "Keep-Alive", "Proxy-Authorization"),
+        *("Proxy-Connection", "TE", "Trailer", "Transfer-Encoding", "Upgrade"),
+    ],
+)
+def test_a_header_of_the_connection_is_refused_with_its_sentence(name: str) -> None:
+    with pytest.raises(RequestFailed) as failed:
+        client.send("GET", "https://8.8.8.8", headers={name: "a"})
+    assert failed.value.kind == "protocol"
+    assert str(failed.value) == "The request's method or headers cannot be sent."
+
+
 def test_a_dialled_connection_sends_small_writes_at_once() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]

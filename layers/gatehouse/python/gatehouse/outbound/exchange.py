@@ -49,10 +49,10 @@ def exchange(
         SSLTransport(wire, _trust(), server_hostname=name) if target.scheme == "https" else wire
     )
     framing = {"Host": target.authority, "Connection": "close"}
-    carried = body if body or method in {"POST", "PUT", "PATCH"} else None
     # The host may have answered before it closed the connection, for example with 413.
     with suppress(BrokenPipeError, ConnectionResetError):
-        connection.request(method, target.path, body=carried, headers={**framing, **headers})
+        # Without a body, http.client sends `Content-Length: 0` where a method expects one.
+        connection.request(method, target.path, body=body or None, headers={**framing, **headers})
     with closing(connection.getresponse()) as answer:
         read = answer.read(most) if most else b""
         if len(read) < most and answer.length:
