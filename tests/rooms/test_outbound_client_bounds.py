@@ -137,6 +137,23 @@ def test_a_header_of_the_connection_is_refused_with_its_sentence(name: str) -> N
     assert str(failed.value) == "The request's method or headers cannot be sent."
 
 
+def test_an_address_whose_family_the_machine_lacks_is_skipped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class OnlyIPv4(wire.Wire):
+        def __init__(self, family: int) -> None:
+            if family == socket.AF_INET6:
+                raise OSError("Address family not supported by protocol")
+            super().__init__(family)
+
+    monkeypatch.setattr(wire, "Wire", OnlyIPv4)
+    hosts = [urls.host_of(text)[1] for text in ("[2606:4700::1]", "127.0.0.1")]
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        with wire.dial(hosts, port, ends_at=float("1e9")) as one:
+            assert one.getpeername() == ("127.0.0.1", port)
+
+
 def test_a_dialled_connection_sends_small_writes_at_once() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
