@@ -14,7 +14,7 @@ from gatehouse.core.errors import BadInput
 from gatehouse.core.grants import MOST_ENTRIES, SIGNAL_TYPES
 from gatehouse.dynamo import connection
 from gatehouse.federation import actions as federation
-from gatehouse.federation.model import SCOPES, Peer
+from gatehouse.federation.model import SCOPES, Peer, PeerStatus
 from gatehouse.policy import actions as policy
 from gatehouse.policy.model import MANAGE
 from gatehouse.secrets import actions as vaults
@@ -56,7 +56,10 @@ class TrustedPeer(BaseModel):
 
 
 class PeerView(BaseModel):
-    """A peer. `status` is active or expired; `rate_limit` is in signals per minute."""
+    """A peer. `status` is active, expired or waiting; `rate_limit` is in signals per minute.
+
+    A peer waits while the admin who trusted it is suspended, removed or demoted.
+    """
 
     id: str
     name: str
@@ -65,6 +68,8 @@ class PeerView(BaseModel):
     allowed_scopes: list[str]
     expires_at: str | None
     rate_limit: int
+    created_by: str
+    created_by_key: str | None
     created_at: str
 
 
@@ -118,8 +123,8 @@ async def trust(call: Caller, body: NewPeer) -> Answer[TrustedPeer]:
 @door.route("GET", "/admin/peers", needs=manage, response_model_exclude_unset=True)
 async def list_peers(call: Caller) -> Answer[list[PeerView]]:
     """List the peers, oldest first, without their secrets."""
-    peers = federation.list_peers(TABLES.main, call.caller.account_id)
-    return answer(call, [_view(peer, call.now) for peer in peers])
+    peers = federation.list_peers(TABLES.main, call.caller.account_id, call.now)
+    return answer(call, [_view(peer, status) for peer, status in peers])
 
 
 @door.route("DELETE", "/admin/peers/{id}", needs=manage, response_model_exclude_unset=True)
@@ -156,15 +161,16 @@ def _vault() -> Vault:
     return vaults.vault(TABLES.main)
 
 
-def _view(peer: Peer, now: int) -> PeerView:
-    expired = peer.expires_at is not None and peer.expires_at <= now
+def _view(peer: Peer, status: PeerStatus) -> PeerView:
     return PeerView(
         id=f"peer:{peer.id}",
         name=peer.name,
         endpoint=peer.endpoint,
-        status="expired" if expired else "active",
+        status=status,
         allowed_scopes=list(peer.allowed_scopes),
         expires_at=rfc3339(peer.expires_at) if peer.expires_at else None,
         rate_limit=peer.rate_limit,
+        created_by=peer.maker.created_by,
+        created_by_key=peer.maker.created_by_key,
         created_at=rfc3339(peer.created_at),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import Response
@@ -79,6 +80,7 @@ class InviteView(BaseModel):
     redeemed: bool
     redeemed_by: str | None
     created_by: str
+    created_by_key: str | None
     created_at: str
     redeemed_at: str | None
     expires_at: str
@@ -97,6 +99,25 @@ class IdentityView(BaseModel):
     scopes: list[str]
     permissions: dict[str, list[str]]
     created_at: str
+
+
+class MadeView(BaseModel):
+    """The ids of webhooks, peers and open invites that an identity made."""
+
+    webhooks: list[str]
+    peers: list[str]
+    invites: list[str]
+
+
+class ChangedIdentity(IdentityView):
+    """The identity after a change.
+
+    `waiting` is present if it is no longer an active admin: what it made is switched off until it
+    is one again. `resumed` is present if it is one again: what goes on.
+    """
+
+    waiting: MadeView | None = None
+    resumed: MadeView | None = None
 
 
 class IdentityPatch(Patch):
@@ -226,7 +247,7 @@ async def get_identity(call: Caller, id: Id) -> Answer[IdentityView]:
 
 
 @door.route("PATCH", "/admin/identities/{id}", needs=manage, response_model_exclude_unset=True)
-async def patch_identity(call: Caller, id: Id, body: IdentityPatch) -> Answer[IdentityView]:
+async def patch_identity(call: Caller, id: Id, body: IdentityPatch) -> Answer[ChangedIdentity]:
     """Change an identity. The change applies to the very next request of each of its keys."""
     identity_id = _id(id)
     sent = body.model_fields_set
@@ -240,7 +261,12 @@ async def patch_identity(call: Caller, id: Id, body: IdentityPatch) -> Answer[Id
         scopes=grants.scopes if "scopes" in sent else UNSET,
         permissions=grants.permissions if "permissions" in sent else UNSET,
     )
-    return answer(call, _identity(memberships.change(TABLES, call, identity_id, patch)))
+    changed = memberships.change(TABLES, call, identity_id, patch)
+    shown = ChangedIdentity(**_identity(changed.identity).model_dump())
+    if changed.made is not None:
+        name = "resumed" if changed.identity.is_acting_admin else "waiting"
+        setattr(shown, name, MadeView(**asdict(changed.made)))
+    return answer(call, shown)
 
 
 @door.route("GET", "/admin/policy", needs=manage, response_model_exclude_unset=True)
@@ -297,6 +323,7 @@ def _invite(invite: Invite, *, shown: bool = True) -> InviteView:
         redeemed=invite.is_used_up,
         redeemed_by=invite.redeemed_by,
         created_by=invite.created_by,
+        created_by_key=invite.created_by_key,
         created_at=rfc3339(invite.created_at),
         redeemed_at=rfc3339(invite.redeemed_at) if invite.redeemed_at else None,
         expires_at=rfc3339(invite.expires_at),

@@ -87,7 +87,10 @@ class WebhookPatch(Patch, NewWebhook):
 class WebhookView(BaseModel):
     """A webhook. `failure_count` counts failed attempts since the last success.
 
-    `disabled_reason` is null unless a receiver's response made it inactive.
+    `disabled_reason` is null unless something else than a request made it inactive: `gone`, the
+    receiver answered 410; `creator_suspended`, `creator_removed`, `creator_demoted`, its creator is
+    not an active admin; `creator_key_revoked`, the key that made it was revoked with what it made.
+    `created_by` is who answers for it.
     """
 
     id: str
@@ -102,6 +105,8 @@ class WebhookView(BaseModel):
     description: str
     retry_schedule: list[int]
     header_names: list[str]
+    created_by: str
+    created_by_key: str | None
     created_at: str
 
 
@@ -269,5 +274,7 @@ def _view(webhook: Webhook) -> WebhookView:
         description=webhook.description,
         retry_schedule=list(webhook.schedule),
         header_names=list(webhook.header_names),
+        created_by=webhook.maker.created_by,
+        created_by_key=webhook.maker.created_by_key,
         created_at=rfc3339(webhook.created_at),
     )

@@ -112,7 +112,9 @@ def identity_patch(**fields: Any) -> IdentityPatch:
 def change(admin: Visitor, target: Visitor, **fields: Any) -> Identity:
     """Change a member, as the admin."""
     patch = identity_patch(**fields)
-    return memberships.change(admin.tables, admin.call(), target.principal.identity_id, patch)
+    return memberships.change(
+        admin.tables, admin.call(), target.principal.identity_id, patch
+    ).identity
 
 
 def sweep(tables: Tables, now: Micros) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 
 from gatehouse.audit import actions as audit
-from gatehouse.audit import endings
 from gatehouse.audit.model import Change, Origin
 from gatehouse.core import ids, reach, settings
 from gatehouse.core.clock import Micros, ceil_seconds
@@ -18,19 +17,22 @@ from gatehouse.core.errors import (
     Unauthorized,
     Unavailable,
 )
+from gatehouse.core.maker import Maker
 from gatehouse.core.reach import Reach
 from gatehouse.core.request import Call
 from gatehouse.core.retry import Backoff
 from gatehouse.credentials import actions as credentials
 from gatehouse.dynamo import idempotency
 from gatehouse.dynamo.table import Table, Tables
-from gatehouse.federation import rules, store
-from gatehouse.federation.model import MOST_PEERS, Peer, Received, Trusted
+from gatehouse.federation import removal, rules, store
+from gatehouse.federation.model import MOST_PEERS, Peer, PeerStatus, Received, Trusted
+from gatehouse.identities import actions as identities
+from gatehouse.identities import writes as identity_writes
+from gatehouse.identities.model import Identity
 from gatehouse.keys import actions as keys
 from gatehouse.secrets import actions as vaults
 from gatehouse.secrets import writes as secret_writes
 from gatehouse.secrets.actions import Vault
-from gatehouse.secrets.model import Place, Purpose
 from gatehouse.signals import actions as signals
 
 _PEER_BUSY = Backoff(6)
@@ -63,11 +65,12 @@ def trust(
         expires_at=expires_at,
         created_at=call.now,
         rate_limit=keys.default_rate_limit(settings.DEFAULT_RATE_LIMIT.number(), call.caller),
+        maker=Maker.of(call.caller),
     )
     reach.check(Reach.of(call.caller), rules.reach_of(peer))
     secret = secrets.token_hex(rules.SECRET_BYTES)
     writes = store.create(tables.main, peer)
-    writes["secret"] = secret_writes.put_new(tables.main, vault, _place(peer), secret)
+    writes["secret"] = secret_writes.put_new(tables.main, vault, removal.place(peer), secret)
     try:
         audit.commit(
             tables.main,
@@ -83,9 +86,18 @@ def trust(
     return Trusted(peer, secret)
 
 
-def list_peers(table: Table, account_id: str) -> list[Peer]:
-    """Return all peers of an account, oldest first; at most `MOST_PEERS`."""
-    return store.list_peers(table, account_id)
+def list_peers(table: Table, account_id: str, now: Micros) -> list[tuple[Peer, PeerStatus]]:
+    """Return all peers of an account with their status, oldest first; at most `MOST_PEERS`."""
+    peers = store.list_peers(table, account_id)
+    creators = {
+        identity_id: identities.get(table, account_id, identity_id)
+        for identity_id in {peer.maker.identity_id for peer in peers}
+        if identity_id is not None
+    }
+    return [
+        (peer, rules.status(peer, creators.get(peer.maker.identity_id or ""), now))
+        for peer in peers
+    ]
 
 
 def remove(tables: Tables, call: Call, peer_id: str) -> Peer:
@@ -94,20 +106,8 @@ def remove(tables: Tables, call: Call, peer_id: str) -> Peer:
     peer = store.read(tables.main, call.caller.account_id, peer_id)
     if peer is None:
         raise unknown
-    writes = store.remove(tables.main, peer)
-    writes["secret"] = secret_writes.remove(tables.main, _place(peer))
-    try:
-        endings.end(
-            tables.main,
-            peer.account_id,
-            writes=writes,
-            changes=[Change("peer.remove", f"peer:{peer.id}", before=rules.audit_view(peer))],
-            counts={store.counter(peer.account_id): 1},
-            origin=Origin.of(call),
-            now=call.now,
-        )
-    except audit.Refused as refused:
-        raise unknown from refused
+    if not removal.remove(tables.main, peer, origin=Origin.of(call), now=call.now):
+        raise unknown
     return peer
 
 
@@ -135,14 +135,10 @@ def receive(  # noqa: PLR0913 - a request and its proof
     peer = store.find(tables.main, peer_id) if peer_id and proof else None
     if peer is None or proof is None:
         raise _refused()
-    secret = vaults.read(tables.main, vault, _place(peer))
-    expired = peer.expires_at is not None and peer.expires_at <= call.now
-    if (
-        secret is None
-        or not rules.is_valid(proof, secret, method="POST", body=raw, now=call.now)
-        or expired
-    ):
+    secret = vaults.read(tables.main, vault, removal.place(peer))
+    if secret is None or not rules.is_valid(proof, secret, method="POST", body=raw, now=call.now):
         raise _refused()
+    creator = _get_creator(tables.main, peer, call.now)
     if not rules.may_send(peer, signal_type):
         raise Forbidden(
             f"This peer may not send {signal_type[:64]}", code="FEDERATION_SCOPE_DENIED"
@@ -173,30 +169,41 @@ def receive(  # noqa: PLR0913 - a request and its proof
             audit.commit(
                 tables.main,
                 peer.account_id,
-                writes={"signal": write, "peer": spend, "nonce": nonce},
+                writes={
+                    "signal": write,
+                    "peer": spend,
+                    "nonce": nonce,
+                    "creator": identity_writes.unchanged(tables.main, creator),
+                },
                 changes=[change],
                 origin=origin,
                 now=call.now,
             )
         except audit.Refused as refused:
-            current = refused.failed.get("peer")
+            current = refused.failed.get("peer", {})
             if "nonce" in refused.failed or current is None:
                 raise _refused() from refused
-            peer = store.from_item(current)  # its other signals used up the limit meanwhile
+            if current:
+                peer = store.from_item(current)  # its other signals used up the limit meanwhile
+            creator = _get_creator(tables.main, peer, call.now)
         else:
             receipt = rules.receipt(secret, signal_id=signal.id, body_hash=proof.body_hash)
             return Received(signal.id, receipt)
     raise Unavailable
 
 
+def _get_creator(table: Table, peer: Peer, now: Micros) -> Identity:
+    """Read the identity that trusted a peer. Raises Unauthorized if the peer may not send."""
+    creator = identities.get(table, peer.account_id, peer.maker.identity_id or "")
+    if rules.status(peer, creator, now) is not PeerStatus.ACTIVE:
+        raise _refused()
+    return creator
+
+
 def _check_limit(peer: Peer, now: Micros) -> None:
     wait = rules.wait(peer, now)
     if wait:
         raise RateLimited("Rate limit exceeded", retry_after=ceil_seconds(wait))
-
-
-def _place(peer: Peer) -> Place:
-    return Place(Purpose.PEER, peer.account_id, peer.id)
 
 
 def _refused() -> Unauthorized:

@@ -1,14 +1,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from gatehouse.core.clock import Micros
 from gatehouse.core.grants import SIGNAL_TYPES
+from gatehouse.core.maker import Maker
 
 MOST_PEERS = 100
 
 # The scopes of a peer: every signal, or signals of one type.
 SCOPES = ("signal:*", *(f"signal:{name}" for name in SIGNAL_TYPES))
+
+
+class PeerStatus(StrEnum):
+    """Whether a peer may send signals."""
+
+    ACTIVE = "active"
+    EXPIRED = "expired"
+    WAITING = "waiting"  # the admin who trusted it is suspended, removed or demoted
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +38,7 @@ class Peer:
     expires_at: Micros | None
     created_at: Micros
     rate_limit: int
+    maker: Maker
     tat: Micros | None = None
     next_at: Micros = 0
 

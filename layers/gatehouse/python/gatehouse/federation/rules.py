@@ -20,7 +20,8 @@ from gatehouse.core.errors import BadInput
 from gatehouse.core.grants import Grants, Permissions
 from gatehouse.core.reach import Reach, Shown
 from gatehouse.core.text import LONGEST_URL, is_plain
-from gatehouse.federation.model import SCOPES, Peer, Proof
+from gatehouse.federation.model import SCOPES, Peer, PeerStatus, Proof
+from gatehouse.identities.model import Identity
 
 WINDOW: Micros = 5 * MINUTE
 SECRET_BYTES = 32
@@ -148,6 +149,15 @@ def may_send(peer: Peer, signal_type: str) -> bool:
     return bool({"signal:*", f"signal:{signal_type}"} & set(peer.allowed_scopes))
 
 
+def status(peer: Peer, creator: Identity | None, now: Micros) -> PeerStatus:
+    """Return whether a peer may send; `creator` is the identity that trusted it, as it is now."""
+    if peer.expires_at is not None and peer.expires_at <= now:
+        return PeerStatus.EXPIRED
+    if creator is None or not creator.is_acting_admin:
+        return PeerStatus.WAITING
+    return PeerStatus.ACTIVE
+
+
 def wait(peer: Peer, now: Micros) -> Micros:
     """Return how long the peer must wait before its next signal; 0 if it need not."""
     busy = peer.tat is not None and peer.tat > now
@@ -173,4 +183,6 @@ def audit_view(peer: Peer) -> dict[str, Any]:
         "allowed_scopes": list(peer.allowed_scopes),
         "expires_at": None if peer.expires_at is None else rfc3339(peer.expires_at),
         "rate_limit": peer.rate_limit,
+        "created_by": peer.maker.created_by,
+        "created_by_key": peer.maker.created_by_key,
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 
 from gatehouse.core.clock import SECOND, Micros
+from gatehouse.core.maker import Maker
 from gatehouse.credentials.model import Pace
 from gatehouse.dynamo import counters, keyspace
 from gatehouse.dynamo.table import Item, Table, Write
@@ -37,6 +38,8 @@ def create(table: Table, peer: Peer) -> dict[str, Write]:
         "allowed_scopes": list(peer.allowed_scopes),
         "created_at": peer.created_at,
         "rate_limit": peer.rate_limit,
+        "created_by": peer.maker.created_by,
+        "created_by_key": peer.maker.created_by_key,
     }
     if peer.expires_at is not None:
         item["expires_at"] = peer.expires_at
@@ -102,6 +105,7 @@ def from_item(item: Item) -> Peer:
         expires_at=item.get("expires_at"),
         created_at=item["created_at"],
         rate_limit=item["rate_limit"],
+        maker=Maker(item["created_by"], item["created_by_key"]),
         tat=item.get("tat"),
         next_at=item.get("next_at", 0),
     )

@@ -24,6 +24,14 @@ def get_active(table: Table, account_id: str, identity_id: str) -> Identity:
     return identity
 
 
+def get_acting_admin(table: Table, account_id: str, identity_id: str) -> Identity:
+    """Read an active admin. Raises NotFound, or Conflict if it is not one any more."""
+    identity = get(table, account_id, identity_id)
+    if not identity.is_acting_admin:
+        raise Conflict("The identity is not an active admin", code="IDENTITY_NOT_ACTIVE")
+    return identity
+
+
 def page(
     table: Table, account_id: str, *, limit: int, after: str | None = None
 ) -> tuple[list[Identity], str | None]:

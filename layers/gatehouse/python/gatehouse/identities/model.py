@@ -60,6 +60,15 @@ class Identity:
         return self.is_admin and self.membership is Membership.ACTIVE
 
     @property
+    def absence(self) -> str | None:
+        """Why the identity cannot manage the account, in one word; None if it can."""
+        if self.membership is Membership.REMOVED:
+            return "removed"
+        if self.membership is not Membership.ACTIVE:
+            return "suspended"
+        return None if self.is_admin else "demoted"
+
+    @property
     def rights(self) -> tuple[object, ...]:
         """The fields on which its keys depend: a change of one is written into every key."""
         return (self.is_admin, self.claw_type, self.membership, self.ceiling)

@@ -13,6 +13,7 @@ from gatehouse.core import ids, reach, settings
 from gatehouse.core.clock import Micros
 from gatehouse.core.errors import BoundReached, Unavailable
 from gatehouse.core.grants import FULL, Grants
+from gatehouse.core.maker import BOOTSTRAP, Maker
 from gatehouse.core.principal import Principal
 from gatehouse.core.reach import Reach
 from gatehouse.core.request import Call
@@ -37,9 +38,11 @@ def create(tables: Tables, call: Call, request: InviteRequest) -> Invite:
     caller = call.caller
     grants = keys.checked_grants(request.scopes, request.permissions)
     expires_at = rules.check_expiry(request.expires_at, call.now)
+    maker = Maker.of(caller)
     invite = replace(
         _new(caller.account_id, request, grants, expires_at=expires_at, now=call.now),
-        created_by=f"identity:{caller.identity_id}",
+        created_by=maker.created_by,
+        created_by_key=maker.created_by_key,
         rate_limit=keys.default_rate_limit(settings.DEFAULT_RATE_LIMIT.number(), caller),
         # The key that the invite creates expires no later than the inviter's own key.
         key_expires_at=caller.expires_at,
@@ -141,7 +144,7 @@ def _new(
         grants=grants,
         max_uses=rules.check_max_uses(request.max_uses),
         expires_at=expires_at,
-        created_by="system:bootstrap",
+        created_by=BOOTSTRAP.created_by,
         created_at=now,
         rate_limit=None,
     )

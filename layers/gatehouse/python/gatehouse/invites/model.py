@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from gatehouse.core.clock import HOUR, Micros
 from gatehouse.core.grants import Grants
+from gatehouse.core.maker import Maker
 from gatehouse.identities.model import Identity, IdentityType
 from gatehouse.keys.model import Minted
 
@@ -46,11 +47,17 @@ class Invite:
     created_by: str
     created_at: Micros
     rate_limit: int | None
+    created_by_key: str | None = None
     key_expires_at: Micros | None = None
     operator: bool = False
     uses: int = 0
     redeemed_by: str | None = None
     redeemed_at: Micros | None = None
+
+    @property
+    def maker(self) -> Maker:
+        """Who created it."""
+        return Maker(self.created_by, self.created_by_key)
 
     @property
     def is_used_up(self) -> bool:

@@ -147,8 +147,8 @@ def _wallet_writes(request: RedeemRequest, invite: Invite, member: Identity) -> 
 
 def _check_inviter(table: Table, invite: Invite) -> dict[str, Write]:
     """Return the check that the inviter is still an active admin. Raises Gone where not."""
-    kind, _, inviter_id = invite.created_by.partition(":")
-    if kind != "identity":
+    inviter_id = invite.maker.identity_id
+    if inviter_id is None:
         return {}  # bootstrap created it
     inviter = identities.get(table, invite.account_id, inviter_id)
     if not inviter.is_acting_admin:

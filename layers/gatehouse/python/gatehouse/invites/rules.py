@@ -88,4 +88,6 @@ def audit_view(invite: Invite) -> dict[str, Any]:
         "max_uses": invite.max_uses,
         "uses": invite.uses,
         "expires_at": rfc3339(invite.expires_at),
+        "created_by": invite.created_by,
+        "created_by_key": invite.created_by_key,
     }

@@ -14,7 +14,7 @@ from gatehouse.identities.model import IdentityType
 from gatehouse.invites import rules
 from gatehouse.invites.model import MOST_OPEN, Invite
 
-_OPTIONAL = ("rate_limit", "key_expires_at", "redeemed_by", "redeemed_at")
+_OPTIONAL = ("created_by_key", "rate_limit", "key_expires_at", "redeemed_by", "redeemed_at")
 
 
 def read(table: Table, account_id: str, invite_id: str) -> Invite | None:
@@ -42,8 +42,7 @@ def page(
 
 def count_open(table: Table, account_id: str, now: Micros) -> int:
     """Count an account's invites that can be redeemed."""
-    found = (_from_item(item) for item in table.query_all(keyspace.INVITES.pk(account_id)))
-    return sum(rules.is_open(invite, now) for invite in found)
+    return sum(rules.is_open(invite, now) for invite in list_all(table, account_id))
 
 
 def create(table: Table, invite: Invite) -> dict[str, Write]:
@@ -67,6 +66,22 @@ def redeem(table: Table, invite: Invite, *, seen: Invite) -> dict[str, Write]:
         pk = keyspace.INVITES.pk(invite.account_id)
         writes["count"] = counters.move(table, pk, by=-1, most=MOST_OPEN)
     return writes
+
+
+def list_all(table: Table, account_id: str) -> list[Invite]:
+    """Read all invites of an account, oldest first."""
+    return [_from_item(item) for item in table.query_all(keyspace.INVITES.pk(account_id))]
+
+
+def end(table: Table, invite: Invite, *, seen: Invite) -> dict[str, Write]:
+    """Write an open invite as it ended, if no other use was written since."""
+    pk = keyspace.INVITES.pk(invite.account_id)
+    return {
+        "invite": table.put(
+            _to_item(invite), condition="uses = :seen", names={}, values={":seen": seen.uses}
+        ),
+        "count": counters.move(table, pk, by=-1, most=MOST_OPEN),
+    }
 
 
 def correct_count(table: Table, account_id: str, *, seen: Item, to: int) -> None:
@@ -151,6 +166,7 @@ def _from_item(item: Item) -> Invite:
         created_at=item["created_at"],
         operator=item["operator"],
         rate_limit=item.get("rate_limit"),
+        created_by_key=item.get("created_by_key"),
         key_expires_at=item.get("key_expires_at"),
         redeemed_by=item.get("redeemed_by"),
         redeemed_at=item.get("redeemed_at"),

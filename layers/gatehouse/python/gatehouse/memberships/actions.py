@@ -8,6 +8,7 @@ keys are updated; if the function dies before that, the sweeper finds the marker
 from __future__ import annotations
 
 import contextlib
+from dataclasses import dataclass
 
 from gatehouse.audit import actions as audit
 from gatehouse.audit import endings
@@ -24,6 +25,7 @@ from gatehouse.identities import writes as identity_writes
 from gatehouse.identities.model import Identity, IdentityPatch
 from gatehouse.keys.lists import highest_rate_limit
 from gatehouse.keys.propagation import propagate
+from gatehouse.memberships.made import Made, follow, list_made
 
 # Each try reads anew, and `audit.commit` has waited already.
 _ON_CHANGE = Backoff(attempts=4)
@@ -31,8 +33,16 @@ _ON_CHANGE = Backoff(attempts=4)
 _MOST_PER_SWEEP = 25
 
 
-def change(tables: Tables, call: Call, identity_id: str, patch: IdentityPatch) -> Identity:
-    """Change an identity on behalf of the caller.
+@dataclass(frozen=True, slots=True)
+class ChangedIdentity:
+    """An identity after a change. `made` is what waits or goes on with it; None if neither."""
+
+    identity: Identity
+    made: Made | None = None
+
+
+def change(tables: Tables, call: Call, identity_id: str, patch: IdentityPatch) -> ChangedIdentity:
+    """Change an identity on behalf of the caller. What it made waits or goes on with it.
 
     Raises Conflict IDENTITY_LAST_ADMIN rather than leave an account without an admin, and
     GrantsExceeded if the change concerns what the identity may do, does not only narrow it, and
@@ -59,7 +69,7 @@ def apply(
     origin: Origin,
     now: Micros,
     within: Reach | None = None,
-) -> Identity:
+) -> ChangedIdentity:
     """Change an identity. Like `change`, for a caller with this reach; None: unbounded."""
     for _ in _ON_CHANGE.tries():
         before = identities.get(tables.main, account_id, identity_id)
@@ -78,18 +88,24 @@ def apply(
                     "The last admin stays an active admin", code="IDENTITY_LAST_ADMIN"
                 ) from refused
             continue
-        if must_propagate:
-            finish(tables, after, origin=origin, now=now)
-        return after
+        resumed = finish(tables, after, origin=origin, now=now) if must_propagate else ()
+        if after.is_acting_admin == before.is_acting_admin:
+            return ChangedIdentity(after)
+        return ChangedIdentity(after, list_made(tables, after, resumed=resumed, now=now))
     raise Unavailable
 
 
-def finish(tables: Tables, identity: Identity, *, origin: Origin, now: Micros) -> None:
-    """Copy the identity into all of its keys, then delete the marker. May run again."""
+def finish(tables: Tables, identity: Identity, *, origin: Origin, now: Micros) -> tuple[str, ...]:
+    """Copy the identity into all of its keys and webhooks, then delete the marker. May run again.
+
+    Returns the ids of the webhooks that were switched off or on.
+    """
     propagate(tables, identity, origin=origin, now=now)
+    switched = follow(tables, identity, origin=origin, now=now)
     # A newer change has its own marker, which is deleted when that change is complete.
     with contextlib.suppress(TransactionCanceled, TransactionConflict):
         transact(tables.main.client, [identity_writes.delete_marker(tables.main, identity)])
+    return switched
 
 
 def sweep(tables: Tables, *, origin: Origin, now: Micros) -> int:

@@ -1,7 +1,7 @@
 """Webhooks: reads, creates, changes and deletes them. `rotation` rotates their secrets.
 
-`also` are writes of another room in the same transaction; their names must not be webhook, count or
-secret. If one of their conditions fails, audit's Refused is raised.
+`also` are writes of another room in the same transaction; their names must not be webhook, count,
+secret, headers or creator. If one of their conditions fails, audit's Refused is raised.
 """
 
 from __future__ import annotations
@@ -16,17 +16,27 @@ from gatehouse.audit import actions as audit
 from gatehouse.audit.model import Change, Origin
 from gatehouse.core import ids, reach
 from gatehouse.core.clock import Micros
-from gatehouse.core.errors import BoundReached, FieldRequired
+from gatehouse.core.errors import BoundReached, FieldRequired, Unavailable
+from gatehouse.core.maker import BOOTSTRAP, Maker
 from gatehouse.core.principal import Principal
 from gatehouse.core.reach import Reach
 from gatehouse.core.request import Call
+from gatehouse.core.retry import Backoff
 from gatehouse.core.unset import UNSET, set_fields
 from gatehouse.dynamo import idempotency
 from gatehouse.dynamo.table import Table, Write
 from gatehouse.outbound import client as outbound
 from gatehouse.secrets.actions import Vault
 from gatehouse.signals.model import Signal
-from gatehouse.webhooks import rules, sealed_store, secret_cache, secret_rules, store, writes
+from gatehouse.webhooks import (
+    creators,
+    rules,
+    sealed_store,
+    secret_cache,
+    secret_rules,
+    store,
+    writes,
+)
 from gatehouse.webhooks.model import (
     MOST_WEBHOOKS,
     SECRET_BYTES,
@@ -40,6 +50,7 @@ from gatehouse.webhooks.model import (
 from gatehouse.webhooks.update import PlannedChange, change_webhook
 
 NO_WRITES: Mapping[str, Write] = MappingProxyType({})
+_CREATOR_CHANGED = Backoff(4)
 
 
 def find(table: Table, account_id: str, webhook_id: str) -> Webhook | None:
@@ -83,27 +94,33 @@ def create(
     """
     idempotency.check(table, call.guard)
     checked = check_fields(fields, own=own)
-    new = new_webhook(call.caller.account_id, checked, now=call.now)
+    maker = Maker.of(call.caller)
+    new = new_webhook(call.caller.account_id, checked, now=call.now, maker=maker)
     reach.check(Reach.of(call.caller), rules.reach_of(new))
     outbound.check_host(new.url, own=own)
     secret = new_secret()
     headers = {} if checked.headers is UNSET else checked.headers
     created = writes.create(table, vault, new, secret=secret, headers=headers)
-    try:
-        audit.commit(
-            table,
-            new.account_id,
-            writes=created | dict(also),
-            changes=[writes.creation(new)],
-            origin=Origin.of(call),
-            now=call.now,
-            claim=audit.Claim(call.guard, rules.target(new)) if call.guard else None,
-        )
-    except audit.Refused as refused:
-        if "count" not in refused.failed:
-            raise
-        raise BoundReached(f"An account has at most {MOST_WEBHOOKS} webhooks") from refused
-    return CreatedWebhook(new, secret)
+    for _ in _CREATOR_CHANGED.tries():
+        check = creators.check_active(table, new.account_id, maker)
+        try:
+            audit.commit(
+                table,
+                new.account_id,
+                writes=created | check | dict(also),
+                changes=[writes.creation(new)],
+                origin=Origin.of(call),
+                now=call.now,
+                claim=audit.Claim(call.guard, rules.target(new)) if call.guard else None,
+            )
+        except audit.Refused as refused:
+            if "count" in refused.failed:
+                raise BoundReached(f"An account has at most {MOST_WEBHOOKS} webhooks") from refused
+            if "creator" not in refused.failed:
+                raise
+        else:
+            return CreatedWebhook(new, secret)
+    raise Unavailable
 
 
 def check_fields(fields: WebhookFields, *, own: Iterable[str] = ()) -> CheckedFields:
@@ -114,7 +131,9 @@ def check_fields(fields: WebhookFields, *, own: Iterable[str] = ()) -> CheckedFi
     return replace(checked, url=outbound.checked_url(checked.url, own=own))
 
 
-def new_webhook(account_id: str, fields: CheckedFields, *, now: Micros) -> Webhook:
+def new_webhook(
+    account_id: str, fields: CheckedFields, *, now: Micros, maker: Maker = BOOTSTRAP
+) -> Webhook:
     """Return a new webhook with these fields. Writes nothing. Raises FieldRequired."""
     if fields.url is UNSET:
         raise FieldRequired("url")
@@ -122,7 +141,7 @@ def new_webhook(account_id: str, fields: CheckedFields, *, now: Micros) -> Webho
     values.pop("headers", None)
     if fields.filters is not UNSET:
         values["all_filters"] = fields.filters
-    return Webhook(id=ids.new(now), account_id=account_id, created_at=now, **values)
+    return Webhook(id=ids.new(now), account_id=account_id, created_at=now, maker=maker, **values)
 
 
 def update(
@@ -152,6 +171,7 @@ def update(
         own=own,
         also=also,
         within=Reach.of(call.caller),
+        by=Maker.of(call.caller),
     )
 
 
@@ -167,8 +187,12 @@ def update_as(  # noqa: PLR0913 - a change, its origin, and other rooms' writes
     own: Iterable[str] = (),
     also: Mapping[str, Write] = NO_WRITES,
     within: Reach | None = None,
+    by: Maker = BOOTSTRAP,
 ) -> UpdatedWebhook:
-    """Change a webhook like `update`, for a caller with this reach; None: unbounded."""
+    """Change a webhook like `update`, for a caller with this reach; None: unbounded.
+
+    If its creator is gone, the webhook that `by` activates is theirs from now on.
+    """
     checked = check_fields(fields, own=own)
     if checked.url is not UNSET:
         outbound.check_host(checked.url, own=own)
@@ -196,6 +220,10 @@ def update_as(  # noqa: PLR0913 - a change, its origin, and other rooms' writes
             return None
         if within is not None and not reach.narrows(rules.reach_of(before), rules.reach_of(after)):
             reach.check(within, rules.reach_of_deliveries(after))
+        if after.active and not before.active:
+            maker, check = creators.responsible(table, before, by)
+            after = replace(after, maker=maker)
+            planned |= check
         after = rules.next_version(after)
         planned["webhook"] = store.replace(table, after, seen=before)
         event = Change(

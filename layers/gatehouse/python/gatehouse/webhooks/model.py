@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gatehouse.core.clock import Micros
+from gatehouse.core.maker import BOOTSTRAP, Maker
 from gatehouse.core.unset import UNSET, Unset
 
 MOST_WEBHOOKS = 100  # of one account
@@ -21,6 +22,11 @@ LONGEST_RING = 64  # characters
 LOWEST_URGENCY, HIGHEST_URGENCY = 0, 1
 
 LONGEST_DESCRIPTION = 500
+
+# `disabled_reason` of a webhook whose creator is no active admin; it ends when they are again.
+CREATOR_ABSENT = ("creator_suspended", "creator_removed", "creator_demoted")
+# ... and of one whose key was revoked together with what it made; another admin may activate it.
+KEY_REVOKED = "creator_key_revoked"
 
 SECRET_PREFIX = "whsec_"  # noqa: S105 - the start of every secret, as Standard Webhooks has it
 SECRET_BYTES = 32  # of a secret that we create
@@ -86,7 +92,8 @@ class Webhook:
     the next success clears both. `disabled_reason` is None if an admin paused the webhook.
     `retry_schedule` is in seconds, () for the default. `version` grows with every change that an
     admin or a 410 makes, not with the statistics. `all_filters` match whatever `filters` ever
-    matched, so also the deliveries of that time that may still be sent.
+    matched, so also the deliveries of that time that may still be sent. `maker` is responsible for
+    the webhook: who created it, or activated it after the creator was gone.
     """
 
     id: str
@@ -105,6 +112,7 @@ class Webhook:
     last_success_at: Micros | None = None
     last_failure_at: Micros | None = None
     disabled_reason: str | None = None
+    maker: Maker = BOOTSTRAP
 
     @property
     def schedule(self) -> tuple[int, ...]:

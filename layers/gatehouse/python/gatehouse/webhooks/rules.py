@@ -16,6 +16,7 @@ from gatehouse.outbound.headers import check_custom
 from gatehouse.outbound.origins import origin_of
 from gatehouse.signals.model import Signal
 from gatehouse.webhooks.model import (
+    CREATOR_ABSENT,
     HIGHEST_URGENCY,
     LONGEST_DESCRIPTION,
     LONGEST_RING,
@@ -207,6 +208,20 @@ def difference(webhook: Webhook, fields: CheckedFields) -> dict[str, Any]:
     return shown | ({"header_names": [list(dropped), []]} if dropped else {})
 
 
+def following(webhook: Webhook, absence: str | None) -> Webhook:
+    """Return the webhook as it follows its creator; the same one if nothing changes.
+
+    `absence` is why the creator cannot manage the account, None if they can. A webhook that an
+    admin paused, or a receiver disabled, stays as it is.
+    """
+    waits = not webhook.active and webhook.disabled_reason in CREATOR_ABSENT
+    if absence is None:
+        return replace(webhook, active=True, disabled_reason=None) if waits else webhook
+    if webhook.active or waits:
+        return replace(webhook, active=False, disabled_reason=f"creator_{absence}")
+    return webhook
+
+
 def next_version(webhook: Webhook) -> Webhook:
     """Return the webhook with its version incremented."""
     return replace(webhook, version=webhook.version + 1)
@@ -231,6 +246,8 @@ def audit_view(webhook: Webhook) -> dict[str, Any]:
         "description": webhook.description,
         "retry_schedule": list(webhook.schedule),
         "header_names": list(webhook.header_names),
+        "created_by": webhook.maker.created_by,
+        "created_by_key": webhook.maker.created_by_key,
         "version": webhook.version,
     }
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from gatehouse.core.clock import Micros
+from gatehouse.core.maker import Maker
 from gatehouse.dynamo import counters, keyspace
 from gatehouse.dynamo.table import Item, Table, Write
 from gatehouse.webhooks import rules
@@ -153,6 +154,8 @@ def _fields(webhook: Webhook) -> Item:
         "description": webhook.description,
         "retry_schedule": list(webhook.retry_schedule),
         "header_names": list(webhook.header_names),
+        "created_by": webhook.maker.created_by,
+        "created_by_key": webhook.maker.created_by_key,
     }
 
 
@@ -176,6 +179,7 @@ def _from_item(item: Item) -> Webhook:
         last_success_at=item.get("last_success_at"),
         last_failure_at=item.get("last_failure_at"),
         disabled_reason=item["disabled_reason"],
+        maker=Maker(item["created_by"], item["created_by_key"]),
     )
 
 

@@ -55,7 +55,7 @@ def change_webhook(
         try:
             _write(table, before, planned, origin=origin, now=now, guard=guard)
         except audit.Refused as refused:
-            if not {"webhook", "secret", "headers"} & refused.failed.keys():
+            if not {"webhook", "secret", "headers", "creator"} & refused.failed.keys():
                 raise
             continue
         return planned.after

@@ -1,0 +1,56 @@
+"""Removes peers: one, or what identities and keys made. Imports no cipher."""
+
+from __future__ import annotations
+
+from gatehouse.audit import actions as audit
+from gatehouse.audit.model import Change, Origin
+from gatehouse.core.clock import Micros
+from gatehouse.core.maker import MadeBy
+from gatehouse.dynamo.table import Table
+from gatehouse.federation import rules, store
+from gatehouse.federation.model import Peer
+from gatehouse.secrets import writes as secret_writes
+from gatehouse.secrets.model import Place, Purpose
+
+
+def remove(table: Table, peer: Peer, *, origin: Origin, now: Micros) -> bool:
+    """Remove a peer and its secret; False if it was removed already."""
+    writes = store.remove(table, peer)
+    writes["secret"] = secret_writes.remove(table, place(peer))
+    try:
+        audit.commit(
+            table,
+            peer.account_id,
+            writes=writes,
+            changes=[Change("peer.remove", f"peer:{peer.id}", before=rules.audit_view(peer))],
+            origin=origin,
+            now=now,
+        )
+    except audit.Refused:
+        return False
+    return True
+
+
+def list_made(table: Table, account_id: str, by: MadeBy) -> list[str]:
+    """List the ids, `peer:<id>`, of the peers that an identity or some keys trusted."""
+    return [f"peer:{peer.id}" for peer in _made(table, account_id, by)]
+
+
+def end_made(
+    table: Table, account_id: str, by: MadeBy, *, origin: Origin, now: Micros
+) -> list[str]:
+    """Remove the peers that an identity or some keys trusted; return their ids. May run again."""
+    return [
+        f"peer:{peer.id}"
+        for peer in _made(table, account_id, by)
+        if remove(table, peer, origin=origin, now=now)
+    ]
+
+
+def place(peer: Peer) -> Place:
+    """Return where the secret shared with a peer is stored."""
+    return Place(Purpose.PEER, peer.account_id, peer.id)
+
+
+def _made(table: Table, account_id: str, by: MadeBy) -> list[Peer]:
+    return [peer for peer in store.list_peers(table, account_id) if by.includes(peer.maker)]

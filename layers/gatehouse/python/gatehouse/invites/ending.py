@@ -1,0 +1,65 @@
+"""Ends the open invites that identities and keys made."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from gatehouse.audit import actions as audit
+from gatehouse.audit.model import Change, Origin
+from gatehouse.core.clock import Micros
+from gatehouse.core.errors import Unavailable
+from gatehouse.core.maker import MadeBy
+from gatehouse.core.retry import Backoff
+from gatehouse.dynamo.table import Table
+from gatehouse.invites import rules, store
+from gatehouse.invites.model import Invite
+
+_REDEEMED_MEANWHILE = Backoff(4)
+
+
+def list_made(table: Table, account_id: str, by: MadeBy, *, now: Micros) -> list[str]:
+    """List the ids, `invite:<id>`, of the open invites that an identity or some keys made."""
+    return [f"invite:{one.id}" for one in _made(table, account_id, by, now)]
+
+
+def end_made(
+    table: Table, account_id: str, by: MadeBy, *, origin: Origin, now: Micros
+) -> list[str]:
+    """End the open invites that an identity or some keys made; return their ids.
+
+    They expire now. May run again. Raises Unavailable.
+    """
+    ended: list[str] = []
+    for _ in _REDEEMED_MEANWHILE.tries():
+        made = _made(table, account_id, by, now)
+        if not made:
+            return ended
+        ended += [f"invite:{one.id}" for one in made if _end(table, one, origin=origin, now=now)]
+    raise Unavailable
+
+
+def _end(table: Table, invite: Invite, *, origin: Origin, now: Micros) -> bool:
+    after = replace(invite, expires_at=now)
+    change = Change(
+        "invite.end",
+        f"invite:{invite.id}",
+        before=rules.audit_view(invite),
+        after=rules.audit_view(after),
+    )
+    try:
+        audit.commit(
+            table,
+            invite.account_id,
+            writes=store.end(table, after, seen=invite),
+            changes=[change],
+            origin=origin,
+            now=now,
+        )
+    except audit.Refused:
+        return False
+    return True
+
+
+def _made(table: Table, account_id: str, by: MadeBy, now: Micros) -> list[Invite]:
+    found = store.list_all(table, account_id)
+    return [one for one in found if rules.is_open(one, now) and by.includes(one.maker)]

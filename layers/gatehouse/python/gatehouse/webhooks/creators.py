@@ -1,0 +1,156 @@
+"""What identities and keys made here: lists it, ends it, and pauses it with its creator.
+
+A webhook whose creator is not an active admin is inactive, and its deliveries are parked, as if
+somebody had paused it. `disabled_reason` says why. It becomes active again together with its
+creator, unless another admin activated it before: then it is theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from gatehouse.audit import actions as audit
+from gatehouse.audit.model import Change, Origin
+from gatehouse.core.clock import Micros
+from gatehouse.core.errors import Unavailable
+from gatehouse.core.maker import MadeBy, Maker
+from gatehouse.core.retry import Backoff
+from gatehouse.dynamo.table import Table, Write
+from gatehouse.identities import actions as identities
+from gatehouse.identities import writes as identity_writes
+from gatehouse.identities.model import Identity
+from gatehouse.webhooks import rules, store
+from gatehouse.webhooks.model import CREATOR_ABSENT, KEY_REVOKED, Webhook
+
+_CHANGED_MEANWHILE = Backoff(6)
+
+
+def list_made(table: Table, account_id: str, by: MadeBy) -> list[str]:
+    """List the ids, `webhook:<id>`, of what an identity or some keys made, oldest first."""
+    return [rules.target(one) for one in _made(table, account_id, by)]
+
+
+def list_waiting(table: Table, account_id: str, by: MadeBy) -> list[str]:
+    """List the ids of what is inactive because its creator is not an active admin."""
+    made = _made(table, account_id, by)
+    return [rules.target(one) for one in made if one.disabled_reason in CREATOR_ABSENT]
+
+
+def end_made(
+    table: Table, account_id: str, by: MadeBy, *, origin: Origin, now: Micros
+) -> list[str]:
+    """Make inactive what an identity or some keys made; return the ids of what changed.
+
+    It stays, with `disabled_reason` creator_key_revoked, so that another admin can activate it.
+    May run again. Raises Unavailable.
+    """
+
+    def ended(webhook: Webhook) -> Webhook:
+        stopped = webhook.active or webhook.disabled_reason in CREATOR_ABSENT
+        return replace(webhook, active=False, disabled_reason=KEY_REVOKED) if stopped else webhook
+
+    changed = []
+    for webhook in _made(table, account_id, by):
+        for _ in _CHANGED_MEANWHILE.tries():
+            before = store.find(table, account_id, webhook.id)
+            if before is None or not by.includes(before.maker) or ended(before) == before:
+                break
+            if _write(table, before, ended(before), also={}, origin=origin, now=now):
+                changed.append(rules.target(before))
+                break
+        else:
+            raise Unavailable
+    return changed
+
+
+def follow(
+    table: Table,
+    account_id: str,
+    identity_id: str,
+    *,
+    unpark: Callable[[str], Mapping[str, Write]],
+    origin: Origin,
+    now: Micros,
+) -> list[str]:
+    """Pause or resume what an identity made, as its state is now; return the ids of what changed.
+
+    `unpark` returns, for the id of a webhook, the write that has its parked deliveries sent. Each
+    change has a condition on the identity that was read, so of two runs at once the one that read
+    an older state changes nothing more. Raises Unavailable. May run again.
+    """
+    changed: list[str] = []
+    for _ in _CHANGED_MEANWHILE.tries():
+        creator = identities.get(table, account_id, identity_id)
+        made = _made(table, account_id, MadeBy(identity_id))
+        pairs = [(one, rules.following(one, creator.absence)) for one in made]
+        open_pairs = [(before, after) for before, after in pairs if after != before]
+        if not open_pairs:
+            return changed
+        for before, after in open_pairs:
+            also = {"creator": identity_writes.unchanged(table, creator)}
+            also |= unpark(before.id) if after.active else {}
+            if not _write(table, before, after, also=also, origin=origin, now=now):
+                break
+            changed.append(rules.target(before))
+    raise Unavailable
+
+
+def responsible(table: Table, webhook: Webhook, by: Maker) -> tuple[Maker, dict[str, Write]]:
+    """Return who answers for a webhook that `by` activates, and the check that they may.
+
+    It is its creator as before, if they are an active admin. Otherwise it is `by`, who adopts it.
+    Raises Conflict if that is not an active admin any more either.
+    """
+    creator = _find(table, webhook.account_id, webhook.maker)
+    lasts = creator is None or creator.is_acting_admin
+    maker = webhook.maker if lasts and webhook.disabled_reason != KEY_REVOKED else by
+    return maker, check_active(table, webhook.account_id, maker)
+
+
+def check_active(table: Table, account_id: str, maker: Maker) -> dict[str, Write]:
+    """Return the check `creator` that a maker is still the active admin who was read now.
+
+    The stack itself needs none. Raises Conflict if they are not.
+    """
+    if maker.identity_id is None:
+        return {}
+    creator = identities.get_acting_admin(table, account_id, maker.identity_id)
+    return {"creator": identity_writes.unchanged(table, creator)}
+
+
+def _find(table: Table, account_id: str, maker: Maker) -> Identity | None:
+    if maker.identity_id is None:
+        return None
+    return identities.get(table, account_id, maker.identity_id)
+
+
+def _made(table: Table, account_id: str, by: MadeBy) -> list[Webhook]:
+    return [one for one in store.list_all(table, account_id) if by.includes(one.maker)]
+
+
+def _write(
+    table: Table,
+    before: Webhook,
+    after: Webhook,
+    *,
+    also: Mapping[str, Write],
+    origin: Origin,
+    now: Micros,
+) -> bool:
+    """Write a webhook as it follows its creator; False if it or the creator changed meanwhile."""
+    after = rules.next_version(after)
+    change = Change(
+        "webhook.enable" if after.active else "webhook.disable",
+        rules.target(before),
+        before=rules.audit_view(before),
+        after=rules.audit_view(after),
+    )
+    writes = {"webhook": store.replace(table, after, seen=before), **also}
+    try:
+        audit.commit(
+            table, before.account_id, writes=writes, changes=[change], origin=origin, now=now
+        )
+    except audit.Refused:
+        return False
+    return True

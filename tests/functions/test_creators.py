@@ -1,0 +1,297 @@
+"""What an admin made waits while they are suspended, removed or demoted, and goes on after that."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from gatehouse.audit.model import Origin
+from gatehouse.core import clock
+from gatehouse.core.maker import MadeBy
+from gatehouse.dynamo.table import Tables
+from gatehouse.federation import removal as peers
+from gatehouse.identities.model import IdentityPatch
+from gatehouse.invites import ending as invites
+from gatehouse.memberships import actions as memberships
+from gatehouse.webhooks import creators as webhooks
+from support.actors.people import Holder, People
+from support.actors.signers import proven
+from support.aws.api_gateway import Front
+from support.aws.faults import Wire, error
+from support.aws.invocation import Answer, Context
+from support.checks.invariants import check_invariants, kind
+
+pytestmark = pytest.mark.usefixtures(
+    "settings_key", "delivery_queue", "relay_queue", "held", "local"
+)
+
+URL = "http://127.0.0.1:9000/in"
+ORIGIN = Origin(actor="identity:test", request_id="request")
+ABSENT = {
+    "creator_suspended": ({"status": "suspended"}, {"status": "active"}),
+    "creator_removed": ({"status": "removed"}, {"status": "active"}),
+    "creator_demoted": ({"is_admin": False}, {"is_admin": True}),
+}
+
+
+@pytest.fixture
+def local(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Allow URLs of this machine, as on the local engine."""
+    monkeypatch.setenv("GATEHOUSE_OUTBOUND", "local")
+    monkeypatch.setenv("GATEHOUSE_OWN_HOSTS", "localhost:8080")
+
+
+@pytest.fixture
+def boss(people: People) -> Holder:
+    return people.tenant()
+
+
+@pytest.fixture
+def ada(front: Front, people: People, boss: Holder) -> Holder:
+    """Return a second admin, promoted by the boss."""
+    member = people.employee(boss)
+    assert change(front, boss, member, is_admin=True).status == 200
+    return member
+
+
+class Work:
+    """A webhook, a peer and an invite of one admin."""
+
+    def __init__(self, front: Front, maker: Holder) -> None:
+        self.front, self.maker = front, maker
+        made = self._post("/admin/webhooks", {"url": URL})
+        self.webhook: str = made["id"]
+        self.peer = self._post("/federation/trust", {"name": "p", "endpoint": "https://p.example"})
+        self.invite = self._post("/invite/create", {"name": "n", "type": "human", "long": True})
+
+    def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        answer = self.front("POST", path, key=self.maker.key, body=body)
+        assert answer.status == 201, answer.text
+        data: dict[str, Any] = answer.json()["data"]
+        return data
+
+    def ids(self) -> dict[str, list[str]]:
+        """Return the ids as the answer of a PATCH lists them."""
+        return {
+            "webhooks": [self.webhook],
+            "peers": [self.peer["peer_id"]],
+            "invites": [self.invite["id"]],
+        }
+
+    def state(self, viewer: Holder) -> tuple[Any, ...]:
+        """Return how the webhook, the peer and its next signal stand."""
+        shown = self.front("GET", f"/admin/webhooks/{self.webhook}", key=viewer.key).json()["data"]
+        listed = self.front("GET", "/admin/peers", key=viewer.key).json()["data"]
+        (peer,) = [one for one in listed if one["id"] == self.peer["peer_id"]]
+        body, headers = proven(self.peer)
+        sent = self.front("POST", "/federation/inbound", body=body, headers=headers)
+        return shown["active"], shown["disabled_reason"], peer["status"], sent.status
+
+    def redeem(self) -> Answer:
+        """Redeem the invite."""
+        body = {"code": self.invite["code"], "name": "bo", "type": "human"}
+        return self.front("POST", "/invite", body=body)
+
+
+def change(front: Front, by: Holder, target: Holder, **fields: Any) -> Answer:
+    return front("PATCH", f"/admin/identities/{target.identity_id}", key=by.key, body=fields)
+
+
+def suspend(stack: Tables, target: Holder) -> None:
+    """Suspend an identity within another request."""
+    memberships.apply(
+        stack,
+        target.account_id,
+        target.identity_id,
+        patch=IdentityPatch(status="suspended"),
+        origin=ORIGIN,
+        now=clock.now(),
+    )
+
+
+def activate(front: Front, by: Holder, webhook: str) -> Answer:
+    return front("PATCH", f"/admin/webhooks/{webhook}", key=by.key, body={"active": True})
+
+
+@pytest.mark.parametrize(("reason", "patches"), ABSENT.items(), ids=ABSENT)
+def test_what_an_admin_made_waits_and_goes_on_with_them(
+    front: Front, boss: Holder, ada: Holder, stack: Tables, reason: str, patches: Any
+) -> None:
+    away, back = patches
+    theirs, others = Work(front, ada), Work(front, boss)
+    left = change(front, boss, ada, **away).json()["data"]
+    assert (left["waiting"], "resumed" in left) == (theirs.ids(), False)
+    assert theirs.state(boss) == (False, reason, "waiting", 401)
+    assert theirs.redeem().status == 410
+    assert others.state(boss) == (True, None, "active", 201)
+
+    returned = change(front, boss, ada, **back).json()["data"]
+    assert (returned["resumed"], "waiting" in returned) == (theirs.ids(), False)
+    assert theirs.state(boss) == (True, None, "active", 201)
+    assert theirs.redeem().status == 201
+    assert (
+        change(front, boss, ada, name="Ada")
+        .json()["data"]
+        .keys()
+        .isdisjoint({"waiting", "resumed"})
+    )
+    check_invariants(stack, now=clock.now())
+
+
+def test_views_and_audit_events_name_who_made_a_thing(
+    front: Front, boss: Holder, ada: Holder
+) -> None:
+    Work(front, ada)
+    maker = {"created_by": f"identity:{ada.identity_id}", "created_by_key": f"api_key:{ada.key_id}"}
+    for path in ("/admin/webhooks", "/admin/peers", "/admin/invites"):
+        (shown,) = front("GET", path, key=boss.key).json()["data"]
+        assert {name: shown[name] for name in maker} == maker, path
+    trail = front("GET", "/admin/audit", key=boss.key).json()["data"]["events"]
+    for event in trail[:3]:
+        assert {name: event["after"][name] for name in maker} == maker
+
+
+def test_the_reason_follows_the_state_of_the_creator(
+    front: Front, boss: Holder, ada: Holder
+) -> None:
+    theirs = Work(front, ada)
+    for fields, reason in (
+        ({"is_admin": False}, "creator_demoted"),
+        ({"status": "suspended"}, "creator_suspended"),
+        ({"status": "removed"}, "creator_removed"),
+        ({"status": "active"}, "creator_demoted"),
+        ({"is_admin": True}, None),
+    ):
+        assert change(front, boss, ada, **fields).status == 200
+        assert theirs.state(boss)[:2] == (reason is None, reason)
+
+
+def test_a_webhook_that_an_admin_paused_stays_paused_when_its_creator_is_back(
+    front: Front, boss: Holder, ada: Holder
+) -> None:
+    theirs = Work(front, ada)
+    path = f"/admin/webhooks/{theirs.webhook}"
+    assert front("PATCH", path, key=boss.key, body={"active": False}).status == 200
+    left = change(front, boss, ada, status="suspended").json()["data"]
+    assert left["waiting"]["webhooks"] == []
+    change(front, boss, ada, status="active")
+    assert theirs.state(boss)[:2] == (False, None)
+
+
+def test_another_admin_adopts_a_waiting_webhook_within_their_reach(
+    front: Front, people: People, boss: Holder, ada: Holder
+) -> None:
+    theirs = Work(front, ada)
+    change(front, boss, ada, status="removed")
+    narrow = people.key(boss, scopes=["admin:manage"])
+    assert activate(front, narrow, theirs.webhook).status == 403
+    adopted = activate(front, boss, theirs.webhook).json()["data"]
+    assert (adopted["active"], adopted["disabled_reason"]) == (True, None)
+    assert adopted["created_by"] == f"identity:{boss.identity_id}"
+    assert adopted["created_by_key"] == f"api_key:{boss.key_id}"
+    left = change(front, boss, ada, status="suspended").json()["data"]
+    assert "waiting" not in left, "they were absent before"
+    assert theirs.state(boss)[0] is True
+
+
+def test_an_admin_who_activates_for_an_active_creator_adopts_nothing(
+    front: Front, boss: Holder, ada: Holder
+) -> None:
+    theirs = Work(front, ada)
+    path = f"/admin/webhooks/{theirs.webhook}"
+    front("PATCH", path, key=boss.key, body={"active": False})
+    shown = activate(front, boss, theirs.webhook).json()["data"]
+    assert shown["created_by"] == f"identity:{ada.identity_id}"
+
+
+def test_deliveries_that_waited_with_the_creator_are_sent_after_their_return(
+    front: Front, boss: Holder, ada: Holder, stack: Tables
+) -> None:
+    Work(front, ada)
+    change(front, boss, ada, status="suspended")
+    assert kind(check_invariants(stack, now=clock.now()), "WAKE#") == []
+    change(front, boss, ada, status="active")
+    assert len(kind(check_invariants(stack, now=clock.now()), "WAKE#")) == 1
+
+
+def test_the_sweeper_pauses_what_a_crash_left_active(
+    front: Front, boss: Holder, ada: Holder, stack: Tables, line: Wire
+) -> None:
+    theirs = Work(front, ada)
+    line.clear()
+    line.before = lambda *_: (
+        error("ThrottlingException") if "TransactWriteItems" in line.calls[:-1] else None
+    )
+    assert change(front, boss, ada, status="suspended").status == 503
+    line.clear()
+    assert theirs.state(boss)[0] is True
+    assert front.function("sweeper").handler({}, Context())["memberships"] == 1
+    assert theirs.state(boss)[:2] == (False, "creator_suspended")
+    check_invariants(stack, now=clock.now())
+
+
+def test_a_webhook_created_while_its_creator_is_suspended_is_refused(
+    front: Front, boss: Holder, ada: Holder, stack: Tables, line: Wire
+) -> None:
+    def suspend_first(_: int, operation: str) -> None:
+        if operation == "TransactWriteItems":
+            line.before = None
+            suspend(stack, ada)
+
+    line.clear()
+    line.before = suspend_first
+    refused = front("POST", "/admin/webhooks", key=ada.key, body={"url": URL})
+    assert (refused.status, refused.json()["error"]["code"]) == (409, "IDENTITY_NOT_ACTIVE")
+    assert front("GET", "/admin/webhooks", key=boss.key).json()["data"] == []
+
+
+def test_an_activation_and_the_suspension_of_the_creator_leave_nothing_active(
+    front: Front, boss: Holder, ada: Holder, stack: Tables, line: Wire
+) -> None:
+    theirs = Work(front, ada)
+    path = f"/admin/webhooks/{theirs.webhook}"
+    front("PATCH", path, key=boss.key, body={"active": False})
+
+    def suspend_first(_: int, operation: str) -> None:
+        if operation == "TransactWriteItems":
+            line.before = None
+            suspend(stack, ada)
+
+    line.clear()
+    line.before = suspend_first
+    shown = activate(front, boss, theirs.webhook).json()["data"]
+    assert (shown["active"], shown["created_by"]) == (True, f"identity:{boss.identity_id}")
+
+
+def test_what_revoked_keys_made_is_listed_and_ended(
+    front: Front, people: People, boss: Holder, ada: Holder, stack: Tables
+) -> None:
+    other = people.key(ada)
+    first, second = Work(front, ada), Work(front, other)
+    by, main, now = MadeBy(key_ids=frozenset({ada.key_id})), stack.main, clock.now()
+    assert {
+        "webhooks": webhooks.list_made(main, ada.account_id, by),
+        "peers": peers.list_made(main, ada.account_id, by),
+        "invites": invites.list_made(main, ada.account_id, by, now=now),
+    } == first.ids()
+    for expected in (first.ids(), {"webhooks": [], "peers": [], "invites": []}):
+        assert {
+            "webhooks": webhooks.end_made(main, ada.account_id, by, origin=ORIGIN, now=now),
+            "peers": peers.end_made(main, ada.account_id, by, origin=ORIGIN, now=now),
+            "invites": invites.end_made(main, ada.account_id, by, origin=ORIGIN, now=now),
+        } == expected
+    assert first.redeem().status == 410
+    shown = front("GET", f"/admin/webhooks/{first.webhook}", key=boss.key).json()["data"]
+    assert (shown["active"], shown["disabled_reason"]) == (False, "creator_key_revoked")
+    assert second.state(boss) == (True, None, "active", 201)
+    assert second.redeem().status == 201
+    change(front, boss, ada, status="suspended")
+    change(front, boss, ada, status="active")
+    assert (
+        front("GET", f"/admin/webhooks/{first.webhook}", key=boss.key).json()["data"]["active"]
+        is False
+    )
+    adopted = activate(front, other, first.webhook).json()["data"]
+    assert adopted["created_by_key"] == f"api_key:{other.key_id}"
+    check_invariants(stack, now=clock.now())
