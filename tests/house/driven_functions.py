@@ -246,7 +246,7 @@ def _use_secrets(front: Front, admin: Any, operator: str, aws: pytest.MonkeyPatc
 
 
 def _use_the_sweeper(front: Front, people: People, admin: Any) -> None:
-    """Change identities and end things, and crash before their keys or their events follow."""
+    """Change identities and end things, and crash before keys, webhooks or events follow."""
     spare = people.key(admin)
     peer = {"name": "ending", "endpoint": "https://other.example/federation/inbound"}
     peer = front("POST", "/federation/trust", key=admin.key, body=peer).json()["data"]
@@ -261,11 +261,20 @@ def _use_the_sweeper(front: Front, people: People, admin: Any) -> None:
         ):
             assert front(method, path, key=admin.key).status in {200, 204}
     whole, cut = people.employee(admin), people.employee(admin)
+
+    def change(holder: Any, fields: dict[str, Any]) -> None:
+        path = f"/admin/identities/{holder.identity_id}"
+        assert front("PATCH", path, key=admin.key, body=fields).status == 200
+
+    change(whole, {"is_admin": True})
+    hook = {"url": "https://127.0.0.1/in"}
+    assert front("POST", "/admin/webhooks", key=whole.key, body=hook).status == 201
+    for status in ("suspended", "active"):
+        change(whole, {"status": status})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("gatehouse.memberships.actions.finish", lambda *_, **__: None)
-        for holder, change in ((whole, {"name": "x", "is_admin": True}), (cut, {"scopes": []})):
-            path = f"/admin/identities/{holder.identity_id}"
-            assert front("PATCH", path, key=admin.key, body=change).status == 200
+        patch.setattr("gatehouse.memberships.actions.finish", lambda *_, **__: ())
+        change(whole, {"name": "x", "is_admin": False})
+        change(cut, {"scopes": []})
     swept = front.function("sweeper").handler({}, invocation.Context())
     assert (swept["endings"], swept["memberships"]) == (3, 2)
     spare = people.key(admin)

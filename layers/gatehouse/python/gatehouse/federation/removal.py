@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gatehouse.audit import actions as audit
+from gatehouse.audit import endings
 from gatehouse.audit.model import Change, Origin
 from gatehouse.core.clock import Micros
 from gatehouse.core.maker import MadeBy
@@ -18,11 +19,12 @@ def remove(table: Table, peer: Peer, *, origin: Origin, now: Micros) -> bool:
     writes = store.remove(table, peer)
     writes["secret"] = secret_writes.remove(table, place(peer))
     try:
-        audit.commit(
+        endings.end(
             table,
             peer.account_id,
             writes=writes,
             changes=[Change("peer.remove", f"peer:{peer.id}", before=rules.audit_view(peer))],
+            counts={store.counter(peer.account_id): 1},
             origin=origin,
             now=now,
         )

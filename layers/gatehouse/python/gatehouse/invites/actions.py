@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from gatehouse.accounts import actions as accounts
 from gatehouse.audit import actions as audit
+from gatehouse.audit import endings
 from gatehouse.audit.model import Change, Origin
 from gatehouse.core import ids, reach, settings
 from gatehouse.core.clock import Micros
@@ -157,6 +158,8 @@ def _code(*, long: bool) -> str:
 def _recount_open(table: Table, account_id: str, *, seen: Item, now: Micros) -> None:
     """Count the open invites and correct the counter: nothing decrements it when one expires."""
     still_open = store.count_open(table, account_id, now)
+    # Read after the invites: an ending that lies between is counted twice, never left out.
+    still_open += endings.still_counted(table, store.counter(account_id))
     if still_open >= MOST_OPEN:
         raise BoundReached(f"An account has at most {MOST_OPEN} open invites")
     with contextlib.suppress(ConditionFailed):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from gatehouse.audit import actions as audit
+from gatehouse.audit import endings
 from gatehouse.audit.model import Change, Origin
 from gatehouse.core.clock import Micros
 from gatehouse.core.errors import Unavailable
@@ -47,11 +48,12 @@ def _end(table: Table, invite: Invite, *, origin: Origin, now: Micros) -> bool:
         after=rules.audit_view(after),
     )
     try:
-        audit.commit(
+        endings.end(
             table,
             invite.account_id,
-            writes=store.end(table, after, seen=invite),
+            writes={"invite": store.end(table, after, seen=invite)},
             changes=[change],
+            counts={store.counter(invite.account_id): 1},
             origin=origin,
             now=now,
         )

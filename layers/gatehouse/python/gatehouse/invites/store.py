@@ -73,15 +73,19 @@ def list_all(table: Table, account_id: str) -> list[Invite]:
     return [_from_item(item) for item in table.query_all(keyspace.INVITES.pk(account_id))]
 
 
-def end(table: Table, invite: Invite, *, seen: Invite) -> dict[str, Write]:
-    """Write an open invite as it ended, if no other use was written since."""
-    pk = keyspace.INVITES.pk(invite.account_id)
-    return {
-        "invite": table.put(
-            _to_item(invite), condition="uses = :seen", names={}, values={":seen": seen.uses}
-        ),
-        "count": counters.move(table, pk, by=-1, most=MOST_OPEN),
-    }
+def end(table: Table, invite: Invite, *, seen: Invite) -> Write:
+    """Write an open invite as it ended, if no other use and no other end was written since."""
+    return table.put(
+        _to_item(invite),
+        condition="uses = :seen AND expires_at = :expires_at",
+        names={},
+        values={":seen": seen.uses, ":expires_at": seen.expires_at},
+    )
+
+
+def counter(account_id: str) -> str:
+    """Return the partition key that names the counter of open invites."""
+    return keyspace.INVITES.pk(account_id)
 
 
 def correct_count(table: Table, account_id: str, *, seen: Item, to: int) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from gatehouse.audit import actions as audit
+from gatehouse.audit import endings
 from gatehouse.audit.model import Change, Origin
 from gatehouse.core.clock import Micros
 from gatehouse.core.errors import Unavailable
@@ -147,10 +148,9 @@ def _write(
         after=rules.audit_view(after),
     )
     writes = {"webhook": store.replace(table, after, seen=before), **also}
+    write = audit.commit if after.active else endings.end
     try:
-        audit.commit(
-            table, before.account_id, writes=writes, changes=[change], origin=origin, now=now
-        )
+        write(table, before.account_id, writes=writes, changes=[change], origin=origin, now=now)
     except audit.Refused:
         return False
     return True
