@@ -84,6 +84,8 @@ def test_a_peer_is_trusted_sends_and_is_removed(
             "allowed_scopes": ["signal:*"],
             "expires_at": held.text(seconds=3600),
             "rate_limit": 6_000,
+            "created_by": f"identity:{admin.identity_id}",
+            "created_by_key": f"api_key:{admin.key_id}",
             "created_at": held.text(),
         }
     ]

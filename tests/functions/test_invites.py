@@ -65,6 +65,7 @@ def test_an_invite_is_created_redeemed_and_listed(
         "redeemed": False,
         "redeemed_by": None,
         "created_by": f"identity:{admin.identity_id}",
+        "created_by_key": f"api_key:{admin.key_id}",
         "created_at": held.text(),
         "redeemed_at": None,
         "expires_at": held.text(seconds=72 * 3600),

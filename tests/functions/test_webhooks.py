@@ -28,7 +28,7 @@ PATH = "/admin/webhooks"
 VIEW = {
     *("id", "url", "filters", "active", "failing", "failure_count", "last_success_at"),
     *("last_failure_at", "disabled_reason", "description", "retry_schedule", "header_names"),
-    "created_at",
+    *("created_by", "created_by_key", "created_at"),
 }
 
 
@@ -105,6 +105,8 @@ def test_a_webhook_is_created_shown_listed_and_deleted(
         "description": "for the team",
         "retry_schedule": [1, 60],
         "header_names": ["authorization", "X-Token"],
+        "created_by": f"identity:{admin.identity_id}",
+        "created_by_key": f"api_key:{admin.key_id}",
         "created_at": held.text(),
     }
     assert set(webhook) == VIEW

@@ -380,7 +380,7 @@ def test_an_account_has_at_most_100_peers_and_removing_one_makes_room(
     assert counter_value(state, f"PEERS#{caller.account_id}") == MOST_PEERS
     federation.remove(caller.tables, caller.call(), trust[7].peer.id)
     trusted(caller, vault)
-    assert len(federation.list_peers(caller.tables.main, caller.account_id)) == MOST_PEERS
+    assert len(federation.list_peers(caller.tables.main, caller.account_id, 0)) == MOST_PEERS
 
 
 def test_another_accounts_peer_cannot_be_removed(caller: Visitor, vault: Vault) -> None:
@@ -388,7 +388,7 @@ def test_another_accounts_peer_cannot_be_removed(caller: Visitor, vault: Vault) 
     stranger = unlimited_admin(caller.tables)
     with pytest.raises(NotFound):
         federation.remove(caller.tables, stranger.call(), trust.peer.id)
-    assert federation.list_peers(caller.tables.main, stranger.account_id) == []
+    assert federation.list_peers(caller.tables.main, stranger.account_id, 0) == []
     assert send(caller, vault, trust)
 
 

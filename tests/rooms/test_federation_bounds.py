@@ -11,6 +11,7 @@ import pytest
 from gatehouse.core.clock import SECOND
 from gatehouse.core.errors import BadInput
 from gatehouse.core.grants import Grants, Permissions
+from gatehouse.core.maker import Maker
 from gatehouse.core.principal import Principal
 from gatehouse.core.reach import Reach, beyond
 from gatehouse.federation import rules
@@ -18,7 +19,10 @@ from gatehouse.federation.model import SCOPES, Peer, Proof
 
 NOON = 1_800_000_000
 PROOF = {"signature": "a" * 64, "timestamp": 5, "nonce": "n" * 8, "body_hash": "0" * 64}
-PEER = Peer("p1", "a1", "Berlin", "https://b.example", ("signal:task",), NOON * SECOND, 1, 60)
+MAKER = Maker("identity:i1", "api_key:k1")
+PEER = Peer(
+    "p1", "a1", "Berlin", "https://b.example", ("signal:task",), NOON * SECOND, 1, 60, MAKER
+)
 GRANTS = Grants(("agents:write",), Permissions(signal_types=("task",)))
 CALLER = Principal(
     key_id="k1",
@@ -189,6 +193,8 @@ def test_an_audit_event_shows_what_a_peer_may_do() -> None:
         "allowed_scopes": ["signal:task"],
         "expires_at": END,
         "rate_limit": 60,
+        "created_by": "identity:i1",
+        "created_by_key": "api_key:k1",
     }
     assert rules.audit_view(PEER) == view
     assert rules.audit_view(replace(PEER, expires_at=None)) == {**view, "expires_at": None}

@@ -122,7 +122,7 @@ def test_a_refusal_states_why_the_invite_cannot_be_redeemed() -> None:
     assert expired.message == "The invite has expired"
 
 
-def test_an_audit_event_shows_seven_fields_of_an_invite() -> None:
+def test_an_audit_event_shows_an_invite_without_its_code() -> None:
     open_lists = {"signal_types": [], "task_types": [], "memory_scopes": []}
     assert rules.audit_view(INVITE) == {
         "name": "Ada",
@@ -132,4 +132,6 @@ def test_an_audit_event_shows_seven_fields_of_an_invite() -> None:
         "max_uses": 3,
         "uses": 2,
         "expires_at": "2027-01-15T08:00:00.000Z",
+        "created_by": "i1",
+        "created_by_key": None,
     }

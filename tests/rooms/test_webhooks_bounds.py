@@ -10,6 +10,7 @@ import pytest
 
 from gatehouse.core.errors import BadInput, FieldRequired
 from gatehouse.core.grants import SIGNAL_TYPES
+from gatehouse.core.maker import Maker
 from gatehouse.signals.model import Signal
 from gatehouse.webhooks import rules
 from gatehouse.webhooks.model import (
@@ -31,6 +32,7 @@ WEBHOOK = Webhook(
     header_names=("X-A",),
     version=7,
     disabled_reason="gone",
+    maker=Maker("identity:i1", "api_key:k1"),
 )
 VIEW = {
     "url": "https://a.example/in",
@@ -40,9 +42,32 @@ VIEW = {
     "description": "d",
     "retry_schedule": [5, 30, 300],
     "header_names": ["X-A"],
+    "created_by": "identity:i1",
+    "created_by_key": "api_key:k1",
     "version": 7,
 }
+ABSENT = ("creator_suspended", "creator_removed", "creator_demoted")
 SIGNAL = Signal("s1", "a1", "task", "x", "identity:x", created_at=1, expires_at=2)
+
+
+@pytest.mark.parametrize("reason", [None, "gone", "creator_key_revoked"])
+def test_a_webhook_that_is_inactive_for_another_reason_does_not_follow_its_creator(
+    reason: str | None,
+) -> None:
+    paused = replace(WEBHOOK, active=False, disabled_reason=reason)
+    for absence in (None, "suspended", "removed", "demoted"):
+        assert rules.following(paused, absence) == paused
+
+
+def test_a_webhook_follows_its_creator() -> None:
+    active = replace(WEBHOOK, active=True, disabled_reason=None)
+    assert rules.following(active, None) == active
+    for before in (active, *(replace(WEBHOOK, disabled_reason=reason) for reason in ABSENT)):
+        assert rules.following(before, None) == active
+        for absence in ("suspended", "removed", "demoted"):
+            after = rules.following(before, absence)
+            assert (after.active, after.disabled_reason) == (False, f"creator_{absence}")
+            assert replace(after, active=True, disabled_reason=None) == active
 
 
 @pytest.mark.parametrize(
