@@ -14,7 +14,7 @@ from support.worlds.held_clock import HeldClock
 
 VIEW = {
     *("id", "code", "name", "type", "scopes", "permissions", "max_uses", "uses", "redeemed"),
-    *("redeemed_by", "created_by", "created_at", "redeemed_at", "expires_at"),
+    *("redeemed_by", "created_by", "created_by_key", "created_at", "redeemed_at", "expires_at"),
 }
 
 pytestmark = pytest.mark.usefixtures("settings_key", "held")

@@ -98,7 +98,7 @@ def _narrow(caller: Visitor) -> Prepared:
 def _remove_a_peer(caller: Visitor) -> Prepared:
     peer = trusted(caller, new_vault()).peer
     act = lambda: federation.remove(caller.tables, caller.call(), peer.id)  # noqa: E731
-    return act, lambda: federation.list_peers(caller.tables.main, caller.account_id) == []
+    return act, lambda: federation.list_peers(caller.tables.main, caller.account_id, 0) == []
 
 
 def _delete_a_webhook(caller: Visitor) -> Prepared:
