@@ -205,7 +205,7 @@ def test_a_narrow_key_cannot_rotate_rename_or_enable_a_wider_one(
     "narrow",
     [
         {"scopes": ["services:write"]},
-        {"rate_limit": 5},
+        {"rate_limit": 50},
         {"permissions": {"ring_scopes": ["a"]}},
         {"expires_at": "2100-01-01T00:00:00Z"},
     ],
@@ -218,6 +218,8 @@ def test_a_narrow_key_may_narrow_disable_and_revoke_a_wider_one(
     path = f"/v1/api-keys/{greater.key_id}"
     for less in ({"rate_limit": 5_999}, {"expires_at": "2101-01-01T00:00:00Z"}):
         assert front("PATCH", path, key=lesser.key, body=less).status == 200
+    both = {"rate_limit": 5, "metadata": {"plan": "free"}}
+    assert front("PATCH", path, key=lesser.key, body=both).status == 403
     assert front("PATCH", path, key=lesser.key, body={"enabled": False}).status == 200
     assert front("GET", "/v1/whoami", key=greater.key).status == 401
     assert front("PATCH", path, key=lesser.key, body={"enabled": True}).status == 403

@@ -126,7 +126,9 @@ def test_a_key_with_less_cannot_use_a_webhook_that_others_left(
         {"headers": {"X-Token": "a"}},
         {"retry_schedule": [1]},
         {"description": "mine"},
-        {"active": False, "url": URL + "/other", "filters": {"min_urgency": 0}} | {"active": True},
+        {"active": False, "url": URL + "/other"},
+        {"filters": {"rings": ["red"], "types": ["task"]}, "url": URL + "/other"},
+        {"filters": {"rings": ["red"], "types": ["task"]}, "headers": {"X-Token": "a"}},
     ):
         assert change(front, narrow, webhook, **fields) == (403, excess)
     sent = front("POST", f"{PATH}/{webhook}/test", key=admin.key, body={})
@@ -149,8 +151,10 @@ def test_a_key_with_less_may_narrow_pause_and_delete_a_webhook(
     front: Front, people: People, admin: Holder, less: dict[str, Any], excess: dict[str, Any]
 ) -> None:
     narrow, webhook = people.key(admin, **less), created(front, admin)
-    narrower = {"rings": ["red", "blue"], "types": ["task", "pulse"]}
-    assert change(front, narrow, webhook, filters=narrower)[0] == 200
+    narrower: dict[str, Any] = {"rings": ["red", "blue"], "types": ["task", "pulse"]}
+    for urgency, status in ((0.5, 200), (0.9, 200), (0.8, 403)):
+        filters = narrower | {"min_urgency": urgency}
+        assert change(front, narrow, webhook, filters=filters)[0] == status
     assert change(front, narrow, webhook, active=False)[0] == 200
     assert change(front, narrow, webhook, active=True) == (403, excess)
     path = f"{PATH}/{webhook}"

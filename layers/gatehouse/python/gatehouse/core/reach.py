@@ -99,13 +99,14 @@ def narrows(before: Reach, after: Reach) -> bool:
     return after != before and not beyond(before, after)
 
 
-def check_change(reach: Reach, before: Reach, after: Reach) -> None:
+def check_change(reach: Reach, before: Reach, after: Reach, *, alone: bool = True) -> None:
     """Raise GrantsExceeded unless `reach` covers a thing before and after its change.
 
-    A change that only narrows the thing or ends it is always allowed. One that leaves its reach as
-    it is, such as another name or address, needs it to be covered.
+    A change that only narrows the thing or ends it is always allowed, if it is `alone`: nothing
+    else of the thing changes with it. One that leaves its reach as it is, such as another name,
+    needs it to be covered.
     """
-    if narrows(before, after):
+    if alone and narrows(before, after):
         return
     _refuse(beyond(reach, before) | beyond(reach, after))
 

@@ -138,7 +138,12 @@ def patch(tables: Tables, call: Call, key_id: str, patch: KeyPatch) -> Key:
     def attempt() -> Key:
         before = get(tables, call, key_id)
         after = rules.patched(before, checked)
-        reach.check_change(Reach.of(call.caller), rules.reach_of(before), rules.reach_of(after))
+        reach.check_change(
+            Reach.of(call.caller),
+            rules.reach_of(before),
+            rules.reach_of(after),
+            alone=(after.name, after.metadata) == (before.name, before.metadata),
+        )
         writes = {
             "credential": credential_writes.update(
                 tables.keys,

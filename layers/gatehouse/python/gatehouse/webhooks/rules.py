@@ -9,7 +9,7 @@ from typing import Any
 
 from gatehouse.core.errors import BadInput, FieldRequired, NotFound
 from gatehouse.core.grants import SIGNAL_TYPES, Grants, Permissions
-from gatehouse.core.reach import LIVE, NO_REQUESTS, Reach, Shown
+from gatehouse.core.reach import LIVE, NO_REQUESTS, Reach, Shown, beyond
 from gatehouse.core.text import is_plain
 from gatehouse.core.unset import UNSET, Unset, set_fields
 from gatehouse.outbound.headers import check_custom
@@ -67,6 +67,16 @@ def _reach(filters: Filters, webhook: Webhook) -> Reach:
         concerns=("signal_types", "ring_scopes"),
         shown={"signal_types": Shown("filters.types"), "ring_scopes": Shown("filters.rings")},
     )
+
+
+def only_narrows(before: Webhook, after: Webhook, changed: Iterable[str]) -> bool:
+    """Return whether a change of these fields only narrows a webhook or pauses it.
+
+    Narrower filters at another URL are more than that: deliveries of the old filters may go there.
+    """
+    lower = Decimal(after.filters.min_urgency) < Decimal(before.filters.min_urgency)
+    wider = beyond(reach_of(before), reach_of(after))
+    return set(changed) <= {"filters", "active"} and not lower and not wider
 
 
 def joined(one: Filters, other: Filters) -> Filters:
