@@ -218,7 +218,7 @@ def update_as(  # noqa: PLR0913 - a change, its origin, and other rooms' writes
             changed = [*changed, "headers"]
         if not changed:
             return None
-        if within is not None and not rules.only_narrows(before, after, changed):
+        if within is not None and not rules.only_narrows(before, after, changed=changed):
             reach.check(within, rules.reach_of_deliveries(after))
         if after.active and not before.active:
             maker, check = creators.responsible(table, before, by)

@@ -69,7 +69,7 @@ def _reach(filters: Filters, webhook: Webhook) -> Reach:
     )
 
 
-def only_narrows(before: Webhook, after: Webhook, changed: Iterable[str]) -> bool:
+def only_narrows(before: Webhook, after: Webhook, *, changed: Iterable[str]) -> bool:
     """Return whether a change of these fields only narrows a webhook or pauses it.
 
     Narrower filters at another URL are more than that: deliveries of the old filters may go there.
