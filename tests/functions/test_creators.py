@@ -281,6 +281,7 @@ def test_what_revoked_keys_made_is_listed_and_ended(
     other = people.key(ada)
     first, second = Work(front, ada), Work(front, other)
     by, main, now = MadeBy(key_ids=frozenset({ada.key_id})), stack.main, clock.now()
+    front("PATCH", f"/admin/webhooks/{first.webhook}", key=boss.key, body={"active": False})
     assert {
         "webhooks": webhooks.list_made(main, ada.account_id, by),
         "peers": peers.list_made(main, ada.account_id, by),

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from gatehouse.core.clock import MINUTE, SECOND
 from gatehouse.core.errors import BadInput
 from gatehouse.dynamo.table import Table, Tables
-from gatehouse.services import health_rules, rules, store
+from gatehouse.secrets.model import Place, Purpose
+from gatehouse.services import actions, health_rules, rules, store
 from gatehouse.services.model import (
     CallCount,
     ContainerFacts,
@@ -109,6 +110,15 @@ def test_a_service_is_found_by_its_tags(
         for one in rules.services_of([TaggedResource(arn, tags)], account_id=ACCOUNT)
     ]
     assert found == ([] if expected is None else [expected])
+
+
+def test_the_secret_of_a_restart_hook_is_bound_to_the_hooks_origin() -> None:
+    hook = "https://a.example:8443/restart?x=1"
+    service = Service("billing", "a1", Kind.HTTP, health_url="https://b.example", restart_url=hook)
+    place = actions.secret_place(service)
+    assert place == Place(Purpose.SERVICE, "a1", "billing", "https://a.example:8443")
+    other = replace(service, restart_url="https://a.example/restart?x=1")
+    assert actions.secret_place(other) != place
 
 
 def test_of_resources_with_one_name_the_first_arn_is_the_service() -> None:

@@ -43,21 +43,19 @@ def end_made(
 ) -> list[str]:
     """Make inactive what an identity or some keys made; return the ids of what changed.
 
-    It stays, with `disabled_reason` creator_key_revoked, so that another admin can activate it.
-    May run again. Raises Unavailable.
+    It stays, with `disabled_reason` creator_key_revoked, so that another admin can activate it and
+    answers for it from then on. May run again. Raises Unavailable.
     """
-
-    def ended(webhook: Webhook) -> Webhook:
-        stopped = webhook.active or webhook.disabled_reason in CREATOR_ABSENT
-        return replace(webhook, active=False, disabled_reason=KEY_REVOKED) if stopped else webhook
-
     changed = []
     for webhook in _made(table, account_id, by):
         for _ in _CHANGED_MEANWHILE.tries():
             before = store.find(table, account_id, webhook.id)
-            if before is None or not by.includes(before.maker) or ended(before) == before:
+            if before is None or not by.includes(before.maker):
                 break
-            if _write(table, before, ended(before), also={}, origin=origin, now=now):
+            after = replace(before, active=False, disabled_reason=KEY_REVOKED)
+            if after == before:
+                break
+            if _write(table, before, after, also={}, origin=origin, now=now):
                 changed.append(rules.target(before))
                 break
         else:
@@ -85,15 +83,16 @@ def follow(
         creator = identities.get(table, account_id, identity_id)
         made = _made(table, account_id, MadeBy(identity_id))
         pairs = [(one, rules.following(one, creator.absence)) for one in made]
-        open_pairs = [(before, after) for before, after in pairs if after != before]
-        if not open_pairs:
-            return changed
-        for before, after in open_pairs:
+        for before, after in pairs:
+            if after == before:
+                continue
             also = {"creator": identity_writes.unchanged(table, creator)}
             also |= unpark(before.id) if after.active else {}
             if not _write(table, before, after, also=also, origin=origin, now=now):
                 break
             changed.append(rules.target(before))
+        else:
+            return changed
     raise Unavailable
 
 
