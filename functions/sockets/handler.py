@@ -60,7 +60,7 @@ def handler(event: dict[str, Any], context: Any) -> Answer:
     )
     if error is None:
         return {"statusCode": status}
-    body = SERVICES.error_body(error, request["requestId"])
+    body = SERVICES.error_body(error, request["requestId"], "")
     return {"statusCode": status, "body": json.dumps(body)}
 
 

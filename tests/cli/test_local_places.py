@@ -31,6 +31,7 @@ def of_loopback(*ports: int) -> set[str]:
 
 def test_one_port_moves_wallet_domains_and_own_hosts(tmp_path: Path) -> None:
     assert places(tmp_path, 8081) == {
+        "BaseUrl": {"http://localhost:8081"},
         "WalletDomains": of_loopback(8081),
         "OwnHosts": of_loopback(8081, 5001),
     }
@@ -38,6 +39,7 @@ def test_one_port_moves_wallet_domains_and_own_hosts(tmp_path: Path) -> None:
 
 def test_more_ports_are_wallet_domains_and_own_hosts_too(tmp_path: Path) -> None:
     assert places(tmp_path, 8081, 3000, 20001) == {
+        "BaseUrl": {"http://localhost:8081"},
         "WalletDomains": of_loopback(8081, 3000, 20001),
         "OwnHosts": of_loopback(8081, 3000, 20001, 5001),
     }

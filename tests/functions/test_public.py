@@ -6,9 +6,10 @@ import json
 
 import pytest
 
+from gatehouse.web.gateway_event import base_url_of
 from house import sources
 from support.actors.people import People
-from support.aws.api_gateway import Front, routes
+from support.aws.api_gateway import DOMAIN, Front, routes
 from support.aws.faults import Wire, error, first, unreachable
 from support.worlds.held_clock import HeldClock
 
@@ -72,7 +73,8 @@ def test_the_reference_page_loads_nothing_from_other_hosts(front: Front) -> None
     assert answer.status == 200
     assert answer.headers["content-type"].startswith("text/html")
     assert "default-src 'none'" in answer.headers["content-security-policy"]
-    for foreign in ("http://", "https://", "<script", "<link", "@import", "url("):
+    assert "script-src 'sha256-" in answer.headers["content-security-policy"]
+    for foreign in ("src=", "<link", "@import", "url(", 'href="http', "fetch("):
         assert foreign not in answer.text
     for path in ("/v1/api-keys", "/api/auth/keys", "/admin/audit"):
         assert path in answer.text
@@ -98,3 +100,34 @@ def test_every_public_get_answers_head_with_the_same_headers(
 
 def test_a_protected_get_does_not_answer_head(front: Front, people: People) -> None:
     assert front("HEAD", "/v1/whoami", key=people.tenant().key).status == 404
+
+
+@pytest.mark.parametrize(
+    ("shape", "setting", "base"),
+    [
+        ("aws", "", f"https://{DOMAIN}/live"),
+        ("aws", "https://api.example/", "https://api.example"),
+        ("engine", "http://localhost:8081", "http://localhost:8081"),
+    ],
+)
+def test_an_error_links_its_code_with_an_absolute_url(
+    front: Front, monkeypatch: pytest.MonkeyPatch, shape: str, setting: str, base: str
+) -> None:
+    monkeypatch.setenv("GATEHOUSE_BASE_URL", setting)
+    front.shape = shape
+    error = front("POST", "/auth/siwe-login", body={}).json()["error"]
+    assert error["docs_url"] == f"{base}/docs#VALIDATION_FIELD_REQUIRED"
+    assert 'id="VALIDATION_FIELD_REQUIRED"' in front("GET", "/docs").text
+
+
+@pytest.mark.parametrize(
+    ("path", "whole", "stage"),
+    [("/emit", "/live/emit", "/live"), ("/emit", "/emit", ""), ("", "", ""), ("/a", "/b", "")],
+)
+def test_the_base_url_has_the_stage_where_there_is_one(
+    monkeypatch: pytest.MonkeyPatch, path: str, whole: str, stage: str
+) -> None:
+    monkeypatch.delenv("GATEHOUSE_BASE_URL", raising=False)
+    event = {"path": path, "requestContext": {"path": whole, "domainName": "a.example"}}
+    assert base_url_of(event) == f"https://a.example{stage}"
+    assert base_url_of({"requestContext": {}}) == ""

@@ -1,14 +1,21 @@
 """The OpenAPI document, the error codes and the reference page match the code."""
 
+import base64
+import hashlib
 import html
 import json
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+
+from openapi_schema_validator import OAS31Validator
 
 from gatehouse.core import errors
 from gatehouse.web import reference
+from gatehouse.web import reference_samples as samples
 from support.aws.api_gateway import routes
 
 ROOT = Path(__file__).parents[2]
@@ -56,6 +63,68 @@ def test_every_error_code_is_in_the_page_and_the_docs() -> None:
     for code in errors.CODES:
         assert f'id="{code}"' in page
         assert f"`{code}`" in docs
+
+
+def operations() -> list[tuple[str, str, dict[str, Any]]]:
+    spec = json.loads(reference.document())
+    return [
+        (method.upper(), path, operation)
+        for path, methods in spec["paths"].items()
+        for method, operation in methods.items()
+    ]
+
+
+def test_every_anchor_of_the_page_exists_once() -> None:
+    page = reference.page()
+    names = re.findall(r'\bid="([^"]+)"', page)
+    wanted = re.findall(r'href="#([^"]+)"', page)
+
+    assert len(names) == len(set(names))
+    assert set(wanted) <= set(names)
+    assert len(re.findall("<article ", page)) == len(operations())
+
+
+def test_the_page_loads_nothing_and_runs_its_own_script_only() -> None:
+    page, policy = reference.page(), reference.content_security_policy()
+    scripts = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
+
+    assert len(scripts) == page.count("<script") == 1
+    digest = base64.b64encode(hashlib.sha256(scripts[0].encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}';" in policy
+    assert policy.startswith("default-src 'none';")
+    assert not re.findall(r"<(?:link|img|iframe|base|object)\b|\bon[a-z]+=|\bsrc=", page)
+    assert set(re.findall(r'href="([^#"][^"]*)"', page)) == {"openapi.json"}
+
+
+def test_the_page_says_how_to_authenticate() -> None:
+    text = html.unescape(reference.page())
+
+    for header in ("Authorization: Bearer <key>", "X-Hammurabi-Api-Key", "X-Api-Key"):
+        assert header in text
+    for status in ("401", "403", "429", "Retry-After", "Idempotency-Key", "X-Next-Cursor"):
+        assert status in text
+
+
+def test_every_example_request_is_valid_as_the_document_describes_it() -> None:
+    spec = json.loads(reference.document())
+    invalid = {}
+    for method, path, operation in operations():
+        words = shlex.split(samples.command(spec, method, path, operation))
+        if words[0] == "gatehouse":
+            continue
+        assert words[-1] == "$GATEHOUSE_URL" + re.sub(r"\{(\w+)\}", lambda m: m[1].upper(), path)
+        assert ("Authorization: Bearer $GATEHOUSE_API_KEY" in words) == bool(operation["security"])
+        body = operation.get("requestBody")
+        assert ("-d" in words) == bool(body)
+        if body:
+            schema = body["content"]["application/json"]["schema"]
+            sent = json.loads(words[words.index("-d") + 1])
+            whole = {**schema, "components": spec["components"]}
+            problems = [problem.message for problem in OAS31Validator(whole).iter_errors(sent)]
+            if problems:
+                invalid[method, path] = problems
+
+    assert invalid == {}
 
 
 def test_every_route_is_on_the_page_with_its_requirement() -> None:

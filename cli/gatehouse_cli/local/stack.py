@@ -163,6 +163,7 @@ def own_places(plan: Plan, access: EngineAccess) -> dict[str, str]:
     named = [host for host in plan.hosts if not host.startswith(LOOPBACK_NAMES)]
     engine = own_names([access.port])
     return {
+        "BaseUrl": f"http://localhost:{plan.ports[0]}",
         "WalletDomains": ",".join(own_names(plan.ports, plan.hosts)),
         "OwnHosts": ",".join((*own_names(plan.ports, named), *engine)),
     }

@@ -323,6 +323,7 @@ def _check_surface(answer: invocation.Answer, surface: str) -> None:
         error = value["error"]
         assert set(error) == {"code", "message", "request_id", "details", "docs_url"}
         assert error["request_id"] == answer.request_id
+        assert error["docs_url"].endswith(f"/docs#{error['code']}")
         assert re.fullmatch(r"[A-Z]+(_[A-Z0-9]+)+", error["code"])
 
 

@@ -92,6 +92,9 @@ OWN_HOSTS = Setting(
     "hosts that are never called, each with or without a port, separated by commas",
     "",
 )
+BASE_URL = Setting(
+    "GATEHOUSE_BASE_URL", "the API's base URL for links; empty: as API Gateway sees it", ""
+)
 EMBEDDING_QUEUE = Setting(
     "GATEHOUSE_EMBEDDING_QUEUE", "queue for the ids of new signals; empty for none", ""
 )

@@ -112,9 +112,9 @@ class Door:
             _refuse_over_limit(principal)
             answer = self._mangum(gateway_event.readable(event, principal), context)
         except GatehouseError as error:
-            answer = answer_of(error_response(self.surface, error, request_id))
+            answer = answer_of(error_response(self.surface, error, event))
         except Exception:  # noqa: BLE001 - any exception gets the surface's body
-            answer = answer_of(bug_response(self.surface, request_id))
+            answer = answer_of(bug_response(self.surface, event))
         if event.get("httpMethod") == "HEAD":
             answer = gateway_event.without_body(answer)
         gateway_event.add_headers(answer, request_id, principal)
@@ -141,7 +141,7 @@ class Door:
         return self._error(request, known.get(error.status_code, Internal("Internal Server Error")))
 
     def _error(self, request: Request, error: GatehouseError) -> Response:
-        return error_response(self.surface, error, request_id_of(request.scope["aws.event"]))
+        return error_response(self.surface, error, request.scope["aws.event"])
 
 
 def _refuse_over_limit(principal: Principal | None) -> None:

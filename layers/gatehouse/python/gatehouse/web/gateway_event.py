@@ -8,6 +8,7 @@ from typing import Any
 
 from starlette.responses import Response
 
+from gatehouse.core import settings
 from gatehouse.core.errors import BadInput
 from gatehouse.core.observe import logger
 from gatehouse.core.principal import Principal
@@ -25,6 +26,21 @@ _PRINCIPAL = "gatehouse.principal"
 def request_id_of(event: dict[str, Any]) -> str:
     """Return the id that the answer shows as X-Request-Id."""
     return str(event["requestContext"]["requestId"])
+
+
+def base_url_of(event: dict[str, Any]) -> str:
+    """Return the URL under which callers reach the API, without a slash at the end.
+
+    That is the setting, otherwise the host and the stage that API Gateway saw. A caller cannot
+    set them.
+    """
+    base = settings.BASE_URL.text().rstrip("/")
+    if base:
+        return base
+    context = event["requestContext"]
+    path, whole = str(event.get("path") or ""), str(context.get("path") or "")
+    stage = whole.removesuffix(path) if path and whole.endswith(path) else ""
+    return f"https://{context['domainName']}{stage}" if context.get("domainName") else ""
 
 
 def source_address_of(event: dict[str, Any]) -> str | None:

@@ -57,11 +57,11 @@ def strict_route(surface: Surface, check: Check) -> type[APIRoute]:
                     response.headers["Idempotent-Replayed"] = "true"
                     return response
                 except GatehouseError as error:
-                    return error_response(surface, error, request_id_of(event))
+                    return error_response(surface, error, event)
                 except (RequestValidationError, HTTPException):
                     raise
                 except Exception:  # noqa: BLE001 - Mangum would answer in plain text
-                    return bug_response(surface, request_id_of(event))
+                    return bug_response(surface, event)
 
             return handle
 
