@@ -22,6 +22,8 @@ from gatehouse_cli.target import Target
 _PAGE = 100
 # The table cannot store a deeper document.
 DEEPEST = 32
+MAIN = "administration"
+_HEAD_FIELDS = {MAIN: "head", "machine": "machine_head"}
 _LONGEST_NUMBER = 64
 _HASH = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _TEXT, _TEXT_OR_NULL, _OBJECT_OR_NULL = (str,), (str, type(None)), (dict, type(None))
@@ -39,7 +41,10 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "after": _OBJECT_OR_NULL,
     "prev_hash": _TEXT,
     "hash": _TEXT,
+    "recorded_at": _TEXT,
+    "chain": _TEXT,
 }
+_OPTIONAL = {"recorded_at", "chain"}
 
 
 class InvalidEventError(ValueError):
@@ -48,9 +53,13 @@ class InvalidEventError(ValueError):
 
 @dataclass(frozen=True)
 class Trail:
-    """The events of one chain, oldest first, and the head that the stack has for it."""
+    """All events, oldest first, and the head that the stack has for each chain.
 
-    head: Head
+    An account has several chains, each numbered from 1. An event names its own in `chain`; one
+    without that field belongs to `MAIN`.
+    """
+
+    heads: dict[str, Head]
     events: list[Event]
 
 
@@ -75,6 +84,8 @@ def check_event(event: Any) -> None:
         raise InvalidEventError("the line is not a JSON object")
     for name, types in _TYPES.items():
         if name not in event:
+            if name in _OPTIONAL:
+                continue
             raise InvalidEventError(f"the field {name} is missing")
         # A JSON true is no number, although Python counts it as 1.
         if not isinstance(event[name], types) or isinstance(event[name], bool):
@@ -91,26 +102,40 @@ def check_event(event: Any) -> None:
         raise InvalidEventError(f"the event is nested deeper than {DEEPEST} levels")
 
 
+def chain_of(event: Event) -> str:
+    """Return the chain of an event."""
+    chain: str = event.get("chain", MAIN)
+    return chain
+
+
 def fetch(target: Target) -> Trail:
     """Read the whole trail over HTTP.
 
-    The head is read first: events written during the export come after it.
+    The heads are read first: events written during the export come after them.
 
     Raises:
         CommandError: The stack cannot be reached, refused the key, or answered something else.
 
     """
-    head: Head | None = None
+    heads: dict[str, Head] = {}
     events: list[Event] = []
     for page in _pages(target):
         try:
-            head = head or Head(page["head"]["seq"], page["head"]["hash"])
+            heads = heads or _heads(page)
             for event in page["events"]:
                 check_event(event)
                 events.append(event)
         except (LookupError, TypeError, InvalidEventError) as error:
             raise _unexpected(target) from error
-    return Trail(head or Head(), events[::-1])
+    return Trail(heads, events[::-1])
+
+
+def _heads(page: dict[str, Any]) -> dict[str, Head]:
+    return {
+        chain: Head(page[field]["seq"], page[field]["hash"])
+        for chain, field in _HEAD_FIELDS.items()
+        if chain == MAIN or field in page
+    }
 
 
 def _pages(target: Target) -> Iterator[Any]:

@@ -22,6 +22,7 @@ from support.actors.audit_stack import (
     AuditStack,
     audit,
     lines_of,
+    machine_chain,
 )
 
 pytestmark = pytest.mark.usefixtures("folder")
@@ -76,7 +77,52 @@ def test_a_malformed_head_is_never_taken_for_one(head: str) -> None:
     result = verify(GOOD, "--head", head)
 
     assert (result.exit_code, result.stdout) == (1, "")
-    assert "--head must be SEQ:HASH" in result.stderr
+    assert "--head must be a head as" in result.stderr
+
+
+MACHINE, MACHINE_HEAD = machine_chain(3)
+MACHINE_TEXT = f"machine:{MACHINE_HEAD.seq}:{MACHINE_HEAD.hash}"
+
+
+def test_each_chain_of_a_trail_is_verified_by_itself(audit_stack: AuditStack) -> None:
+    audit_stack.events = [*EVENTS[:2], MACHINE[0], EVENTS[2], *MACHINE[1:], *EVENTS[3:]]
+    audit_stack.machine_head = MACHINE_HEAD
+
+    assert audit("export", "trail.jsonl").stdout == (
+        f"8 events\nhead {MACHINE_TEXT}\nhead {HEAD_TEXT}\n"
+    )
+    heads = f"head {MACHINE_TEXT}\nhead {HEAD_TEXT}"
+    for words in ((), ("--export", "trail.jsonl")):
+        anchored = audit("verify", *words, "--head", heads)
+        assert (anchored.exit_code, anchored.stdout) == (
+            0,
+            f"8 events, 2 chains are intact\n{heads}\n",
+        )
+        half = audit("verify", *words, "--head", HEAD_TEXT)
+        assert "unanchored: no --head for machine;" in half.stdout
+
+
+def test_a_chain_that_was_cut_or_left_out_is_found(audit_stack: AuditStack) -> None:
+    audit_stack.machine_head = MACHINE_HEAD
+    audit_stack.events = [*EVENTS, *MACHINE[:2]]
+    found = audit("verify")
+    assert found.exit_code == 1
+    assert found.stdout == (
+        "truncated: machine event 3: the chain ends at event 2, before the saved head 3\n"
+    )
+    left_out = verify(GOOD, "--head", HEAD_TEXT, "--head", MACHINE_TEXT)
+    assert left_out.exit_code == 1
+    assert left_out.stdout.startswith("truncated: machine event 3: the chain ends at event 0")
+    edited = [*lines_of(EVENTS), *lines_of(MACHINE)]
+    edited[6] = edited[6].replace("signal.receive", "signal.emit")
+    assert verify("\n".join(edited)).stdout.startswith("edited: line 7: machine event 2 (")
+
+
+def test_an_event_moved_to_another_chain_is_found() -> None:
+    moved = [dict(event) for event in MACHINE]
+    for event in moved:
+        del event["chain"]
+    assert "edited: line 1: event 1" in verify("\n".join(lines_of(moved))).stdout
 
 
 FORGED = lines_of(EVENTS)[2]
@@ -101,12 +147,13 @@ FORGED = lines_of(EVENTS)[2]
         (FORGED.replace('"request_id":"r",', ""), "the field request_id is missing"),
         (FORGED.replace(EVENTS[2]["hash"], EVENTS[2]["hash"].upper()), "hash must be 64 hex"),
         (FORGED + FORGED, "not JSON"),
+        (FORGED.replace('"actor":', '"chain":7,"actor":'), "chain has the wrong type"),
         ("[]", "not a JSON object"),
         ("3", "not a JSON object"),
         ("", "not JSON"),
         ("\ufeff" + FORGED, "not JSON"),
     ],
-    ids=range(20),
+    ids=range(21),
 )
 def test_a_line_that_is_not_exactly_one_event_is_invalid(line: str, problem: str) -> None:
     lines = lines_of(EVENTS)

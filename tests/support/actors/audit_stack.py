@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 from click.testing import CliRunner, Result
 
 from gatehouse.audit import rules
-from gatehouse.audit.model import Change, Event, Head, Origin
+from gatehouse.audit.model import GENESIS, Change, Event, Head, Origin
 from gatehouse_cli.main import cli
 
 KEY = "hk_" + "a1b2" * 18
@@ -27,6 +27,17 @@ def chain(length: int) -> tuple[list[Event], Head]:
         event, head = rules.link(head, change, origin=ORIGIN, now=NOW + number)
         events.append(event)
     return events, head
+
+
+def machine_chain(length: int) -> tuple[list[Event], Head]:
+    """Return a valid chain of machines, as its events are published."""
+    hashed, events = GENESIS, []
+    for number in range(1, length + 1):
+        event, _ = rules.link(Head(), Change("signal.receive", "signal:1"), origin=ORIGIN, now=NOW)
+        event |= {"seq": number, "prev_hash": hashed, "chain": "machine"}
+        hashed = event["hash"] = rules.hash_of(event)
+        events.append(event)
+    return events, Head(length, hashed)
 
 
 EVENTS, HEAD = chain(5)
@@ -53,6 +64,7 @@ class AuditStack(ThreadingHTTPServer):
 
         super().__init__(("127.0.0.1", 0), Handler)
         self.events, self.head = EVENTS, HEAD
+        self.machine_head: Head | None = None
         self.body: bytes | None = None
         self.url = f"http://127.0.0.1:{self.server_port}"
         threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
@@ -70,6 +82,8 @@ class AuditStack(ThreadingHTTPServer):
             "cursor": str(start + 2) if more else None,
             "head": {"seq": self.head.seq, "hash": self.head.hash},
         }
+        if self.machine_head is not None:
+            data["machine_head"] = {"seq": self.machine_head.seq, "hash": self.machine_head.hash}
         return json.dumps({"data": data}).encode()
 
 
