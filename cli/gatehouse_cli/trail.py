@@ -82,24 +82,19 @@ def check_event(event: Any) -> None:
     """Check fields, types and depth. Raises InvalidEventError."""
     if not isinstance(event, dict):
         raise InvalidEventError("the line is not a JSON object")
-    for name, types in _TYPES.items():
-        if name not in event:
-            if name in _OPTIONAL:
-                continue
-            raise InvalidEventError(f"the field {name} is missing")
+    missing = _TYPES.keys() - _OPTIONAL - event.keys()
+    if missing:
+        raise InvalidEventError(f"the field {min(missing)} is missing")
+    for name in _TYPES.keys() & event.keys():
         # A JSON true is no number, although Python counts it as 1.
-        if not isinstance(event[name], types) or isinstance(event[name], bool):
+        if not isinstance(event[name], _TYPES[name]) or isinstance(event[name], bool):
             raise InvalidEventError(f"the field {name} has the wrong type")
     if event["seq"] < 1:
         raise InvalidEventError("the field seq must be 1 or more")
     for name in ("prev_hash", "hash"):
         if not _HASH.fullmatch(event[name]):
             raise InvalidEventError(f"the field {name} must be 64 hex digits")
-    level: list[Any] = [event]
-    for _ in range(DEEPEST + 1):
-        level = [inner for outer in level for inner in _contents(outer)]
-    if level:
-        raise InvalidEventError(f"the event is nested deeper than {DEEPEST} levels")
+    _check_depth(event)
 
 
 def chain_of(event: Event) -> str:
@@ -211,6 +206,14 @@ def _number(text: str) -> float:
 
 def _not_json(text: str) -> NoReturn:
     raise InvalidEventError(f"{text} is not a JSON number")
+
+
+def _check_depth(event: Event) -> None:
+    level: list[Any] = [event]
+    for _ in range(DEEPEST + 1):
+        level = [inner for outer in level for inner in _contents(outer)]
+    if level:
+        raise InvalidEventError(f"the event is nested deeper than {DEEPEST} levels")
 
 
 def _contents(value: Any) -> list[Any]:
