@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from gatehouse_cli.errors import CommandError
+from gatehouse_cli.interrupts import ended_in_order
 from gatehouse_cli.local import answers, container_runs
 from gatehouse_cli.local.folder import LocalFolder, place
 from gatehouse_cli.project import find_project
@@ -31,7 +32,7 @@ def invoke(function: str, event: str | None, *, home: Path | None, skip_pull: bo
     """
     project, folder = _places(home)
     file = container_runs.find_event(project, event) if event else None
-    with container_runs.prepared(project, folder, skip_pull=skip_pull) as runs:
+    with ended_in_order(), container_runs.prepared(project, folder, skip_pull=skip_pull) as runs:
         name = container_runs.find_function(runs.functions, function)
         answer = runs.invoke(
             name,
@@ -54,7 +55,7 @@ def invoke_all(*, home: Path | None, skip_pull: bool) -> None:
     """
     project, folder = _places(home)
     failed = 0
-    with container_runs.prepared(project, folder, skip_pull=skip_pull) as runs:
+    with ended_in_order(), container_runs.prepared(project, folder, skip_pull=skip_pull) as runs:
         for name in runs.functions:
             problem = _check(runs, name, folder)
             failed += problem is not None
@@ -71,9 +72,16 @@ def invoke_all(*, home: Path | None, skip_pull: bool) -> None:
 def start_api(*, port: int, home: Path | None, skip_pull: bool) -> None:
     """Serve the REST API from containers until Ctrl-C."""
     project, folder = _places(home)
-    with container_runs.prepared(project, folder, skip_pull=skip_pull) as runs:
-        code = runs.serve(port)
-    sys.exit(code)
+    try:
+        with (
+            ended_in_order(),
+            container_runs.prepared(project, folder, skip_pull=skip_pull) as runs,
+        ):
+            code = runs.serve(port)
+    except KeyboardInterrupt:
+        click.echo("Stopped.")
+    else:
+        sys.exit(code)
 
 
 def _check(runs: container_runs.ContainerRuns, name: str, folder: LocalFolder) -> str | None:

@@ -2,16 +2,15 @@
 
 import os
 import re
-import signal
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
 
 import click
 
 from gatehouse_cli.errors import CommandError
+from gatehouse_cli.interrupts import ended_in_order
 from gatehouse_cli.local.folder import LocalFolder, place
 from gatehouse_cli.local.logs import Follower, Line
 from gatehouse_cli.local.stack import LocalStack, Plan, clean, running
@@ -54,10 +53,8 @@ def up(  # click passes one argument for each option.
         parameters=dict(_pair(item) for item in overrides),
         enforce_iam=iam,
     )
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt)
     try:
-        with running(plan, _steps()) as stack:
+        with ended_in_order(), running(plan, _steps()) as stack:
             follower = Follower(stack.clients.logs, stack.log_groups, int(time.time() * 1000))
             _announce(stack, folder)
             _follow(stack, follower if follow else None)
@@ -94,13 +91,6 @@ def _pair(item: str) -> tuple[str, str]:
     if not (name and separator):
         raise CommandError(f"--set must be NAME=VALUE, not {item!r}.")
     return name, value
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    """Stop everything in order, once: a second Ctrl-C must not interrupt the saving of state."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
-    raise KeyboardInterrupt
 
 
 def _steps() -> Callable[[str], None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import ipaddress
 import json
+import signal
 import socket
 import socketserver
 import sys
@@ -305,3 +306,28 @@ def test_no_variable_of_the_shell_replaces_one_of_a_function(
     assert found["AWS_ENDPOINT_URL"] == "http://host.docker.internal:5001"
     assert found["AWS_ACCESS_KEY_ID"] == "GH1"
     assert "mine" not in found.values()
+
+
+def test_an_interrupt_ends_sam_in_order(tmp_path: Path) -> None:
+    """SAM removes its container when it gets SIGTERM."""
+    sam = tmp_path / ".gatehouse" / "tools" / "sam" / "bin" / "sam"
+    sam.parent.mkdir(parents=True)
+    # The interrupt arrives while we wait for it.
+    sam.write_text(
+        "#!/bin/sh\ntrap 'echo removed; exit 0' TERM\nsleep 0.5\nkill -INT $PPID\nsleep 5 & wait\n"
+    )
+    sam.chmod(0o700)
+    home = LocalFolder(tmp_path / "home")
+    home.prepare()
+    access = EngineAccess(port=5001, key_id="GH1", secret="s", door="d")
+    seen = tmp_path / "seen"
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with seen.open("wb") as output, pytest.raises(KeyboardInterrupt):
+            Sam(tmp_path, home, access).local(
+                "start-api", endpoint="http://x", hidden=(), output=output, errors=None
+            )
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+    assert seen.read_text() == "removed\n"

@@ -101,7 +101,7 @@ class Sam:
         output: IO[bytes] | None,
         errors: IO[bytes] | None,
     ) -> int:
-        """Run `sam local` until it ends; return its exit code. Ctrl-C ends it in order.
+        """Run `sam local` until it ends; return its exit code. An interrupt ends it in order.
 
         SAM prefers a variable of its own environment to the template's, so names in `hidden`, which
         the template declares, are taken out. `endpoint` is the engine's as containers see it. None
@@ -115,11 +115,15 @@ class Sam:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=errors,
+            # Ctrl-C signals the foreground group. SAM gets one signal only, from here.
+            start_new_session=True,
         )
         try:
             return process.wait()
-        except KeyboardInterrupt:  # The terminal has sent it to SAM too.
-            return process.wait(STOPPED_WITHIN)
+        except BaseException:
+            process.terminate()
+            process.wait(STOPPED_WITHIN)
+            raise
 
     def _run(self, command: str, *arguments: str, target: Mapping[str, str] | None = None) -> None:
         program = get_tool(self.project, "sam", "sam")
