@@ -64,7 +64,7 @@ def deploy(place: str) -> None:
         outputs = stack_functions.stack_outputs(session, target.stack)
         tables = [outputs["KeysTableName"], outputs["MainTableName"]]
         for name in protection.protect(session.client("dynamodb"), tables):
-            click.echo(f"Protected the table {name} from deletion.")
+            click.echo(f"Protected the table {name} from deletion.", err=True)
     if seed is not None:
         _seed(session, outputs["BootstrapFunctionName"], seed)
 
@@ -72,11 +72,11 @@ def deploy(place: str) -> None:
 def _announce(session: boto3.Session, stack: str, given: Mapping[str, str], template: Path) -> None:
     """Print the stack's state and its parameters. Raises CommandError if it cannot be deployed."""
     found, sentence = stack_state.check(session.client("cloudformation"), stack)
-    click.echo(sentence)
+    click.echo(sentence, err=True)
     if found is not None and found.parameters:
         known = parameters.declared(template)
         for line in parameters.changes(found.parameters, given, known):
-            click.echo(f"  {line}")
+            click.echo(f"  {line}", err=True)
 
 
 def _why(session: boto3.Session, stack: str) -> str:

@@ -37,7 +37,7 @@ def restore(place: str, keys_table: str, main_table: str) -> None:
     session = boto3.Session(region_name=target.region, profile_name=target.profile)
     client = session.client("cloudformation")
     with stack_functions.readable_errors(target.stack):
-        click.echo(stack_state.check(client, target.stack)[1])
+        click.echo(stack_state.check(client, target.stack)[1], err=True)
         built = aws_sam.build(project, place)
         template = yaml.safe_load(built.read_text(encoding="utf-8"))
         names = dict(zip(TABLES, (keys_table, main_table), strict=True))
@@ -48,9 +48,9 @@ def restore(place: str, keys_table: str, main_table: str) -> None:
             )
             for logical, name in names.items()
         }
-        click.echo("The restored tables are ready. The stack is deployed onto them.")
+        click.echo("The restored tables are ready. The stack is deployed onto them.", err=True)
         _deploy_onto(project, place, built, template, tables)
-        click.echo("The stack uses the restored tables. They become part of it.")
+        click.echo("The stack uses the restored tables. They become part of it.", err=True)
         adopt(
             client,
             target.stack,
@@ -59,7 +59,9 @@ def restore(place: str, keys_table: str, main_table: str) -> None:
             upload=lambda text: _upload(session, target.stack, text),
         )
         aws_sam.deploy(project, place, built, target.parameters)
-    click.echo("Restored. Delete the tables that the stack had when you no longer need them.")
+    click.echo(
+        "Restored. Delete the tables that the stack had when you no longer need them.", err=True
+    )
 
 
 def _deploy_onto(

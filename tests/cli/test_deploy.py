@@ -223,9 +223,10 @@ def test_the_first_deployment_protects_the_tables_after_its_success() -> None:
     result = CliRunner().invoke(cli, ["deploy"])
 
     assert result.exit_code == 0, result.output
-    first, *rest = result.stdout.splitlines()
-    assert first == "Stack gatehouse-dev does not exist yet: this is its first deployment."
-    assert [line.rpartition(" from ")[2] for line in rest] == ["deletion.", "deletion."]
+    lines = result.stderr.splitlines()
+    assert lines[0] == "Stack gatehouse-dev does not exist yet: this is its first deployment."
+    assert [line.rpartition(" from ")[2] for line in lines[-2:]] == ["deletion.", "deletion."]
+    assert result.stdout == ""
     assert list(cloud_stack.protected_tables().values()) == [True, True]
 
 
@@ -234,7 +235,7 @@ def test_a_later_deployment_shows_the_state_and_the_changed_parameters() -> None
     cloud_stack.create_stack(NAME, LogRetentionDays="90")
     first, again = (CliRunner().invoke(cli, ["deploy"]) for _ in range(2))
 
-    lines = first.output.splitlines()
+    lines = first.stderr.splitlines()
     assert lines[0] == "Stack gatehouse-dev is in the state CREATE_COMPLETE."
     assert "  LogRetentionDays changes from 90 to 7" in lines
     assert sum(line.startswith("Protected") for line in lines) == 2
