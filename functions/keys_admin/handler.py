@@ -8,6 +8,7 @@ from fastapi import Response
 from pydantic import BaseModel, Field
 
 from gatehouse.audit import actions as audit
+from gatehouse.audit.model import Chain, Head
 from gatehouse.core import ids, settings
 from gatehouse.core.clock import rfc3339
 from gatehouse.core.errors import BadInput
@@ -109,7 +110,10 @@ class Revocation(Answer[RevokedKey]):
 
 
 class AuditEvent(BaseModel):
-    """One event of the chain, exactly as it was hashed. Only endings have `recorded_at`."""
+    """One event of its chain, exactly as it was hashed.
+
+    Only endings have `recorded_at`; only events of the chain of machines have `chain`.
+    """
 
     id: str
     seq: int
@@ -121,6 +125,7 @@ class AuditEvent(BaseModel):
     request_id: str
     created_at: str
     recorded_at: str = ""
+    chain: str = ""
     before: dict[str, Any] | None
     after: dict[str, Any] | None
     prev_hash: str
@@ -135,9 +140,13 @@ class ChainHead(BaseModel):
 
 
 class AuditPage(BaseModel):
-    """Events, newest first, and the chain's head as it was before they were read."""
+    """Events, newest first, and heads of chains as they were before the events were read.
+
+    `head` is that of the chain that was asked for, otherwise of administration's.
+    """
 
     head: ChainHead
+    machine_head: ChainHead
     events: list[AuditEvent]
     cursor: str | None
     has_more: bool
@@ -223,10 +232,14 @@ async def audit_trail(
     after: After = None,
     action: Annotated[str, Field(max_length=64)] | None = None,
     actor: Annotated[str, Field(max_length=128)] | None = None,
+    chain: Chain | None = None,
 ) -> Answer[AuditPage]:
-    """Read the audit trail, newest first. A filtered page may be short although there are more."""
+    """Read the audit trail, newest first. A filtered page may be short although there are more.
+
+    `chain` reads one of the two chains; without it both are one list.
+    """
     account = call.caller.account_id
-    head = audit.head(TABLES.main, account)
+    heads = {one: _head(audit.head(TABLES.main, account, one)) for one in Chain}
     events, next_position = audit.page(
         TABLES.main,
         account,
@@ -234,10 +247,12 @@ async def audit_trail(
         before=position(call, AUDIT_LISTING, after),
         action=action,
         actor=actor,
+        chains=tuple(Chain) if chain is None else (chain,),
     )
     cursor = next_cursor(response, call, AUDIT_LISTING, following=next_position)
     page = AuditPage(
-        head=ChainHead(seq=head.seq, hash=head.hash),
+        head=heads[chain or Chain.ADMINISTRATION],
+        machine_head=heads[Chain.MACHINE],
         events=[AuditEvent(**event) for event in events],
         cursor=cursor,
         has_more=cursor is not None,
@@ -262,6 +277,10 @@ async def config(call: Caller) -> Answer[ConfigView]:
             version=reference.VERSION,
         ),
     )
+
+
+def _head(head: Head) -> ChainHead:
+    return ChainHead(seq=head.seq, hash=head.hash)
 
 
 def _id(text: str) -> str:

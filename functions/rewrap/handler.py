@@ -10,7 +10,7 @@ from dataclasses import asdict
 from typing import Any
 
 from gatehouse.accounts import actions as accounts
-from gatehouse.audit.model import Origin
+from gatehouse.audit.model import Chain, Origin
 from gatehouse.core import clock
 from gatehouse.core.errors import BadInput, GatehouseError
 from gatehouse.core.observe import logger
@@ -27,7 +27,9 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     The caller passes `cursor` on until it is null, then starts again, until `done`. An error
     returns `{"error": {code, message}}`.
     """
-    origin = Origin(actor="system:rewrap", request_id=str(context.aws_request_id))
+    origin = Origin(
+        actor="system:rewrap", request_id=str(context.aws_request_id), chain=Chain.MACHINE
+    )
     try:
         answer = _act(event, origin)
     except GatehouseError as error:

@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any
 
 from gatehouse.audit import endings
-from gatehouse.audit.model import Origin
+from gatehouse.audit.model import Chain, Origin
 from gatehouse.aws import clients
 from gatehouse.aws.queue import Queue
 from gatehouse.core import clock, settings
@@ -30,7 +30,9 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, int]:
     alarm on failed invocations fires; the next minute's invocation tries again.
     """
     del event
-    origin = Origin(actor="system:sweeper", request_id=str(context.aws_request_id))
+    origin = Origin(
+        actor="system:sweeper", request_id=str(context.aws_request_id), chain=Chain.MACHINE
+    )
     done: dict[str, int] = {}
     failed: GatehouseError | None = None
     for duty in (_endings, _memberships, _deliveries, _logs):

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from gatehouse.audit import rules
+from gatehouse.audit.model import MOST_WRITES, Head
 from gatehouse.core.request import unique_id
 from support.actors.people import Holder, People
 from support.aws.api_gateway import Front, extended_id
+from support.worlds.held_clock import HeldClock
 
 FIELDS = {
     *("id", "seq", "action", "actor", "via", "target", "source_address", "request_id"),
@@ -25,7 +27,7 @@ def _trail(front: Front, admin: Holder, **query: str) -> list[dict[str, Any]]:
         answer = front("GET", "/admin/audit", key=admin.key, query=query)
         assert answer.status == 200, answer.text
         data = answer.json()["data"]
-        assert set(data) == {"events", "cursor", "has_more", "head"}
+        assert set(data) == {"events", "cursor", "has_more", "head", "machine_head"}
         assert data["has_more"] == (data["cursor"] is not None)
         assert answer.json()["meta"].get("cursor") == data["cursor"]
         assert answer.headers.get("x-next-cursor") == data["cursor"]
@@ -191,3 +193,50 @@ def test_the_policy_lists_its_five_rules_in_order(front: Front, people: People) 
         (5, "default_allow", "allow"),
     ]
     assert all(rule["description"].endswith(".") for rule in rules)
+
+
+def test_both_chains_are_one_list_or_read_one_at_a_time(front: Front, people: People) -> None:
+    admin = people.tenant()
+    for name in ("one", "two", "three"):
+        invite = {"name": name, "type": "human", "long": True}
+        code = front("POST", "/invite/create", key=admin.key, body=invite).json()["data"]["code"]
+        redeemed = {"code": code, "name": name, "type": "human"}
+        assert front("POST", "/invite", body=redeemed).status == 201
+    both = _trail(front, admin)
+    assert [event["id"] for event in both] == sorted((one["id"] for one in both), reverse=True)
+    assert _trail(front, admin, limit="1") == _trail(front, admin, limit="2") == both
+    for chain, expected in (("administration", 3 + 3), ("machine", 3 * 3)):
+        events = _trail(front, admin, chain=chain)
+        assert len(events) == expected
+        assert {event.get("chain", "administration") for event in events} == {chain}
+        assert events == [one for one in both if one.get("chain", "administration") == chain]
+        answer = front("GET", "/admin/audit", key=admin.key, query={"chain": chain})
+        head = answer.json()["data"]["head"]
+        assert rules.verify(events[::-1], Head(head["seq"], head["hash"])) == []
+    assert answer.json()["data"]["machine_head"] == head
+    refused = front("GET", "/admin/audit", key=admin.key, query={"chain": "both"})
+    assert refused.status == 400
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [("/v1/api-keys", {"name": "x"}), ("/api/auth/keys", {"name": "x"})],
+)
+def test_a_member_makes_sixty_changes_a_minute_and_ends_things_always(
+    front: Front, people: People, held: HeldClock, path: str, body: dict[str, str]
+) -> None:
+    admin = people.tenant()
+    member, other = people.employee(admin), people.employee(admin)
+    held.advance(seconds=60)
+    made = [front("POST", path, key=member.key, body=body) for _ in range(MOST_WRITES)]
+    assert {one.status for one in made} == {201}
+    refused = front("POST", path, key=member.key, body=body)
+    assert refused.status == 429
+    assert 1 <= int(refused.headers["retry-after"]) <= 60
+    assert refused.json()["error"].startswith("Members who are not admins")
+    key_id = made[0].json().get("id") or made[0].json()["data"]["id"]
+    assert front("DELETE", f"/v1/api-keys/{key_id}", key=member.key).status == 204
+    for key in (other.key, admin.key):
+        assert front("POST", path, key=key, body=body).status == 201
+    held.advance(seconds=int(refused.headers["retry-after"]))
+    assert front("POST", path, key=member.key, body=body).status == 201

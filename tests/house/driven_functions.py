@@ -107,6 +107,8 @@ def _use_keys(front: Front, people: People, admin: Any, employee: Any) -> None:
         key_id = value.get("data", value)["id"]
         for holder in (admin, employee):
             assert front("GET", start, key=holder.key).status == 200
+        # The changes of a member who is not an admin are counted.
+        assert front("POST", start, key=employee.key, body={"name": name}).status == 201
         if start.startswith("/v1"):
             body = {"expires_at": clock.rfc3339(clock.now() + clock.DAY)}
             front("PATCH", f"{start}/{key_id}", key=admin.key, body=body)

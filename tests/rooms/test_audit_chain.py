@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gatehouse.audit import actions, rules, store
-from gatehouse.audit.model import GENESIS, Change, Event, Head, Origin
+from gatehouse.audit.model import GENESIS, MOST_WRITES, Chain, Change, Event, Head, Origin
 from gatehouse.core import ids
-from gatehouse.core.clock import SECOND
-from gatehouse.core.errors import Unavailable
+from gatehouse.core.clock import MINUTE, SECOND
+from gatehouse.core.errors import RateLimited, Unavailable
 from gatehouse.dynamo.table import Tables
 from support.aws.faults import Wire, conflict_in_transaction, error, first
 from support.checks.inspection import events as stored_events
@@ -177,15 +178,22 @@ def test_an_export_with_events_after_the_saved_head_is_valid() -> None:
     assert rules.verify(events, Head(3, "f" * 64, ""))[-1].kind == "truncated"
 
 
-def _commit(tables: Tables, number: int, account: str = "acc") -> list[Event]:
+def _commit(
+    tables: Tables,
+    number: int,
+    account: str = "acc",
+    *,
+    origin: Origin = ORIGIN,
+    now: int = NOW,
+) -> list[Event]:
     key = {"pk": f"THING#{account}", "sk": str(number)}
     return actions.commit(
         tables.main,
         account,
         writes={"thing": tables.main.put_new({**key, "n": number})},
         changes=[Change("thing.create", f"thing:{number}", after={"n": number})],
-        origin=ORIGIN,
-        now=NOW,
+        origin=origin,
+        now=now,
     )
 
 
@@ -197,7 +205,7 @@ def test_a_change_and_its_event_are_written_together_or_not_at_all(tables: Table
         _commit(tables, 1)
     assert refused.value.failed["thing"]["n"] == 1
     assert stored_events(tables, "acc") == [event]
-    assert store.read_head(tables.main, "acc").seq == 1
+    assert store.read_head(tables.main, "acc", Chain.ADMINISTRATION).seq == 1
 
 
 def test_several_changes_of_one_commit_are_linked(tables: Tables) -> None:
@@ -211,7 +219,7 @@ def test_several_changes_of_one_commit_are_linked(tables: Tables) -> None:
     )
     trail = stored_events(tables, "acc")
     assert [event["target"] for event in trail] == [f"a:{n}" for n in range(5)]
-    assert rules.verify(trail, store.read_head(tables.main, "acc")) == []
+    assert rules.verify(trail, store.read_head(tables.main, "acc", Chain.ADMINISTRATION)) == []
 
 
 def test_commits_at_the_same_time_form_one_valid_chain(
@@ -232,7 +240,7 @@ def test_commits_at_the_same_time_form_one_valid_chain(
     _commit(tables, 1)
     trail = stored_events(tables, "acc")
     assert sorted(event["after"]["n"] for event in trail) == [1, 101, 102, 103, 104, 105]
-    assert rules.verify(trail, store.read_head(tables.main, "acc")) == []
+    assert rules.verify(trail, store.read_head(tables.main, "acc", Chain.ADMINISTRATION)) == []
     assert len(sleeps) == 5
 
 
@@ -256,7 +264,7 @@ def test_commits_from_many_threads_form_one_valid_chain(tables: Tables) -> None:
     things = tables.main.query("THING#acc", limit=100)[0]
     assert len(trail) == len(things)
     assert len(trail) >= 8
-    assert rules.verify(trail, store.read_head(tables.main, "acc")) == []
+    assert rules.verify(trail, store.read_head(tables.main, "acc", Chain.ADMINISTRATION)) == []
 
 
 @pytest.mark.parametrize(
@@ -285,7 +293,8 @@ def test_chains_of_accounts_are_independent(tables: Tables) -> None:
         _commit(tables, number, "two")
     for account in ("one", "two"):
         trail = stored_events(tables, account)
-        assert rules.verify(trail, store.read_head(tables.main, account)) == []
+        head = store.read_head(tables.main, account, Chain.ADMINISTRATION)
+        assert rules.verify(trail, head) == []
         assert len(trail) == 3
 
 
@@ -300,6 +309,59 @@ def test_pages_show_every_event_once_newest_first(tables: Tables, limit: int) ->
         if before is None:
             break
     assert seen == [4, 3, 2, 1, 0]
+
+
+def test_what_machines_do_moves_another_head(tables: Tables, room_line: Wire) -> None:
+    """So whoever keeps the chain of machines busy delays no administrator."""
+    machine = replace(ORIGIN, chain=Chain.MACHINE)
+
+    def meanwhile(_: int, operation: str) -> None:
+        if operation == "TransactWriteItems":
+            room_line.before = None
+            _commit(tables, 2, origin=machine)
+
+    _commit(tables, 1)
+    room_line.before = meanwhile
+    room_line.calls.clear()
+    _commit(tables, 3)
+    assert room_line.calls.count("TransactWriteItems") == 2, "each at its first try"
+    for chain, length in ((Chain.ADMINISTRATION, 2), (Chain.MACHINE, 1)):
+        trail, _ = actions.page(tables.main, "acc", limit=10, chains=[chain])
+        assert rules.verify(trail[::-1], store.read_head(tables.main, "acc", chain)) == []
+        assert len(trail) == length
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 100])
+def test_pages_over_both_chains_show_every_event_once(tables: Tables, limit: int) -> None:
+    for number in range(9):
+        chain = Chain.MACHINE if number % 3 else Chain.ADMINISTRATION
+        _commit(tables, number, origin=replace(ORIGIN, chain=chain), now=NOW + number * 1_000)
+    seen, before = [], None
+    while True:
+        page, before = actions.page(tables.main, "acc", limit=limit, before=before)
+        seen += [event["after"]["n"] for event in page]
+        if before is None:
+            break
+    assert seen == [8, 7, 6, 5, 4, 3, 2, 1, 0]
+
+
+@pytest.mark.parametrize(("second", "counts_anew"), [(0, False), (59, False), (60, True)])
+def test_changes_of_a_member_are_counted_by_the_minute(
+    tables: Tables, second: int, *, counts_anew: bool
+) -> None:
+    bounded, minute = replace(ORIGIN, bounded="i"), MINUTE * (NOW // MINUTE)
+    for number in range(MOST_WRITES):
+        _commit(tables, number, origin=bounded, now=minute)
+    later = minute + second * SECOND
+    if not counts_anew:
+        with pytest.raises(RateLimited) as refused:
+            _commit(tables, 99, origin=bounded, now=later)
+        assert refused.value.retry_after == 60 - second
+        return
+    for number in range(MOST_WRITES):
+        _commit(tables, 100 + number, origin=bounded, now=later)
+    with pytest.raises(RateLimited):
+        _commit(tables, 999, origin=bounded, now=later)
 
 
 def test_ids_of_events_sort_before_the_head() -> None:

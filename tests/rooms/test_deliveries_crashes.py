@@ -15,6 +15,7 @@ import pytest
 
 from gatehouse.audit import rules as audit
 from gatehouse.audit import store as audit_store
+from gatehouse.audit.model import Chain
 from gatehouse.aws.queue import Outgoing, Queue
 from gatehouse.core.clock import MINUTE, SECOND
 from gatehouse.deliveries import rules, store
@@ -449,7 +450,7 @@ def _check(world: KillableWorld, case: Case) -> None:
     assert {f"DELIVERY#{one}" for one in posted} <= stored, (
         "a POST of a delivery that is not stored"
     )
-    head = audit_store.read_head(world.table, ACCOUNT)
-    trail = state.events(ACCOUNT)
+    head = audit_store.read_head(world.table, ACCOUNT, Chain.MACHINE)
+    trail = state.events(ACCOUNT, Chain.MACHINE)
     assert audit.verify(trail, head) == []
     assert head.seq == len(trail)

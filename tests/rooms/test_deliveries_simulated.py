@@ -11,6 +11,7 @@ import pytest
 
 from gatehouse.audit import rules as audit
 from gatehouse.audit import store as audit_store
+from gatehouse.audit.model import Chain
 from gatehouse.core import ids
 from gatehouse.deliveries import store
 from gatehouse.deliveries.model import DeadLetterReason, DeliveryStatus
@@ -57,9 +58,9 @@ def _check(world: Simulation) -> None:
     assert observed.internal == 0 or len(observed.faults) >= 5, (
         "parked as internal after few faults"
     )
-    items = world.table.query_all(f"AUDIT#{ACCOUNT}")
+    items = world.table.query_all(f"AUDIT#{ACCOUNT}#machine")
     trail = [item["event"] for item in items if item["sk"] != audit_store.HEAD]
-    head = audit_store.read_head(world.table, ACCOUNT)
+    head = audit_store.read_head(world.table, ACCOUNT, Chain.MACHINE)
     assert audit.verify(trail, head) == []
     assert head.seq == len(trail)
 

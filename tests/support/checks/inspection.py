@@ -8,6 +8,7 @@ from typing import Any
 
 from gatehouse.audit import rules as audit
 from gatehouse.audit import store as audit_store
+from gatehouse.audit.model import Chain
 from gatehouse.core.clock import Micros
 from gatehouse.credentials import store as credentials
 from gatehouse.dynamo.table import Table, Tables, unmarshal
@@ -44,12 +45,12 @@ class State:
         ]
         self.owned = {key.digest: key for key in keys}
 
-    def events(self, account_id: str) -> list[dict[str, Any]]:
-        """Return an account's audit events, oldest first."""
+    def events(self, account_id: str, chain: Chain | None = None) -> list[dict[str, Any]]:
+        """Return an account's audit events, or those of one chain, in the order of their ids."""
+        kinds = {Chain.ADMINISTRATION: "", Chain.MACHINE: "#machine"}
+        wanted = [f"AUDIT#{account_id}{kinds[one]}" for one in Chain if chain in {None, one}]
         found = [
-            item
-            for item in self.main
-            if item["pk"] == f"AUDIT#{account_id}" and item["sk"] != audit_store.HEAD
+            item for item in self.main if item["pk"] in wanted and item["sk"] != audit_store.HEAD
         ]
         return [item["event"] for item in sorted(found, key=lambda item: item["sk"])]
 
@@ -120,10 +121,11 @@ def check_both_items_agree(state: State) -> None:
 
 def check_audited(tables: Tables, state: State, account_id: str) -> None:
     """Replay the audit trail and compare the result with the table."""
-    trail = state.events(account_id)
-    head = audit_store.read_head(tables.main, account_id)
-    assert audit.verify(trail, head) == []
-    assert head.seq == len(trail), "the head is ahead of the events"
+    for chain in Chain:
+        trail = state.events(account_id, chain)
+        head = audit_store.read_head(tables.main, account_id, chain)
+        assert audit.verify(trail, head) == []
+        assert head.seq == len(trail), "the head is ahead of the events"
     changes = []
     for event in state.changes(account_id):
         kind, _, bare = event["target"].partition(":")

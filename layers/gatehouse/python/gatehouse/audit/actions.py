@@ -5,13 +5,14 @@ Only endings do not: they take effect first, see `endings`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import heapq
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from gatehouse.audit import rules, store
-from gatehouse.audit.model import Change, Entry, Event, Head, Origin
-from gatehouse.core.clock import Micros
-from gatehouse.core.errors import Unavailable
+from gatehouse.audit import rules, store, writes_store
+from gatehouse.audit.model import MOST_WRITES, Chain, Change, Entry, Event, Head, Origin
+from gatehouse.core.clock import MINUTE, Micros, ceil_seconds
+from gatehouse.core.errors import RateLimited, Unavailable
 from gatehouse.core.request import Answered, Guard
 from gatehouse.core.retry import Backoff
 from gatehouse.dynamo import idempotency
@@ -68,8 +69,11 @@ def commit(
     """Do the named writes, append their audit events and move the chain's head, or do nothing.
 
     Retries with full jitter while other requests move the head. Raises
-    Refused if a condition of `writes` fails, IdempotencyReused, Replay or Unavailable.
+    Refused if a condition of `writes` fails, IdempotencyReused, Replay, RateLimited for an identity
+    that is not an admin and makes too many changes, or Unavailable.
     """
+    if origin.bounded is not None:
+        _count(table, account_id, origin.bounded, now=now)
     named = dict(writes)
     if claim is not None:
         named["idempotency"] = idempotency.record(
@@ -102,11 +106,13 @@ def append(
 ) -> list[Event]:
     """Do the named writes, append events and move the chain's head, or do nothing.
 
+    All entries must be of one chain.
     Raises Refused if a condition of `writes` fails, Unavailable if all tries met a conflict.
     """
     names = list(writes)
+    chain = entries[0].origin.chain
     for _ in conflicts.tries():
-        seen = store.read_head(table, account_id)
+        seen = store.read_head(table, account_id, chain)
         head, events = seen, []
         for entry in entries:
             event, head = rules.link(
@@ -117,10 +123,10 @@ def append(
                 recorded_at=now if entry.follows else None,
             )
             events.append(event)
-        chain = [store.append(table, account_id, event) for event in events]
-        chain.append(store.move_head(table, account_id, seen=seen, to=head))
+        linked = [store.append(table, account_id, event, chain=chain) for event in events]
+        linked.append(store.move_head(table, account_id, chain=chain, seen=seen, to=head))
         try:
-            transact(table.client, [*writes.values(), *chain])
+            transact(table.client, [*writes.values(), *linked])
         except TransactionCanceled as canceled:
             failed = {
                 names[position]: item
@@ -144,30 +150,53 @@ def page(
     before: str | None = None,
     action: str | None = None,
     actor: str | None = None,
+    chains: Sequence[Chain] = tuple(Chain),
 ) -> tuple[list[Event], str | None]:
-    """List events, newest first, and the position of the next page (a bare id), if any.
+    """List events of some chains as one list, newest first.
+
+    Returns also the position of the next page (a bare id, which holds for all chains), if any.
 
     One call reads a bounded number of events, so a filtered page may have fewer than `limit`
     entries, even none, although there are more.
     """
+    streams = [_newest_first(table, account_id, one, before=before, limit=limit) for one in chains]
     listed: list[Event] = []
-    read = 0
+    newest_first = heapq.merge(*streams, key=lambda event: event["id"], reverse=True)
+    for read, event in enumerate(newest_first, start=1):
+        if action in {None, event["action"]} and actor in {None, event["actor"]}:
+            if len(listed) == limit:
+                return listed, _bare_id(listed[-1])
+            listed.append(event)
+        if read == _MOST_READ:
+            return listed, _bare_id(event)
+    return listed, None
+
+
+def head(table: Table, account_id: str, chain: Chain) -> Head:
+    """Read the head of one of the account's chains."""
+    return store.read_head(table, account_id, chain)
+
+
+def _newest_first(
+    table: Table, account_id: str, chain: Chain, *, before: str | None, limit: int
+) -> Iterator[Event]:
     more = True
-    while more and read < _MOST_READ:
-        events, more = store.read_page(table, account_id, before=before, limit=limit + 1)
-        for event in events:
-            read += 1
-            if action in {None, event["action"]} and actor in {None, event["actor"]}:
-                if len(listed) == limit:
-                    return listed, _bare_id(listed[-1])
-                listed.append(event)
-            before = _bare_id(event)
-    return listed, before if more else None
+    while more:
+        events, more = store.read_page(
+            table, account_id, chain=chain, before=before, limit=limit + 1
+        )
+        yield from events
+        if events:
+            before = _bare_id(events[-1])
 
 
-def head(table: Table, account_id: str) -> Head:
-    """Read the head of the account's chain."""
-    return store.read_head(table, account_id)
+def _count(table: Table, account_id: str, identity_id: str, *, now: Micros) -> None:
+    """Count a change of an identity that is not an admin. Raises RateLimited."""
+    if not writes_store.count(table, account_id, identity_id, most=MOST_WRITES, now=now):
+        raise RateLimited(
+            f"Members who are not admins make at most {MOST_WRITES} changes in a minute",
+            retry_after=ceil_seconds(MINUTE - now % MINUTE),
+        )
 
 
 def _bare_id(event: Event) -> str:

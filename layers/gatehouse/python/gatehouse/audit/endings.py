@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from gatehouse.audit import actions, ending_store
-from gatehouse.audit.model import Change, Ending, Origin
+from gatehouse.audit.model import Chain, Change, Ending, Origin
 from gatehouse.core import ids
 from gatehouse.core.clock import Micros
 from gatehouse.core.errors import GatehouseError, Unavailable
@@ -37,7 +37,7 @@ _AT_ONCE = Backoff(attempts=3, first=0.02, longest=0.05)
 _SWEEPING = Backoff(attempts=16, first=0.02, longest=0.3)
 
 _MOST_PER_SWEEP = 500
-# Endings of one account that one transaction records. Each has two writes and its events.
+# Endings of one chain that one transaction records. Each has two writes and its events.
 _MOST_TOGETHER = 20
 
 
@@ -67,14 +67,14 @@ def end(
 def sweep(table: Table, *, now: Micros) -> int:
     """Write the events of endings that have none yet, oldest first. Returns how many there were.
 
-    An account whose chain stays busy does not stop the others; its error is raised at the end.
+    A chain that stays busy does not stop the others; its error is raised at the end.
     """
     waiting = ending_store.read_oldest(table, limit=_MOST_PER_SWEEP)
     failed: GatehouseError | None = None
-    by_account: dict[str, list[Ending]] = {}
+    by_chain: dict[tuple[str, Chain], list[Ending]] = {}
     for ending in waiting:
-        by_account.setdefault(ending.account_id, []).append(ending)
-    for endings in by_account.values():
+        by_chain.setdefault((ending.account_id, ending.origin.chain), []).append(ending)
+    for endings in by_chain.values():
         for start in range(0, len(endings), _MOST_TOGETHER):
             together = endings[start : start + _MOST_TOGETHER]
             try:
@@ -110,7 +110,7 @@ def _take_effect(table: Table, ending: Ending, writes: Mapping[str, Write]) -> N
 
 
 def _record(table: Table, endings: Sequence[Ending], *, now: Micros, conflicts: Backoff) -> None:
-    """Append the events of one account's endings, take them off their counters, drop the markers.
+    """Append the events of one chain's endings, take them off their counters, drop the markers.
 
     Does nothing for an ending that somebody else records. Raises Unavailable.
     """

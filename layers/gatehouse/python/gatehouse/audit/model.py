@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, Self
 
 from gatehouse.core.clock import Micros
@@ -15,18 +16,37 @@ Event = dict[str, Any]
 
 id ("audit:<uuid>"), seq (1, 2, ...), action, actor, via, target, source_address, request_id,
 created_at (RFC 3339, when the change took effect), before, after, prev_hash, hash. An ending also
-has recorded_at, when the event was written: it follows its change.
+has recorded_at, when the event was written: it follows its change. An event of the chain of
+machines has chain, "machine".
 """
+
+MOST_WRITES = 60
+"""How many audited changes an identity that is not an admin makes in a minute."""
+
+
+class Chain(StrEnum):
+    """The two chains of an account, each verified by itself.
+
+    What peers, sign-ins, deliveries and the sweeper do cannot delay what administrators do.
+    """
+
+    ADMINISTRATION = "administration"
+    MACHINE = "machine"
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Who makes a change and from where. `via` is the key that was used, None if none was."""
+    """Who makes a change and from where. `via` is the key that was used, None if none was.
+
+    `bounded` is the id of an identity that is not an admin: its changes are counted.
+    """
 
     actor: str
     request_id: str
     source_address: str | None = None
     via: str | None = None
+    chain: Chain = Chain.ADMINISTRATION
+    bounded: str | None = None
 
     @classmethod
     def of(cls, call: Call) -> Self:
@@ -37,6 +57,7 @@ class Origin:
             request_id=call.request_id,
             source_address=call.source_address,
             via=None if caller is None else f"api_key:{caller.key_id}",
+            bounded=None if caller is None or caller.is_admin else caller.identity_id,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -46,12 +67,13 @@ class Origin:
             "request_id": self.request_id,
             "source_address": self.source_address,
             "via": self.via,
+            "chain": self.chain.value,
         }
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Self:
         """Return what `to_dict` wrote."""
-        return cls(**fields)
+        return cls(**{**fields, "chain": Chain(fields["chain"])})
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from gatehouse.audit.model import Change, Event, Head, Origin, Problem
+from gatehouse.audit.model import Chain, Change, Event, Head, Origin, Problem
 from gatehouse.core import ids
 from gatehouse.core.clock import Micros, rfc3339
 
@@ -47,6 +47,8 @@ def link(
         "after": _plain(change.after),
         "prev_hash": head.hash,
     }
+    if origin.chain is not Chain.ADMINISTRATION:
+        event["chain"] = origin.chain.value
     if recorded_at is not None:
         event["recorded_at"] = rfc3339(recorded_at)
     event["hash"] = hash_of(event)

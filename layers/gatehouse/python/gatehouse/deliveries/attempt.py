@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from gatehouse.audit import actions as audit
-from gatehouse.audit.model import Origin
+from gatehouse.audit.model import Chain, Origin
 from gatehouse.aws.queue import Queue
 from gatehouse.core.clock import SECOND, Micros
 from gatehouse.core.errors import Unavailable
@@ -229,7 +229,9 @@ def _disable(worker: Worker, webhook: Webhook, writes: Mapping[str, Write]) -> S
             webhook,
             reason="gone",
             also=writes,
-            origin=Origin(actor="system:delivery", request_id=worker.request_id),
+            origin=Origin(
+                actor="system:delivery", request_id=worker.request_id, chain=Chain.MACHINE
+            ),
             now=worker.now(),
         )
     except audit.Refused as refused:

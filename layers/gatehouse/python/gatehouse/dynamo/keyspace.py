@@ -41,7 +41,7 @@ KEY = KeyKind("KEY", "SHA-256 of the key", (KEYS_TABLE,))
 
 # ---- Table `main` ------------------------------------------------------------------------------
 ACCOUNT = KeyKind("ACCOUNT", "account id, or `operator`")
-AUDIT = KeyKind("AUDIT", "account id")
+AUDIT = KeyKind("AUDIT", "account id, then `#machine` for that chain")
 CONN = KeyKind("CONN", "connection id")
 DELIVERY = KeyKind("DELIVERY", "delivery id")
 ENDING = KeyKind("ENDING", "`ALL`")
@@ -71,6 +71,7 @@ WAKE = KeyKind("WAKE", "`PENDING`")
 WALLET = KeyKind("WALLET", "address in lower case")
 WATCHED = KeyKind("WATCHED", "")
 WEBHOOK = KeyKind("WEBHOOK", "account id")
+WRITES = KeyKind("WRITES", "account id")
 
 # ---- Indexes of `main` -------------------------------------------------------------------------
 DUE = KeyKind("DUE", "shard", (BY_DUE,))

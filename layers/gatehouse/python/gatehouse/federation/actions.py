@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 
 from gatehouse.audit import actions as audit
-from gatehouse.audit.model import Change, Origin
+from gatehouse.audit.model import Chain, Change, Origin
 from gatehouse.core import ids, reach, settings
 from gatehouse.core.clock import Micros, ceil_seconds
 from gatehouse.core.errors import (
@@ -158,7 +158,10 @@ def receive(  # noqa: PLR0913 - a request and its proof
         after={"signal_type": signal.type, "from_identity": signal.from_identity},
     )
     origin = Origin(
-        actor=f"peer:{peer.id}", request_id=call.request_id, source_address=call.source_address
+        actor=f"peer:{peer.id}",
+        request_id=call.request_id,
+        source_address=call.source_address,
+        chain=Chain.MACHINE,
     )
     nonce = store.use_nonce(tables.main, peer.id, proof.nonce, ends_at=rules.nonce_ends_at(proof))
     pace = credentials.pace(peer.rate_limit)

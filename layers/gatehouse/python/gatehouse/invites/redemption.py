@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from gatehouse.audit import actions as audit
-from gatehouse.audit.model import Change, Origin
+from gatehouse.audit.model import Chain, Change, Origin
 from gatehouse.core import ids
 from gatehouse.core.clock import ceil_seconds
 from gatehouse.core.errors import BadInput, Gone, NotFound, RateLimited, Unavailable
@@ -132,6 +132,7 @@ def _create_member(
             actor=f"identity:{member.id}",
             request_id=call.request_id,
             source_address=call.source_address,
+            chain=Chain.MACHINE,
         ),
         now=call.now,
         claim=audit.Claim(call.guard, f"identity:{member.id}") if call.guard else None,

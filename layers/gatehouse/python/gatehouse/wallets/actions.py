@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from gatehouse.accounts import actions as accounts
 from gatehouse.audit import actions as audit
-from gatehouse.audit.model import Change, Origin
+from gatehouse.audit.model import Chain, Change, Origin
 from gatehouse.core import reach, settings
 from gatehouse.core.clock import DAY, Micros, rfc3339
 from gatehouse.core.errors import Conflict, NotFound, Unauthorized, Unavailable
@@ -276,6 +276,8 @@ def _sign_in(
             actor=f"identity:{identity.id}",
             request_id=call.request_id,
             source_address=call.source_address,
+            chain=Chain.MACHINE,
+            bounded=None if identity.is_admin else identity.id,
         ),
         now=call.now,
         claim=audit.Claim(call.guard, f"api_key:{minted.key.id}") if call.guard else None,
