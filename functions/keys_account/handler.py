@@ -18,6 +18,7 @@ from gatehouse.credentials.model import ACCOUNT_PREFIX
 from gatehouse.dynamo import connection
 from gatehouse.identities import actions as identities
 from gatehouse.keys import actions as keys
+from gatehouse.keys import descendants as key_families
 from gatehouse.keys import lists as key_lists
 from gatehouse.keys import model, rotation
 from gatehouse.keys.model import (
@@ -222,9 +223,10 @@ async def listing(
 
 
 @door.route("DELETE", "/v1/api-keys/{id}", needs=scope("services:write"), status=204)
-async def revoke(call: Caller, id: Id) -> None:
-    """Revoke an API key. The very next request with it is refused."""
-    keys.revoke(TABLES, call, _id(id))
+async def revoke(call: Caller, response: Response, id: Id, *, descendants: bool = False) -> None:
+    """Revoke an API key, with the keys that it created if asked. Its next request is refused."""
+    revoked = key_families.revoke(TABLES, call, _id(id), descendants=descendants)
+    response.headers.update(revoked.headers())
 
 
 @door.route("POST", "/v1/api-keys/{id}/rotate", needs=scope("services:write"), status=201)

@@ -17,8 +17,8 @@ from gatehouse.core.unset import UNSET
 from gatehouse.credentials.model import ADMIN_PREFIX
 from gatehouse.dynamo import connection
 from gatehouse.keys import actions as keys
+from gatehouse.keys import descendants, rotation
 from gatehouse.keys import lists as key_lists
-from gatehouse.keys import rotation
 from gatehouse.keys.model import LONGEST_GRACE, MOST_PER_MINUTE, Key, KeyFilter, KeyRequest, Minted
 from gatehouse.policy import actions as policy
 from gatehouse.policy.model import MANAGE
@@ -96,11 +96,25 @@ class RotatedKey(BaseModel):
     api_key: str
 
 
+class Revoke(Body):
+    """What else to revoke."""
+
+    descendants: bool = Field(
+        default=False, description="Also revoke every key that it or its descendants created."
+    )
+
+
 class RevokedKey(BaseModel):
-    """The revoked key."""
+    """The revoked key.
+
+    `ended` lists the descendants that ended with it, if that was asked for. `live_descendants` is
+    how many live on, and is left out if none does.
+    """
 
     id: str
     revoked: bool
+    ended: list[str] = []
+    live_descendants: int = 0
 
 
 class Revocation(Answer[RevokedKey]):
@@ -214,11 +228,16 @@ async def rotate(call: Caller, id: Id, body: Rotation) -> Answer[RotatedKey]:
 
 
 @door.route("POST", "/admin/api-keys/{id}/revoke", needs=manage, response_model_exclude_unset=True)
-async def revoke(call: Caller, id: Id) -> Revocation:
+async def revoke(call: Caller, id: Id, body: Revoke) -> Revocation:
     """Revoke an API key. The very next request with it is refused."""
-    key = keys.revoke(TABLES, call, _id(id))
+    revoked = descendants.revoke(TABLES, call, _id(id), descendants=body.descendants)
+    also: dict[str, Any] = {}
+    if body.descendants:
+        also["ended"] = [f"api_key:{key.id}" for key in revoked.ended]
+    if revoked.live_descendants:
+        also["live_descendants"] = revoked.live_descendants
     return Revocation(
-        data=RevokedKey(id=f"api_key:{key.id}", revoked=True),
+        data=RevokedKey(id=f"api_key:{revoked.key.id}", revoked=True, **also),
         revoked=True,
         meta=Meta(request_id=call.shown_id),
     )

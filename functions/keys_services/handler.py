@@ -15,6 +15,7 @@ from gatehouse.core.unset import UNSET
 from gatehouse.credentials.model import SERVICES_PREFIX
 from gatehouse.dynamo import connection
 from gatehouse.keys import actions as keys
+from gatehouse.keys import descendants as key_families
 from gatehouse.keys import lists as key_lists
 from gatehouse.keys.model import MOST_PER_MINUTE, Key, KeyFilter, KeyRequest, KeyStatus
 from gatehouse.policy.actions import scope
@@ -100,12 +101,13 @@ async def listing(
 
 
 @door.route("DELETE", "/api/auth/keys/{id}", needs=scope("services:write"), status=204)
-async def revoke(call: Caller, id: Id) -> None:
-    """Revoke an API key. The very next request with it is refused."""
+async def revoke(call: Caller, response: Response, id: Id, *, descendants: bool = False) -> None:
+    """Revoke an API key, with the keys that it created if asked. Its next request is refused."""
     key_id = ids.read(id)
     if key_id is None:
         raise BadInput("Invalid key id", details={"field": "id"})
-    keys.revoke(TABLES, call, key_id)
+    revoked = key_families.revoke(TABLES, call, key_id, descendants=descendants)
+    response.headers.update(revoked.headers())
 
 
 def _view(key: Key, call: Call) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from support.actors.people import People
+from support.actors.people import Holder, People
 from support.aws.api_gateway import Front
 
 ROUNDS = 1_000
@@ -39,3 +39,68 @@ def test_a_revoked_key_is_refused_on_the_very_next_request(front: Front, people:
         assert gone.status in {200, 204}
         refused += front("GET", "/v1/whoami", key=key).status == 401
     assert refused == ROUNDS
+
+
+def _family(people: People, admin: Holder) -> tuple[Holder, Holder, Holder]:
+    """Make a key, one that it made, and one that this made."""
+    root = people.key(admin)
+    child = people.key(root)
+    return root, child, people.key(child)
+
+
+DELETES = ["/v1/api-keys/{}", "/api/auth/keys/{}"]
+
+
+def test_the_admin_surface_lists_the_descendants_that_end(front: Front, people: People) -> None:
+    admin = people.tenant()
+    root, child, grandchild = _family(people, admin)
+    path = f"/admin/api-keys/{root.key_id}/revoke"
+    plain = front("POST", path, key=admin.key)
+    assert plain.json()["data"] == {
+        "id": f"api_key:{root.key_id}",
+        "revoked": True,
+        "live_descendants": 2,
+    }
+    assert front("GET", "/v1/whoami", key=child.key).status == 200
+    ended = front("POST", path, key=admin.key, body={"descendants": True})
+    assert ended.status == 200
+    assert ended.json()["data"] == {
+        "id": f"api_key:{root.key_id}",
+        "revoked": True,
+        "ended": [f"api_key:{child.key_id}", f"api_key:{grandchild.key_id}"],
+    }
+    for key in (child, grandchild):
+        assert front("GET", "/v1/whoami", key=key.key).status == 401
+    assert front("POST", path, key=admin.key, body={"descendants": True}).status == 404
+
+
+@pytest.mark.parametrize("path", DELETES)
+def test_a_delete_ends_descendants_if_asked_and_counts_them(
+    front: Front, people: People, path: str
+) -> None:
+    admin = people.tenant()
+    root, child, grandchild = _family(people, admin)
+    other, its_child, _ = _family(people, admin)
+    plain = front("DELETE", path.format(root.key_id), key=admin.key)
+    assert (plain.status, plain.headers["x-live-descendants"]) == (204, "2")
+    assert front("GET", "/v1/whoami", key=grandchild.key).status == 200
+    again = front("DELETE", path.format(root.key_id), key=admin.key)
+    assert again.status == 404
+    query = {"descendants": "true"}
+    for key, gone in ((root, child), (other, its_child)):
+        ended = front("DELETE", path.format(key.key_id), key=admin.key, query=query)
+        assert (ended.status, ended.headers["x-ended-descendants"]) == (204, "2")
+        assert front("GET", "/v1/whoami", key=gone.key).status == 401
+    alone = front("DELETE", path.format(people.key(admin).key_id), key=admin.key)
+    assert not [name for name in alone.headers if name.endswith("descendants")]
+
+
+@pytest.mark.parametrize("path", DELETES)
+def test_descendants_must_be_true_or_false(front: Front, people: People, path: str) -> None:
+    admin = people.tenant()
+    root, _, _ = _family(people, admin)
+    for value in ("maybe", ""):
+        query = {"descendants": value}
+        refused = front("DELETE", path.format(root.key_id), key=admin.key, query=query)
+        assert refused.status == 400
+    assert front("GET", "/v1/whoami", key=root.key).status == 200

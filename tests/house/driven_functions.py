@@ -115,11 +115,19 @@ def _use_keys(front: Front, people: People, admin: Any, employee: Any) -> None:
             rotated = front("POST", f"{start}/{key_id}/rotate", key=admin.key, body={})
             key_id = rotated.json()["data"]["id"]
         assert front("DELETE", f"{start}/{key_id}", key=admin.key).status == 204
+        _revoke_a_family(front, people, admin, f"{start}/{{id}}", method="DELETE")
+    _revoke_a_family(front, people, admin, "/admin/api-keys/{id}/revoke", method="POST")
     other = people.key(admin)
     for path, body in ((f"{other.key_id}/rotate", {}), (f"{other.key_id}/revoke", None)):
         front("POST", f"/admin/api-keys/{path}", key=admin.key, body=body)
     owner = f"identity:{admin.identity_id}"
     front("POST", "/admin/api-keys", key=admin.key, body={"owner": owner}, headers=once)
+
+
+def _revoke_a_family(front: Front, people: People, admin: Any, path: str, *, method: str) -> None:
+    parent = people.key(admin)
+    people.key(parent)
+    assert front(method, path.format(id=parent.key_id), key=admin.key).status in {200, 204}
 
 
 def _use_the_rest(front: Front, people: People, admin: Any) -> None:

@@ -129,7 +129,7 @@ def check_audited(tables: Tables, state: State, account_id: str) -> None:
     changes = []
     for event in state.changes(account_id):
         kind, _, bare = event["target"].partition(":")
-        if kind != "api_key":
+        if kind != "api_key" or event["action"] == "api_key.revoke_descendants":
             continue
         before, after = event["before"], dict(event["after"])
         if event["action"] == "api_key.rotate":

@@ -42,6 +42,7 @@ KEY = KeyKind("KEY", "SHA-256 of the key", (KEYS_TABLE,))
 # ---- Table `main` ------------------------------------------------------------------------------
 ACCOUNT = KeyKind("ACCOUNT", "account id, or `operator`")
 AUDIT = KeyKind("AUDIT", "account id, then `#machine` for that chain")
+CHILDREN = KeyKind("CHILDREN", "account id, then the id of the key that made them")
 CONN = KeyKind("CONN", "connection id")
 DELIVERY = KeyKind("DELIVERY", "delivery id")
 ENDING = KeyKind("ENDING", "`ALL`")

@@ -18,7 +18,7 @@ from gatehouse.audit import endings
 from gatehouse.audit.model import Change, Origin
 from gatehouse.core import reach, settings
 from gatehouse.core.clock import Micros
-from gatehouse.core.errors import BoundReached, NotFound, Unavailable
+from gatehouse.core.errors import BoundReached, NotFound, Unauthorized, Unavailable
 from gatehouse.core.grants import Grants
 from gatehouse.core.principal import Principal
 from gatehouse.core.reach import Reach
@@ -73,6 +73,7 @@ def create(tables: Tables, call: Call, request: KeyRequest) -> Minted:
             now=call.now,
         )
         writes["owner"] = identity_writes.unchanged(tables.main, owner)
+        writes["caller"] = check_caller(tables, call)
         commit(tables, call, writes, creation(minted.key), made=minted.key.id)
         return minted
 
@@ -83,8 +84,13 @@ def get(tables: Tables, call: Call, key_id: str) -> Key:
     """Read a key that is not revoked and that the caller may see, or raise NotFound."""
     key = store.read(tables.main, call.caller.account_id, key_id)
     if key is None or not rules.may_see(key, call.caller) or rules.is_revoked(key, call.now):
-        raise NotFound("API key not found", code="API_KEY_NOT_FOUND")
+        raise not_found()
     return key
+
+
+def not_found() -> NotFound:
+    """Return the error for a key that is unknown, revoked, or not the caller's to see."""
+    return NotFound("API key not found", code="API_KEY_NOT_FOUND")
 
 
 def get_own(tables: Tables, call: Call) -> Key:
@@ -117,6 +123,12 @@ def checked_grants(
 def checked_name(value: str, *, field: str = "name") -> str:
     """Return a name without surrounding space. Raises FieldRequired or BadInput."""
     return rules.checked_name(value, field=field)
+
+
+def check_caller(tables: Tables, call: Call) -> Write:
+    """Require that the calling key is not revoked, so that it makes no key after its end."""
+    caller = call.caller
+    return store.check_unrevoked(tables.main, caller.account_id, caller.key_id, now=call.now)
 
 
 def revoke(tables: Tables, call: Call, key_id: str) -> Key:
@@ -240,6 +252,8 @@ def retry(tables: Tables, call: Call, attempt: Callable[[], Result]) -> Result:
         try:
             return attempt()
         except audit.Refused as refused:
+            if "caller" in refused.failed:
+                raise Unauthorized("Unauthorized") from refused
             counter = refused.failed.get("count")
             if counter is not None:
                 recount_live(tables, call.caller.account_id, seen=counter, now=call.now)

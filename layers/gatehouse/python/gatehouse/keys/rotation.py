@@ -82,6 +82,9 @@ def rotate(tables: Tables, call: Call, key_id: str, *, grace_seconds: int, prefi
         del writes["count"]
         if live:
             writes["count"] = store.count(tables.main, old.account_id, live)
+        if call.caller.key_id not in {old.id, *(key.id for key in line.ending)}:
+            # The transaction writes these keys on condition of their versions already.
+            writes["caller"] = actions.check_caller(tables, call)
         writes["owner"] = identity_writes.unchanged(tables.main, owner)
         actions.commit(tables, call, writes, *changes, made=minted.key.id)
         return minted

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gatehouse.core import exact_json
+from gatehouse.core.clock import Micros
 from gatehouse.core.grants import Grants, Permissions
 from gatehouse.dynamo import counters, keyspace
 from gatehouse.dynamo.table import Item, Table, Write
@@ -58,9 +59,31 @@ def read_all(table: Table, account_id: str) -> list[Key]:
     return [from_item(item) for item in table.query_all(keyspace.KEYS.pk(account_id))]
 
 
-def create(table: Table, key: Key) -> Write:
-    """Write a new key, if there is none with this id."""
-    return table.put_new(to_item(key))
+def read_children(table: Table, account_id: str, key_id: str) -> list[Key]:
+    """Read the keys that a key created or rotated, consistently, ended ones included."""
+    pk = keyspace.CHILDREN.pk(account_id, key_id)
+    children = [_key(account_id, item["sk"]) for item in table.query_all(pk)]
+    return [from_item(item) for item in table.batch_get(children)]
+
+
+def create(table: Table, key: Key) -> dict[str, Write]:
+    """Write a new key, if there is none with this id, and that it is a child of its parent."""
+    writes = {"key": table.put_new(to_item(key))}
+    if key.parent is not None:
+        pk = keyspace.CHILDREN.pk(key.account_id, key.parent)
+        writes["child"] = table.put_new({"pk": pk, "sk": key.id})
+    return writes
+
+
+def check_unrevoked(table: Table, account_id: str, key_id: str, *, now: Micros) -> Write:
+    """Require that a key is not revoked."""
+    return table.check(
+        _key(account_id, key_id),
+        condition="attribute_exists(pk)"
+        " AND (attribute_not_exists(revoked_at) OR revoked_at > :now)",
+        names={},
+        values={":now": now},
+    )
 
 
 def replace(table: Table, key: Key, *, seen: Key) -> Write:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from gatehouse.audit.model import Change
@@ -26,8 +27,9 @@ def prepare(
     enabled: bool = True,
     most: int = MOST_LIVE,
 ) -> tuple[Minted, dict[str, Write]]:
-    """Make a key and return it with the writes `credential`, `key` and `count` that create it.
+    """Make a key and return it with the writes that create it.
 
+    They are `credential`, `key`, `count` and, if it has a parent, `child`.
     `most` is the number of live keys at which the condition of `count` fails.
     """
     succession = new.succeeds or Succession()
@@ -66,7 +68,7 @@ def prepare(
     )
     writes = {
         "credential": credentials.create(tables.keys, credential),
-        "key": store.create(tables.main, key),
+        **store.create(tables.main, key),
         "count": store.count(tables.main, key.account_id, 1, most=most),
     }
     return Minted(key, minted.text), writes
@@ -89,22 +91,30 @@ def creation(key: Key) -> Change:
 
 
 def revocation(
-    tables: Tables, key: Key, *, now: Micros, in_rotation: bool = False
+    tables: Tables,
+    key: Key,
+    *,
+    now: Micros,
+    in_rotation: bool = False,
+    together: Sequence[Key] = (),
 ) -> tuple[Change, dict[str, Write]]:
     """Return the audit event of revoking a key now, and the writes that do it.
 
     They are `revoked_credential`, `revoked_key` and, for a key in the grace of a rotation,
     `revoked_successor`. The counter of live keys is the caller's to move: see `counted`.
     `in_rotation`: the transaction rotates another key of the line, and so ends all but two of them.
+    `together` are keys that the same transaction revokes.
     """
     revoked = replace(key, revoked_at=now, version=key.version + 1)
+    ids_together = {other.id for other in together}
+    with_predecessor = in_rotation or key.predecessor in ids_together
     writes = {
         "revoked_credential": credentials.revoke(
-            tables.keys, key.digest, now, with_predecessor=in_rotation
+            tables.keys, key.digest, now, with_predecessor=with_predecessor
         ),
         "revoked_key": store.replace(tables.main, revoked, seen=key),
     }
-    if not in_rotation:
+    if not in_rotation and key.successor not in ids_together:
         writes |= distrust(tables, key, name="revoked_successor")
     change = Change(
         "api_key.revoke",

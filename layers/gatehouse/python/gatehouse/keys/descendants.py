@@ -1,0 +1,121 @@
+"""Descendants of a key: the keys whose chain of parents leads to it.
+
+A key creates no key after its own end, since both are transactions with a condition on it. So
+descendants are ended from the top: once a key has ended, the list of its children is complete.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+
+from gatehouse.audit import actions as audit
+from gatehouse.audit import endings
+from gatehouse.audit.model import Change, Origin
+from gatehouse.core.errors import Unavailable
+from gatehouse.core.request import Call
+from gatehouse.core.retry import Backoff
+from gatehouse.dynamo.table import Table, Tables
+from gatehouse.keys import actions, rules, store
+from gatehouse.keys.model import Key, KeyFilter, Revoked
+from gatehouse.keys.writes import counted, revocation, target
+
+# How many descendants are looked at to count the live ones.
+MOST_COUNTED = 1_000
+# Keys that one transaction ends; each has up to three writes.
+_TOGETHER = 10
+# Each try reads anew.
+_ON_CHANGE = Backoff(attempts=6)
+
+
+def revoke(tables: Tables, call: Call, key_id: str, *, descendants: bool) -> Revoked:
+    """Revoke a key, with or without its descendants that the caller may see.
+
+    With them the key may be revoked already. Raises NotFound if nothing is left to end, or
+    Unavailable if some are left: a repeat ends those.
+    """
+    if descendants:
+        return _revoke_all(tables, call, key_id)
+    key = actions.revoke(tables, call, key_id)
+    return Revoked(key, live_descendants=_count_live(tables, call, key_id))
+
+
+def _count_live(tables: Tables, call: Call, key_id: str) -> int:
+    """Count the descendants that are neither revoked nor expired, among the first 1,000."""
+    found = itertools.islice(_walk(tables.main, call.caller.account_id, key_id), MOST_COUNTED)
+    return sum(
+        rules.is_listed(key, KeyFilter.LIVE, call.now) and rules.may_see(key, call.caller)
+        for key in found
+    )
+
+
+def _revoke_all(tables: Tables, call: Call, key_id: str) -> Revoked:
+    root = store.read(tables.main, call.caller.account_id, key_id)
+    if root is None or not rules.may_see(root, call.caller):
+        raise actions.not_found()
+    was_revoked = rules.is_revoked(root, call.now)
+    if not was_revoked:
+        root = actions.revoke(tables, call, key_id)
+    ended: list[Key] = []
+    generation = [root]
+    while generation:
+        children: list[Key] = []
+        for key in generation:
+            children += store.read_children(tables.main, root.account_id, key.id)
+        ended += _end(tables, call, root, children)
+        generation = children
+    if was_revoked and not ended:
+        raise actions.not_found()
+    return Revoked(root, ended)
+
+
+def _walk(table: Table, account_id: str, key_id: str) -> Iterator[Key]:
+    waiting = [key_id]
+    while waiting:
+        children = store.read_children(table, account_id, waiting.pop(0))
+        yield from children
+        waiting += [child.id for child in children]
+
+
+def _end(tables: Tables, call: Call, root: Key, keys: Sequence[Key]) -> list[Key]:
+    mine = [key for key in keys if rules.may_see(key, call.caller)]
+    ended: list[Key] = []
+    for start in range(0, len(mine), _TOGETHER):
+        ended += _end_together(tables, call, root, mine[start : start + _TOGETHER])
+    return ended
+
+
+def _end_together(tables: Tables, call: Call, root: Key, keys: Sequence[Key]) -> list[Key]:
+    """End some keys in one transaction, with an event for each and one that lists them."""
+    for attempt in _ON_CHANGE.tries():
+        if attempt > 1:
+            found = [store.read(tables.main, key.account_id, key.id) for key in keys]
+            keys = [key for key in found if key is not None]
+        keys = [key for key in keys if not rules.is_revoked(key, call.now)]
+        if not keys:
+            return []
+        planned = [revocation(tables, key, now=call.now, together=keys) for key in keys]
+        summary = Change(
+            "api_key.revoke_descendants",
+            target(root),
+            after={"ended": [target(key) for key in keys]},
+        )
+        expired = [key for key in keys if not counted(key, call.now)]
+        try:
+            endings.end(
+                tables.main,
+                root.account_id,
+                writes={
+                    f"{name}_{number}": write
+                    for number, (_, writes) in enumerate(planned)
+                    for name, write in writes.items()
+                },
+                changes=[summary, *(change for change, _ in planned)],
+                counts={store.counter(root.account_id): len(keys) - len(expired)},
+                origin=Origin.of(call),
+                now=call.now,
+            )
+        except audit.Refused:
+            continue
+        return keys
+    raise Unavailable

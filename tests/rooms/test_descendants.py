@@ -1,0 +1,191 @@
+"""Revoking a key together with the keys that it made, whoever made them in between."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from gatehouse.audit import endings
+from gatehouse.core.clock import SECOND
+from gatehouse.core.errors import NotFound, Unauthorized
+from gatehouse.credentials.model import Code
+from gatehouse.dynamo.table import Tables
+from gatehouse.keys import actions as keys
+from gatehouse.keys import descendants, rotation
+from gatehouse.keys.model import Minted, Revoked
+from support.actors.members import key_of, member, unlimited_admin, visitor_with
+from support.actors.visitor import Visitor, key_request
+from support.aws.faults import Killed, Wire, die_at
+from support.checks.inspection import check_everything
+
+MOST_CALLS = 60
+
+
+@pytest.fixture
+def caller(tables: Tables) -> Visitor:
+    return unlimited_admin(tables)
+
+
+def _make(caller: Visitor, **fields: Any) -> Minted:
+    return keys.create(caller.tables, caller.call(), key_request(**fields))
+
+
+def _child(caller: Visitor, parent: Minted, **fields: Any) -> Minted:
+    """Make a key by another key."""
+    return _make(visitor_with(caller.tables, parent, caller.now), **fields)
+
+
+def _rotate(caller: Visitor, by: Minted, key: Minted, grace: int) -> Minted:
+    return _rotate_as(visitor_with(caller.tables, by, caller.now), key, grace)
+
+
+def _rotate_as(caller: Visitor, key: Minted, grace: int = 0) -> Minted:
+    call = caller.call()
+    return rotation.rotate(caller.tables, call, key.key.id, grace_seconds=grace, prefix="hk")
+
+
+def _revoke(caller: Visitor, key: Minted, *, everything: bool = True) -> Revoked:
+    return descendants.revoke(caller.tables, caller.call(), key.key.id, descendants=everything)
+
+
+def _codes(caller: Visitor, *made: Minted) -> set[Code]:
+    return {caller.admit(one.secret).code for one in made}
+
+
+def test_a_key_ends_with_its_descendants_and_nobody_else_does(caller: Visitor) -> None:
+    root = _make(caller)
+    children = [_child(caller, root) for _ in range(3)]
+    grandchildren = [_child(caller, child) for child in children for _ in range(4)]
+    sibling = _make(caller)
+    revoked = _revoke(caller, root)
+    ended = [key.id for key in revoked.ended]
+    assert sorted(ended) == sorted(one.key.id for one in (*children, *grandchildren))
+    assert _codes(caller, root, *children, *grandchildren) == {Code.REVOKED}
+    assert _codes(caller, sibling, caller.minted) == {Code.VALID}
+    state = check_everything(caller.tables, now=caller.now)
+    events = state.events(caller.account_id)
+    listed = [one for one in events if one["action"] == "api_key.revoke_descendants"]
+    assert {one["target"] for one in listed} == {f"api_key:{root.key.id}"}
+    assert [name for one in listed for name in one["after"]["ended"]] == [
+        f"api_key:{name}" for name in ended
+    ]
+
+
+def test_without_its_descendants_the_answer_counts_those_that_live(caller: Visitor) -> None:
+    root = _make(caller)
+    children = [_child(caller, root) for _ in range(3)]
+    grandchild = _child(caller, children[0])
+    expiring = _child(caller, children[1], expires_at=caller.now + SECOND)
+    caller.now += SECOND
+    _revoke(caller, children[0], everything=False)
+    revoked = _revoke(caller, root, everything=False)
+    assert (revoked.live_descendants, revoked.ended) == (3, ())
+    assert _codes(caller, *children[1:], grandchild) == {Code.VALID}
+    assert _codes(caller, expiring) == {Code.EXPIRED}
+    again = _revoke(caller, root)
+    assert len(again.ended) == 4, "an expired key could be extended"
+    assert _codes(caller, *children, grandchild, expiring) == {Code.REVOKED}
+    with pytest.raises(NotFound):
+        _revoke(caller, root)
+
+
+def test_a_stolen_key_that_rotated_itself_ends_in_all_its_successors(caller: Visitor) -> None:
+    stolen = _make(caller)
+    first = _rotate(caller, stolen, stolen, 600)
+    second = _rotate(caller, first, first, 600)
+    minted = _child(caller, second)
+    assert _codes(caller, second, minted) == {Code.VALID}
+    _revoke(caller, stolen)
+    assert _codes(caller, stolen, first, second, minted) == {Code.REVOKED}
+    check_everything(caller.tables, now=caller.now)
+
+
+def test_both_keys_of_a_rotation_end_in_one_transaction(caller: Visitor) -> None:
+    root = _make(caller)
+    child = _child(caller, root)
+    successor = _rotate(caller, root, child, 600)
+    assert caller.admit(child.secret).code is Code.VALID
+    _revoke(caller, root)
+    assert _codes(caller, child, successor) == {Code.REVOKED}
+    check_everything(caller.tables, now=caller.now)
+
+
+def test_a_key_that_an_admin_rotated_does_not_end_with_the_old_key(caller: Visitor) -> None:
+    lost = _make(caller)
+    replacement = _rotate(caller, caller.minted, lost, 600)
+    _revoke(caller, lost)
+    assert _codes(caller, replacement) == {Code.VALID}
+
+
+def test_a_member_ends_only_keys_of_their_own(caller: Visitor) -> None:
+    target = member(caller)
+    own = key_of(caller, target)
+    holder = visitor_with(caller.tables, own, caller.now)
+    mine = _make(holder)
+    theirs = _child(caller, caller.minted)
+    with pytest.raises(NotFound):
+        descendants.revoke(caller.tables, holder.call(), theirs.key.id, descendants=True)
+    revoked = descendants.revoke(caller.tables, holder.call(), own.key.id, descendants=True)
+    assert [key.id for key in revoked.ended] == [mine.key.id]
+
+
+@pytest.mark.parametrize("rotates", [False, True])
+def test_a_key_creates_no_key_after_its_end(
+    caller: Visitor, room_line: Wire, *, rotates: bool
+) -> None:
+    """Its request was admitted before, and writes after the key and its children were ended."""
+    stolen, other = _make(caller), _make(caller)
+
+    def before_the_write(_: int, operation: str) -> None:
+        if operation == "TransactWriteItems":
+            room_line.before = None
+            _revoke(caller, stolen)
+
+    holder = visitor_with(caller.tables, stolen, caller.now)
+    acts = [lambda: _make(holder), lambda: _rotate_as(holder, other)]
+    room_line.before = before_the_write
+    with pytest.raises(Unauthorized):
+        acts[rotates]()
+    assert _codes(caller, other) == {Code.VALID}
+    check_everything(caller.tables, now=caller.now)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_crash_at_any_call_is_completed_by_a_repeat(
+    tables: Tables, room_line: Wire, when: str
+) -> None:
+    for number in range(1, MOST_CALLS):
+        caller = unlimited_admin(tables)
+        root = _make(caller)
+        child = _child(caller, root)
+        grandchild = _child(caller, child)
+        room_line.clear()
+        setattr(room_line, when, die_at(number))
+        try:
+            _revoke(caller, root)
+        except Killed:
+            died = True
+        else:
+            died = False
+        room_line.clear()
+        try:
+            _revoke(caller, root)
+        except NotFound:
+            assert _codes(caller, grandchild) == {Code.REVOKED}
+        assert _codes(caller, root, child, grandchild) == {Code.REVOKED}
+        endings.sweep(tables.main, now=caller.now)
+        assert check_everything(tables, now=caller.now).endings(caller.account_id) == []
+        if not died:
+            return
+    pytest.fail("it still makes more calls")
+
+
+def test_a_large_family_ends_in_few_transactions(caller: Visitor, room_line: Wire) -> None:
+    root = _make(caller)
+    for _ in range(35):
+        _child(caller, root)
+    room_line.clear()
+    assert len(_revoke(caller, root).ended) == 35
+    # Two for the key itself, and two for each ten of its children.
+    assert room_line.calls.count("TransactWriteItems") == 2 + 2 * 4
