@@ -1,0 +1,105 @@
+"""200 members hammer an account's audit chain, and an administrator's revocations do not wait."""
+
+from __future__ import annotations
+
+import contextlib
+import statistics
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from types import SimpleNamespace
+
+import pytest
+
+from gatehouse.audit import endings
+from gatehouse.core import retry
+from gatehouse.core.clock import SECOND
+from gatehouse.core.errors import RateLimited, Unavailable
+from gatehouse.core.request import Call
+from gatehouse.credentials import actions as credentials
+from gatehouse.credentials.model import Code
+from gatehouse.dynamo.table import Tables
+from gatehouse.keys import actions as keys
+from gatehouse.keys.model import KeyPatch
+from support.actors.members import key_of, member, unlimited_admin
+from support.actors.visitor import Visitor, key_request
+from support.aws.latent_dynamo import Turns, latent
+from support.checks.inspection import State, check_everything
+
+MEMBERS, REVOCATIONS = 200, 100
+
+
+def _call(caller: Visitor, start: int, turns: Turns) -> Call:
+    return replace(caller.call(), now=start + int(turns.now * SECOND))
+
+
+def _hammer(caller: Visitor, key_id: str, start: int, turns: Turns, stop: list[bool]) -> None:
+    while not stop:
+        call = _call(caller, start, turns)
+        try:
+            keys.patch(caller.tables, call, key_id, KeyPatch(name=f"at {turns.now}"))
+        except RateLimited as refused:
+            turns.sleep(refused.retry_after or 1)
+        except Unavailable:
+            turns.sleep(0.05)
+
+
+@pytest.mark.slow
+def test_a_revocation_answers_within_a_second_while_200_members_hammer_the_chain(
+    tables: Tables, monkeypatch: pytest.MonkeyPatch, record_property: Callable[..., None]
+) -> None:
+    admin = unlimited_admin(tables)
+    start = admin.now
+    hammering = []
+    for _ in range(MEMBERS):
+        one = member(admin)
+        hammering.append((one, key_of(admin, one).key.id))
+    targets = [keys.create(tables, admin.call(), key_request()) for _ in range(REVOCATIONS)]
+    recorded = len(State(tables).events(admin.account_id))
+    turns, stop = Turns(), list[bool]()
+    waits, changes, refused = [], [], 0
+    memory = credentials.Memory()
+
+    def administrate() -> None:
+        nonlocal refused
+        turns.sleep(1)  # until the chain is busy
+        for number, target in enumerate(targets):
+            assert admin.admit(target.secret, memory).code is Code.VALID
+            began = turns.now
+            keys.revoke(tables, _call(admin, start, turns), target.key.id)
+            waits.append(turns.now - began)
+            refused += admin.admit(target.secret, memory).code is Code.REVOKED
+            if number % 10 == 0:
+                began = turns.now
+                with contextlib.suppress(Unavailable):
+                    keys.create(tables, _call(admin, start, turns), key_request())
+                changes.append(turns.now - began)
+            turns.sleep(0.05)
+        stop.append(True)
+
+    acts: list[Callable[[], None]] = [administrate]
+    acts += [partial(_hammer, one, key_id, start, turns, stop) for one, key_id in hammering]
+    monkeypatch.setattr(retry, "time", SimpleNamespace(sleep=turns.sleep))
+    with latent(tables.main.client, turns):
+        turns.run(acts)
+    monkeypatch.undo()
+    waiting = len(State(tables).endings(admin.account_id))
+    waits.sort()
+    figures = {
+        "median_ms": round(1000 * statistics.median(waits)),
+        "p99_ms": round(1000 * waits[98]),
+        "create_median_ms": round(1000 * statistics.median(changes)),
+        "create_max_ms": round(1000 * max(changes)),
+        "recorded_later": waiting,
+        "events_a_second": round(
+            (len(State(tables).events(admin.account_id)) - recorded) / turns.now
+        ),
+    }
+    print(figures)  # noqa: T201 - shown with -s
+    for name, value in figures.items():
+        record_property(name, value)
+    assert refused == REVOCATIONS
+    assert waits[98] < 1
+    later = start + int(turns.now * SECOND)
+    endings.sweep(tables.main, now=later)
+    assert check_everything(tables, now=later).endings(admin.account_id) == []
