@@ -35,7 +35,6 @@ WHOLE = {"WATCHED"}
 RARELY = {"wallets": {("main", "Query")}}
 # Written by itself, never in a transaction.
 ALONE = {"WRITES#"}
-RARELY_READ = {"wallets": {("main", "ENDING#")}}
 
 
 def statements(function: str) -> Iterator[dict[str, Any]]:
@@ -168,7 +167,6 @@ def test_a_function_has_no_kind_of_item_that_it_does_not_use(uses: dict[str, set
     unused = {
         function: {(table, key) for table, _, key in granted(function)}
         - {(table, key) for table, _, key in uses[function]}
-        - RARELY_READ.get(function, set())
         for function in FUNCTIONS
     }
 

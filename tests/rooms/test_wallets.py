@@ -400,6 +400,18 @@ def test_signing_in_returns_the_current_ceiling(caller: Visitor) -> None:
     assert sign_in(caller.tables, address, caller.now).minted.key.grants == lower
 
 
+def test_signing_in_again_gives_no_new_burst(
+    caller: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GATEHOUSE_DEFAULT_RATE_LIMIT", "5")
+    _, address = with_wallet(caller)
+    passed = 0
+    for _ in range(4):
+        key = sign_in(caller.tables, address, caller.now).minted.secret
+        passed += sum(caller.admit(key).code is Code.VALID for _ in range(2))
+    assert passed == 5
+
+
 def test_signing_in_again_revokes_the_previous_sign_in_key(
     caller: Visitor,
 ) -> None:

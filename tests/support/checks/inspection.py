@@ -30,10 +30,10 @@ def items(table: Table) -> list[dict[str, Any]]:
 
 
 class State:
-    """The contents of both tables."""
+    """The contents of both tables, without the counts of members' changes."""
 
     def __init__(self, tables: Tables) -> None:
-        self.main = items(tables.main)
+        self.main = [one for one in items(tables.main) if not one["pk"].startswith("WRITES#")]
         self.looked_up = {
             item["pk"].removeprefix("KEY#"): credentials.from_item(item)
             for item in items(tables.keys)

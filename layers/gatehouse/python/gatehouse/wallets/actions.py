@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from gatehouse.accounts import actions as accounts
 from gatehouse.audit import actions as audit
+from gatehouse.audit import endings
 from gatehouse.audit.model import Chain, Change, Origin
 from gatehouse.core import reach, settings
 from gatehouse.core.clock import DAY, Micros, rfc3339
@@ -18,6 +19,7 @@ from gatehouse.core.errors import Conflict, NotFound, Unauthorized, Unavailable
 from gatehouse.core.reach import Reach
 from gatehouse.core.request import Call
 from gatehouse.core.retry import Backoff
+from gatehouse.credentials import actions as credentials
 from gatehouse.credentials.model import ADMIN_PREFIX
 from gatehouse.dynamo import idempotency
 from gatehouse.dynamo.table import Table, Tables, Write
@@ -26,7 +28,7 @@ from gatehouse.identities import writes as identity_writes
 from gatehouse.identities.model import Identity, Membership
 from gatehouse.keys import actions as keys
 from gatehouse.keys import writes as key_writes
-from gatehouse.keys.model import KeyStatus, NewKey
+from gatehouse.keys.model import KeyStatus, NewKey, Succession
 from gatehouse.secrets import actions as vaults
 from gatehouse.secrets.actions import Vault
 from gatehouse.secrets.model import Purpose
@@ -172,13 +174,13 @@ def detach(tables: Tables, call: Call) -> Identity:
         after = replace(before, wallet_address=None, version=before.version + 1)
         ended = _end_previous(tables, wallet, call.now)
         try:
-            audit.commit(
+            endings.end(
                 tables.main,
                 caller.account_id,
                 writes={
                     "identity": identity_writes.replace(tables.main, after, seen=before),
                     "wallet": store.unbind(tables.main, wallet),
-                    **(ended[1] if ended else {}),
+                    **(ended.writes if ended else {}),
                 },
                 changes=[
                     Change(
@@ -187,8 +189,9 @@ def detach(tables: Tables, call: Call) -> Identity:
                         before=before.audit_view(),
                         after=after.audit_view(),
                     ),
-                    *([ended[0]] if ended else []),
+                    *([ended.change] if ended else []),
                 ],
+                counts=ended.counts if ended else endings.NO_COUNTS,
                 origin=Origin.of(call),
                 now=call.now,
             )
@@ -240,6 +243,7 @@ def _sign_in(
         identity.ceiling,
         until,
         min(limit, wallet.rate_limit or limit),
+        succeeds=_used_limit(tables, wallet),
     )
     minted, writes = key_writes.prepare(
         tables,
@@ -252,8 +256,8 @@ def _sign_in(
     changes = [key_writes.creation(minted.key)]
     ended = _end_previous(tables, wallet, call.now)
     if ended is not None:
-        changes.append(ended[0])
-        writes |= ended[1]
+        changes.append(ended.change)
+        writes |= ended.writes
         del writes["count"]  # the number of live keys stays the same
     writes["owner"] = identity_writes.unchanged(tables.main, identity)
     writes["wallet"] = store.set_sign_in_key(
@@ -285,20 +289,36 @@ def _sign_in(
     return SignedIn(identity, minted)
 
 
-def _end_previous(
-    tables: Tables, wallet: Wallet, now: Micros
-) -> tuple[Change, dict[str, Write]] | None:
-    """Return the audit event and the writes that revoke the key of the last sign-in, if it lives.
+def _used_limit(tables: Tables, wallet: Wallet) -> Succession | None:
+    """Return what was used of the previous sign-in key's limit: signing in again resets nothing."""
+    if not wallet.sign_in_key:
+        return None
+    previous = keys.find(tables, wallet.account_id, wallet.sign_in_key)
+    if previous is None:
+        return None
+    credential = credentials.find_by_digest(tables.keys, previous.digest)
+    return None if credential is None else Succession(credential.tat)
 
-    One write is `count`, which lowers the number of the account's live keys.
-    """
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """The end of a sign-in key: its audit event, its writes, and what its counter loses."""
+
+    change: Change
+    writes: Mapping[str, Write]
+    counts: Mapping[str, int]
+
+
+def _end_previous(tables: Tables, wallet: Wallet, now: Micros) -> _Ended | None:
+    """Return what revokes the key of the last sign-in, None if it does not live."""
     if wallet.sign_in_key is None:
         return None
     previous = keys.find(tables, wallet.account_id, wallet.sign_in_key)
     live = {KeyStatus.ACTIVE, KeyStatus.DISABLED}
     if previous is None or keys.status(previous, now) not in live:
         return None
-    return key_writes.revocation(tables, previous, now=now)
+    change, writes = key_writes.revocation(tables, previous, now=now)
+    return _Ended(change, writes, key_writes.counted(previous, now))
 
 
 def _attaching(call: Call) -> str:
