@@ -135,7 +135,7 @@ def _heads(page: dict[str, Any]) -> dict[str, Head]:
 
 def _pages(target: Target) -> Iterator[Any]:
     headers = {"Authorization": f"Bearer {target.key}"}
-    query: dict[str, Any] = {"limit": _PAGE, "chain": "administration"}
+    query: dict[str, Any] = {"limit": _PAGE}
     try:
         with httpx.Client(base_url=target.url, headers=headers, timeout=30) as client:
             while True:
