@@ -18,7 +18,6 @@ from gatehouse.credentials.model import ACCOUNT_PREFIX
 from gatehouse.dynamo import connection
 from gatehouse.identities import actions as identities
 from gatehouse.keys import actions as keys
-from gatehouse.keys import descendants as key_families
 from gatehouse.keys import lists as key_lists
 from gatehouse.keys import model, rotation
 from gatehouse.keys.model import (
@@ -30,6 +29,7 @@ from gatehouse.keys.model import (
     KeyRequest,
 )
 from gatehouse.policy.actions import scope
+from gatehouse.revocation import actions as revocation
 from gatehouse.web import bodies
 from gatehouse.web.door import Caller, Door, authenticated, next_cursor, position, public
 from gatehouse.web.envelopes import Body, Data, Page, Patch, PermissionLists
@@ -225,7 +225,7 @@ async def listing(
 @door.route("DELETE", "/v1/api-keys/{id}", needs=scope("services:write"), status=204)
 async def revoke(call: Caller, response: Response, id: Id, *, descendants: bool = False) -> None:
     """Revoke an API key, with the keys that it created if asked. Its next request is refused."""
-    revoked = key_families.revoke(TABLES, call, _id(id), descendants=descendants)
+    revoked = revocation.revoke(TABLES, call, _id(id), descendants=descendants)
     response.headers.update(revoked.headers())
 
 

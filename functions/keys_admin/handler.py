@@ -17,11 +17,12 @@ from gatehouse.core.unset import UNSET
 from gatehouse.credentials.model import ADMIN_PREFIX
 from gatehouse.dynamo import connection
 from gatehouse.keys import actions as keys
-from gatehouse.keys import descendants, rotation
 from gatehouse.keys import lists as key_lists
+from gatehouse.keys import rotation
 from gatehouse.keys.model import LONGEST_GRACE, MOST_PER_MINUTE, Key, KeyFilter, KeyRequest, Minted
 from gatehouse.policy import actions as policy
 from gatehouse.policy.model import MANAGE
+from gatehouse.revocation import actions as revocation
 from gatehouse.web import bodies, reference
 from gatehouse.web.door import Caller, Door, next_cursor, position
 from gatehouse.web.envelopes import Answer, Body, Meta, PermissionLists, answer
@@ -100,15 +101,15 @@ class Revoke(Body):
     """What else to revoke."""
 
     descendants: bool = Field(
-        default=False, description="Also revoke every key that it or its descendants created."
+        default=False, description="Also end every key, webhook, invite and peer that they made."
     )
 
 
 class RevokedKey(BaseModel):
     """The revoked key.
 
-    `ended` lists the descendants that ended with it, if that was asked for. `live_descendants` is
-    how many live on, and is left out if none does.
+    `ended` lists its descendants, and what they and it made, as far as it ended now; only if that
+    was asked for. `live_descendants` is how many keys live on, and is left out if none does.
     """
 
     id: str
@@ -230,10 +231,10 @@ async def rotate(call: Caller, id: Id, body: Rotation) -> Answer[RotatedKey]:
 @door.route("POST", "/admin/api-keys/{id}/revoke", needs=manage, response_model_exclude_unset=True)
 async def revoke(call: Caller, id: Id, body: Revoke) -> Revocation:
     """Revoke an API key. The very next request with it is refused."""
-    revoked = descendants.revoke(TABLES, call, _id(id), descendants=body.descendants)
+    revoked = revocation.revoke(TABLES, call, _id(id), descendants=body.descendants)
     also: dict[str, Any] = {}
     if body.descendants:
-        also["ended"] = [f"api_key:{key.id}" for key in revoked.ended]
+        also["ended"] = list(revoked.ended)
     if revoked.live_descendants:
         also["live_descendants"] = revoked.live_descendants
     return Revocation(

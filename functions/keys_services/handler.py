@@ -15,10 +15,10 @@ from gatehouse.core.unset import UNSET
 from gatehouse.credentials.model import SERVICES_PREFIX
 from gatehouse.dynamo import connection
 from gatehouse.keys import actions as keys
-from gatehouse.keys import descendants as key_families
 from gatehouse.keys import lists as key_lists
 from gatehouse.keys.model import MOST_PER_MINUTE, Key, KeyFilter, KeyRequest, KeyStatus
 from gatehouse.policy.actions import scope
+from gatehouse.revocation import actions as revocation
 from gatehouse.web import bodies
 from gatehouse.web.door import Caller, Door, next_cursor, position
 from gatehouse.web.envelopes import Body
@@ -106,7 +106,7 @@ async def revoke(call: Caller, response: Response, id: Id, *, descendants: bool 
     key_id = ids.read(id)
     if key_id is None:
         raise BadInput("Invalid key id", details={"field": "id"})
-    revoked = key_families.revoke(TABLES, call, key_id, descendants=descendants)
+    revoked = revocation.revoke(TABLES, call, key_id, descendants=descendants)
     response.headers.update(revoked.headers())
 
 

@@ -125,9 +125,21 @@ def _use_keys(front: Front, people: People, admin: Any, employee: Any) -> None:
 
 
 def _revoke_a_family(front: Front, people: People, admin: Any, path: str, *, method: str) -> None:
+    """Revoke a key that made another one, first alone and then with all that both made."""
     parent = people.key(admin)
-    people.key(parent)
-    assert front(method, path.format(id=parent.key_id), key=admin.key).status in {200, 204}
+    child = people.key(parent)
+    for made_at, body in (
+        ("/admin/webhooks", {"url": "https://127.0.0.1/in"}),
+        ("/federation/trust", {"name": "made", "endpoint": "https://other.example/in"}),
+        ("/invite/create", {"name": "made", "type": "human"}),
+    ):
+        assert front("POST", made_at, key=child.key, body=body).status == 201
+    path = path.format(id=parent.key_id)
+    assert front(method, path, key=admin.key).status in {200, 204}
+    everything: dict[str, Any] = {"query": {"descendants": "true"}}
+    if method == "POST":
+        everything = {"body": {"descendants": True}}
+    assert front(method, path, key=admin.key, **everything).status in {200, 204}
 
 
 def _use_the_rest(front: Front, people: People, admin: Any) -> None:

@@ -11,13 +11,28 @@ from gatehouse.core.clock import SECOND
 from gatehouse.core.errors import NotFound, Unauthorized
 from gatehouse.credentials.model import Code
 from gatehouse.dynamo.table import Tables
+from gatehouse.federation import actions as federation
 from gatehouse.keys import actions as keys
-from gatehouse.keys import descendants, rotation
-from gatehouse.keys.model import Minted, Revoked
-from support.actors.members import key_of, member, unlimited_admin, visitor_with
+from gatehouse.keys import rotation
+from gatehouse.keys.model import Minted
+from gatehouse.revocation import actions as revocation
+from gatehouse.revocation.actions import Revoked
+from gatehouse.webhooks import actions as webhooks
+from gatehouse.webhooks.model import WebhookFields
+from support.actors.members import (
+    invited,
+    key_of,
+    member,
+    new_vault,
+    redeem_invite,
+    trusted,
+    unlimited_admin,
+    visitor_with,
+)
 from support.actors.visitor import Visitor, key_request
 from support.aws.faults import Killed, Wire, die_at
 from support.checks.inspection import check_everything
+from support.checks.invariants import check_invariants
 
 MOST_CALLS = 60
 
@@ -46,7 +61,7 @@ def _rotate_as(caller: Visitor, key: Minted, grace: int = 0) -> Minted:
 
 
 def _revoke(caller: Visitor, key: Minted, *, everything: bool = True) -> Revoked:
-    return descendants.revoke(caller.tables, caller.call(), key.key.id, descendants=everything)
+    return revocation.revoke(caller.tables, caller.call(), key.key.id, descendants=everything)
 
 
 def _codes(caller: Visitor, *made: Minted) -> set[Code]:
@@ -59,17 +74,15 @@ def test_a_key_ends_with_its_descendants_and_nobody_else_does(caller: Visitor) -
     grandchildren = [_child(caller, child) for child in children for _ in range(4)]
     sibling = _make(caller)
     revoked = _revoke(caller, root)
-    ended = [key.id for key in revoked.ended]
-    assert sorted(ended) == sorted(one.key.id for one in (*children, *grandchildren))
+    expected = [f"api_key:{one.key.id}" for one in (*children, *grandchildren)]
+    assert sorted(revoked.ended) == sorted(expected)
     assert _codes(caller, root, *children, *grandchildren) == {Code.REVOKED}
     assert _codes(caller, sibling, caller.minted) == {Code.VALID}
     state = check_everything(caller.tables, now=caller.now)
     events = state.events(caller.account_id)
     listed = [one for one in events if one["action"] == "api_key.revoke_descendants"]
     assert {one["target"] for one in listed} == {f"api_key:{root.key.id}"}
-    assert [name for one in listed for name in one["after"]["ended"]] == [
-        f"api_key:{name}" for name in ended
-    ]
+    assert [name for one in listed for name in one["after"]["ended"]] == list(revoked.ended)
 
 
 def test_without_its_descendants_the_answer_counts_those_that_live(caller: Visitor) -> None:
@@ -125,9 +138,9 @@ def test_a_member_ends_only_keys_of_their_own(caller: Visitor) -> None:
     mine = _make(holder)
     theirs = _child(caller, caller.minted)
     with pytest.raises(NotFound):
-        descendants.revoke(caller.tables, holder.call(), theirs.key.id, descendants=True)
-    revoked = descendants.revoke(caller.tables, holder.call(), own.key.id, descendants=True)
-    assert [key.id for key in revoked.ended] == [mine.key.id]
+        revocation.revoke(caller.tables, holder.call(), theirs.key.id, descendants=True)
+    revoked = revocation.revoke(caller.tables, holder.call(), own.key.id, descendants=True)
+    assert revoked.ended == (f"api_key:{mine.key.id}",)
 
 
 @pytest.mark.parametrize("rotates", [False, True])
@@ -189,3 +202,36 @@ def test_a_large_family_ends_in_few_transactions(caller: Visitor, room_line: Wir
     assert len(_revoke(caller, root).ended) == 35
     # Two for the key itself, and two for each ten of its children.
     assert room_line.calls.count("TransactWriteItems") == 2 + 2 * 4
+
+
+@pytest.mark.usefixtures("settings_key")
+def test_what_a_key_and_its_descendants_made_ends_too(
+    caller: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GATEHOUSE_OUTBOUND", "local")
+    table, vault = caller.tables.main, new_vault()
+    root = _make(caller, rate_limit=None)
+    child = visitor_with(caller.tables, _child(caller, root, rate_limit=None), caller.now)
+    fields = WebhookFields(url="http://127.0.0.1:9000/in")
+    ends = webhooks.create(table, child.call(), vault, fields=fields).webhook
+    stays = webhooks.create(table, caller.call(), vault, fields=fields).webhook
+    peers = [trusted(one, vault).peer.id for one in (child, caller)]
+    invites = [invited(one, max_uses=2) for one in (child, caller)]
+    redeemed = [redeem_invite(caller.tables, one, now=caller.now).minted for one in invites]
+    revoked = _revoke(caller, root)
+    assert set(revoked.ended) == {
+        f"api_key:{child.principal.key_id}",
+        f"api_key:{redeemed[0].key.id}",
+        f"webhook:{ends.id}",
+        f"peer:{peers[0]}",
+        f"invite:{invites[0].id}",
+    }
+    assert _codes(caller, redeemed[0]) == {Code.REVOKED}
+    assert _codes(caller, redeemed[1]) == {Code.VALID}
+    active = [webhooks.get(table, caller.account_id, one.id).active for one in (ends, stays)]
+    assert active == [False, True]
+    left = federation.list_peers(table, caller.account_id, now=caller.now)
+    assert [peer.id for peer, _ in left] == [peers[1]]
+    with pytest.raises(NotFound):
+        _revoke(caller, root)
+    check_invariants(caller.tables, now=caller.now)

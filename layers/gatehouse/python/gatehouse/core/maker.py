@@ -29,6 +29,12 @@ class Maker:
         kind, _, bare = self.created_by.partition(":")
         return bare if kind == "identity" else None
 
+    @property
+    def key_id(self) -> str | None:
+        """The bare id of the key; None if the stack itself made the thing."""
+        key = self.created_by_key
+        return None if key is None else key.removeprefix("api_key:")
+
 
 BOOTSTRAP = Maker("system:bootstrap")
 
@@ -44,5 +50,4 @@ class MadeBy:
         """Return whether the identity, or one of the keys, is this maker."""
         if self.identity_id is not None and maker.identity_id == self.identity_id:
             return True
-        key = maker.created_by_key
-        return key is not None and key.removeprefix("api_key:") in self.key_ids
+        return maker.key_id in self.key_ids

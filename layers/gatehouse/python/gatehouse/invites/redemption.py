@@ -99,7 +99,14 @@ def _create_member(
     )
     minted, key_items = key_writes.prepare(
         tables,
-        NewKey("default", ADMIN_PREFIX, invite.grants, invite.key_expires_at, invite.rate_limit),
+        NewKey(
+            "default",
+            ADMIN_PREFIX,
+            invite.grants,
+            invite.key_expires_at,
+            invite.rate_limit,
+            parent=invite.maker.key_id,
+        ),
         owner=member,
         created_by=member.id,
         operator=invite.operator,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from gatehouse.audit import actions as audit
 from gatehouse.audit import endings
@@ -17,7 +18,7 @@ from gatehouse.core.request import Call
 from gatehouse.core.retry import Backoff
 from gatehouse.dynamo.table import Table, Tables
 from gatehouse.keys import actions, rules, store
-from gatehouse.keys.model import Key, KeyFilter, Revoked
+from gatehouse.keys.model import Key, KeyFilter
 from gatehouse.keys.writes import counted, revocation, target
 
 # How many descendants are looked at to count the live ones.
@@ -28,19 +29,17 @@ _TOGETHER = 10
 _ON_CHANGE = Backoff(attempts=6)
 
 
-def revoke(tables: Tables, call: Call, key_id: str, *, descendants: bool) -> Revoked:
-    """Revoke a key, with or without its descendants that the caller may see.
+@dataclass(frozen=True, slots=True)
+class Family:
+    """A key and its descendants: those that ended now, and the ids of all that the caller sees."""
 
-    With them the key may be revoked already. Raises NotFound if nothing is left to end, or
-    Unavailable if some are left: a repeat ends those.
-    """
-    if descendants:
-        return _revoke_all(tables, call, key_id)
-    key = actions.revoke(tables, call, key_id)
-    return Revoked(key, live_descendants=_count_live(tables, call, key_id))
+    root: Key
+    was_revoked: bool
+    ended: tuple[Key, ...]
+    key_ids: frozenset[str]
 
 
-def _count_live(tables: Tables, call: Call, key_id: str) -> int:
+def count_live(tables: Tables, call: Call, key_id: str) -> int:
     """Count the descendants that are neither revoked nor expired, among the first 1,000."""
     found = itertools.islice(_walk(tables.main, call.caller.account_id, key_id), MOST_COUNTED)
     return sum(
@@ -49,7 +48,11 @@ def _count_live(tables: Tables, call: Call, key_id: str) -> int:
     )
 
 
-def _revoke_all(tables: Tables, call: Call, key_id: str) -> Revoked:
+def revoke_all(tables: Tables, call: Call, key_id: str) -> Family:
+    """Revoke a key, unless it is revoked already, and its descendants that the caller may see.
+
+    Raises NotFound, or Unavailable if some are left: a repeat ends those.
+    """
     root = store.read(tables.main, call.caller.account_id, key_id)
     if root is None or not rules.may_see(root, call.caller):
         raise actions.not_found()
@@ -57,16 +60,16 @@ def _revoke_all(tables: Tables, call: Call, key_id: str) -> Revoked:
     if not was_revoked:
         root = actions.revoke(tables, call, key_id)
     ended: list[Key] = []
+    seen = {root.id}
     generation = [root]
     while generation:
         children: list[Key] = []
         for key in generation:
             children += store.read_children(tables.main, root.account_id, key.id)
         ended += _end(tables, call, root, children)
+        seen |= {key.id for key in children if rules.may_see(key, call.caller)}
         generation = children
-    if was_revoked and not ended:
-        raise actions.not_found()
-    return Revoked(root, ended)
+    return Family(root, was_revoked, tuple(ended), frozenset(seen))
 
 
 def _walk(table: Table, account_id: str, key_id: str) -> Iterator[Key]:

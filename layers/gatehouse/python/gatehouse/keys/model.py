@@ -134,23 +134,6 @@ class KeyPatch:
 
 
 @dataclass(frozen=True, slots=True)
-class Revoked:
-    """A revoked key, its descendants that ended with it, and how many live on."""
-
-    key: Key
-    ended: Sequence[Key] = ()
-    live_descendants: int = 0
-
-    def headers(self) -> dict[str, str]:
-        """Return what an answer without a body says about descendants, as headers."""
-        counts = {
-            "X-Ended-Descendants": len(self.ended),
-            "X-Live-Descendants": self.live_descendants,
-        }
-        return {name: str(count) for name, count in counts.items() if count}
-
-
-@dataclass(frozen=True, slots=True)
 class Minted:
     """A new key and its text, which is shown once."""
 

@@ -1,0 +1,53 @@
+"""Revoke a key, alone or with everything that it and its descendants made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gatehouse.audit.model import Origin
+from gatehouse.core.maker import MadeBy
+from gatehouse.core.request import Call
+from gatehouse.dynamo.table import Tables
+from gatehouse.federation import removal as peers
+from gatehouse.invites import ending as invites
+from gatehouse.keys import actions as keys
+from gatehouse.keys import descendants as families
+from gatehouse.keys.model import Key
+from gatehouse.webhooks import creators as webhooks
+
+
+@dataclass(frozen=True, slots=True)
+class Revoked:
+    """A revoked key, the ids with their kind of what ended with it, and how many keys live on."""
+
+    key: Key
+    ended: tuple[str, ...] = ()
+    live_descendants: int = 0
+
+    def headers(self) -> dict[str, str]:
+        """Return what an answer without a body says about descendants, as headers."""
+        counts = {
+            "X-Ended-Descendants": len(self.ended),
+            "X-Live-Descendants": self.live_descendants,
+        }
+        return {name: str(count) for name, count in counts.items() if count}
+
+
+def revoke(tables: Tables, call: Call, key_id: str, *, descendants: bool) -> Revoked:
+    """Revoke a key, with or without its descendants and what they made.
+
+    With them the key may be revoked already. Raises NotFound if nothing is left to end, or
+    Unavailable if something is left: a repeat ends it.
+    """
+    if not descendants:
+        key = keys.revoke(tables, call, key_id)
+        return Revoked(key, live_descendants=families.count_live(tables, call, key_id))
+    family = families.revoke_all(tables, call, key_id)
+    ended = [f"api_key:{key.id}" for key in family.ended]
+    by, origin = MadeBy(key_ids=family.key_ids), Origin.of(call)
+    account_id = family.root.account_id
+    for end_made in (webhooks.end_made, peers.end_made, invites.end_made):
+        ended += end_made(tables.main, account_id, by, origin=origin, now=call.now)
+    if family.was_revoked and not ended:
+        raise keys.not_found()
+    return Revoked(family.root, tuple(ended))
