@@ -6,7 +6,8 @@ import time
 from typing import Any
 
 from gatehouse.core import clock
-from gatehouse.core.observe import logger
+from gatehouse.core.errors import GatehouseError
+from gatehouse.core.observe import log_failure, logger
 from gatehouse.core.principal import SOCKET_SCOPE
 from gatehouse.credentials import actions as credentials
 from gatehouse.credentials.model import Code, Verdict
@@ -30,7 +31,11 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     key = _find_key(event)
     verdict = _NO_KEY
     if key is not None:
-        verdict = credentials.admit(TABLE, key, MEMORY, clock.now())
+        try:
+            verdict = credentials.admit(TABLE, key, MEMORY, clock.now())
+        except GatehouseError as error:
+            log_failure(error, request_id=event["requestContext"].get("requestId"), code=error.code)
+            raise
     answer = _answer(event["methodArn"], verdict, on_socket=_is_connect(event))
     logger.info(
         "authorized" if verdict.code is Code.VALID else "refused",

@@ -127,15 +127,17 @@ async def listing(
     if status is not None and status not in [*DeliveryStatus]:
         statuses = ", ".join(DeliveryStatus)
         raise BadInput(f"status must be one of {statuses}", details={"field": "status"})
+    webhook_id = _id(id, "webhook")
+    listed = f"{LISTING}:{webhook_id}"
     page, following = deliveries.page(
         TABLES.main,
         call,
-        _id(id, "webhook"),
+        webhook_id,
         status=None if status is None else DeliveryStatus(status),
         limit=limit,
-        after=position(call, LISTING, after),
+        after=position(call, listed, after),
     )
-    cursor = next_cursor(response, call, LISTING, following=following)
+    cursor = next_cursor(response, call, listed, following=following)
     return answer(call, [DeliveryView(**_view(one)) for one in page], cursor)
 
 

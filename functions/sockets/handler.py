@@ -12,7 +12,7 @@ from gatehouse.aws.control_plane import Cloud
 from gatehouse.aws.queue import Queue
 from gatehouse.core import clock, settings
 from gatehouse.core.errors import FieldRequired, GatehouseError, Internal, RateLimited, Unauthorized
-from gatehouse.core.observe import logger
+from gatehouse.core.observe import log_failure, logger
 from gatehouse.core.principal import SOCKET_SCOPE, Principal
 from gatehouse.core.request import Call, unique_id
 from gatehouse.credentials import actions as credentials
@@ -46,6 +46,8 @@ def handler(event: dict[str, Any], context: Any) -> Answer:
             logs.disconnect(TABLES.main, connection=request["connectionId"], now=clock.now())
     except GatehouseError as refused:
         error = refused
+        if error.status >= Internal.status:
+            log_failure(error, request_id=request["requestId"], code=error.code)
     except Exception:  # noqa: BLE001 - API Gateway would show the exception to the caller
         logger.exception("unhandled", request_id=request["requestId"])
         error = Internal("Internal Server Error")

@@ -35,7 +35,7 @@ def test_headers_count_down_and_each_surface_answers_429_in_its_own_body(tenant:
     for path, body in bodies.items():
         refused = tenant.stack.call("GET", path, key=key)
         assert refused.status_code == 429
-        assert refused.json() == body
+        assert refused.json().items() >= body.items()
         assert 1 <= int(refused.headers["retry-after"]) <= 30
         assert refused.headers["ratelimit-remaining"] == "0"
     refused = tenant.stack.call("GET", "/admin/policy", key=key)

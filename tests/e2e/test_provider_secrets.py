@@ -49,7 +49,7 @@ def test_a_key_is_written_over_http_and_read_with_iam_permission(tenant: Tenant)
 
 def test_each_refusal_has_its_documented_status(tenant: Tenant, stack: Deployed) -> None:
     missing = tenant.call("PUT", OPENAI, json={})
-    assert missing.json() == {"error": "apiKey is required", "status": 400}
+    assert missing.json().items() >= {"error": "apiKey is required", "status": 400}.items()
     assert put(tenant, "/api/auth/providers/Upper").json()["status"] == 400
     services = tenant.call(
         "POST", "/api/auth/keys", json={"name": "x", "scopes": ["services:read"]}
@@ -57,7 +57,7 @@ def test_each_refusal_has_its_documented_status(tenant: Tenant, stack: Deployed)
     narrow = services.json()["key"]
     assert stack.call("GET", OPENAI, key=narrow).status_code == 200
     scope = stack.call("DELETE", OPENAI, key=narrow)
-    assert scope.json() == {"error": "Insufficient API key scope", "status": 403}
+    assert scope.json().items() >= {"error": "Insufficient API key scope", "status": 403}.items()
     denied = stack.call("GET", OPENAI, key=add_member(tenant))
     assert denied.status_code == 403
     assert denied.json()["error"].startswith("Denied by admin_action_restriction")

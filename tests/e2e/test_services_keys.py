@@ -49,7 +49,7 @@ def test_a_key_without_scopes_may_do_nothing(tenant: Tenant) -> None:
 
     refused = tenant.stack.call("GET", "/api/auth/keys", key=made["key"])
     assert refused.status_code == 403
-    assert refused.json() == {"error": "Insufficient API key scope", "status": 403}
+    assert refused.json().items() >= {"error": "Insufficient API key scope", "status": 403}.items()
 
 
 def test_the_write_scope_does_not_allow_reading(tenant: Tenant) -> None:
@@ -82,7 +82,7 @@ def test_keys_are_listed_in_pages_newest_first(stack: Deployed, tenant: Tenant) 
 
 def test_a_made_up_cursor_and_a_limit_out_of_range_are_400(tenant: Tenant) -> None:
     cursor = tenant.call("GET", "/api/auth/keys", params={"after": "made-up"})
-    assert cursor.json() == {"error": "Invalid cursor", "status": 400}
+    assert cursor.json().items() >= {"error": "Invalid cursor", "status": 400}.items()
     limit = tenant.call("GET", "/api/auth/keys", params={"limit": "101"})
     assert (limit.status_code, limit.json()["error"].startswith("limit must be")) == (400, True)
 
@@ -103,18 +103,21 @@ def test_a_key_that_the_caller_may_not_see_cannot_be_revoked(
     made = make(tenant)
     unknown = {"error": "API key not found", "status": 404}
 
-    assert tenant.call("DELETE", f"/api/auth/keys/{uuid.uuid4()}").json() == unknown
+    assert tenant.call("DELETE", f"/api/auth/keys/{uuid.uuid4()}").json().items() >= unknown.items()
     stranger = open_tenant(stack)
-    assert stranger.call("DELETE", f"/api/auth/keys/{made['id']}").json() == unknown
+    assert stranger.call("DELETE", f"/api/auth/keys/{made['id']}").json().items() >= unknown.items()
     employee = add_member(tenant)
-    assert stack.call("DELETE", f"/api/auth/keys/{made['id']}", key=employee).json() == unknown
+    assert (
+        stack.call("DELETE", f"/api/auth/keys/{made['id']}", key=employee).json().items()
+        >= unknown.items()
+    )
     # The gateway decodes the path: what is not an id never reaches another route.
     for odd in ("7", "%00", "a%2Fb"):
         refused = tenant.call("DELETE", f"/api/auth/keys/{odd}")
         assert refused.status_code in {400, 404}, odd
         assert refused.json()["error"] in {"Invalid key id", "Not Found"}
     assert tenant.call("DELETE", f"/api/auth/keys/{made['id']}").status_code == 204
-    assert tenant.call("DELETE", f"/api/auth/keys/{made['id']}").json() == unknown
+    assert tenant.call("DELETE", f"/api/auth/keys/{made['id']}").json().items() >= unknown.items()
 
 
 @pytest.mark.parametrize(
@@ -128,7 +131,7 @@ def test_a_bad_field_is_named(tenant: Tenant, body: dict[str, Any], error: str) 
     refused = tenant.call("POST", "/api/auth/keys", json=body)
 
     assert refused.status_code == 400
-    assert refused.json() == {"error": error, "status": 400}
+    assert refused.json().items() >= {"error": error, "status": 400}.items()
     assert refused.headers["x-request-id"]
 
 

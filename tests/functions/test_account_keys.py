@@ -63,7 +63,7 @@ def test_creating_an_account_is_403_where_that_is_closed(
     monkeypatch.setenv("GATEHOUSE_ACCOUNT_CREATION", "closed")
     answer = front("POST", "/v1/accounts", body={"name": "Acme"})
     assert answer.status == 403
-    assert answer.json() == {"error": "Account creation is closed"}
+    assert answer.json().items() >= {"error": "Account creation is closed"}.items()
 
 
 def test_a_key_is_created_and_its_text_shown_once(front: Front, admin: Holder) -> None:
@@ -123,7 +123,7 @@ def test_a_revoked_key_is_404_for_delete_patch_and_rotate(front: Front, people: 
     ):
         answer = front(method, there, key=admin.key, body=body)
         assert answer.status == 404
-        assert answer.json() == {"error": "Not Found"}
+        assert answer.json().items() >= {"error": "Not Found"}.items()
 
 
 @pytest.mark.parametrize("method", ["DELETE", "PATCH", "POST"])
@@ -134,7 +134,7 @@ def test_an_id_that_is_not_a_uuid_is_a_400(
     path = f"/v1/api-keys/{bad}" + ("/rotate" if method == "POST" else "")
     answer = front(method, path, key=admin.key, body=None if method == "DELETE" else {})
     assert answer.status == 400
-    assert answer.json() == {"error": "invalid id"}
+    assert answer.json().items() >= {"error": "invalid id"}.items()
 
 
 def test_a_caller_who_revokes_their_own_key_is_locked_out(front: Front, people: People) -> None:
@@ -208,7 +208,7 @@ def test_an_expired_key_cannot_be_rotated_but_can_be_extended(
     assert front("GET", "/v1/whoami", key=key.key).status == 401
     refused = front("POST", f"{path}/rotate", key=admin.key, body={})
     assert refused.status == 409
-    assert refused.json() == {"error": "API key has expired"}
+    assert refused.json().items() >= {"error": "API key has expired"}.items()
     extended = front("PATCH", path, key=admin.key, body={"expires_at": held.text(seconds=60)})
     assert extended.status == 200
     assert front("GET", "/v1/whoami", key=key.key).status == 200
@@ -302,7 +302,7 @@ def test_an_invalid_grace_is_a_400_and_changes_nothing(
     path = f"/v1/api-keys/{old.key_id}/rotate"
     answer = front("POST", path, key=admin.key, body={"grace_seconds": grace})
     assert answer.status == 400
-    assert answer.json() == {"error": error}
+    assert answer.json().items() >= {"error": error}.items()
     assert front("GET", "/v1/whoami", key=old.key).status == 200
 
 
@@ -337,7 +337,7 @@ def test_an_invalid_field_is_a_400_that_names_it(
     path = "/v1/api-keys" if method == "POST" else f"/v1/api-keys/{admin.key_id}"
     answer = front(method, path, key=admin.key, body={"name": "x", field: value})
     assert answer.status == 400
-    assert answer.json() == {"error": error}
+    assert answer.json().items() >= {"error": error}.items()
 
 
 @pytest.mark.parametrize(
@@ -370,14 +370,14 @@ def test_enabled_must_be_true_or_false(front: Front, admin: Holder, enabled: obj
     path = f"/v1/api-keys/{admin.key_id}"
     answer = front("PATCH", path, key=admin.key, body={"enabled": enabled})
     assert answer.status == 400
-    assert answer.json() == {"error": "enabled must be true or false"}
+    assert answer.json().items() >= {"error": "enabled must be true or false"}.items()
 
 
 def test_a_missing_name_is_a_400(front: Front, admin: Holder) -> None:
     for path, key in (("/v1/api-keys", admin.key), ("/v1/accounts", None)):
         answer = front("POST", path, key=key, body={})
         assert answer.status == 400
-        assert answer.json() == {"error": "name is required"}
+        assert answer.json().items() >= {"error": "name is required"}.items()
 
 
 @pytest.mark.parametrize("name", ["", "  ", "x" * 10_000, 7, None, "a\x7fb"])
@@ -408,5 +408,5 @@ def test_each_route_needs_its_scope(
     assert {name: answer.status for name, answer in got.items()} == status
     for answer in got.values():
         if answer.status == 403:
-            assert answer.json() == {"error": "Insufficient API key scope"}
+            assert answer.json().items() >= {"error": "Insufficient API key scope"}.items()
     assert front("GET", "/v1/whoami", key=key.key).status == 200

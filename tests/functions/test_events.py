@@ -60,7 +60,8 @@ def test_keys_names_what_is_not_there() -> None:
     """The event's principal belongs to nobody in these tables: its identity is not found."""
     answer = invocation.load("keys_services").handler(invocation.event("keys_services"), CONTEXT)
 
-    assert body(answer, 404) == {"error": "Identity not found", "status": 404}
+    shown = body(answer, 404)
+    assert shown.items() >= {"error": "Identity not found", "status": 404}.items()
 
 
 @pytest.mark.usefixtures("stack")
@@ -163,7 +164,8 @@ def test_sockets_knows_no_such_service() -> None:
     answer = invocation.load("sockets").handler(invocation.event("sockets"), CONTEXT)
 
     assert answer["statusCode"] == 404
-    assert json.loads(answer["body"]) == {"error": 'Service "orders" not found', "status": 404}
+    shown = json.loads(answer["body"])
+    assert shown.items() >= {"error": 'Service "orders" not found', "status": 404}.items()
 
 
 @pytest.mark.usefixtures("stack", "relay_queue")

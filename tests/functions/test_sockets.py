@@ -114,7 +114,7 @@ class Sockets:
         if "body" not in answer:
             return answer["statusCode"], None
         said = json.loads(answer["body"])
-        assert set(said) == {"error", "status"}
+        assert set(said) - {"needed"} == {"error", "status", "code", "message", "detail"}
         assert said["status"] == answer["statusCode"]
         return answer["statusCode"], said["error"]
 

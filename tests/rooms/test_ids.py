@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import hmac
 from uuid import UUID
 
 import pytest
@@ -12,6 +15,7 @@ from gatehouse.core import ids
 from gatehouse.core.clock import LATEST
 from gatehouse.core.errors import BadInput
 
+SECRET = "stack-MainTable-1ABC2DEF3GHI"
 moments = st.integers(0, LATEST)
 names = st.text(st.characters(codec="utf-8", exclude_characters="\n"), max_size=20)
 # Every listing is sorted by ids.
@@ -84,27 +88,27 @@ def test_a_text_that_is_not_a_canonical_uuid_is_none(text: str) -> None:
 
 @given(names, names, positions)
 def test_a_cursor_is_read_back_as_its_position(listing: str, account: str, position: str) -> None:
-    cursor = ids.cursor(listing, account, position)
+    cursor = ids.cursor(listing, account, position, secret=SECRET)
     assert cursor.isascii()
-    assert ids.read_cursor(listing, account, cursor) == position
+    assert ids.read_cursor(listing, account, cursor, secret=SECRET) == position
 
 
 @given(names, names, positions, names)
 def test_a_cursor_of_another_list_or_account_is_refused(
     listing: str, account: str, position: str, other: str
 ) -> None:
-    cursor = ids.cursor(listing, account, position)
+    cursor = ids.cursor(listing, account, position, secret=SECRET)
     for wrong in ((other, account), (listing, other), (account, listing)):
         if wrong == (listing, account):
             continue
         with pytest.raises(BadInput):
-            ids.read_cursor(*wrong, cursor)
+            ids.read_cursor(*wrong, cursor, secret=SECRET)
 
 
 @given(st.text(max_size=80))
 def test_an_invented_cursor_is_refused(text: str) -> None:
     with pytest.raises(BadInput) as refused:
-        ids.read_cursor("list", "account", text)
+        ids.read_cursor("list", "account", text, secret=SECRET)
     assert refused.value.details == {"field": "after"}
 
 
@@ -113,22 +117,38 @@ def test_an_invented_cursor_is_refused(text: str) -> None:
 )
 def test_a_malformed_cursor_is_refused(text: str) -> None:
     with pytest.raises(BadInput):
-        ids.read_cursor("list", "account", text)
+        ids.read_cursor("list", "account", text, secret=SECRET)
 
 
 @given(names.filter(bool), st.data())
 def test_a_tampered_cursor_is_refused(position: str, data: st.DataObject) -> None:
-    cursor = ids.cursor("list", "account", position)
+    cursor = ids.cursor("list", "account", position, secret=SECRET)
     at = data.draw(st.integers(0, len(cursor) - 2))
     other = data.draw(st.sampled_from("ABCDab01-_").filter(lambda char: char != cursor[at]))
     with pytest.raises(BadInput):
-        ids.read_cursor("list", "account", cursor[:at] + other + cursor[at + 1 :])
+        ids.read_cursor("list", "account", cursor[:at] + other + cursor[at + 1 :], secret=SECRET)
 
 
 @pytest.mark.parametrize("position", ["zzz", "HEAD", "", "0190A3C4-7D52-7B1E-9C1E-2F3A4B5C6D7E"])
 def test_a_cursor_whose_position_is_not_an_id_is_refused(position: str) -> None:
-    """The tag is not secret, so a caller can compute it; the position must still be an id."""
-    cursor = ids.cursor("admin:audit", "account", position)
+    """Every list is sorted by ids, so another position would be a bug of ours."""
+    cursor = ids.cursor("admin:audit", "account", position, secret=SECRET)
 
     with pytest.raises(BadInput):
-        ids.read_cursor("admin:audit", "account", cursor)
+        ids.read_cursor("admin:audit", "account", cursor, secret=SECRET)
+
+
+def test_a_cursor_that_another_stack_signed_is_refused() -> None:
+    position = "0190a3c4-7d52-7b1e-9c1e-2f3a4b5c6d7e"
+    cursor = ids.cursor("list", "account", position, secret="another table")
+    with pytest.raises(BadInput):
+        ids.read_cursor("list", "account", cursor, secret=SECRET)
+
+
+def test_a_cursor_made_up_without_the_secret_is_refused() -> None:
+    position = "0190a3c4-7d52-7b1e-9c1e-2f3a4b5c6d7e"
+    text = f"list\naccount\n{position}".encode()
+    for tag in (hashlib.sha256(text).digest()[:16], hmac.digest(b"", text, "sha256")[:16], b""):
+        made_up = base64.urlsafe_b64encode(tag + position.encode()).decode().rstrip("=")
+        with pytest.raises(BadInput):
+            ids.read_cursor("list", "account", made_up, secret=SECRET)

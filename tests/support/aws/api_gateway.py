@@ -18,6 +18,7 @@ from types import ModuleType
 from typing import Any
 from urllib.parse import unquote
 
+from gatehouse.core.errors import CODES
 from support.aws import invocation, resources
 from support.checks.documented import check_documented
 
@@ -313,14 +314,21 @@ def _check_surface(answer: invocation.Answer, surface: str) -> None:
             assert (value["meta"]["request_id"] == answer.request_id) != again
             assert "data" in value
         return
+    common = {name: value.pop(name, None) for name in ("code", "message", "detail", "needed")}
+    assert re.fullmatch(r"[A-Z]+(_[A-Z0-9]+)*", common["code"])
+    assert common["message"]
+    assert common["detail"] == CODES[common["code"]]
+    assert common["needed"] is None or answer.status == 403
     if surface == "services":
         assert value == {"error": value["error"], "status": answer.status}
-        assert isinstance(value["error"], str)
+        assert value["error"] == common["message"]
     elif surface == "account":
-        assert set(value) == {"error"}
-        assert isinstance(value["error"], str)
+        assert value in [{"error": common["message"]}, {"error": "Not Found"}]
     else:
-        error = value["error"]
+        error = value.pop("error")
+        assert not value
+        assert (error["code"], error["message"]) == (common["code"], common["message"])
+        assert error["docs_url"].endswith(f"/docs#{error['code']}")
         assert set(error) == {"code", "message", "request_id", "details", "docs_url"}
         assert error["request_id"] == answer.request_id
         assert error["docs_url"].endswith(f"/docs#{error['code']}")

@@ -101,13 +101,18 @@ class GatehouseError(Exception):
         code: str | None = None,
         details: Mapping[str, Any] | None = None,
         retry_after: int | None = None,
+        needed: str | None = None,
     ) -> None:
-        """Store what a surface shows: `details` for programs, `retry_after` in seconds."""
+        """Store what a surface shows: `details` for programs, `retry_after` in seconds.
+
+        `needed` is the scope that the key lacks.
+        """
         super().__init__(message)
         self.message = message
         self.code = code or type(self).code
         self.details = dict(details or {})
         self.retry_after = retry_after
+        self.needed = needed
 
 
 class BadInput(GatehouseError):
@@ -144,7 +149,9 @@ class ScopeMissing(Forbidden):
     """The key's scopes do not include the scope that the route requires."""
 
     def __init__(self, scope: str) -> None:
-        super().__init__("Insufficient API key scope", details={"required_scope": scope})
+        super().__init__(
+            "Insufficient API key scope", details={"required_scope": scope}, needed=scope
+        )
 
 
 class PolicyDenied(Forbidden):

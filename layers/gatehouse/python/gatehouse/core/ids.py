@@ -5,7 +5,7 @@ Ids are UUIDs of version 7: they sort by creation time, so they serve as sort ke
 
 import base64
 import binascii
-import hashlib
+import hmac
 import re
 import secrets
 from uuid import UUID
@@ -13,6 +13,8 @@ from uuid import UUID
 from gatehouse.core.clock import Micros
 from gatehouse.core.errors import BadInput
 
+_TAG_BYTES = 16
+_LONGEST_CURSOR = 512  # far above the longest
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
@@ -43,22 +45,23 @@ def read(text: str, *, kind: str | None = None) -> str | None:
     return lowered if _UUID.fullmatch(lowered) else None
 
 
-def cursor(listing: str, account: str, position: str) -> str:
-    """Return an opaque cursor for the next page of an account's listing."""
-    tag = _tag(listing, account, position)
+def cursor(listing: str, account: str, position: str, *, secret: str) -> str:
+    """Return an opaque cursor for the next page of an account's listing, signed with `secret`."""
+    tag = _tag(listing, account, position, secret)
     return base64.urlsafe_b64encode(tag + position.encode()).decode().rstrip("=")
 
 
-def read_cursor(listing: str, account: str, text: str) -> str:
-    """Return a cursor's position. Raises BadInput if it is not of this listing and account."""
+def read_cursor(listing: str, account: str, text: str, *, secret: str) -> str:
+    """Return a cursor's position. Raises BadInput if `cursor` did not make it of the same four."""
     try:
         raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-        position = raw[8:].decode()
+        position = raw[_TAG_BYTES:].decode()
     except (binascii.Error, ValueError) as error:
         raise BadInput("Invalid cursor", details={"field": "after"}) from error
     # Every listing is sorted by our ids, so another position is not one of our cursors.
-    known = read(position) == position
-    if len(text) > 512 or not known or raw[:8] != _tag(listing, account, position):  # noqa: PLR2004 - far above the longest
+    tag = _tag(listing, account, position, secret)
+    known = len(text) <= _LONGEST_CURSOR and read(position) == position
+    if not known or not hmac.compare_digest(raw[:_TAG_BYTES], tag):
         raise BadInput("Invalid cursor", details={"field": "after"})
     return position
 
@@ -71,6 +74,6 @@ def _uuid7(moment: Micros, high: int, low: int) -> str:
     return str(UUID(int=(value << 62) | low))
 
 
-def _tag(listing: str, account: str, position: str) -> bytes:
-    # Not a secret: a cursor gives no access beyond its account. The tag only tells cursors apart.
-    return hashlib.sha256(f"{listing}\n{account}\n{position}".encode()).digest()[:8]
+def _tag(listing: str, account: str, position: str, secret: str) -> bytes:
+    text = f"{listing}\n{account}\n{position}"
+    return hmac.digest(secret.encode(), text.encode(), "sha256")[:_TAG_BYTES]

@@ -80,7 +80,8 @@ def managing(name: str) -> Callable[[Principal], None]:
 
 
 def denial(decision: Decision) -> PolicyDenied:
-    """Return the error that explains a denial."""
+    """Return the error that explains a denial. It names the scope that the key lacks, if any."""
+    scopes = decision.would_allow.get("scopes", ())
     return PolicyDenied(
         f"Denied by {decision.rule.value}: {'; '.join(decision.reasons)}",
         details={
@@ -88,4 +89,5 @@ def denial(decision: Decision) -> PolicyDenied:
             "reasons": list(decision.reasons),
             "would_allow": dict(decision.would_allow),
         },
+        needed=scopes[0] if scopes else None,
     )

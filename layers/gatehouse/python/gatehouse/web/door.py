@@ -16,7 +16,7 @@ from fastapi.exceptions import RequestValidationError
 from mangum import Mangum
 from starlette.exceptions import HTTPException
 
-from gatehouse.core import ids
+from gatehouse.core import ids, settings
 from gatehouse.core.errors import (
     GatehouseError,
     Internal,
@@ -152,7 +152,9 @@ def _refuse_over_limit(principal: Principal | None) -> None:
 
 def position(call: Call, listing: str, after: str | None) -> str | None:
     """Return the position in a caller's cursor of one listing; None is the beginning."""
-    return None if after is None else ids.read_cursor(listing, call.caller.account_id, after)
+    if after is None:
+        return None
+    return ids.read_cursor(listing, call.caller.account_id, after, secret=_cursor_secret())
 
 
 def next_cursor(
@@ -161,6 +163,11 @@ def next_cursor(
     """Return the cursor of the next page and set it as a header; None at the end."""
     if following is None:
         return None
-    cursor = ids.cursor(listing, call.caller.account_id, following)
+    cursor = ids.cursor(listing, call.caller.account_id, following, secret=_cursor_secret())
     response.headers["X-Next-Cursor"] = cursor
     return cursor
+
+
+def _cursor_secret() -> str:
+    """Return what signs cursors: the table's name, whose random part no caller is shown."""
+    return settings.MAIN_TABLE.text()

@@ -125,7 +125,7 @@ def _codes() -> str:
         f'<tr id="{code}"><td><code>{code}</code></td><td>{html.escape(meaning)}</td></tr>'
         for code, meaning in errors.CODES.items()
     )
-    return f'<h2 id="codes">Error codes of the admin surface</h2><table>{rows}</table>'
+    return f'<h2 id="codes">Error codes</h2><table>{rows}</table>'
 
 
 def _operation(spec: dict[str, Any], method: str, path: str, operation: dict[str, Any]) -> str:
