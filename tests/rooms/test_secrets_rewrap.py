@@ -188,7 +188,7 @@ def test_each_step_is_bounded_and_continues_after_the_last_one(
     passes = [one.cursor for one in steps].count(None)
     assert passes == 2
     seen = [*itertools.takewhile(lambda one: one.cursor, steps)]
-    assert len({one.cursor for one in seen}) == len(seen) >= 3
+    assert len({one.cursor for one in seen}) == len(seen) >= 2, "20 secrets, at most 7 a step"
 
 
 def test_a_pass_starts_again_when_the_key_was_changed(
