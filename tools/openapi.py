@@ -12,6 +12,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import openapi_examples
+
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "layers/gatehouse/python"), str(ROOT / "tests")]
 
@@ -137,6 +139,8 @@ def build() -> dict[str, Any]:
                     str.maketrans("/{}.-", "_____")
                 )
                 paths.setdefault(path, {})[method] = operation
+    openapi_examples.add_examples(paths, schemas)
+    openapi_examples.add_links(paths)
     return {
         "openapi": "3.1.0",
         "info": {

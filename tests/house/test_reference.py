@@ -135,3 +135,42 @@ def test_every_route_is_on_the_page_with_its_requirement() -> None:
         for operation in methods.values():
             assert operation["x-needs"]
             assert operation["summary"] in page
+
+
+def test_every_body_has_an_example_that_its_schema_accepts() -> None:
+    wrong = []
+    document = json.loads(reference.document())
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            content = operation.get("requestBody", {}).get("content", {}).get("application/json")
+            if content is None:
+                continue
+            schema = {**content["schema"], "components": document["components"]}
+            wrong += [
+                (method, path, problem.message)
+                for problem in OAS31Validator(schema).iter_errors(content["example"])
+            ]
+
+    assert not wrong
+
+
+def test_what_an_operation_makes_links_to_what_reads_and_removes_it() -> None:
+    paths = json.loads(reference.document())["paths"]
+    named = {
+        operation["operationId"]: (method, path, operation)
+        for path, methods in paths.items()
+        for method, operation in methods.items()
+    }
+    reached = set()
+    for path, methods in paths.items():
+        for operation in methods.values():
+            for response in operation["responses"].values():
+                for link in response.get("links", {}).values():
+                    _, other, target = named[link["operationId"]]
+                    taken = {one["name"] for one in target.get("parameters", [])}
+                    assert set(link.get("parameters", {})) <= taken, (path, other)
+                    reached.add(other)
+
+    # Named by the caller, not made: providers and built-in services.
+    alone = {path for path in paths if "{" in path} - reached
+    assert alone == {"/api/auth/providers/{name}"}
