@@ -181,6 +181,7 @@ ACCEPTED: dict[str, dict[str, Any]] = {
     "POST /v1/keys/verify": {"key": "hk_0"},
     "POST /admin/api-keys": {"owner": "{identity}"},
     "POST /admin/api-keys/{id}/rotate": {},
+    "POST /admin/api-keys/{id}/revoke": {},
     "POST /invite/create": {"name": "x", "type": "agent"},
     "PATCH /admin/identities/{id}": {},
     "POST /admin/policy/evaluate": {"action": "signal:emit", "identity": "{identity}"},

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gatehouse.accounts import actions as accounts
 from gatehouse.audit import actions as audit
-from gatehouse.audit.model import Origin
+from gatehouse.audit.model import Chain, Origin
 from gatehouse.aws import clients
 from gatehouse.bootstrap import actions as bootstrap
 from gatehouse.bootstrap.model import PlannedStep
@@ -66,7 +66,7 @@ def apply(tables: Tables, text: str, *, dry_run: bool = False, later: int = 0) -
 
 
 def count_events(tables: Tables, account: str) -> int:
-    return audit.head(tables.main, account).seq
+    return audit.head(tables.main, account, Chain.ADMINISTRATION).seq
 
 
 def test_applying_a_file_creates_everything_in_it(tables: Tables, operator: str) -> None:
