@@ -20,7 +20,7 @@ from gatehouse.policy.model import MANAGE
 from gatehouse.web import bodies
 from gatehouse.web.door import Caller, Door, next_cursor, position
 from gatehouse.web.envelopes import Answer, Body, answer, written
-from gatehouse.web.fields import After, Id, Limit, Moment, one_of
+from gatehouse.web.fields import After, Limit, Moment, id_in_path, one_of
 from gatehouse.web.strict_route import send
 from gatehouse.web.surfaces import ADMIN
 
@@ -95,7 +95,7 @@ class Recovered(BaseModel):
 @door.route(
     "POST", "/admin/webhooks/{id}/test", needs=manage, status=202, response_model=Answer[Ping]
 )
-async def test(call: Caller, id: Id) -> Response:
+async def test(call: Caller, id: Annotated[str, id_in_path("webhook")]) -> Response:
     """Send a `ping` to the webhook, the same way as every delivery."""
 
     def answered(delivery: Delivery) -> Answered:
@@ -118,7 +118,7 @@ async def test(call: Caller, id: Id) -> Response:
 async def listing(
     call: Caller,
     response: Response,
-    id: Id,
+    id: Annotated[str, id_in_path("webhook")],
     status: Annotated[str, one_of(DeliveryStatus)] | None = None,
     limit: Limit = 50,
     after: After = None,
@@ -144,7 +144,7 @@ async def listing(
 @door.route(
     "GET", "/admin/webhooks/deliveries/{id}", needs=manage, response_model_exclude_unset=True
 )
-async def read(call: Caller, id: Id) -> Answer[DeliveryDetail]:
+async def read(call: Caller, id: Annotated[str, id_in_path("delivery")]) -> Answer[DeliveryDetail]:
     """Show one delivery with its attempts, oldest first."""
     delivery, attempts = deliveries.get(TABLES.main, call, _id(id, "delivery"))
     shown = [_attempt(one) for one in attempts]
@@ -158,7 +158,7 @@ async def read(call: Caller, id: Id) -> Answer[DeliveryDetail]:
     status=202,
     response_model=Answer[Replayed],
 )
-async def replay(call: Caller, id: Id) -> Response:
+async def replay(call: Caller, id: Annotated[str, id_in_path("delivery")]) -> Response:
     """Send a dead letter again. A delivered one is sent as a new delivery, with `replay_of`."""
 
     def answered(delivery: Delivery) -> Answered:
@@ -183,7 +183,9 @@ async def replay(call: Caller, id: Id) -> Response:
     status=202,
     response_model=Answer[Recovered],
 )
-async def recover(call: Caller, id: Id, body: Recovery) -> Response:
+async def recover(
+    call: Caller, id: Annotated[str, id_in_path("webhook")], body: Recovery
+) -> Response:
     """Replay all dead letters of signals emitted since a time; `dry_run` only counts them."""
     since = bodies.moment(body.since, field="since")
     if since is None:

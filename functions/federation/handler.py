@@ -23,7 +23,7 @@ from gatehouse.signals.model import LONGEST_CONTENT
 from gatehouse.web import bodies
 from gatehouse.web.door import Caller, Door, public
 from gatehouse.web.envelopes import Answer, Body, answer
-from gatehouse.web.fields import AtMost, Id, Moment, Name, Url, one_of
+from gatehouse.web.fields import NOT_BLANK, AtMost, Moment, Name, Url, id_in_path, one_of
 from gatehouse.web.surfaces import ADMIN
 
 TABLES = connection.tables()
@@ -84,7 +84,7 @@ class InboundSignal(Body):
     """A signal that a peer sends."""
 
     signal_type: Annotated[str, one_of(SIGNAL_TYPES)]
-    content: Annotated[str, Field(max_length=LONGEST_CONTENT)]
+    content: Annotated[str, Field(max_length=LONGEST_CONTENT, json_schema_extra=NOT_BLANK)]
     from_identity: Name
 
 
@@ -128,7 +128,7 @@ async def list_peers(call: Caller) -> Answer[list[PeerView]]:
 
 
 @door.route("DELETE", "/admin/peers/{id}", needs=manage, response_model_exclude_unset=True)
-async def remove(call: Caller, id: Id) -> Answer[RemovedPeer]:
+async def remove(call: Caller, id: Annotated[str, id_in_path("peer")]) -> Answer[RemovedPeer]:
     """Remove a peer. Its next request is refused."""
     peer_id = ids.read(id, kind="peer")
     if peer_id is None:

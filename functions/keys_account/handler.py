@@ -34,7 +34,7 @@ from gatehouse.web import bodies
 from gatehouse.web.door import Caller, Door, authenticated, next_cursor, position, public
 from gatehouse.web.envelopes import Body, Data, Page, Patch, PermissionLists
 from gatehouse.web.exact import ExactObject
-from gatehouse.web.fields import After, Between, Id, Labels, Limit, Moment, Name, free_form
+from gatehouse.web.fields import After, Between, Labels, Limit, Moment, Name, free_form, id_in_path
 from gatehouse.web.surfaces import ACCOUNT
 
 TABLES = connection.tables()
@@ -223,14 +223,18 @@ async def listing(
 
 
 @door.route("DELETE", "/v1/api-keys/{id}", needs=scope("services:write"), status=204)
-async def revoke(call: Caller, response: Response, id: Id, *, descendants: bool = False) -> None:
+async def revoke(
+    call: Caller, response: Response, id: Annotated[str, id_in_path()], *, descendants: bool = False
+) -> None:
     """Revoke an API key, with the keys that it created if asked. Its next request is refused."""
     revoked = revocation.revoke(TABLES, call, _id(id), descendants=descendants)
     response.headers.update(revoked.headers())
 
 
 @door.route("POST", "/v1/api-keys/{id}/rotate", needs=scope("services:write"), status=201)
-async def rotate(call: Caller, id: Id, body: Rotation) -> Data[CreatedKey]:
+async def rotate(
+    call: Caller, id: Annotated[str, id_in_path()], body: Rotation
+) -> Data[CreatedKey]:
     """Create a successor; the old key works for the grace, but not past its own expiry."""
     minted = rotation.rotate(
         TABLES, call, _id(id), grace_seconds=body.grace_seconds, prefix=ACCOUNT_PREFIX
@@ -239,7 +243,7 @@ async def rotate(call: Caller, id: Id, body: Rotation) -> Data[CreatedKey]:
 
 
 @door.route("PATCH", "/v1/api-keys/{id}", needs=scope("services:write"))
-async def patch(call: Caller, id: Id, body: KeyPatch) -> Data[KeyView]:
+async def patch(call: Caller, id: Annotated[str, id_in_path()], body: KeyPatch) -> Data[KeyView]:
     """Change a key; null clears an expiry, a rate limit or the metadata."""
     sent = body.model_fields_set
     expires_at = bodies.moment(body.expires_at, field="expires_at")

@@ -26,7 +26,7 @@ from gatehouse.revocation import actions as revocation
 from gatehouse.web import bodies, reference
 from gatehouse.web.door import Caller, Door, next_cursor, position
 from gatehouse.web.envelopes import Answer, Body, Meta, PermissionLists, answer
-from gatehouse.web.fields import After, Between, Id, Labels, Limit, Moment, Name, id_of
+from gatehouse.web.fields import After, Between, Labels, Limit, Moment, Name, id_in_path, id_of
 from gatehouse.web.surfaces import ADMIN
 
 TABLES = connection.tables()
@@ -220,7 +220,9 @@ async def listing(
 
 
 @door.route("POST", "/admin/api-keys/{id}/rotate", needs=manage, response_model_exclude_unset=True)
-async def rotate(call: Caller, id: Id, body: Rotation) -> Answer[RotatedKey]:
+async def rotate(
+    call: Caller, id: Annotated[str, id_in_path("api_key")], body: Rotation
+) -> Answer[RotatedKey]:
     """Create a successor with the same owner and grants; the old key works for the grace."""
     minted: Minted = rotation.rotate(
         TABLES, call, _id(id), grace_seconds=body.grace_seconds, prefix=ADMIN_PREFIX
@@ -229,7 +231,9 @@ async def rotate(call: Caller, id: Id, body: Rotation) -> Answer[RotatedKey]:
 
 
 @door.route("POST", "/admin/api-keys/{id}/revoke", needs=manage, response_model_exclude_unset=True)
-async def revoke(call: Caller, id: Id, body: Revoke) -> Revocation:
+async def revoke(
+    call: Caller, id: Annotated[str, id_in_path("api_key")], body: Revoke
+) -> Revocation:
     """Revoke an API key. The very next request with it is refused."""
     revoked = revocation.revoke(TABLES, call, _id(id), descendants=body.descendants)
     also: dict[str, Any] = {}

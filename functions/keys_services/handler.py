@@ -22,7 +22,7 @@ from gatehouse.revocation import actions as revocation
 from gatehouse.web import bodies
 from gatehouse.web.door import Caller, Door, next_cursor, position
 from gatehouse.web.envelopes import Body
-from gatehouse.web.fields import After, Between, Id, Labels, Limit, Moment, Name
+from gatehouse.web.fields import After, Between, Labels, Limit, Moment, Name, id_in_path
 from gatehouse.web.surfaces import SERVICES
 
 TABLES = connection.tables()
@@ -101,7 +101,9 @@ async def listing(
 
 
 @door.route("DELETE", "/api/auth/keys/{id}", needs=scope("services:write"), status=204)
-async def revoke(call: Caller, response: Response, id: Id, *, descendants: bool = False) -> None:
+async def revoke(
+    call: Caller, response: Response, id: Annotated[str, id_in_path()], *, descendants: bool = False
+) -> None:
     """Revoke an API key, with the keys that it created if asked. Its next request is refused."""
     key_id = ids.read(id)
     if key_id is None:

@@ -31,12 +31,12 @@ from gatehouse.web.envelopes import Answer, Body, Patch, PermissionLists, answer
 from gatehouse.web.fields import (
     After,
     Between,
-    Id,
     Label,
     Labels,
     Limit,
     Moment,
     Name,
+    id_in_path,
     id_of,
     one_of,
 )
@@ -240,14 +240,18 @@ async def list_identities(
 
 
 @door.route("GET", "/admin/identities/{id}", needs=manage, response_model_exclude_unset=True)
-async def get_identity(call: Caller, id: Id) -> Answer[IdentityView]:
+async def get_identity(
+    call: Caller, id: Annotated[str, id_in_path("identity")]
+) -> Answer[IdentityView]:
     """Show one identity."""
     identity = identities.get(TABLES.main, call.caller.account_id, _id(id))
     return answer(call, _identity(identity))
 
 
 @door.route("PATCH", "/admin/identities/{id}", needs=manage, response_model_exclude_unset=True)
-async def patch_identity(call: Caller, id: Id, body: IdentityPatch) -> Answer[ChangedIdentity]:
+async def patch_identity(
+    call: Caller, id: Annotated[str, id_in_path("identity")], body: IdentityPatch
+) -> Answer[ChangedIdentity]:
     """Change an identity. The change applies to the very next request of each of its keys."""
     identity_id = _id(id)
     sent = body.model_fields_set

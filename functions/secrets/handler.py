@@ -13,7 +13,6 @@ from gatehouse.core import clock
 from gatehouse.core.clock import rfc3339
 from gatehouse.core.errors import BadInput, GatehouseError
 from gatehouse.core.observe import logger
-from gatehouse.core.text import LONGEST_LABEL
 from gatehouse.dynamo import connection
 from gatehouse.policy.actions import managing
 from gatehouse.providers import actions as providers
@@ -23,6 +22,7 @@ from gatehouse.secrets.actions import Vault
 from gatehouse.secrets.model import Place
 from gatehouse.web.door import Caller, Door
 from gatehouse.web.envelopes import Body
+from gatehouse.web.fields import NOT_BLANK
 from gatehouse.web.surfaces import SERVICES
 
 TABLES = connection.tables()
@@ -31,14 +31,14 @@ door = Door(SERVICES, title="Secrets")
 read, write = managing("services:read"), managing("services:write")
 
 
-ProviderName = Annotated[str, Path(json_schema_extra={"maxLength": LONGEST_LABEL})]
+ProviderName = Annotated[str, Path(json_schema_extra={"pattern": "^[a-z0-9-]{1,64}$"})]
 
 
 class ProviderKey(Body):
     """A provider's key to store."""
 
-    apiKey: Annotated[str, Field(max_length=LONGEST_KEY)] | None = Field(
-        None, description="1 to 4,096 characters; never shown again."
+    apiKey: Annotated[str, Field(max_length=LONGEST_KEY, json_schema_extra=NOT_BLANK)] = Field(
+        description="1 to 4,096 characters; never shown again."
     )
 
 

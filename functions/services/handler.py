@@ -41,7 +41,9 @@ door = Door(SERVICES, title="Services")
 handler = door.handler
 
 
-ServiceName = Annotated[str, Path(json_schema_extra={"maxLength": LONGEST_LABEL})]
+ServiceName = Annotated[
+    str, Path(json_schema_extra={"pattern": "^[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?$"})
+]
 Lines = Annotated[str, Query(max_length=LONGEST_LABEL)]
 Since = Annotated[str, Query(max_length=LONGEST_LOG_GROUP)]
 

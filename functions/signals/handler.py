@@ -19,15 +19,16 @@ from gatehouse.web.door import Caller, Door, next_cursor, position
 from gatehouse.web.envelopes import Answer, Body, answer, written
 from gatehouse.web.exact import ExactObject
 from gatehouse.web.fields import (
+    NOT_BLANK,
     After,
     AtMost,
     Between,
     Fraction,
-    Id,
     Label,
     Limit,
     documented,
     free_form,
+    id_in_path,
     id_of,
     one_of,
 )
@@ -47,7 +48,7 @@ class NewSignal(Body):
     signal_type: Annotated[str, one_of(SIGNAL_TYPES)] = Field(
         description=f"{', '.join(SIGNAL_TYPES[:-1])} or {SIGNAL_TYPES[-1]}"
     )
-    content: Annotated[str, Field(max_length=model.LONGEST_CONTENT)]
+    content: Annotated[str, Field(max_length=model.LONGEST_CONTENT, json_schema_extra=NOT_BLANK)]
     from_role: Label | None = None
     to_role: Label | None = None
     to_ring: Label | None = Field(None, description="A key with ring_scopes must name one of them.")
@@ -169,7 +170,7 @@ async def listing(
 @door.route(
     "GET", "/signals/{id}", needs=policy.require(signals.INSPECT), response_model_exclude_unset=True
 )
-async def show(call: Caller, id: Id) -> Answer[SignalView]:
+async def show(call: Caller, id: Annotated[str, id_in_path("signal")]) -> Answer[SignalView]:
     """Show one signal."""
     signal_id = ids.read(id, kind="signal")
     if signal_id is None:

@@ -22,7 +22,7 @@ from gatehouse.secrets import actions as vaults
 from gatehouse.secrets.actions import Vault
 from gatehouse.web.door import Caller, Door
 from gatehouse.web.envelopes import Answer, Body, Patch, answer
-from gatehouse.web.fields import AtMost, Between, Fraction, Id, Label, Url, one_of
+from gatehouse.web.fields import AtMost, Between, Fraction, Label, Url, id_in_path, one_of
 from gatehouse.web.surfaces import ADMIN
 from gatehouse.webhooks import actions as webhooks
 from gatehouse.webhooks import model, rotation
@@ -166,14 +166,14 @@ async def listing(call: Caller) -> Answer[list[WebhookView]]:
 
 
 @door.route("GET", "/admin/webhooks/{id}", needs=manage, response_model_exclude_unset=True)
-async def read(call: Caller, id: Id) -> Answer[WebhookView]:
+async def read(call: Caller, id: Annotated[str, id_in_path("webhook")]) -> Answer[WebhookView]:
     """Show one webhook."""
     return answer(call, _view(webhooks.get(TABLES.main, call.caller.account_id, _id(id))))
 
 
 @door.route("PATCH", "/admin/webhooks/{id}", needs=manage, response_model_exclude_unset=True)
 async def update(
-    call: Caller, request: Request, id: Id, body: WebhookPatch
+    call: Caller, request: Request, id: Annotated[str, id_in_path("webhook")], body: WebhookPatch
 ) -> Answer[ChangedWebhook]:
     """Change a webhook. `filters` and `headers` are replaced as a whole.
 
@@ -202,7 +202,7 @@ async def update(
 
 
 @door.route("DELETE", "/admin/webhooks/{id}", needs=manage, response_model_exclude_unset=True)
-async def remove(call: Caller, id: Id) -> Answer[DeletedWebhook]:
+async def remove(call: Caller, id: Annotated[str, id_in_path("webhook")]) -> Answer[DeletedWebhook]:
     """Delete a webhook and its secret. Its open deliveries become dead letters."""
     webhook_id = _id(id)
     marker = deliveries.unpark_marker(TABLES.main, call, webhook_id)
@@ -214,7 +214,9 @@ async def remove(call: Caller, id: Id) -> Answer[DeletedWebhook]:
 @door.route(
     "POST", "/admin/webhooks/{id}/rotate-secret", needs=manage, response_model_exclude_unset=True
 )
-async def rotate_secret(call: Caller, id: Id, body: Rotation) -> Answer[RotatedSecret]:
+async def rotate_secret(
+    call: Caller, id: Annotated[str, id_in_path("webhook")], body: Rotation
+) -> Answer[RotatedSecret]:
     """Create a new secret. During the grace, deliveries are signed with both."""
     rotated = rotation.rotate_secret(
         TABLES.main, call, _vault(), _id(id), grace_seconds=body.grace_seconds

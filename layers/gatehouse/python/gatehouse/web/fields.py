@@ -96,6 +96,12 @@ def id_of(kind: str | None = None) -> Any:
     )
 
 
+def id_in_path(kind: str | None = None) -> Any:
+    """Document an id in a path: a UUID that may begin with its kind. The handler checks it."""
+    start = f"({kind}:)?" if kind else ""
+    return Path(json_schema_extra={"maxLength": _LONGEST_ID, "pattern": f"^{start}{_UUID}$"})
+
+
 def free_form(largest: int) -> Any:
     """Bound an object whose names are the caller's. The room checks its bytes of compact JSON."""
     return AtMost(largest // _SMALLEST_ENTRY)
@@ -110,8 +116,14 @@ def _whole(value: float) -> int | float:
 
 # Zero and one without a fraction, as JSON parsers write them.
 Fraction = Annotated[float, PlainSerializer(_whole, return_type=int | float)]
-Name = Annotated[str, StringConstraints(strip_whitespace=True, max_length=LONGEST_NAME)]
-Label = Annotated[str, Field(max_length=LONGEST_LABEL)]
+# A text that is not blank; the rooms refuse a blank one as missing.
+NOT_BLANK: dict[str, Any] = {"minLength": 1, "pattern": r"\S"}
+Name = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, max_length=LONGEST_NAME),
+    Field(json_schema_extra=NOT_BLANK),
+]
+Label = Annotated[str, Field(max_length=LONGEST_LABEL, json_schema_extra={"minLength": 1})]
 Labels = Annotated[list[Label], AtMost(MOST_ENTRIES)]
 Moment = Annotated[
     str, Field(max_length=_LONGEST_MOMENT, json_schema_extra={"format": "date-time"})
@@ -120,4 +132,3 @@ Url = Annotated[str, Field(max_length=LONGEST_URL, json_schema_extra={"format": 
 
 After = Annotated[str, documented(maxLength=_LONGEST_CURSOR)] | None
 Limit = Annotated[int, Query(ge=1, le=100)]
-Id = Annotated[str, Path(json_schema_extra={"maxLength": _LONGEST_ID})]
