@@ -27,8 +27,6 @@ from gatehouse.dynamo.table import Table, Tables
 from gatehouse.federation import removal, rules, store
 from gatehouse.federation.model import MOST_PEERS, Peer, PeerStatus, Received, Trusted
 from gatehouse.identities import actions as identities
-from gatehouse.identities import writes as identity_writes
-from gatehouse.identities.model import Identity
 from gatehouse.keys import actions as keys
 from gatehouse.secrets import actions as vaults
 from gatehouse.secrets import writes as secret_writes
@@ -138,7 +136,7 @@ def receive(  # noqa: PLR0913 - a request and its proof
     secret = vaults.read(tables.main, vault, removal.place(peer))
     if secret is None or not rules.is_valid(proof, secret, method="POST", body=raw, now=call.now):
         raise _refused()
-    creator = _get_creator(tables.main, peer, call.now)
+    _check_status(tables.main, peer, call.now)
     if not rules.may_send(peer, signal_type):
         raise Forbidden(
             f"This peer may not send {signal_type[:64]}", code="FEDERATION_SCOPE_DENIED"
@@ -172,35 +170,31 @@ def receive(  # noqa: PLR0913 - a request and its proof
             audit.commit(
                 tables.main,
                 peer.account_id,
-                writes={
-                    "signal": write,
-                    "peer": spend,
-                    "nonce": nonce,
-                    "creator": identity_writes.unchanged(tables.main, creator),
-                },
+                writes={"signal": write, "peer": spend, "nonce": nonce},
                 changes=[change],
                 origin=origin,
                 now=call.now,
             )
         except audit.Refused as refused:
-            current = refused.failed.get("peer", {})
+            current = refused.failed.get("peer")
             if "nonce" in refused.failed or current is None:
                 raise _refused() from refused
-            if current:
-                peer = store.from_item(current)  # its other signals used up the limit meanwhile
-            creator = _get_creator(tables.main, peer, call.now)
+            peer = store.from_item(current)  # its other signals used up the limit meanwhile
         else:
             receipt = rules.receipt(secret, signal_id=signal.id, body_hash=proof.body_hash)
             return Received(signal.id, receipt)
     raise Unavailable
 
 
-def _get_creator(table: Table, peer: Peer, now: Micros) -> Identity:
-    """Read the identity that trusted a peer. Raises Unauthorized if the peer may not send."""
+def _check_status(table: Table, peer: Peer, now: Micros) -> None:
+    """Raise Unauthorized if a peer has expired, or waits for the identity that trusted it.
+
+    The identity is read and not a part of the transaction: a peer that sends without pause must not
+    be able to delay the suspension of that identity.
+    """
     creator = identities.get(table, peer.account_id, peer.maker.identity_id or "")
     if rules.status(peer, creator, now) is not PeerStatus.ACTIVE:
         raise _refused()
-    return creator
 
 
 def _check_limit(peer: Peer, now: Micros) -> None:
