@@ -103,13 +103,13 @@ def change(front: Front, by: Holder, target: Holder, **fields: Any) -> Answer:
     return front("PATCH", f"/admin/identities/{target.identity_id}", key=by.key, body=fields)
 
 
-def suspend(stack: Tables, target: Holder) -> None:
-    """Suspend an identity within another request."""
+def suspend(stack: Tables, target: Holder, status: str = "suspended") -> None:
+    """Suspend an identity, or set another status, within another request."""
     memberships.apply(
         stack,
         target.account_id,
         target.identity_id,
-        patch=IdentityPatch(status="suspended"),
+        patch=IdentityPatch(status=status),
         origin=ORIGIN,
         now=clock.now(),
     )
@@ -240,6 +240,25 @@ def test_the_sweeper_pauses_what_a_crash_left_active(
     assert front.function("sweeper").handler({}, Context())["memberships"] == 1
     assert theirs.state(boss)[:2] == (False, "creator_suspended")
     check_invariants(stack, now=clock.now())
+
+
+def test_a_creator_who_is_back_before_their_webhook_is_paused_keeps_it_active(
+    front: Front, boss: Holder, ada: Holder, stack: Tables, line: Wire
+) -> None:
+    theirs = Work(front, ada)
+
+    def come_back_first(_: int, operation: str) -> None:
+        # The first two write the identity and its event, the third pauses the webhook.
+        if operation == "TransactWriteItems" and line.calls.count(operation) == 3:
+            line.before = None
+            suspend(stack, ada, "active")
+
+    line.clear()
+    line.before = come_back_first
+    assert change(front, boss, ada, status="suspended").status == 200
+    assert line.before is None
+    line.clear()
+    assert theirs.state(boss) == (True, None, "active", 201)
 
 
 def test_a_webhook_created_while_its_creator_is_suspended_is_refused(
