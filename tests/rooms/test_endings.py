@@ -237,9 +237,9 @@ def test_one_busy_chain_does_not_keep_other_accounts_from_their_events(
     real = tables.main.client.transact_write_items
     for one in (loud, quiet):
         made = keys.create(tables, one.call(), key_request())
-        monkeypatch.setattr(tables.main.client, "transact_write_items", _busy_chain(one))
-        keys.revoke(tables, one.call(), made.key.id)
-        monkeypatch.undo()
+        with monkeypatch.context() as busy:
+            busy.setattr(tables.main.client, "transact_write_items", _busy_chain(one))
+            keys.revoke(tables, one.call(), made.key.id)
 
     def loud_only(**request: Any) -> Any:
         if loud.account_id in str(request) and "HEAD" in str(request):
