@@ -17,7 +17,8 @@ TABLES = connection.tables()
 MODULES = [
     *("accounts", "audit", "bootstrap", "credentials", "deliveries", "federation"),
     *("health_metrics", "identities", "invites", "keys", "logs", "memberships", "policy"),
-    *("providers", "secrets", "services", "signals", "verification", "wallets", "webhooks"),
+    *("providers", "revocation", "secrets", "services", "signals", "verification", "wallets"),
+    "webhooks",
 ]
 
 door = Door(SERVICES, title="Public")
