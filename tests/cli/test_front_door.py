@@ -235,6 +235,9 @@ def test_before_a_stack_is_deployed_the_answer_is_503() -> None:
         "error": "Service Unavailable",
         "status": 503,
         "request_id": response.headers["x-request-id"],
+        "code": "SERVICE_UNAVAILABLE",
+        "message": "Service Unavailable",
+        "detail": "The local stack is not deployed, or did not answer; try again.",
     }
 
 

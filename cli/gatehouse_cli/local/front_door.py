@@ -47,6 +47,19 @@ _REPLACED = frozenset(
 )
 
 
+# The codes of what the front door refuses itself, and what they mean, as docs/errors.md has them.
+_REFUSED_CALLER = (
+    "REQUEST_BLOCKED",
+    "The local front door answers its own hosts and pages only; docs/local.md says why.",
+)
+_MEANINGS = {
+    403: _REFUSED_CALLER,
+    413: ("PAYLOAD_TOO_LARGE", "The body is too large."),
+    421: _REFUSED_CALLER,
+    503: ("SERVICE_UNAVAILABLE", "The local stack is not deployed, or did not answer; try again."),
+}
+
+
 @dataclass(frozen=True)
 class Target:
     """The engine, and the paths of the stack's two APIs there, without a slash at the end."""
@@ -203,7 +216,15 @@ async def _refuse(send: Send, status: int, error: str) -> None:
 def _error(status: int, error: str) -> tuple[bytes, str]:
     """Return the body of an error as API Gateway words it, and its request id."""
     request_id = str(uuid.uuid4())
-    body = {"error": error, "status": status, "request_id": request_id}
+    code, detail = _MEANINGS[status]
+    body = {
+        "error": error,
+        "status": status,
+        "request_id": request_id,
+        "code": code,
+        "message": error,
+        "detail": detail,
+    }
     return json.dumps(body).encode(), request_id
 
 
