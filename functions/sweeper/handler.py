@@ -11,7 +11,6 @@ from gatehouse.audit.model import Chain, Origin
 from gatehouse.aws import clients
 from gatehouse.aws.queue import Queue
 from gatehouse.core import clock, settings
-from gatehouse.core.errors import GatehouseError
 from gatehouse.core.observe import logger
 from gatehouse.deliveries import messages, sweep
 from gatehouse.dynamo import connection
@@ -26,19 +25,20 @@ QUEUE = messages.queue()
 def handler(event: dict[str, Any], context: Any) -> dict[str, int]:
     """Do every duty and return the counts of what was done.
 
-    An error in one duty does not stop the others. The last error is raised at the end, so that the
-    alarm on failed invocations fires; the next minute's invocation tries again.
+    No error in one duty stops the others, whatever it is. The last one is raised at the end, so
+    that the alarm on failed invocations fires; the next minute's invocation tries again.
     """
     del event
     origin = Origin(
         actor="system:sweeper", request_id=str(context.aws_request_id), chain=Chain.MACHINE
     )
     done: dict[str, int] = {}
-    failed: GatehouseError | None = None
+    failed: Exception | None = None
     for duty in (_endings, _memberships, _deliveries, _logs):
         try:
             done |= duty(origin)
-        except GatehouseError as error:
+        except Exception as error:  # noqa: BLE001 - a bug or a missing permission too
+            logger.exception("duty_failed", duty=duty.__name__.strip("_"))
             failed = error
     if any(done.values()):
         logger.warning("swept", extra=done)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import io
 import json
+from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from gatehouse.core.errors import Unavailable
 from gatehouse.dynamo.table import Tables
+from gatehouse.keys import actions as keys
 from support.actors.members import SWEEPER, change, member, unlimited_admin, visitor_with
-from support.actors.visitor import Visitor
+from support.actors.visitor import Visitor, key_request
 from support.aws.api_gateway import Front
 from support.aws.faults import Wire, error
 from support.aws.invocation import Context, event
@@ -84,6 +87,41 @@ def test_while_the_table_is_unavailable_the_sweeper_raises_and_later_completes(
     line.clear()
     assert sweeper.handler({}, Context())["memberships"] == 1
     check_owners_of_keys(check_invariants(stack, now=admin.now), now=admin.now)
+
+
+@pytest.mark.parametrize("code", ["AccessDeniedException", "ThrottlingException"])
+def test_no_error_in_endings_stops_other_accounts_and_duties(
+    front: Front, stack: Tables, line: Wire, logs: io.StringIO, code: str
+) -> None:
+    sweeper = front.function("sweeper")
+    admin, other = unlimited_admin(stack), unlimited_admin(stack)
+    for one in (admin, other):
+        made = keys.create(stack, one.call(), key_request())
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("gatehouse.audit.endings._record", lambda *_, **__: None)
+            keys.revoke(stack, one.call(), made.key.id)
+    _half_done(stack, line, admin)
+    refused: list[int] = []
+
+    def refuse_the_first(number: int, operation: str) -> Any:
+        if operation == "TransactWriteItems" and not refused:
+            refused.append(number)
+            return error(code)
+        return None
+
+    line.before = refuse_the_first
+    with pytest.raises((ClientError, Unavailable)):
+        sweeper.handler({}, Context())
+    line.clear()
+    state = check_invariants(stack, now=other.now)
+    assert [len(state.endings(one.account_id)) for one in (admin, other)] == [2, 0]
+    check_owners_of_keys(state, now=other.now)
+    lines = [json.loads(text) for text in logs.getvalue().splitlines()]
+    failed = [entry for entry in lines if entry["level"] == "ERROR"]
+    assert [entry["message"] for entry in failed] == ["endings_left", "duty_failed"]
+    assert failed[0]["account_id"] == admin.account_id
+    assert code in failed[0]["exception"]
+    assert sweeper.handler({}, Context())["endings"] == 2
 
 
 def test_a_sweep_with_nothing_to_do_reads_each_place_once_and_logs_nothing(

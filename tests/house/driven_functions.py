@@ -56,16 +56,19 @@ def drive(
 
 
 def _use_bootstrap(front: Front) -> None:
-    """Create the operator's account with an invite, and apply two bootstrap files."""
+    """Create the operator's account with an invite, and apply two bootstrap files.
+
+    The second demotes an admin who made a webhook.
+    """
     bootstrap = front.function("bootstrap").handler
     invited = bootstrap({"action": "invite"}, invocation.Context())
     admin = _first_admin(front, invited["invite"]["code"])
-    for scopes, description, active in (
-        ("['*']", "all", "false"),
-        ("['services:read']", "few", "true"),
+    for scopes, is_admin, description, active in (
+        ("['*']", "true", "all", "false"),
+        ("['services:read']", "false", "few", "true"),
     ):
         text = (
-            f"identities: [{{name: bot, scopes: {scopes}}}]\n"
+            f"identities: [{{name: bot, scopes: {scopes}, is_admin: {is_admin}}}]\n"
             f"rings: [{{name: inner, description: {description}}}]\n"
             f"roles: [{{name: reviewer, description: {description}}}]\n"
             "invites: [{name: colleague}]\n"
@@ -82,7 +85,9 @@ def _use_bootstrap(front: Front) -> None:
                 for one in front("GET", "/admin/identities", key=admin).json()["data"]
                 if one["name"] == "bot"
             )
-            front("POST", "/admin/api-keys", key=admin, body={"owner": owner})
+            made = front("POST", "/admin/api-keys", key=admin, body={"owner": owner})
+            key, hook = made.json()["data"]["api_key"], {"url": "https://127.0.0.1/in"}
+            assert front("POST", "/admin/webhooks", key=key, body=hook).status == 201
 
 
 def _first_admin(front: Front, code: str) -> str:
@@ -274,14 +279,22 @@ def _use_the_sweeper(front: Front, people: People, admin: Any) -> None:
     peer = front("POST", "/federation/trust", key=admin.key, body=peer).json()["data"]
     service = {"name": "ending", "healthUrl": "http://127.0.0.1:9009/"}
     assert front("POST", "/api/services", key=admin.key, body=service).status == 201
+    hook = {"url": "https://127.0.0.1/in"}
+    webhook = front("POST", "/admin/webhooks", key=admin.key, body=hook).json()["data"]
+    inviter = people.key(admin)
+    invite = {"name": "ending", "type": "human"}
+    assert front("POST", "/invite/create", key=inviter.key, body=invite).status == 201
+    everything = {"descendants": True}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("gatehouse.audit.endings._record", lambda *_, **__: None)
-        for method, path in (
-            ("POST", f"/admin/api-keys/{spare.key_id}/revoke"),
-            ("DELETE", f"/admin/peers/{peer['peer_id']}"),
-            ("DELETE", "/api/services/ending"),
+        for method, path, body in (
+            ("POST", f"/admin/api-keys/{spare.key_id}/revoke", None),
+            ("POST", f"/admin/api-keys/{inviter.key_id}/revoke", everything),
+            ("DELETE", f"/admin/peers/{peer['peer_id']}", None),
+            ("DELETE", f"/admin/webhooks/{webhook['id']}", None),
+            ("DELETE", "/api/services/ending", None),
         ):
-            assert front(method, path, key=admin.key).status in {200, 204}
+            assert front(method, path, key=admin.key, body=body).status in {200, 204}
     whole, cut = people.employee(admin), people.employee(admin)
 
     def change(holder: Any, fields: dict[str, Any]) -> None:
@@ -289,7 +302,6 @@ def _use_the_sweeper(front: Front, people: People, admin: Any) -> None:
         assert front("PATCH", path, key=admin.key, body=fields).status == 200
 
     change(whole, {"is_admin": True})
-    hook = {"url": "https://127.0.0.1/in"}
     assert front("POST", "/admin/webhooks", key=whole.key, body=hook).status == 201
     for status in ("suspended", "active"):
         change(whole, {"status": status})
@@ -298,7 +310,7 @@ def _use_the_sweeper(front: Front, people: People, admin: Any) -> None:
         change(whole, {"name": "x", "is_admin": False})
         change(cut, {"scopes": []})
     swept = front.function("sweeper").handler({}, invocation.Context())
-    assert (swept["endings"], swept["memberships"]) == (3, 2)
+    assert (swept["endings"], swept["memberships"]) == (6, 2)
     spare = people.key(admin)
     assert front("POST", f"/admin/api-keys/{spare.key_id}/revoke", key=admin.key).status == 200
 

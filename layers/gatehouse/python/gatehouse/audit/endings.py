@@ -1,7 +1,7 @@
 """Endings: they take effect first, and their audit events follow.
 
-The head of a chain is written by everybody's changes, so whoever keeps it busy could delay the
-revocation of their own key. An ending therefore needs no head: one transaction writes the state
+The head of a chain is written by everybody's changes: a caller who writes in a loop could delay
+the revocation of its own key. An ending therefore needs no head: one transaction writes the state
 that ends the thing, and a marker. A second one appends the events and removes the marker: at once,
 or by the sweeper after a crash or while the chain is busy.
 """
@@ -17,7 +17,8 @@ from gatehouse.audit import actions, ending_store
 from gatehouse.audit.model import Chain, Change, Ending, Origin
 from gatehouse.core import ids
 from gatehouse.core.clock import Micros
-from gatehouse.core.errors import GatehouseError, Unavailable
+from gatehouse.core.errors import Unavailable
+from gatehouse.core.observe import logger
 from gatehouse.core.retry import Backoff
 from gatehouse.dynamo import counters
 from gatehouse.dynamo.table import (
@@ -67,19 +68,20 @@ def end(
 def sweep(table: Table, *, now: Micros) -> int:
     """Write the events of endings that have none yet, oldest first. Returns how many there were.
 
-    A chain that stays busy does not stop the others; its error is raised at the end.
+    No error in one chain stops the others, whatever it is; the last one is raised at the end.
     """
     waiting = ending_store.read_oldest(table, limit=_MOST_PER_SWEEP)
-    failed: GatehouseError | None = None
+    failed: Exception | None = None
     by_chain: dict[tuple[str, Chain], list[Ending]] = {}
     for ending in waiting:
         by_chain.setdefault((ending.account_id, ending.origin.chain), []).append(ending)
-    for endings in by_chain.values():
+    for (account_id, chain), endings in by_chain.items():
         for start in range(0, len(endings), _MOST_TOGETHER):
             together = endings[start : start + _MOST_TOGETHER]
             try:
                 _record(table, together, now=now, conflicts=_SWEEPING)
-            except GatehouseError as error:
+            except Exception as error:  # noqa: BLE001 - also a bug, a missing permission
+                logger.exception("endings_left", account_id=account_id, chain=chain.value)
                 failed = error
                 break
     if failed is not None:
@@ -110,7 +112,7 @@ def _take_effect(table: Table, ending: Ending, writes: Mapping[str, Write]) -> N
 
 
 def _record(table: Table, endings: Sequence[Ending], *, now: Micros, conflicts: Backoff) -> None:
-    """Append the events of one chain's endings, take them off their counters, drop the markers.
+    """Append the events of one chain's endings, decrease the counters and delete the markers.
 
     Does nothing for an ending that somebody else records. Raises Unavailable.
     """
