@@ -27,6 +27,7 @@ from gatehouse.keys.model import (
     Key,
     KeyFilter,
     KeyRequest,
+    KeyStatus,
 )
 from gatehouse.policy.actions import scope
 from gatehouse.revocation import actions as revocation
@@ -300,7 +301,7 @@ def _account(account: Account) -> AccountView:
 
 def _listed(key: Key, call: Call) -> dict[str, Any]:
     # During the grace of a rotation `revoked_at` lies in the future: the key is not revoked yet.
-    revoked = key.revoked_at is not None and key.revoked_at <= call.now
+    revoked = keys.status(key, call.now) is KeyStatus.REVOKED
     return {
         "id": key.id,
         "account_id": key.account_id,

@@ -19,7 +19,15 @@ from gatehouse.dynamo import connection
 from gatehouse.keys import actions as keys
 from gatehouse.keys import lists as key_lists
 from gatehouse.keys import rotation
-from gatehouse.keys.model import LONGEST_GRACE, MOST_PER_MINUTE, Key, KeyFilter, KeyRequest, Minted
+from gatehouse.keys.model import (
+    LONGEST_GRACE,
+    MOST_PER_MINUTE,
+    Key,
+    KeyFilter,
+    KeyRequest,
+    KeyStatus,
+    Minted,
+)
 from gatehouse.policy import actions as policy
 from gatehouse.policy.model import MANAGE
 from gatehouse.revocation import actions as revocation
@@ -316,7 +324,7 @@ def _id(text: str) -> str:
 
 def _view(key: Key, call: Call) -> dict[str, Any]:
     # During the grace of a rotation `revoked_at` lies in the future: the key is not revoked yet.
-    revoked = key.revoked_at is not None and key.revoked_at <= call.now
+    revoked = keys.status(key, call.now) is KeyStatus.REVOKED
     return {
         "id": f"api_key:{key.id}",
         "owner": f"identity:{key.owner}",

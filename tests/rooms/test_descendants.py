@@ -13,8 +13,8 @@ from gatehouse.credentials.model import Code
 from gatehouse.dynamo.table import Tables
 from gatehouse.federation import actions as federation
 from gatehouse.keys import actions as keys
-from gatehouse.keys import rotation
-from gatehouse.keys.model import Minted
+from gatehouse.keys import rotation, store
+from gatehouse.keys.model import Key, Minted
 from gatehouse.revocation import actions as revocation
 from gatehouse.revocation.actions import Revoked
 from gatehouse.webhooks import actions as webhooks
@@ -62,6 +62,10 @@ def _rotate_as(caller: Visitor, key: Minted, grace: int = 0) -> Minted:
 
 def _revoke(caller: Visitor, key: Minted, *, everything: bool = True) -> Revoked:
     return revocation.revoke(caller.tables, caller.call(), key.key.id, descendants=everything)
+
+
+def _list(caller: Visitor) -> list[Key]:
+    return store.read_all(caller.tables.main, caller.account_id)
 
 
 def _codes(caller: Visitor, *made: Minted) -> set[Code]:
@@ -143,9 +147,10 @@ def test_a_member_ends_only_keys_of_their_own(caller: Visitor) -> None:
     assert revoked.ended == (f"api_key:{mine.key.id}",)
 
 
-@pytest.mark.parametrize("rotates", [False, True])
+@pytest.mark.parametrize("act", ["create", "rotate another", "rotate itself"])
+@pytest.mark.parametrize("later", [0, 1, SECOND])
 def test_a_key_creates_no_key_after_its_end(
-    caller: Visitor, room_line: Wire, *, rotates: bool
+    caller: Visitor, room_line: Wire, act: str, later: int
 ) -> None:
     """Its request was admitted before, and writes after the key and its children were ended."""
     stolen, other = _make(caller), _make(caller)
@@ -153,13 +158,21 @@ def test_a_key_creates_no_key_after_its_end(
     def before_the_write(_: int, operation: str) -> None:
         if operation == "TransactWriteItems":
             room_line.before = None
+            caller.now += later
             _revoke(caller, stolen)
 
     holder = visitor_with(caller.tables, stolen, caller.now)
-    acts = [lambda: _make(holder), lambda: _rotate_as(holder, other)]
+    acts = {
+        "create": lambda: _make(holder),
+        "rotate another": lambda: _rotate_as(holder, other),
+        "rotate itself": lambda: _rotate_as(holder, stolen),
+    }
     room_line.before = before_the_write
-    with pytest.raises(Unauthorized):
-        acts[rotates]()
+    with pytest.raises((Unauthorized, NotFound)):
+        acts[act]()
+    assert {one.id for one in _list(caller)} == {
+        one.key.id for one in (caller.minted, stolen, other)
+    }
     assert _codes(caller, other) == {Code.VALID}
     check_everything(caller.tables, now=caller.now)
 

@@ -299,6 +299,7 @@ def test_status_and_lists_change_at_the_very_moment(
     assert rules.status(key, NOW) is KeyStatus(status)
     assert rules.is_revoked(key, NOW) is (revoked is not None and status == "revoked")
     assert rules.is_expired(key, NOW) is (expires in {NOW, NOW - 1})
+    assert rules.is_revoked(replace(key, ended=True, revoked_at=NOW + 1), NOW), "a slow clock"
     filters = (KeyFilter.LIVE, KeyFilter.UNREVOKED, KeyFilter.ALL)
     assert tuple(rules.is_listed(key, which, NOW) for which in filters) == (*listed, True)
 

@@ -39,7 +39,14 @@ from gatehouse.keys.model import (
     KeyStatus,
     Minted,
 )
-from gatehouse.keys.writes import counted, creation, distrust, prepare, revocation, target
+from gatehouse.keys.writes import (
+    counted,
+    creation,
+    forget_predecessor_writes,
+    prepare,
+    revocation,
+    target,
+)
 
 Result = TypeVar("Result")
 
@@ -138,7 +145,7 @@ def revoke(tables: Tables, call: Call, key_id: str) -> Key:
         key = get(tables, call, key_id)
         change, writes = revocation(tables, key, now=call.now)
         _end(tables, call, writes, change, counts=counted(key, call.now))
-        return replace(key, revoked_at=call.now)
+        return replace(key, revoked_at=call.now, ended=True)
 
     return retry(tables, call, attempt)
 
@@ -165,7 +172,7 @@ def patch(tables: Tables, call: Call, key_id: str, patch: KeyPatch) -> Key:
                 rate_limit=after.rate_limit,
             ),
             "key": store.replace(tables.main, after, seen=before),
-            **distrust(tables, before),
+            **forget_predecessor_writes(tables, before),
         }
         if after.enabled and not before.enabled:
             # It may have been disabled because the owner's ceiling allows none of its grants.

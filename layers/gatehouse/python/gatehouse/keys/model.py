@@ -63,6 +63,7 @@ class Key:
     expires_at: Micros | None = None
     rate_limit: int | None = None
     revoked_at: Micros | None = None
+    ended: bool = False  # revoked at once, not in the grace of a rotation
     metadata: Mapping[str, Any] = field(default_factory=dict)
     version: int = 1
     parent: str | None = None

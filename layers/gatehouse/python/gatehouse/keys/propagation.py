@@ -16,7 +16,7 @@ from gatehouse.dynamo.table import Tables
 from gatehouse.identities.model import Identity
 from gatehouse.keys import rules, store
 from gatehouse.keys.model import Key
-from gatehouse.keys.writes import as_owner, distrust, target
+from gatehouse.keys.writes import as_owner, forget_predecessor_writes, target
 
 
 def propagate(tables: Tables, owner: Identity, *, origin: Origin, now: Micros) -> None:
@@ -66,7 +66,7 @@ def _narrow(
             enabled=after.enabled,
         ),
         "key": store.replace(tables.main, after, seen=key),
-        **distrust(tables, key),
+        **forget_predecessor_writes(tables, key),
     }
     change = Change(
         "api_key.update",

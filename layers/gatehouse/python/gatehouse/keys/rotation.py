@@ -127,6 +127,7 @@ def _retire(
     """Return the writes that end the old key at a moment, at once or after its grace."""
     retired = replace(old, revoked_at=at, version=old.version + 1)
     if at <= now:
+        retired = replace(retired, ended=True)
         credential = credential_writes.revoke(tables.keys, old.digest, at, with_predecessor=True)
     else:
         retired = replace(retired, successor=successor.id)

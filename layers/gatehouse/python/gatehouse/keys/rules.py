@@ -185,8 +185,12 @@ def may_see(key: Key, caller: Principal) -> bool:
 
 
 def is_revoked(key: Key, now: Micros) -> bool:
-    """Check whether the key is revoked; during the grace of a rotation it is not."""
-    return key.revoked_at is not None and key.revoked_at <= now
+    """Check whether the key is revoked; during the grace of a rotation it is not.
+
+    A key that has ended is revoked whatever `now` is: a request may have begun before the end, or
+    on a machine whose clock is slow.
+    """
+    return key.ended or (key.revoked_at is not None and key.revoked_at <= now)
 
 
 def is_expired(key: Key, now: Micros) -> bool:

@@ -76,10 +76,10 @@ def create(table: Table, key: Key) -> dict[str, Write]:
 
 
 def check_unrevoked(table: Table, account_id: str, key_id: str, *, now: Micros) -> Write:
-    """Require that a key is not revoked."""
+    """Require that a key is not revoked. `now` only decides about the end of a grace."""
     return table.check(
         _key(account_id, key_id),
-        condition="attribute_exists(pk)"
+        condition="attribute_exists(pk) AND attribute_not_exists(ended)"
         " AND (attribute_not_exists(revoked_at) OR revoked_at > :now)",
         names={},
         values={":now": now},
@@ -144,6 +144,8 @@ def to_item(key: Key) -> Item:
         value = getattr(key, name)
         if value is not None:
             item[name] = value
+    if key.ended:
+        item["ended"] = True
     return item
 
 
@@ -163,6 +165,7 @@ def from_item(item: Item) -> Key:
         expires_at=item.get("expires_at"),
         rate_limit=item.get("rate_limit"),
         revoked_at=item.get("revoked_at"),
+        ended=item.get("ended", False),
         metadata=exact_json.loads(item["metadata"]),
         version=item["version"],
         parent=item.get("parent"),

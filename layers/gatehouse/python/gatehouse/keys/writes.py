@@ -105,7 +105,7 @@ def revocation(
     `in_rotation`: the transaction rotates another key of the line, and so ends all but two of them.
     `together` are keys that the same transaction revokes.
     """
-    revoked = replace(key, revoked_at=now, version=key.version + 1)
+    revoked = replace(key, revoked_at=now, ended=True, version=key.version + 1)
     ids_together = {other.id for other in together}
     with_predecessor = in_rotation or key.predecessor in ids_together
     writes = {
@@ -115,7 +115,7 @@ def revocation(
         "revoked_key": store.replace(tables.main, revoked, seen=key),
     }
     if not in_rotation and key.successor not in ids_together:
-        writes |= distrust(tables, key, name="revoked_successor")
+        writes |= forget_predecessor_writes(tables, key, name="revoked_successor")
     change = Change(
         "api_key.revoke",
         target(key),
@@ -130,7 +130,9 @@ def counted(key: Key, now: Micros) -> dict[str, int]:
     return {} if rules.is_expired(key, now) else {store.counter(key.account_id): 1}
 
 
-def distrust(tables: Tables, key: Key, *, name: str = "successor") -> dict[str, Write]:
+def forget_predecessor_writes(
+    tables: Tables, key: Key, *, name: str = "successor"
+) -> dict[str, Write]:
     """Return the write that a change of a key in the grace of a rotation needs beside its own.
 
     Authorizers admit such a key by its successor's item, without reading its own.

@@ -1,4 +1,4 @@
-"""What an identity made waits while it is not an active admin, and goes on when it is again.
+"""Pauses what an identity made while it is not an active admin, and resumes it afterwards.
 
 Its invites and peers are refused as long as that is so, since each redemption and each signal reads
 the identity. Its webhooks are switched off and on here.
