@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from gatehouse_cli import samconfig, settings_keys
+from gatehouse_cli.aws_session import open_session
 from gatehouse_cli.errors import CommandError
 from gatehouse_cli.project import get_tool
 
@@ -33,8 +34,11 @@ def deploy(project: Path, place: str, template: Path, given: Mapping[str, str]) 
         CommandError: The deployment failed; SAM has printed why.
 
     """
-    with settings_keys.override_words({**given, "DeployedAt": now()}) as words:
-        run(project, place, ["deploy", "--template-file", str(template), *words], {})
+    # SAM does not read AWS_REGION.
+    region = str(open_session(samconfig.read(project, place)).region_name)
+    words = ["deploy", "--template-file", str(template), "--region", region]
+    with settings_keys.override_words({**given, "DeployedAt": now()}) as overrides:
+        run(project, place, [*words, *overrides], {})
 
 
 def run(project: Path, place: str, words: list[str], environment: Mapping[str, str]) -> None:

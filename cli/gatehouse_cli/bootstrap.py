@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import boto3
 import click
 import yaml
 
 from gatehouse_cli import stack_functions
-from gatehouse_cli.errors import CommandError
+from gatehouse_cli.aws_session import find_stack, open_session, stack_options
+from gatehouse_cli.errors import CommandError, OptionError
 from gatehouse_cli.stack_functions import RefusedError, readable_errors, stack_outputs
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def invoke(client: "LambdaClient", function_name: str, payload: dict[str, Any]) 
 
 
 @click.command()
-@click.option("--stack", default="gatehouse", show_default=True, help="CloudFormation stack.")
+@stack_options
 @click.option("--recover", is_flag=True, help="Create another admin key for a bootstrapped stack.")
 @click.option(
     "--invite", is_flag=True, help="Print an invite for the first admin instead of a key."
@@ -63,18 +63,27 @@ def invoke(client: "LambdaClient", function_name: str, payload: dict[str, Any]) 
 @click.option(
     "--dry-run", is_flag=True, help="With --file: print what would change, and change nothing."
 )
-def bootstrap(stack: str, file: Path | None, *, recover: bool, invite: bool, dry_run: bool) -> None:
+def bootstrap(  # click passes one argument for each option.
+    *,
+    place: str | None,
+    stack: str | None,
+    file: Path | None,
+    recover: bool,
+    invite: bool,
+    dry_run: bool,
+) -> None:
     """Create the operator account and print its first key, once.
 
     Requires AWS credentials that can describe the stack and invoke its bootstrap function.
     """
     if sum((recover, invite, file is not None)) > 1 or (dry_run and file is None):
-        raise CommandError(
+        raise OptionError(
             "Use only one of --recover, --invite and --file; --dry-run requires --file."
         )
-    with readable_errors(stack), _recover_hint():
-        session = boto3.Session()
-        name = stack_outputs(session, stack)["BootstrapFunctionName"]
+    target = find_stack(place, stack)
+    session = open_session(target)
+    with readable_errors(target.stack), _recover_hint():
+        name = stack_outputs(session, target.stack)["BootstrapFunctionName"]
         client = stack_functions.functions(session)
         if file is not None:
             apply(client, name, file, dry_run=dry_run)

@@ -17,12 +17,9 @@ from gatehouse_cli import (
     stack_functions,
     stack_state,
 )
+from gatehouse_cli.aws_session import open_session, place_option
 from gatehouse_cli.errors import CommandError
 from gatehouse_cli.project import find_project
-
-place_option = click.option(
-    "--place", default="dev", show_default=True, help="Parameter set in samconfig.toml."
-)
 
 
 @click.command()
@@ -47,7 +44,7 @@ def deploy(place: str) -> None:
     seed = bootstrap.file_from_environment()
     keys = settings_keys.from_environment()
     target = samconfig.read(project, place)
-    session = boto3.Session(region_name=target.region, profile_name=target.profile)
+    session = open_session(target)
     # Parameters on the command line replace all of samconfig.toml's, so all are passed here. A
     # settings key that is not passed stays the same: CloudFormation reuses its value.
     given = {**target.parameters, **keys}

@@ -11,3 +11,9 @@ class CommandError(click.ClickException):
     def format_message(self) -> str:
         """Return the sentence for a terminal: parts of it may come from a server or a file."""
         return escaped(self.message)
+
+
+class OptionError(CommandError):
+    """An option or an argument is wrong: exit code 2, as for the errors that click finds."""
+
+    exit_code = 2

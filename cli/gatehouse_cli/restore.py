@@ -11,7 +11,7 @@ import click
 import yaml
 
 from gatehouse_cli import aws_sam, restored_tables, samconfig, stack_functions, stack_state
-from gatehouse_cli.deploy import place_option
+from gatehouse_cli.aws_session import open_session, place_option
 from gatehouse_cli.project import find_project
 from gatehouse_cli.restored_tables import TABLES, Restored
 
@@ -34,7 +34,7 @@ def restore(place: str, keys_table: str, main_table: str) -> None:
     """
     project = find_project(Path.cwd())
     target = samconfig.read(project, place)
-    session = boto3.Session(region_name=target.region, profile_name=target.profile)
+    session = open_session(target)
     client = session.client("cloudformation")
     with stack_functions.readable_errors(target.stack):
         click.echo(stack_state.check(client, target.stack)[1], err=True)

@@ -5,9 +5,13 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from gatehouse_cli.errors import CommandError
+from gatehouse_cli.errors import OptionError
 from gatehouse_cli.project import TOOLS
+
+# The place of `gatehouse up`, which is not on AWS.
+LOCAL = "local"
 
 
 @dataclass(frozen=True)
@@ -27,15 +31,25 @@ def read(project: Path, name: str) -> Place:
     """Return the parameter set of a place.
 
     Raises:
-        CommandError: samconfig.toml has no set with this name.
+        OptionError: samconfig.toml has no set with this name.
 
     """
+    places = read_all(project)
+    if name not in places:
+        raise OptionError(
+            f"samconfig.toml has no parameter set {name}. It has {', '.join(places)}."
+        )
+    return places[name]
+
+
+def read_all(project: Path) -> dict[str, Place]:
+    """Return the parameter sets by name."""
     with (project / "samconfig.toml").open("rb") as file:
-        places = tomllib.load(file)
-    if not isinstance(places.get(name), dict):
-        names = ", ".join(key for key, value in places.items() if isinstance(value, dict))
-        raise CommandError(f"samconfig.toml has no parameter set {name}. It has {names}.")
-    place = places[name]
+        found = tomllib.load(file)
+    return {name: _place(one) for name, one in found.items() if isinstance(one, dict)}
+
+
+def _place(place: Mapping[str, Any]) -> Place:
     pairs = (item.split("=", 1) for item in place["deploy"]["parameters"]["parameter_overrides"])
     common = {**place["global"]["parameters"], **place["deploy"]["parameters"]}
     return Place(

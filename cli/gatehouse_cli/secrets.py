@@ -2,9 +2,9 @@
 
 from typing import TYPE_CHECKING, Any
 
-import boto3
 import click
 
+from gatehouse_cli.aws_session import find_stack, open_session, stack_options
 from gatehouse_cli.errors import CommandError
 from gatehouse_cli.stack_functions import functions, invoke, readable_errors, stack_outputs
 
@@ -12,10 +12,6 @@ if TYPE_CHECKING:
     from mypy_boto3_lambda import LambdaClient
 
 _MOST_PASSES = 10
-
-stack_option = click.option(
-    "--stack", default="gatehouse", show_default=True, help="CloudFormation stack."
-)
 
 
 @click.group()
@@ -30,33 +26,35 @@ def secrets() -> None:
 @secrets.command()
 @click.argument("account")
 @click.argument("secret", metavar="PURPOSE/NAME")
-@stack_option
-def get(account: str, secret: str, stack: str) -> None:
+@stack_options
+def get(account: str, secret: str, *, place: str | None, stack: str | None) -> None:
     """Print a provider's key that ACCOUNT stored.
 
     PURPOSE/NAME is provider/<name> or transcription/openai. The account's audit trail
     records the read.
     """
-    with readable_errors(stack):
-        session = boto3.Session()
-        name = stack_outputs(session, stack)["SecretsFunctionName"]
+    target = find_stack(place, stack)
+    session = open_session(target)
+    with readable_errors(target.stack):
+        name = stack_outputs(session, target.stack)["SecretsFunctionName"]
         payload = {"do": "get", "account": account, "secret": secret}
         answer = invoke(functions(session), name, payload, what="secrets")
     click.echo(answer["value"])
 
 
 @secrets.command()
-@stack_option
-def rewrap(stack: str) -> None:
+@stack_options
+def rewrap(*, place: str | None, stack: str | None) -> None:
     """Re-wrap every secret under the key that is set now.
 
     That is HAMMURABI_SETTINGS_ENCRYPTION_KEY, or KMS when it is not set. Run this after a
     change, while HAMMURABI_SETTINGS_ENCRYPTION_KEY_PREVIOUS still holds the old key. It can be
     interrupted and started again.
     """
-    with readable_errors(stack):
-        session = boto3.Session()
-        name = stack_outputs(session, stack)["RewrapFunctionName"]
+    target = find_stack(place, stack)
+    session = open_session(target)
+    with readable_errors(target.stack):
+        name = stack_outputs(session, target.stack)["RewrapFunctionName"]
         rewrapped, left = rewrap_all(functions(session), name)
     click.echo(f"{rewrapped} re-wrapped")
     if left:

@@ -77,8 +77,10 @@ def readable_errors(stack: str) -> Iterator[None]:
         raise CommandError(
             f"Stack {stack} has no output {missing}: name a Gatehouse stack with --stack."
         ) from missing
-    except (BotoCoreError, ClientError) as error:
+    except ClientError as error:
         raise CommandError(f"AWS returned an error: {error}") from error
+    except BotoCoreError as error:
+        raise CommandError(f"The request to AWS failed: {error}") from error
 
 
 def functions(session: boto3.Session) -> "LambdaClient":

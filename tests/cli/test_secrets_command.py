@@ -125,5 +125,5 @@ def run(
             listed = [{"OutputKey": key, "OutputValue": value} for key, value in outputs.items()]
             return {"Stacks": [{"StackId": STACK_ID, "Outputs": listed}]}
 
-    monkeypatch.setattr("gatehouse_cli.secrets.boto3.Session", Session)
-    return CliRunner().invoke(cli, ["secrets", *command])
+    monkeypatch.setattr("gatehouse_cli.secrets.open_session", lambda _place: Session())
+    return CliRunner().invoke(cli, ["secrets", *command, "--place", "prod"])
