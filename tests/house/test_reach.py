@@ -173,6 +173,6 @@ def test_a_route_that_leaves_something_behind_asks_what_exceeds_the_caller(
 def caller_of(front: Front, holder: Holder) -> Reach:
     """Return the reach of a holder's key, as `whoami` shows it."""
     me = front("GET", "/v1/whoami", key=holder.key).json()["data"]
-    rights = frozenset({reach.LIVE, reach.ADMIN, reach.CLAW})
+    rights = frozenset({reach.LIVE, reach.ADMIN, reach.UNRESTRICTED_CLAW})
     assert me["grants"]["scopes"] == ["*"]
     return Reach(reach.Grants(("*",)), None, me["key"]["rate_limit"], rights)

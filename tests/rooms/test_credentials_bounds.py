@@ -258,7 +258,7 @@ def test_the_last_use_of_a_key_in_its_grace_is_read_off_its_successor() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "vouches"),
+    ("fields", "shown"),
     [
         ({"predecessor": "d0", "predecessor_until": 101}, True),
         ({"predecessor": "d0", "predecessor_until": 100}, False),
@@ -267,10 +267,10 @@ def test_the_last_use_of_a_key_in_its_grace_is_read_off_its_successor() -> None:
         ({}, False),
     ],
 )
-def test_a_successor_vouches_for_its_predecessor_until_the_grace_ends(
-    fields: dict[str, Any], *, vouches: bool
+def test_a_successor_shows_its_predecessor_unchanged_until_the_grace_ends(
+    fields: dict[str, Any], *, shown: bool
 ) -> None:
-    assert rules.vouches_for(replace(FREE, **fields), "d0", 100) is vouches
+    assert rules.shows_unchanged(replace(FREE, **fields), "d0", 100) is shown
 
 
 LIVE = (

@@ -14,7 +14,7 @@ from gatehouse.core.clock import SECOND
 from gatehouse.core.errors import GrantsExceeded
 from gatehouse.core.grants import KNOWN_SCOPES, Grants, Permissions
 from gatehouse.core.principal import Principal
-from gatehouse.core.reach import ADMIN, CLAW, LISTS, LIVE, Reach, Shown
+from gatehouse.core.reach import ADMIN, UNRESTRICTED_CLAW, LISTS, LIVE, Reach, Shown
 
 NOON = 1_800_000_000 * SECOND
 CALLER = Principal(
@@ -39,7 +39,7 @@ grants = st.builds(
     st.builds(Permissions, entries, entries, entries, entries),
 )
 bounds = st.one_of(st.none(), st.integers(0, 3))
-rights = st.frozensets(st.sampled_from((LIVE, ADMIN, CLAW)))
+rights = st.frozensets(st.sampled_from((LIVE, ADMIN, UNRESTRICTED_CLAW)))
 reaches = st.builds(Reach, grants, bounds, bounds, rights)
 
 
@@ -64,7 +64,10 @@ def _grants(*scopes: str, **lists: tuple[str, ...]) -> dict[str, Any]:
         ({"rate_limit": None}, {"rate_limit": None}),
         ({"rate_limit": reach.NO_REQUESTS}, {}),
         ({"rights": frozenset()}, {}),
-        ({"rights": frozenset({LIVE, CLAW, ADMIN})}, {"claw_type": True, "is_admin": True}),
+        (
+            {"rights": frozenset({LIVE, UNRESTRICTED_CLAW, ADMIN})},
+            {"claw_type": True, "is_admin": True},
+        ),
     ],
 )
 def test_excess_names_each_part_that_exceeds(thing: dict[str, Any], excess: dict[str, Any]) -> None:
@@ -99,8 +102,8 @@ def test_excess_has_the_names_of_the_request() -> None:
     ("caller", "held"),
     [
         ({}, {LIVE}),
-        ({"claw_type": "employee"}, {LIVE, CLAW}),
-        ({"is_admin": True}, {LIVE, CLAW, ADMIN}),
+        ({"claw_type": "employee"}, {LIVE, UNRESTRICTED_CLAW}),
+        ({"is_admin": True}, {LIVE, UNRESTRICTED_CLAW, ADMIN}),
     ],
 )
 def test_an_admin_is_not_held_back_by_a_claw_type(caller: dict[str, Any], held: set[str]) -> None:

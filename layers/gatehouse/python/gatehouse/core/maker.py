@@ -41,7 +41,7 @@ BOOTSTRAP = Maker("system:bootstrap")
 
 @dataclass(frozen=True, slots=True)
 class MadeBy:
-    """A question: what did this identity make, or any of these keys? Ids are bare."""
+    """Selects things by the identity or the keys that created them. Ids are bare."""
 
     identity_id: str | None = None
     key_ids: frozenset[str] = frozenset()

@@ -1,8 +1,8 @@
 """How far a caller reaches, and what exceeds it. Pure.
 
 Everything that acts, receives or lets somebody in later is described as the reach that it has by
-itself: a key, an invite, an identity, a wallet, a peer, a webhook, a restart hook. Whoever leaves
-it behind must reach at least as far. `docs/decisions/0011` has a table of the kinds.
+itself: a key, an invite, an identity, a wallet, a peer, a webhook, a restart hook. The caller that
+creates it must have at least this reach. `docs/decisions/0011` has a table of the kinds.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ LISTS = tuple(part.name for part in fields(Permissions))
 NO_REQUESTS = 0
 """The rate limit of something that receives, but never sends a request to this API."""
 
-# What the policy's rules look at. A reach has those of LIVE, ADMIN and CLAW that it may use.
+# What the policy's rules look at. A reach has those of LIVE, ADMIN and UNRESTRICTED_CLAW that it may use.
 LIVE = "active"  # it works: it is not suspended, disabled or paused
 ADMIN = "is_admin"
-CLAW = "claw_type"  # no claw type holds it back, as `service` does
+UNRESTRICTED_CLAW = "claw_type"  # set unless the claw type is `service`
 _SERVICE = "service"
 
 Excess = dict[str, Any]
@@ -63,7 +63,7 @@ class Reach:
         if caller.is_admin:
             rights.add(ADMIN)
         if caller.is_admin or caller.claw_type != _SERVICE:
-            rights.add(CLAW)
+            rights.add(UNRESTRICTED_CLAW)
         return cls(caller.grants, caller.expires_at, caller.rate_limit, frozenset(rights))
 
 

@@ -50,12 +50,12 @@ class Memory:
             self._keep(self._seen, credential.digest, hint)
 
     def recall_in_grace(self, digest: str) -> Credential | None:
-        """Return a key in its grace as it was read last. Only its successor's item can vouch."""
+        """Return a key in its grace as it was read last. Its successor's item must show it unchanged."""
         return self._in_grace.get(digest)
 
     def remember_in_grace(self, old: Credential, *, successor: Credential, now: Micros) -> None:
-        """Remember a key in its grace while its successor's item vouches for it, else forget it."""
-        if rules.vouches_for(successor, old.digest, now):
+        """Remember a key in its grace while its successor's item shows it unchanged, else forget it."""
+        if rules.shows_unchanged(successor, old.digest, now):
             self._keep(self._in_grace, old.digest, old)
         else:
             self._in_grace.pop(old.digest, None)
@@ -191,7 +191,7 @@ def _admit_in_grace(
             break  # never: items of keys are not deleted
         memory.remember(successor)
         memory.remember_in_grace(old, successor=successor, now=now)
-        if not is_read and not rules.vouches_for(successor, old.digest, now):
+        if not is_read and not rules.shows_unchanged(successor, old.digest, now):
             return None
         acting = rules.in_place_of(old, successor)
         if spent:

@@ -128,7 +128,7 @@ def next_request_at(limit: int, tat: Micros) -> Micros:
     return tat + interval - limit * interval
 
 
-def vouches_for(successor: Credential, digest: str, now: Micros) -> bool:
+def shows_unchanged(successor: Credential, digest: str, now: Micros) -> bool:
     """Check that the old key with this digest is in its grace and its item was not changed."""
     until = successor.predecessor_until
     return successor.predecessor == digest and until is not None and until > now

@@ -64,10 +64,10 @@ def read_last_uses(tables: Tables, digests: Sequence[str]) -> dict[str, Micros]:
     items = tables.batch_get_keys([keyspace.KEY.pk(digest) for digest in digests])
     used = {pk: item["used"] for pk, item in items.items() if "used" in item}
     # In a grace the uses of the old key are written to its successor.
-    heirs = {keyspace.KEY.pk(item["next"]): pk for pk, item in items.items() if "next" in item}
-    for heir, item in tables.batch_get_keys(list(heirs)).items() if heirs else ():
-        if item.get("prev") == keyspace.KEY.rest_of(heirs[heir]) and "prev_used" in item:
-            used[heirs[heir]] = item["prev_used"]
+    successors = {keyspace.KEY.pk(item["next"]): pk for pk, item in items.items() if "next" in item}
+    for pk, item in tables.batch_get_keys(list(successors)).items() if successors else ():
+        if item.get("prev") == keyspace.KEY.rest_of(successors[pk]) and "prev_used" in item:
+            used[successors[pk]] = item["prev_used"]
     return {keyspace.KEY.rest_of(pk): at for pk, at in used.items()}
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from gatehouse.core.clock import Micros, rfc3339
 from gatehouse.core.grants import FULL, Grants, Permissions
-from gatehouse.core.reach import ADMIN, CLAW, LIVE, NO_REQUESTS, Reach
+from gatehouse.core.reach import ADMIN, UNRESTRICTED_CLAW, LIVE, NO_REQUESTS, Reach
 from gatehouse.core.unset import UNSET, Unset
 
 
@@ -84,7 +84,7 @@ class Identity:
         if self.is_admin:
             rights.add(ADMIN)
         if self.claw_type is not ClawType.SERVICE:
-            rights.add(CLAW)
+            rights.add(UNRESTRICTED_CLAW)
         return Reach(self.ceiling, None, rate_limit, frozenset(rights))
 
     def audit_view(self) -> dict[str, Any]:
