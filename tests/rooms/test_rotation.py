@@ -1,4 +1,4 @@
-"""Rotation gives no second limit and no new burst; in its grace a key costs up to three calls."""
+"""Rotation gives no second limit and no new burst; in its grace a key costs up to four calls."""
 
 from __future__ import annotations
 
@@ -261,21 +261,54 @@ def test_an_old_key_that_ends_in_its_grace_is_refused_on_the_next_request(
     check_everything(caller.tables, now=caller.now)
 
 
-def test_an_old_key_that_was_changed_is_read_again_and_works(
-    caller: Visitor, room_line: Wire
+@pytest.mark.parametrize(
+    ("patch", "expected"),
+    [
+        (KeyPatch(name="renamed"), [1, 1, 1]),
+        (KeyPatch(metadata={"a": 1}), [1, 1, 1]),
+        (KeyPatch(rate_limit=30), [1, 1, 1]),
+        (KeyPatch(expires_at=2**53), [3, 2, 2]),
+    ],
+)
+def test_an_old_key_is_read_again_only_after_a_change_that_decides(
+    caller: Visitor, room_line: Wire, patch: KeyPatch, expected: list[int]
 ) -> None:
     old = _make(caller, rate_limit=60)
     _rotate(caller, old)
     warm = Memory()
     for _ in range(2):
         caller.admit(old.secret, warm)
-    keys.patch(caller.tables, caller.call(), old.key.id, KeyPatch(name="renamed"))
+    keys.patch(caller.tables, caller.call(), old.key.id, patch)
     counts = []
     for _ in range(3):
         room_line.clear()
         assert caller.admit(old.secret, warm).code is Code.VALID
         counts.append(len(room_line.calls))
-    assert counts == [3, 2, 2]
+    assert counts == expected
+
+
+def test_the_most_calls_of_an_old_key_are_four_right_after_a_change(
+    caller: Visitor, room_line: Wire
+) -> None:
+    """It was changed, and another environment spends between the calls of this one."""
+    old = _make(caller, rate_limit=60)
+    new = _rotate(caller, old)
+    warm = Memory()
+    for _ in range(2):
+        caller.admit(old.secret, warm)
+    caller.now += MINUTE
+    keys.patch(caller.tables, caller.call(), old.key.id, KeyPatch(expires_at=2**53))
+
+    def spend_elsewhere(number: int, _: str) -> None:
+        if number == MOST_IN_GRACE:
+            room_line.before = None
+            caller.admit(new.secret, Memory())
+
+    room_line.clear()
+    room_line.before = spend_elsewhere
+    assert caller.admit(old.secret, warm).code is Code.VALID
+    by_another = 1
+    assert len(room_line.calls) == MOST_IN_GRACE + 1 + by_another
 
 
 def test_an_old_key_outlives_its_successor_and_ends_with_its_owner(caller: Visitor) -> None:

@@ -22,7 +22,7 @@ LISTS = tuple(part.name for part in fields(Permissions))
 NO_REQUESTS = 0
 """The rate limit of something that receives, but never sends a request to this API."""
 
-# What the policy's rules look at. A reach has those of LIVE, ADMIN and UNRESTRICTED_CLAW that it may use.
+# What the policy's rules look at. A reach has those of these three that it may use.
 LIVE = "active"  # it works: it is not suspended, disabled or paused
 ADMIN = "is_admin"
 UNRESTRICTED_CLAW = "claw_type"  # set unless the claw type is `service`

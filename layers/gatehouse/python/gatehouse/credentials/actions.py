@@ -1,8 +1,15 @@
-"""Decide about a presented key, in at most two table calls; one for a key seen before.
+"""Decide about a presented key. Table calls: one for a key seen before, at most two for any key.
 
-A key in the grace of its rotation spends the requests of its successor, since rotation must not
-give a second limit. It takes two calls, three on a wrong hint, and one where an environment
-remembers the key: the successor's item says whether the old key's own item has changed since.
+Only a key in the grace of its rotation can need more, because it spends the requests of its
+successor: rotation must not give a second limit. It needs
+
+- one call where an environment remembers the key and its successor's item shows it unchanged;
+- two elsewhere: one reads the key's own item, one spends a request of its successor;
+- one more if the environment did not know whether the successor's limit is in use, or writes the
+  last use of an unlimited key;
+- one more for the first request after a change that decides whether the key is admitted.
+
+That is four at most. Tries after a conflict are not counted.
 """
 
 from __future__ import annotations
@@ -50,11 +57,11 @@ class Memory:
             self._keep(self._seen, credential.digest, hint)
 
     def recall_in_grace(self, digest: str) -> Credential | None:
-        """Return a key in its grace as it was read last. Its successor's item must show it unchanged."""
+        """Return a key in its grace as it was read last. Its successor must show it unchanged."""
         return self._in_grace.get(digest)
 
     def remember_in_grace(self, old: Credential, *, successor: Credential, now: Micros) -> None:
-        """Remember a key in its grace while its successor's item shows it unchanged, else forget it."""
+        """Remember a key in its grace while its successor shows it unchanged, else forget it."""
         if rules.shows_unchanged(successor, old.digest, now):
             self._keep(self._in_grace, old.digest, old)
         else:

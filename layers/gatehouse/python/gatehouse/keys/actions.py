@@ -172,8 +172,9 @@ def patch(tables: Tables, call: Call, key_id: str, patch: KeyPatch) -> Key:
                 rate_limit=after.rate_limit,
             ),
             "key": store.replace(tables.main, after, seen=before),
-            **forget_predecessor_writes(tables, before),
         }
+        if rules.admission_of(after) != rules.admission_of(before):
+            writes |= forget_predecessor_writes(tables, before)
         if after.enabled and not before.enabled:
             # It may have been disabled because the owner's ceiling allows none of its grants.
             owner = identities.get(tables.main, before.account_id, before.owner)

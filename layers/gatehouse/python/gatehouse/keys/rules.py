@@ -174,6 +174,14 @@ def reach_of(key: Key | NewKey) -> Reach:
     return Reach(key.grants, key.expires_at, key.rate_limit, rights)
 
 
+def admission_of(key: Key) -> tuple[object, ...]:
+    """Return the fields of a key in its grace that its requests depend on.
+
+    Its limit is not one of them, since such a key spends the requests of its successor.
+    """
+    return (key.enabled, key.expires_at, key.grants)
+
+
 def check_ceiling(grants: Grants, ceiling: Grants) -> None:
     """Raise GrantsExceeded if the grants exceed the owner's ceiling."""
     reach.check(Reach(ceiling), Reach(grants), of="the owner's ceiling")

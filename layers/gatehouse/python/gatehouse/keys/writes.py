@@ -135,7 +135,8 @@ def forget_predecessor_writes(
 ) -> dict[str, Write]:
     """Return the write that a change of a key in the grace of a rotation needs beside its own.
 
-    Authorizers admit such a key by its successor's item, without reading its own.
+    Authorizers admit such a key by its successor's item, without reading its own. From now on they
+    read it, so only a change that they must see needs this write.
     """
     successor = store.read(tables.main, key.account_id, key.successor) if key.successor else None
     if successor is None:
