@@ -14,7 +14,7 @@ from gatehouse.core.clock import SECOND
 from gatehouse.core.errors import GrantsExceeded
 from gatehouse.core.grants import KNOWN_SCOPES, Grants, Permissions
 from gatehouse.core.principal import Principal
-from gatehouse.core.reach import ADMIN, UNRESTRICTED_CLAW, LISTS, LIVE, Reach, Shown
+from gatehouse.core.reach import ADMIN, LISTS, LIVE, UNRESTRICTED_CLAW, Reach, Shown
 
 NOON = 1_800_000_000 * SECOND
 CALLER = Principal(

@@ -6,7 +6,7 @@ from typing import Any
 
 from gatehouse.core.clock import Micros, rfc3339
 from gatehouse.core.grants import FULL, Grants, Permissions
-from gatehouse.core.reach import ADMIN, UNRESTRICTED_CLAW, LIVE, NO_REQUESTS, Reach
+from gatehouse.core.reach import ADMIN, LIVE, NO_REQUESTS, UNRESTRICTED_CLAW, Reach
 from gatehouse.core.unset import UNSET, Unset
 
 
