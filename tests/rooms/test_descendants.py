@@ -9,12 +9,14 @@ import pytest
 from gatehouse.audit import endings
 from gatehouse.core.clock import SECOND
 from gatehouse.core.errors import NotFound, Unauthorized
+from gatehouse.core.grants import MOST_ENTRIES
+from gatehouse.core.text import LONGEST_LABEL
 from gatehouse.credentials.model import Code
 from gatehouse.dynamo.table import Tables
 from gatehouse.federation import actions as federation
 from gatehouse.keys import actions as keys
 from gatehouse.keys import rotation, store
-from gatehouse.keys.model import Key, Minted
+from gatehouse.keys.model import LARGEST_METADATA, Key, Minted
 from gatehouse.revocation import actions as revocation
 from gatehouse.revocation.actions import Revoked
 from gatehouse.webhooks import actions as webhooks
@@ -215,6 +217,22 @@ def test_a_large_family_ends_in_few_transactions(caller: Visitor, room_line: Wir
     assert len(_revoke(caller, root).ended) == 35
     # Two for the key itself, and two for each ten of its children.
     assert room_line.calls.count("TransactWriteItems") == 2 + 2 * 4
+
+
+def test_the_largest_keys_end_together_without_a_marker_too_large(
+    caller: Visitor, room_line: Wire
+) -> None:
+    labels = [f"{number:02}" + "\U0001f600" * (LONGEST_LABEL - 2) for number in range(MOST_ENTRIES)]
+    lists = {"task_types": labels, "ring_scopes": labels}
+    metadata = {"text": "\U0001f600" * ((LARGEST_METADATA - 20) // 12)}
+    root = _make(caller)
+    made = [_child(caller, root, permissions=lists, metadata=metadata) for _ in range(11)]
+    room_line.clear()
+    revoked = _revoke(caller, root)
+    assert len(revoked.ended) == 11
+    assert room_line.calls.count("TransactWriteItems") == 2 + 2 * 3, "four keys fit a marker"
+    assert _codes(caller, *made) == {Code.REVOKED}
+    check_everything(caller.tables, now=caller.now)
 
 
 @pytest.mark.usefixtures("settings_key")

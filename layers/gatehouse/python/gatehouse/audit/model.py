@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -84,6 +85,11 @@ class Change:
     target: str
     before: Mapping[str, Any] | None = None
     after: Mapping[str, Any] | None = None
+
+    @property
+    def size(self) -> int:
+        """How many bytes it takes in an item, rounded up: as JSON text it is longer."""
+        return len(json.dumps(self.to_dict(), default=dict, ensure_ascii=False).encode())
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain values."""

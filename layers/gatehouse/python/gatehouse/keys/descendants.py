@@ -25,6 +25,8 @@ from gatehouse.keys.writes import counted, revocation, target
 MOST_COUNTED = 1_000
 # Keys that one transaction ends; each has up to three writes.
 _TOGETHER = 10
+# What its marker may have of changes, in bytes; an item of DynamoDB has at most 400 KB.
+_LARGEST_TOGETHER = 250_000
 # Each try reads anew.
 _ON_CHANGE = Backoff(attempts=6)
 
@@ -81,44 +83,64 @@ def _walk(table: Table, account_id: str, key_id: str) -> Iterator[Key]:
 
 
 def _end(tables: Tables, call: Call, root: Key, keys: Sequence[Key]) -> list[Key]:
-    mine = [key for key in keys if rules.may_see(key, call.caller)]
+    """End keys that the caller may see, as many in one transaction as fit its marker."""
+    waiting = [key for key in keys if rules.may_see(key, call.caller)]
     ended: list[Key] = []
-    for start in range(0, len(mine), _TOGETHER):
-        ended += _end_together(tables, call, root, mine[start : start + _TOGETHER])
-    return ended
-
-
-def _end_together(tables: Tables, call: Call, root: Key, keys: Sequence[Key]) -> list[Key]:
-    """End some keys in one transaction, with an event for each and one that lists them."""
     for attempt in _ON_CHANGE.tries():
         if attempt > 1:
-            found = [store.read(tables.main, key.account_id, key.id) for key in keys]
-            keys = [key for key in found if key is not None]
-        keys = [key for key in keys if not rules.is_revoked(key, call.now)]
-        if not keys:
-            return []
-        planned = [revocation(tables, key, now=call.now, together=keys) for key in keys]
-        summary = Change(
-            "api_key.revoke_descendants",
-            target(root),
-            after={"ended": [target(key) for key in keys]},
-        )
-        expired = [key for key in keys if not counted(key, call.now)]
-        try:
-            endings.end(
-                tables.main,
-                root.account_id,
-                writes={
-                    f"{name}_{number}": write
-                    for number, (_, writes) in enumerate(planned)
-                    for name, write in writes.items()
-                },
-                changes=[summary, *(change for change, _ in planned)],
-                counts={store.counter(root.account_id): len(keys) - len(expired)},
-                origin=Origin.of(call),
-                now=call.now,
-            )
-        except audit.Refused:
-            continue
-        return keys
+            found = [store.read(tables.main, key.account_id, key.id) for key in waiting]
+            waiting = [key for key in found if key is not None]
+        refused: list[Key] = []
+        for group in _groups([key for key in waiting if not rules.is_revoked(key, call.now)]):
+            done = _end_together(tables, call, root, group)
+            (ended if done else refused).extend(group)
+        waiting = refused
+        if not waiting:
+            return ended
     raise Unavailable
+
+
+def _groups(keys: Sequence[Key]) -> Iterator[list[Key]]:
+    group: list[Key] = []
+    size = 0
+    for key in keys:
+        view = rules.audit_view(key)
+        more = Change("api_key.revoke", target(key), before=view, after=view).size
+        if group and (len(group) == _TOGETHER or size + more > _LARGEST_TOGETHER):
+            yield group
+            group, size = [], 0
+        group.append(key)
+        size += more
+    if group:
+        yield group
+
+
+def _end_together(tables: Tables, call: Call, root: Key, keys: Sequence[Key]) -> bool:
+    """End keys in one transaction, with an event for each and one that lists them.
+
+    False, and nothing is done, if one of them changed since it was read.
+    """
+    planned = [revocation(tables, key, now=call.now, together=keys) for key in keys]
+    summary = Change(
+        "api_key.revoke_descendants",
+        target(root),
+        after={"ended": [target(key) for key in keys]},
+    )
+    expired = [key for key in keys if not counted(key, call.now)]
+    try:
+        endings.end(
+            tables.main,
+            root.account_id,
+            writes={
+                f"{name}_{number}": write
+                for number, (_, writes) in enumerate(planned)
+                for name, write in writes.items()
+            },
+            changes=[summary, *(change for change, _ in planned)],
+            counts={store.counter(root.account_id): len(keys) - len(expired)},
+            origin=Origin.of(call),
+            now=call.now,
+        )
+    except audit.Refused:
+        return False
+    return True
