@@ -32,15 +32,15 @@ help:
 # ---- Every day ---------------------------------------------------------------------------
 
 .PHONY: run
-run: setup ## Run the whole stack on this machine until Ctrl-C (ARGS="--port 8081" and more).
+run: setup ## Run the whole stack here until Ctrl-C (ARGS="--port 8081").
 	@.venv/bin/gatehouse up $(ARGS)
 
 .PHONY: check
-check: setup ## Format, lint, types, template and unit tests, side by side, in about a minute.
+check: setup ## Format, lint, types, template, unit tests: a minute or two.
 	@$(MAKE) --no-print-directory -j 3 style types template quick
 
 .PHONY: test
-test: setup ## Everything: check, all tests, end to end on a local stack, coverage.
+test: setup ## Check, all tests, end to end on a local stack, coverage.
 	@$(MAKE) --no-print-directory -j 3 style types template
 	@echo "==> All tests"
 	@$(UNIT) --cov --cov-fail-under=0 --cov-report=
@@ -48,19 +48,19 @@ test: setup ## Everything: check, all tests, end to end on a local stack, covera
 	@$(E2E) --cov --cov-append --cov-report=term
 
 .PHONY: bench
-bench: setup ## Measure init, calls and time per request, and print a table.
+bench: setup ## Measure init, calls and time per request.
 	@.venv/bin/python tests/bench/run.py $(ARGS)
 
 .PHONY: mutants
-mutants: .venv/.ready ## Change the code in small ways and list what no test notices (SAMPLE=200 or all).
+mutants: .venv/.ready ## List small changes that no test notices (SAMPLE=200 or all).
 	@.venv/bin/python tools/mutants.py
 
 .PHONY: openapi
-openapi: .venv/.ready ## Write the API document that is served from what the handlers say.
+openapi: .venv/.ready ## Write the API document from the handlers.
 	@.venv/bin/python tools/openapi.py --write
 
 .PHONY: updates
-updates: .venv/.ready ## List what an update from the last release breaks (ARGS=--write stores a release).
+updates: .venv/.ready ## List what an update breaks (ARGS=--write stores a release).
 	@.venv/bin/python tools/updates.py $(ARGS)
 
 .PHONY: clean-state
@@ -68,15 +68,16 @@ clean-state: .venv/.ready ## Forget the local stack's state, key and logs.
 	@.venv/bin/gatehouse clean-state $(ARGS)
 
 .PHONY: invoke
-invoke: setup ## Invoke one function in a container (FUNCTION=KeysAdmin EVENT=keys_admin); needs Docker.
+invoke: setup ## Invoke a function in Docker (FUNCTION=KeysAdmin EVENT=...).
+	@test -n "$(FUNCTION)" || { echo "Name a function: make invoke FUNCTION=KeysAdmin" >&2; exit 2; }
 	@.venv/bin/gatehouse invoke $(FUNCTION) $(if $(EVENT),--event $(EVENT)) $(ARGS)
 
 .PHONY: invoke-all
-invoke-all: setup ## Invoke every function with its own event and check the answers; needs Docker.
+invoke-all: setup ## Invoke every function in Docker and check the answers.
 	@.venv/bin/gatehouse invoke-all $(ARGS)
 
 .PHONY: start-api
-start-api: setup ## Serve the REST API from containers, on port 3000; needs Docker.
+start-api: setup ## Serve the REST API from Docker, on port 3000.
 	@.venv/bin/gatehouse start-api $(ARGS)
 
 .PHONY: lint
@@ -109,11 +110,11 @@ quick: .venv/.ready
 PLACE ?= dev
 
 .PHONY: build
-build: setup ## Build for AWS (PLACE=dev, or another parameter set of samconfig.toml).
+build: setup ## Build for AWS (PLACE=dev, a place of samconfig.toml).
 	@.venv/bin/gatehouse build --place $(PLACE)
 
 .PHONY: deploy
-deploy: setup ## Build for AWS and deploy with your own credentials (PLACE=dev).
+deploy: setup ## Build and deploy with your AWS credentials (PLACE=dev).
 	@.venv/bin/gatehouse deploy --place $(PLACE)
 
 # ---- Environments ------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import click
 from gatehouse.audit import rules
 from gatehouse.audit.model import Event, Head
 from gatehouse_cli import export_file, trail
-from gatehouse_cli.errors import CommandError
+from gatehouse_cli.errors import CommandError, OptionError, reason
 from gatehouse_cli.target import get_target, target_options
 from gatehouse_cli.terminal import print_line
 
@@ -78,12 +78,13 @@ def verify(
         problems += [one for one in _problems(events, heads) if one not in problems]
     else:
         if url is not None or key_file is not None:
-            raise CommandError("--export verifies a file: leave out --url and --key-file.")
+            raise OptionError("--export verifies a file: leave out --url and --key-file.")
         events, problems = _read(file, heads)
     for problem in problems:
         print_line(problem)
     if problems:
-        raise CommandError(f"The trail is broken in {len(problems)} places, listed above.")
+        places = "1 place" if len(problems) == 1 else f"{len(problems)} places"
+        raise CommandError(f"The trail is broken in {places}, listed above.")
     if not events:
         raise CommandError("There is nothing to verify: the trail has no events.")
     chains = _chains(events)
@@ -152,7 +153,7 @@ def _lines(file: Path) -> list[bytes]:
     try:
         content = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
     except (OSError, ValueError) as error:
-        raise CommandError(f"{file} cannot be read: {error}.") from error
+        raise CommandError(f"{file} cannot be read: {reason(error)}.") from error
     lines = content.split(b"\n")
     return lines if lines[-1] else lines[:-1]
 
@@ -163,6 +164,6 @@ def _heads_of(texts: tuple[str, ...]) -> dict[str, Head]:
     for line in [line for text in texts for line in text.strip().split("\n")]:
         found = _HEAD.fullmatch(line.strip())
         if found is None:
-            raise CommandError("--head must be a head as `gatehouse audit export` prints it.")
+            raise OptionError("--head must be a head as `gatehouse audit export` prints it.")
         heads[found[1] or trail.MAIN] = Head(int(found[2]), found[3])
     return heads

@@ -13,6 +13,11 @@ class CommandError(click.ClickException):
         return escaped(self.message)
 
 
+def reason(error: Exception) -> str:
+    """Return why a file cannot be used, without its name, which the sentence has already."""
+    return getattr(error, "strerror", None) or str(error)
+
+
 class OptionError(CommandError):
     """An option or an argument is wrong: exit code 2, as for the errors that click finds."""
 

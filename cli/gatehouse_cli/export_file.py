@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from gatehouse_cli.errors import CommandError
+from gatehouse_cli.errors import CommandError, reason
 
 STANDARD_OUTPUT = Path("-")
 
@@ -99,5 +99,4 @@ def _readable_errors(file: Path) -> Iterator[None]:
     except BrokenPipeError:
         raise
     except (OSError, ValueError) as error:  # ValueError: the path has a null byte
-        reason = getattr(error, "strerror", None) or error
-        raise CommandError(f"{file} cannot be written: {reason}.") from error
+        raise CommandError(f"{file} cannot be written: {reason(error)}.") from error

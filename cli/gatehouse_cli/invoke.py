@@ -8,7 +8,7 @@ import click
 
 from gatehouse_cli.errors import CommandError
 from gatehouse_cli.interrupts import ended_in_order
-from gatehouse_cli.local import answers, container_runs
+from gatehouse_cli.local import answers, container_runs, container_template, template
 from gatehouse_cli.local.folder import LocalFolder, place
 from gatehouse_cli.project import find_project
 
@@ -31,15 +31,11 @@ def invoke(function: str, event: str | None, *, home: Path | None, skip_pull: bo
     The function uses the tables, keys and queues of the running local stack.
     """
     project, folder = _places(home)
-    file = container_runs.find_event(project, event) if event else None
+    known = container_template.functions(template.document(project / "template.yaml"))
+    name = container_runs.find_function(known, function)
+    file = container_runs.find_event(project, event or container_runs.own_event(name))
     with ended_in_order(), container_runs.prepared(project, folder, skip_pull=skip_pull) as runs:
-        name = container_runs.find_function(runs.functions, function)
-        answer = runs.invoke(
-            name,
-            file or container_runs.find_event(project, container_runs.own_event(name)),
-            errors=None,
-            output=folder.logs / "invoke.out",
-        )
+        answer = runs.invoke(name, file, errors=None, output=folder.logs / "invoke.out")
     click.echo(json.dumps(answer, indent=2, ensure_ascii=False))
     if isinstance(answer, dict) and "errorMessage" in answer:
         raise CommandError(f"{name} raised {answer.get('errorType', 'an error')}.")

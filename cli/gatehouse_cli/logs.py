@@ -14,16 +14,18 @@ import click
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 from websockets.sync.client import connect
 
-from gatehouse_cli.errors import CommandError
+from gatehouse.core.errors import BadInput
+from gatehouse.logs.line_rules import parse_backlog_request
+from gatehouse_cli.errors import CommandError, OptionError
 from gatehouse_cli.target import get_target, target_options
 from gatehouse_cli.terminal import print_line
 
 REMEMBERED = 20_000  # lines: as many as a reconnected socket can repeat
 _FINAL = {
-    400: "--lines or --since is out of range",
+    400: "the stack refused the request; on this machine also where too many watch the service",
     401: "the key is not valid",
     403: "the key is not valid, or lacks the scope services:read",
-    404: "this service does not exist, or has no log group",
+    404: "there is no service with this name, or its log group cannot be watched",
     409: "it has the most viewers allowed; try again later",
 }
 _LONGEST_WAIT = 30.0
@@ -59,6 +61,10 @@ def logs(  # click passes one argument for each option.
     FrontDoorUrl or SocketUrl. After a disconnect the command reconnects and continues with the
     next line. Control characters are printed as \x1b and cannot reach the terminal.
     """
+    try:
+        parse_backlog_request(lines=None, since=since)
+    except BadInput as error:
+        raise OptionError(f"--{error}.") from error
     target = get_target(url, key_file)
     as_it_is = raw and not sys.stdout.isatty()
     found = follow(target.url, target.key, service, lines=lines, since=since, say=_print_notice)

@@ -27,7 +27,7 @@ _SAM_STACK, _SAM_BUCKET = "aws-sam-cli-managed-default", "SourceBucket"
 @click.option("--keys-table", required=True, metavar="NAME", help="The restored table of keys.")
 @click.option("--main-table", required=True, metavar="NAME", help="The restored main table.")
 def restore(place: str, keys_table: str, main_table: str) -> None:
-    """Deploy the stack onto tables that were restored from a backup.
+    """Deploy the stack onto restored tables.
 
     It turns on what a backup does not have: stream, expiry, point-in-time recovery, protection.
     Then the restored tables take the place of the stack's own, which stay in the account.

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from gatehouse_cli.errors import CommandError
+from gatehouse_cli.errors import CommandError, OptionError, reason
 from gatehouse_cli.local import env_file
 from gatehouse_cli.local.folder import LocalFolder
 from gatehouse_cli.terminal import print_line
@@ -62,7 +62,7 @@ def get_target(url: str | None, key_file: Path | None) -> Target:
 
     """
     if url is not None and not url.strip():  # as from a variable that is not set
-        raise CommandError("--url is empty: give the stack's base URL.")
+        raise OptionError("--url is empty: give the stack's base URL.")
     options = Place(
         "the options name",
         url_name="--url",
@@ -90,7 +90,7 @@ def get_target(url: str | None, key_file: Path | None) -> Target:
     )
     for place in (options, environment, local):
         if place.url.strip() or place.key.strip():
-            target = _target(place)
+            target = _target(place, wrong=OptionError if place is options else CommandError)
             if place is not options:
                 source = place.has.removesuffix(" has")
                 print_line(f"Stack {target.url}, named by {source}", err=True)
@@ -101,14 +101,14 @@ def get_target(url: str | None, key_file: Path | None) -> Target:
     )
 
 
-def _target(place: Place) -> Target:
-    """Return a place's target; raise CommandError where it names only half of one."""
+def _target(place: Place, *, wrong: type[CommandError]) -> Target:
+    """Return a place's target; raise `wrong` where it names only half of one, or no URL or key."""
     url, key = place.url.strip().rstrip("/"), place.key.strip()
     if not (url and key):
         given, missing = (
             (place.url_name, place.key_name) if url else (place.key_name, place.url_name)
         )
-        raise CommandError(
+        raise wrong(
             f"{missing} is missing: {place.has} only {given}, and URL and key must"
             f" come from the same place; {place.hint}."
         )
@@ -118,9 +118,9 @@ def _target(place: Place) -> Target:
     except ValueError:
         valid = None
     if not valid:
-        raise CommandError(f"{place.url_name} must be a URL such as https://api.example.com.")
+        raise wrong(f"{place.url_name} must be a URL such as https://api.example.com.")
     if not (key.isascii() and key.isprintable() and " " not in key):
-        raise CommandError(f"{place.key_name} must hold one API key and nothing else.")
+        raise wrong(f"{place.key_name} must hold one API key and nothing else.")
     return Target(url, key)
 
 
@@ -128,7 +128,7 @@ def _read_key(file: Path) -> str:
     try:
         key = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise CommandError(f"--key-file {file} cannot be read: {error}.") from error
+        raise OptionError(f"--key-file {file} cannot be read: {reason(error)}.") from error
     if not key.strip():
-        raise CommandError(f"--key-file {file} is empty: it must hold an API key.")
+        raise OptionError(f"--key-file {file} is empty: it must hold an API key.")
     return key

@@ -143,7 +143,7 @@ def _pages(target: Target) -> Iterator[Any]:
                 if answer.status_code != httpx.codes.OK:
                     raise CommandError(
                         f"{target.url}/admin/audit answered {answer.status_code}:"
-                        f" {answer.text[:300]}"
+                        f" {_why(answer.text)}"
                     )
                 page = _parse(answer.text)["data"]
                 yield page
@@ -156,6 +156,14 @@ def _pages(target: Target) -> Iterator[Any]:
         raise CommandError(f"Cannot reach {target.url}: {error}. Check the URL.") from error
     except (LookupError, TypeError, InvalidEventError) as error:
         raise _unexpected(target) from error
+
+
+def _why(body: str) -> str:
+    """Return the message of an error's body, or the beginning of a body that has none."""
+    try:
+        return str(json.loads(body)["error"]["message"])
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return body[:300]
 
 
 def _unexpected(target: Target) -> CommandError:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from gatehouse_cli.errors import CommandError
+from gatehouse_cli.errors import CommandError, OptionError
 from gatehouse_cli.interrupts import ended_in_order
 from gatehouse_cli.local.folder import LocalFolder, place
 from gatehouse_cli.local.logs import Follower, Line
@@ -69,7 +70,9 @@ def clean_state(home: Path | None) -> None:
 
     Installed tools are kept.
     """
-    clean(place(find_project(Path.cwd()), home))
+    folder = place(find_project(Path.cwd()), home)
+    clean(folder)
+    click.echo(f"Deleted the state, the key and the logs in {_shown(folder.root)}.")
 
 
 def more_ports(text: str) -> tuple[int, ...]:
@@ -89,7 +92,7 @@ def more_ports(text: str) -> tuple[int, ...]:
 def _pair(item: str) -> tuple[str, str]:
     name, separator, value = item.partition("=")
     if not (name and separator):
-        raise CommandError(f"--set must be NAME=VALUE, not {item!r}.")
+        raise OptionError(f"--set must be NAME=VALUE, not {item!r}.")
     return name, value
 
 
@@ -103,16 +106,23 @@ def _steps() -> Callable[[str], None]:
 
 
 def _announce(stack: LocalStack, home: LocalFolder) -> None:
-    key = stack.api_key if stack.key_is_new else "unchanged"
+    file = shlex.quote(_shown(home.env_file))
+    key = f"is new, and is in {file}:\n{stack.api_key}" if stack.key_is_new else f"is in {file}"
     click.echo(
-        "\nGatehouse is ready.\n"
-        f"  URL   {stack.url}\n"
-        f"  Key   {key}\n"
-        f"        (stored in {home.env_file})\n"
-        '  Try   curl -H "Authorization: Bearer $GATEHOUSE_API_KEY" \\\n'
-        f"          {stack.url}/v1/whoami\n\n"
+        "\nGatehouse is ready.\n\n"
+        f"URL: {stack.url}\n"
+        f"The key {key}\n\n"
+        "Try it in another terminal:\n"
+        f"  . {file}\n"
+        '  curl -H "Authorization: Bearer $GATEHOUSE_API_KEY" $GATEHOUSE_URL/v1/whoami\n\n'
         "Ctrl-C stops it; its state stays.\n"
     )
+
+
+def _shown(path: Path) -> str:
+    """Return a path as seen from the current folder, or in full where it is elsewhere."""
+    here = Path.cwd()
+    return f"./{path.relative_to(here)}" if path.is_relative_to(here) else str(path)
 
 
 def _follow(stack: LocalStack, follower: Follower | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 import subprocess
@@ -161,6 +162,18 @@ def test_a_refused_key_shows_what_the_stack_said(
     assert result.exit_code == 1
     assert "answered 401" in result.stderr
     assert "\\x1b[31mUnauthorized" in result.stderr
+
+
+def test_a_key_that_may_not_read_the_trail_gets_the_stack_s_sentence(
+    audit_stack: AuditStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = {"code": "POLICY_DENIED", "message": "Denied by admin_only", "more": "x" * 400}
+    audit_stack.body = json.dumps({"error": error}).encode()
+    monkeypatch.setenv("GATEHOUSE_API_KEY", "other")
+
+    result = audit("verify")
+
+    assert result.stderr.endswith("/admin/audit answered 401: Denied by admin_only\n")
 
 
 def test_a_reader_that_leaves_ends_an_export_without_a_word(audit_stack: AuditStack) -> None:

@@ -1,8 +1,10 @@
 """The engine's environment, and the errors when it does not start or stop."""
 
 import json
+import os
 import socket
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -138,6 +140,23 @@ def test_the_engine_inherits_nothing_of_the_developers_environment(
     assert seen["TMPDIR"] == str(home.scratch)
     assert (home.state / "ended").exists(), "it was not let end in order"
     assert not home.scratch.exists()
+
+
+def test_the_processes_of_functions_end_with_the_engine(home: LocalFolder, tmp_path: Path) -> None:
+    os.mkfifo(home.state / "alive")
+    alive = os.open(home.state / "alive", os.O_RDONLY | os.O_NONBLOCK)
+    child = "import subprocess\nsubprocess.Popen(['sleep', '60'], stdout=open('alive', 'w'))\n"
+    python = stand_in(
+        tmp_path, READY.replace("server.serve_forever()", f"{child}server.serve_forever()")
+    )
+
+    with engine.running(python, home, access=access_to(), built=home.root, enforce_iam=True):
+        began = time.monotonic()
+
+    os.set_blocking(alive, True)
+    assert os.read(alive, 1) == b""  # the child has ended, which held the other end
+    assert time.monotonic() - began < 30
+    os.close(alive)
 
 
 def test_an_engine_that_exits_later_raises_an_error(home: LocalFolder, tmp_path: Path) -> None:

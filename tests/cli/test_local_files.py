@@ -78,6 +78,15 @@ def test_a_folder_serves_one_stack_at_a_time(tmp_path: Path) -> None:
         pass
 
 
+def test_a_folder_that_was_never_used_is_not_left_behind(tmp_path: Path) -> None:
+    unused, used = LocalFolder(tmp_path / "unused"), LocalFolder(tmp_path / "used")
+
+    with unused.lock(), used.lock():
+        used.prepare()
+
+    assert [path.name for path in tmp_path.iterdir()] == ["used"]
+
+
 def test_clean_state_deletes_state_and_key_and_nothing_else(tmp_path: Path) -> None:
     home = LocalFolder(tmp_path)
     home.prepare()

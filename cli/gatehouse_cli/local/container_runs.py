@@ -11,7 +11,7 @@ from typing import IO, Any
 import yaml
 
 from gatehouse_cli import samconfig
-from gatehouse_cli.errors import CommandError
+from gatehouse_cli.errors import CommandError, OptionError
 from gatehouse_cli.local import container_template, containers, engine_access
 from gatehouse_cli.local.aws import Clients, clients
 from gatehouse_cli.local.engine_access import EngineAccess
@@ -107,7 +107,7 @@ def find_function(functions: list[str], name: str) -> str:
     """Return the logical id that a name means: `KeysAdminFunction`, `KeysAdmin` or `keys_admin`.
 
     Raises:
-        CommandError: No function has this name.
+        OptionError: No function has this name.
 
     """
     plain = name.replace("_", "").replace("-", "").lower().removesuffix("function")
@@ -115,21 +115,21 @@ def find_function(functions: list[str], name: str) -> str:
         if function.removesuffix("Function").lower() == plain:
             return function
     known = ", ".join(one.removesuffix("Function") for one in functions)
-    raise CommandError(f"There is no function {name!r}. There are {known}.")
+    raise OptionError(f"There is no function {name!r}. There are {known}.")
 
 
 def find_event(project: Path, name: str) -> Path:
     """Return the file of an event: a path, or a name in `events`.
 
     Raises:
-        CommandError: The file does not exist.
+        OptionError: The file does not exist.
 
     """
     for path in (Path(name), project / EVENTS / f"{name}.json"):
         if path.is_file():
             return path.absolute()
     known = ", ".join(sorted(path.stem for path in (project / EVENTS).glob("*.json")))
-    raise CommandError(f"There is no event {name!r}. {EVENTS} has {known}.")
+    raise OptionError(f"There is no event {name!r}. {EVENTS} has {known}.")
 
 
 def own_event(function: str) -> str:

@@ -131,13 +131,18 @@ def _await_ready(engine: Engine) -> None:
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    """Stop the engine with SIGTERM; if it hangs, kill it and the processes it started."""
+    """Stop the engine with SIGTERM, by SIGKILL if it hangs, and kill the processes it started.
+
+    Without the engine, the processes of functions can neither read nor write anything.
+    """
     process.send_signal(signal.SIGTERM)
     try:
         process.wait(STOPPED_WITHIN)
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
+        process.kill()
         process.wait()
+    with suppress(ProcessLookupError, PermissionError):  # macOS: only zombies are left
+        os.killpg(process.pid, signal.SIGKILL)
     if process.stdin is not None:
         process.stdin.close()
 

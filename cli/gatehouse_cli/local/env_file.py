@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from gatehouse_cli.errors import CommandError
+from gatehouse_cli.errors import CommandError, reason
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def variables(path: Path) -> dict[str, str]:
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError) as error:
-        raise CommandError(f"{path} cannot be read: {error}.") from error
+        raise CommandError(f"{path} cannot be read: {reason(error)}.") from error
     return dict(line.removeprefix("export ").split("=", 1) for line in lines if "=" in line)
 
 

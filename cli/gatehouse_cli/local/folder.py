@@ -59,20 +59,35 @@ class LocalFolder:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Lock the folder: two engines would overwrite each other's state."""
+        """Lock the folder: two engines would overwrite each other's state.
+
+        A folder that holds nothing else at the end of the block is deleted.
+        """
         self.root.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        path = self.root / "lock"
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(descriptor, path)
         except BlockingIOError as error:
             os.close(descriptor)
             raise CommandError(
-                f"Gatehouse is already running from {self.root}: stop that first."
-            ) from (error)
+                f"Gatehouse is already running from {self.root}: stop that first, or give the"
+                " second stack a folder and a port with --home and --port."
+            ) from error
         try:
             yield
         finally:
+            if [entry.name for entry in self.root.iterdir()] == [path.name]:
+                path.unlink()
+                self.root.rmdir()
             os.close(descriptor)
+
+
+def _lock(descriptor: int, path: Path) -> None:
+    """Lock an open file; raise BlockingIOError if another process has locked or deleted it."""
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    if not (path.exists() and os.path.samestat(path.stat(), os.fstat(descriptor))):
+        raise BlockingIOError
 
 
 def place(project: Path, home: Path | None) -> LocalFolder:
