@@ -28,6 +28,7 @@ from gatehouse.federation import removal, rules, store
 from gatehouse.federation.model import MOST_PEERS, Peer, PeerStatus, Received, Trusted
 from gatehouse.identities import actions as identities
 from gatehouse.keys import actions as keys
+from gatehouse.keys import writes as key_writes
 from gatehouse.secrets import actions as vaults
 from gatehouse.secrets import writes as secret_writes
 from gatehouse.secrets.actions import Vault
@@ -69,6 +70,7 @@ def trust(
     secret = secrets.token_hex(rules.SECRET_BYTES)
     writes = store.create(tables.main, peer)
     writes["secret"] = secret_writes.put_new(tables.main, vault, removal.place(peer), secret)
+    writes |= key_writes.check_caller(tables.main, call)
     try:
         audit.commit(
             tables.main,
@@ -80,6 +82,7 @@ def trust(
             claim=audit.Claim(call.guard, f"peer:{peer.id}") if call.guard else None,
         )
     except audit.Refused as refused:
+        keys.refuse_ended(refused)
         raise BoundReached(f"An account has at most {MOST_PEERS} peers") from refused
     return Trusted(peer, secret)
 

@@ -25,6 +25,7 @@ from gatehouse.identities.model import IdentityType
 from gatehouse.invites import rules, store, writes
 from gatehouse.invites.model import LIFE, MOST_OPEN, Invite, InviteRequest
 from gatehouse.keys import actions as keys
+from gatehouse.keys import writes as key_writes
 
 _CONFLICTS = Backoff(6)
 
@@ -57,13 +58,15 @@ def create(tables: Tables, call: Call, request: InviteRequest) -> Invite:
             audit.commit(
                 tables.main,
                 invite.account_id,
-                writes=writes.create(tables.main, invite),
+                writes=writes.create(tables.main, invite)
+                | key_writes.check_caller(tables.main, call),
                 changes=[creation(invite)],
                 origin=origin,
                 now=call.now,
                 claim=claim,
             )
         except audit.Refused as refused:
+            keys.refuse_ended(refused)
             if "code" in refused.failed:
                 invite = replace(invite, code=_code(long=request.long))
             full = refused.failed.get("count")

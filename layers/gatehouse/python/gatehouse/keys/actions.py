@@ -40,6 +40,7 @@ from gatehouse.keys.model import (
     Minted,
 )
 from gatehouse.keys.writes import (
+    check_caller,
     counted,
     creation,
     forget_predecessor_writes,
@@ -80,7 +81,7 @@ def create(tables: Tables, call: Call, request: KeyRequest) -> Minted:
             now=call.now,
         )
         writes["owner"] = identity_writes.unchanged(tables.main, owner)
-        writes["caller"] = check_caller(tables, call)
+        writes |= check_caller(tables.main, call)
         commit(tables, call, writes, creation(minted.key), made=minted.key.id)
         return minted
 
@@ -130,12 +131,6 @@ def checked_grants(
 def checked_name(value: str, *, field: str = "name") -> str:
     """Return a name without surrounding space. Raises FieldRequired or BadInput."""
     return rules.checked_name(value, field=field)
-
-
-def check_caller(tables: Tables, call: Call) -> Write:
-    """Require that the calling key is not revoked, so that it makes no key after its end."""
-    caller = call.caller
-    return store.check_unrevoked(tables.main, caller.account_id, caller.key_id, now=call.now)
 
 
 def revoke(tables: Tables, call: Call, key_id: str) -> Key:
@@ -191,6 +186,9 @@ def patch(tables: Tables, call: Call, key_id: str, patch: KeyPatch) -> Key:
         if reach.narrows(rules.reach_of(before), rules.reach_of(after)):
             _end(tables, call, writes, change)
         else:
+            if call.caller.key_id != before.id:
+                # The transaction has a condition on the version of `before` already.
+                writes |= check_caller(tables.main, call)
             commit(tables, call, writes, change)
         return after
 
@@ -254,14 +252,19 @@ def commit(
     )
 
 
+def refuse_ended(refused: audit.Refused) -> None:
+    """Raise Unauthorized if a transaction was refused because its calling key is revoked."""
+    if "caller" in refused.failed:
+        raise Unauthorized("Unauthorized") from refused
+
+
 def retry(tables: Tables, call: Call, attempt: Callable[[], Result]) -> Result:
     """Repeat a change that was refused because something changed between read and write."""
     for _ in _ON_CHANGE.tries():
         try:
             return attempt()
         except audit.Refused as refused:
-            if "caller" in refused.failed:
-                raise Unauthorized("Unauthorized") from refused
+            refuse_ended(refused)
             counter = refused.failed.get("count")
             if counter is not None:
                 recount_live(tables, call.caller.account_id, seen=counter, now=call.now)

@@ -23,7 +23,7 @@ from gatehouse.identities import actions as identities
 from gatehouse.identities import writes as identity_writes
 from gatehouse.keys import actions, rules, store
 from gatehouse.keys.model import Key, Minted, NewKey, Succession
-from gatehouse.keys.writes import counted, prepare, revocation, target
+from gatehouse.keys.writes import check_caller, counted, prepare, revocation, target
 
 
 def rotate(tables: Tables, call: Call, key_id: str, *, grace_seconds: int, prefix: str) -> Minted:
@@ -84,7 +84,7 @@ def rotate(tables: Tables, call: Call, key_id: str, *, grace_seconds: int, prefi
             writes["count"] = store.count(tables.main, old.account_id, live)
         if call.caller.key_id not in {old.id, *(key.id for key in line.ending)}:
             # The transaction writes these keys on condition of their versions already.
-            writes["caller"] = actions.check_caller(tables, call)
+            writes |= check_caller(tables.main, call)
         writes["owner"] = identity_writes.unchanged(tables.main, owner)
         actions.commit(tables, call, writes, *changes, made=minted.key.id)
         return minted

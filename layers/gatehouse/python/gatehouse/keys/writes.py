@@ -8,9 +8,10 @@ from dataclasses import replace
 from gatehouse.audit.model import Change
 from gatehouse.core import ids
 from gatehouse.core.clock import Micros
+from gatehouse.core.request import Call
 from gatehouse.credentials import writes as credentials
 from gatehouse.credentials.model import Credential, Owner
-from gatehouse.dynamo.table import Tables, Write
+from gatehouse.dynamo.table import Table, Tables, Write
 from gatehouse.identities.model import Identity
 from gatehouse.keys import rules, store
 from gatehouse.keys.model import MOST_LIVE, Key, Minted, NewKey, Succession
@@ -123,6 +124,17 @@ def revocation(
         after=rules.audit_view(revoked),
     )
     return change, writes
+
+
+def check_caller(table: Table, call: Call) -> dict[str, Write]:
+    """Return the write `caller`, which fails if the calling key is revoked.
+
+    It belongs into each transaction that lets somebody do more afterwards than before. Otherwise a
+    request that was admitted before its key was revoked could leave something behind.
+    """
+    key = call.caller
+    check = store.check_unrevoked(table, key.account_id, key.key_id, now=call.now)
+    return {"caller": check}
 
 
 def counted(key: Key, now: Micros) -> dict[str, int]:

@@ -8,7 +8,9 @@ keys are updated; if the function dies before that, the sweeper finds the marker
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from gatehouse.audit import actions as audit
 from gatehouse.audit import endings
@@ -19,14 +21,23 @@ from gatehouse.core.errors import Conflict, GatehouseError, Unavailable
 from gatehouse.core.reach import Reach
 from gatehouse.core.request import Call
 from gatehouse.core.retry import Backoff
-from gatehouse.dynamo.table import Tables, TransactionCanceled, TransactionConflict, transact
+from gatehouse.dynamo.table import (
+    Tables,
+    TransactionCanceled,
+    TransactionConflict,
+    Write,
+    transact,
+)
 from gatehouse.identities import actions as identities
 from gatehouse.identities import writes as identity_writes
 from gatehouse.identities.model import Identity, IdentityPatch
+from gatehouse.keys import actions as keys
+from gatehouse.keys import writes as key_writes
 from gatehouse.keys.lists import highest_rate_limit
 from gatehouse.keys.propagation import propagate
 from gatehouse.memberships.made import Made, follow, list_made
 
+_NO_WRITES: Mapping[str, Write] = MappingProxyType({})
 # Each try reads anew, and `audit.commit` has waited already.
 _ON_CHANGE = Backoff(attempts=4)
 # How many marked identities one sweep completes.
@@ -57,6 +68,7 @@ def change(tables: Tables, call: Call, identity_id: str, patch: IdentityPatch) -
         origin=Origin.of(call),
         now=call.now,
         within=Reach.of(call.caller),
+        widening=key_writes.check_caller(tables.main, call),
     )
 
 
@@ -69,8 +81,12 @@ def apply(
     origin: Origin,
     now: Micros,
     within: Reach | None = None,
+    widening: Mapping[str, Write] = _NO_WRITES,
 ) -> ChangedIdentity:
-    """Change an identity. Like `change`, for a caller with this reach; None: unbounded."""
+    """Change an identity. Like `change`, for a caller with this reach; None: unbounded.
+
+    `widening` are writes for a change that does not only narrow what the identity may do.
+    """
     for _ in _ON_CHANGE.tries():
         before = identities.get(tables.main, account_id, identity_id)
         after = identities.patched(before, patch)
@@ -80,8 +96,9 @@ def apply(
         # If an earlier request died half-way, its repeat changes nothing but must complete it.
         must_propagate = concerns_keys or identities.has_marker(tables.main, before)
         try:
-            _write(tables, before, after, origin=origin, now=now)
+            _write(tables, before, after, widening=widening, origin=origin, now=now)
         except audit.Refused as refused:
+            keys.refuse_ended(refused)
             # If the identity changed too, that change may be what the counter already includes.
             if "admins" in refused.failed and "identity" not in refused.failed:
                 raise Conflict(
@@ -136,7 +153,13 @@ def _check_reach(
 
 
 def _write(
-    tables: Tables, before: Identity, after: Identity, *, origin: Origin, now: Micros
+    tables: Tables,
+    before: Identity,
+    after: Identity,
+    *,
+    widening: Mapping[str, Write],
+    origin: Origin,
+    now: Micros,
 ) -> None:
     writes = {
         "identity": identity_writes.replace(tables.main, after, seen=before),
@@ -151,5 +174,7 @@ def _write(
         after=after.audit_view(),
     )
     narrows = reach.narrows(before.reach(), after.reach())
+    if not narrows:
+        writes |= widening
     commit = endings.end if narrows else audit.commit
     commit(tables.main, after.account_id, writes=writes, changes=[event], origin=origin, now=now)

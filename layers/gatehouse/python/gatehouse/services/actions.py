@@ -17,6 +17,8 @@ from gatehouse.core.reach import Reach
 from gatehouse.core.request import Answered, Call
 from gatehouse.dynamo import idempotency
 from gatehouse.dynamo.table import Table
+from gatehouse.keys import actions as keys
+from gatehouse.keys import writes as key_writes
 from gatehouse.outbound import client as outbound
 from gatehouse.outbound.origins import origin_of
 from gatehouse.secrets import writes as secret_writes
@@ -142,7 +144,7 @@ def register(
     if service.restart_url:
         reach.check(Reach.of(call.caller), rules.reach_of_hook())
     _check_free(table, call, cloud, service)
-    writes = store.create(table, service)
+    writes = store.create(table, service) | key_writes.check_caller(table, call)
     secret = None
     if service.restart_url:
         secret = rules.secret_text(secrets.token_bytes(rules.SECRET_BYTES))
@@ -162,6 +164,7 @@ def register(
             claim=_claim(call, service, answer=None if secret else answer),
         )
     except audit.Refused as refused:
+        keys.refuse_ended(refused)
         if "count" in refused.failed:
             raise BoundReached(
                 f"An account has at most {MOST_SERVICES} registered services"

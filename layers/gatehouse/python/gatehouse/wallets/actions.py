@@ -139,6 +139,7 @@ def attach(tables: Tables, call: Call, signed: Signed, *, secret: str) -> Identi
                     "nonce": _use_nonce(
                         tables.main, signed, purpose=_attaching(call), secret=secret, now=call.now
                     ),
+                    **key_writes.check_caller(tables.main, call),
                 },
                 changes=[
                     Change(
@@ -152,6 +153,7 @@ def attach(tables: Tables, call: Call, signed: Signed, *, secret: str) -> Identi
                 now=call.now,
             )
         except audit.Refused as refused:
+            keys.refuse_ended(refused)
             if set(refused.failed) == {"identity"}:
                 continue
             raise refusal(refused) from refused

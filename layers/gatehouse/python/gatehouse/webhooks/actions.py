@@ -1,7 +1,7 @@
 """Webhooks: reads, creates, changes and deletes them. `rotation` rotates their secrets.
 
 `also` are writes of another room in the same transaction; their names must not be webhook, count,
-secret, headers or creator. If one of their conditions fails, audit's Refused is raised.
+secret, headers, creator or caller. If one of their conditions fails, audit's Refused is raised.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from gatehouse.core.retry import Backoff
 from gatehouse.core.unset import UNSET, set_fields
 from gatehouse.dynamo import idempotency
 from gatehouse.dynamo.table import Table, Write
+from gatehouse.keys import actions as keys
+from gatehouse.keys import writes as key_writes
 from gatehouse.outbound import client as outbound
 from gatehouse.secrets.actions import Vault
 from gatehouse.signals.model import Signal
@@ -107,13 +109,14 @@ def create(
             audit.commit(
                 table,
                 new.account_id,
-                writes=created | check | dict(also),
+                writes=created | check | key_writes.check_caller(table, call) | dict(also),
                 changes=[writes.creation(new)],
                 origin=Origin.of(call),
                 now=call.now,
                 claim=audit.Claim(call.guard, rules.target(new)) if call.guard else None,
             )
         except audit.Refused as refused:
+            keys.refuse_ended(refused)
             if "count" in refused.failed:
                 raise BoundReached(f"An account has at most {MOST_WEBHOOKS} webhooks") from refused
             if "creator" not in refused.failed:
@@ -170,6 +173,7 @@ def update(
         now=call.now,
         own=own,
         also=also,
+        widening=key_writes.check_caller(table, call),
         within=Reach.of(call.caller),
         by=Maker.of(call.caller),
     )
@@ -186,12 +190,14 @@ def update_as(  # noqa: PLR0913 - a change, its origin, and other rooms' writes
     now: Micros,
     own: Iterable[str] = (),
     also: Mapping[str, Write] = NO_WRITES,
+    widening: Mapping[str, Write] = NO_WRITES,
     within: Reach | None = None,
     by: Maker = BOOTSTRAP,
 ) -> UpdatedWebhook:
     """Change a webhook like `update`, for a caller with this reach; None: unbounded.
 
-    If its creator is gone, the webhook that `by` activates is theirs from now on.
+    `widening` are writes for a change that does more than narrow or end the webhook. If its
+    creator is gone, the webhook that `by` activates is theirs from now on.
     """
     checked = check_fields(fields, own=own)
     if checked.url is not UNSET:
@@ -218,8 +224,10 @@ def update_as(  # noqa: PLR0913 - a change, its origin, and other rooms' writes
             changed = [*changed, "headers"]
         if not changed:
             return None
-        if within is not None and not rules.only_narrows(before, after, changed=changed):
-            reach.check(within, rules.reach_of_deliveries(after))
+        if not rules.only_narrows(before, after, changed=changed):
+            planned |= widening
+            if within is not None:
+                reach.check(within, rules.reach_of_deliveries(after))
         if after.active and not before.active:
             maker, check = creators.responsible(table, before, by)
             after = replace(after, maker=maker)

@@ -9,6 +9,7 @@ from gatehouse.core.clock import SECOND, Micros
 from gatehouse.core.request import Call
 from gatehouse.dynamo import idempotency
 from gatehouse.dynamo.table import Table, Write
+from gatehouse.keys import writes as key_writes
 from gatehouse.secrets.actions import Vault
 from gatehouse.webhooks import rules, sealed_store, secret_rules, store
 from gatehouse.webhooks.actions import NO_WRITES, check_reach, new_secret, read_secrets
@@ -33,6 +34,7 @@ def rotate_secret(
     idempotency.check(table, call.guard)
     grace = secret_rules.check_grace(grace_seconds)
     secret = new_secret()
+    also = {**also, **key_writes.check_caller(table, call)}
     rotation = _rotation(table, vault, secret, grace=grace, now=call.now, also=also)
 
     def plan(before: Webhook) -> PlannedChange:

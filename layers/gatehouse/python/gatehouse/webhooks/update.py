@@ -13,6 +13,7 @@ from gatehouse.core.errors import Unavailable
 from gatehouse.core.request import Guard
 from gatehouse.core.retry import Backoff
 from gatehouse.dynamo.table import Table, Write
+from gatehouse.keys import actions as keys
 from gatehouse.webhooks import rules, store
 from gatehouse.webhooks.model import Webhook
 
@@ -45,7 +46,8 @@ def change_webhook(
     """Plan a change of the webhook as it is now, write it, and return the webhook afterwards.
 
     `plan` returns None to change nothing; it is called again if the webhook changed meanwhile.
-    Raises NotFound, Unavailable, and audit's Refused if a condition of another room's write failed.
+    Raises NotFound, Unavailable, Unauthorized if the calling key is revoked, and audit's Refused
+    if a condition of another room's write failed.
     """
     for _ in _CHANGED_MEANWHILE.tries():
         before = store.get(table, account_id, webhook_id)
@@ -55,6 +57,7 @@ def change_webhook(
         try:
             _write(table, before, planned, origin=origin, now=now, guard=guard)
         except audit.Refused as refused:
+            keys.refuse_ended(refused)
             if not {"webhook", "secret", "headers", "creator"} & refused.failed.keys():
                 raise
             continue
