@@ -160,4 +160,5 @@ def test_a_body_that_cannot_be_read_is_refused(
         "POST", "/api/auth/keys", content=content, headers={"Content-Type": content_type}
     )
 
-    assert (refused.status_code, refused.json()) == (status, {"error": error, "status": status})
+    body = refused.json()
+    assert (refused.status_code, body["error"], body["status"]) == (status, error, status)
