@@ -6,7 +6,7 @@ from dataclasses import asdict
 from functools import cache
 from typing import Any
 
-from gatehouse.audit import endings
+from gatehouse.audit import sweep as audit_sweep
 from gatehouse.audit.model import Chain, Origin
 from gatehouse.aws import clients
 from gatehouse.aws.queue import Queue
@@ -49,7 +49,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, int]:
 
 def _endings(origin: Origin) -> dict[str, int]:
     del origin  # unused: each event has the origin of its ending
-    return {"endings": endings.sweep(TABLES.main, now=clock.now())}
+    return {"endings": audit_sweep.sweep(TABLES.main, now=clock.now())}
 
 
 def _memberships(origin: Origin) -> dict[str, int]:

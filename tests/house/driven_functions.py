@@ -286,7 +286,7 @@ def _use_the_sweeper(front: Front, people: People, admin: Any) -> None:
     assert front("POST", "/invite/create", key=inviter.key, body=invite).status == 201
     everything = {"descendants": True}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("gatehouse.audit.endings._record", lambda *_, **__: None)
+        patch.setattr("gatehouse.audit.endings.record", lambda *_, **__: None)
         for method, path, body in (
             ("POST", f"/admin/api-keys/{spare.key_id}/revoke", None),
             ("POST", f"/admin/api-keys/{inviter.key_id}/revoke", everything),

@@ -17,6 +17,7 @@ from gatehouse.audit.model import GENESIS, MOST_WRITES, Chain, Change, Event, He
 from gatehouse.core import ids
 from gatehouse.core.clock import MINUTE, SECOND
 from gatehouse.core.errors import RateLimited, Unavailable
+from gatehouse.core.request import Counted
 from gatehouse.dynamo.table import Tables
 from support.aws.faults import Wire, conflict_in_transaction, error, first
 from support.checks.inspection import events as stored_events
@@ -349,19 +350,35 @@ def test_pages_over_both_chains_show_every_event_once(tables: Tables, limit: int
 def test_changes_of_a_member_are_counted_by_the_minute(
     tables: Tables, second: int, *, counts_anew: bool
 ) -> None:
-    bounded, minute = replace(ORIGIN, bounded="i"), MINUTE * (NOW // MINUTE)
+    minute = MINUTE * (NOW // MINUTE)
     for number in range(MOST_WRITES):
-        _commit(tables, number, origin=bounded, now=minute)
+        _commit(tables, number, origin=_of_a_member(), now=minute)
     later = minute + second * SECOND
     if not counts_anew:
         with pytest.raises(RateLimited) as refused:
-            _commit(tables, 99, origin=bounded, now=later)
+            _commit(tables, 99, origin=_of_a_member(), now=later)
         assert refused.value.retry_after == 60 - second
         return
     for number in range(MOST_WRITES):
-        _commit(tables, 100 + number, origin=bounded, now=later)
+        _commit(tables, 100 + number, origin=_of_a_member(), now=later)
     with pytest.raises(RateLimited):
-        _commit(tables, 999, origin=bounded, now=later)
+        _commit(tables, 999, origin=_of_a_member(), now=later)
+
+
+def test_a_request_of_a_member_is_counted_once_whatever_it_writes(tables: Tables) -> None:
+    request = _of_a_member()
+    for number in range(MOST_WRITES + 1):
+        _commit(tables, number, origin=request)
+    for number in range(MOST_WRITES - 1):
+        _commit(tables, 100 + number, origin=_of_a_member())
+    refused = _of_a_member()
+    for _ in range(2):
+        with pytest.raises(RateLimited):
+            _commit(tables, 999, origin=refused)
+
+
+def _of_a_member() -> Origin:
+    return replace(ORIGIN, bounded="i", counted=Counted())
 
 
 def test_ids_of_events_sort_before_the_head() -> None:

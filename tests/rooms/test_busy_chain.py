@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from gatehouse.audit import endings
+from gatehouse.audit import sweep
 from gatehouse.core import retry
 from gatehouse.core.clock import SECOND
 from gatehouse.core.errors import RateLimited, Unavailable
@@ -101,5 +101,5 @@ def test_a_revocation_answers_within_a_second_while_200_members_hammer_the_chain
     assert refused == REVOCATIONS
     assert waits[98] < 1
     later = start + int(turns.now * SECOND)
-    endings.sweep(tables.main, now=later)
+    sweep.sweep(tables.main, now=later)
     assert check_everything(tables, now=later).endings(admin.account_id) == []

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from gatehouse.accounts import actions as accounts
-from gatehouse.audit import endings
+from gatehouse.audit import sweep
 from gatehouse.core.clock import SECOND
 from gatehouse.core.errors import Conflict, IdempotencyReused, NotFound
 from gatehouse.core.request import Call
@@ -101,7 +101,7 @@ def test_a_crash_at_any_call_leaves_all_or_nothing_and_a_repeat_works(
             assert changed
             assert act in {_revoke, _rotate}, "only these cannot be repeated"
             assert caller.admit(target.secret).code is Code.REVOKED
-        endings.sweep(tables.main, now=caller.now)
+        sweep.sweep(tables.main, now=caller.now)
         assert check_everything(tables, now=caller.now).endings(caller.account_id) == []
     assert len(died_at) >= 2, "it must crash at two calls or more"
     assert died_at == list(range(1, len(died_at) + 1))

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gatehouse.audit import endings
+from gatehouse.audit import sweep
 from gatehouse.core.clock import SECOND
 from gatehouse.core.errors import NotFound, Unauthorized
 from gatehouse.core.grants import MOST_ENTRIES
@@ -202,7 +202,7 @@ def test_a_crash_at_any_call_is_completed_by_a_repeat(
         except NotFound:
             assert _codes(caller, grandchild) == {Code.REVOKED}
         assert _codes(caller, root, child, grandchild) == {Code.REVOKED}
-        endings.sweep(tables.main, now=caller.now)
+        sweep.sweep(tables.main, now=caller.now)
         assert check_everything(tables, now=caller.now).endings(caller.account_id) == []
         if not died:
             return

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from gatehouse.audit import endings
+from gatehouse.audit import sweep
 from gatehouse.audit.actions import Refused
 from gatehouse.core.clock import SECOND
 from gatehouse.core.errors import Conflict, IdempotencyReused, NotFound, Unauthorized
@@ -181,7 +181,7 @@ def test_a_crash_at_any_call_leaves_all_or_nothing_and_a_repeat_works(
                 act()
         else:
             act()
-        endings.sweep(tables.main, now=caller.now)
+        sweep.sweep(tables.main, now=caller.now)
         assert check_invariants(tables, now=caller.now).endings(caller.account_id) == []
     assert crashes >= 2, "it must crash at two calls or more"
     check_invariants(tables, now=caller.now)

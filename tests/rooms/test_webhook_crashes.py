@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gatehouse.audit import endings
+from gatehouse.audit import sweep
 from gatehouse.audit.model import Origin
 from gatehouse.core.errors import IdempotencyReused, NotFound, Unavailable
 from gatehouse.dynamo.table import Tables
@@ -109,7 +109,7 @@ def test_a_crash_at_any_call_writes_all_or_nothing_and_a_repeat_completes_it(
                 act(caller, vault, one.webhook)
         else:
             act(caller, vault, one.webhook)
-        endings.sweep(tables.main, now=caller.now)
+        sweep.sweep(tables.main, now=caller.now)
         assert check_invariants(tables, now=caller.now).endings(caller.account_id) == []
         after = webhooks.find(tables.main, caller.account_id, one.webhook.id)
         if after is None:

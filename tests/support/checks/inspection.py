@@ -30,10 +30,17 @@ def items(table: Table) -> list[dict[str, Any]]:
 
 
 class State:
-    """The contents of both tables, without the counts of members' changes."""
+    """The contents of both tables, without notes that say nothing of what is stored.
+
+    Those are the counts of members' changes, and which accounts the sweeper looks at.
+    """
 
     def __init__(self, tables: Tables) -> None:
-        self.main = [one for one in items(tables.main) if not one["pk"].startswith("WRITES#")]
+        self.main = [
+            one
+            for one in items(tables.main)
+            if not one["pk"].startswith(("WRITES#", "ENDING#WAITING"))
+        ]
         self.looked_up = {
             item["pk"].removeprefix("KEY#"): credentials.from_item(item)
             for item in items(tables.keys)
@@ -56,8 +63,7 @@ class State:
 
     def endings(self, account_id: str) -> list[dict[str, Any]]:
         """Return an account's endings whose events are still to be written, oldest first."""
-        found = [item for item in self.main if item["pk"] == "ENDING#ALL"]
-        mine = [item for item in found if item["account_id"] == account_id]
+        mine = [item for item in self.main if item["pk"] == f"ENDING#{account_id}"]
         return sorted(mine, key=lambda item: item["sk"])
 
     def changes(self, account_id: str) -> list[dict[str, Any]]:

@@ -34,7 +34,7 @@ def kind(state: State, prefix: str) -> list[dict[str, Any]]:
 def counter_value(state: State, pk: str) -> int:
     """Return the value of a counter, zero if there is none, as it is when all endings follow."""
     found = [item["live"] for item in state.main if item["pk"] == f"{pk}#COUNT"]
-    endings = [item for item in state.main if item["pk"] == "ENDING#ALL"]
+    endings = [item for item in state.main if item["pk"].startswith("ENDING#")]
     return sum(found) - sum(item["counts"].get(pk, 0) for item in endings)
 
 

@@ -72,8 +72,11 @@ def commit(
     Refused if a condition of `writes` fails, IdempotencyReused, Replay, RateLimited for an identity
     that is not an admin and makes too many changes, or Unavailable.
     """
-    if origin.bounded is not None:
-        _count(table, account_id, origin.bounded, now=now)
+    if not is_within_limit(table, account_id, origin, now=now):
+        raise RateLimited(
+            f"Members who are not admins make at most {MOST_WRITES} changes in a minute",
+            retry_after=ceil_seconds(MINUTE - now % MINUTE),
+        )
     named = dict(writes)
     if claim is not None:
         named["idempotency"] = idempotency.record(
@@ -93,6 +96,20 @@ def commit(
             record = refused.failed["idempotency"]
             raise idempotency.reused(claim.guard, record or {}) from refused
         raise
+
+
+def is_within_limit(table: Table, account_id: str, origin: Origin, *, now: Micros) -> bool:
+    """Count a request of an identity that is not an admin, once whatever it writes and retries.
+
+    False if the identity made as many as it may in this minute.
+    """
+    if origin.bounded is None:
+        return True
+    if origin.counted.within is None:
+        origin.counted.within = writes_store.count(
+            table, account_id, origin.bounded, most=MOST_WRITES, now=now
+        )
+    return origin.counted.within
 
 
 def append(
@@ -188,15 +205,6 @@ def _newest_first(
         yield from events
         if events:
             before = _bare_id(events[-1])
-
-
-def _count(table: Table, account_id: str, identity_id: str, *, now: Micros) -> None:
-    """Count a change of an identity that is not an admin. Raises RateLimited."""
-    if not writes_store.count(table, account_id, identity_id, most=MOST_WRITES, now=now):
-        raise RateLimited(
-            f"Members who are not admins make at most {MOST_WRITES} changes in a minute",
-            retry_after=ceil_seconds(MINUTE - now % MINUTE),
-        )
 
 
 def _bare_id(event: Event) -> str:

@@ -11,10 +11,11 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 
 from gatehouse.audit import actions, ending_store
-from gatehouse.audit.model import Chain, Change, Ending, Origin
+from gatehouse.audit.model import Change, Ending, Origin
 from gatehouse.core import ids
 from gatehouse.core.clock import Micros
 from gatehouse.core.errors import Unavailable
@@ -35,11 +36,6 @@ NO_COUNTS: Mapping[str, int] = MappingProxyType({})
 _TAKE_EFFECT = Backoff(attempts=12, first=0.01, longest=0.08)
 # The request waits for this, so it gives up early: the sweeper has more time.
 _AT_ONCE = Backoff(attempts=3, first=0.02, longest=0.05)
-_SWEEPING = Backoff(attempts=16, first=0.02, longest=0.3)
-
-_MOST_PER_SWEEP = 500
-# Endings of one chain that one transaction records. Each has two writes and its events.
-_MOST_TOGETHER = 20
 
 
 def end(
@@ -59,39 +55,19 @@ def end(
     was done.
     """
     ending = Ending(ids.new(now), account_id, now, tuple(changes), origin, counts)
+    announce = partial(ending_store.announce, table, account_id, now=now)
+    _TAKE_EFFECT.call(announce, on=TransactionConflict)
     _take_effect(table, ending, writes)
-    # While the chain is busy, the sweeper writes the events.
+    # While the chain is busy, or for a caller beyond the limit, the sweeper writes the events.
     with contextlib.suppress(Unavailable):
-        _record(table, [ending], now=now, conflicts=_AT_ONCE)
+        if actions.is_within_limit(table, account_id, origin, now=now):
+            record(table, [ending], now=now, conflicts=_AT_ONCE)
 
 
-def sweep(table: Table, *, now: Micros) -> int:
-    """Write the events of endings that have none yet, oldest first. Returns how many there were.
-
-    No error in one chain stops the others, whatever it is; the last one is raised at the end.
-    """
-    waiting = ending_store.read_oldest(table, limit=_MOST_PER_SWEEP)
-    failed: Exception | None = None
-    by_chain: dict[tuple[str, Chain], list[Ending]] = {}
-    for ending in waiting:
-        by_chain.setdefault((ending.account_id, ending.origin.chain), []).append(ending)
-    for (account_id, chain), endings in by_chain.items():
-        for start in range(0, len(endings), _MOST_TOGETHER):
-            together = endings[start : start + _MOST_TOGETHER]
-            try:
-                _record(table, together, now=now, conflicts=_SWEEPING)
-            except Exception as error:  # noqa: BLE001 - also a bug, a missing permission
-                logger.exception("endings_left", account_id=account_id, chain=chain.value)
-                failed = error
-                break
-    if failed is not None:
-        raise failed
-    return len(waiting)
-
-
-def still_counted(table: Table, counter: str) -> int:
-    """Return how many ended things a counter, named by its partition key, still includes."""
-    return sum(ending.counts.get(counter, 0) for ending in ending_store.read_all(table))
+def still_counted(table: Table, account_id: str, counter: str) -> int:
+    """Return how many ended things an account's counter, named by its key, still includes."""
+    waiting = ending_store.read_all(table, account_id)
+    return sum(ending.counts.get(counter, 0) for ending in waiting)
 
 
 def _take_effect(table: Table, ending: Ending, writes: Mapping[str, Write]) -> None:
@@ -111,16 +87,25 @@ def _take_effect(table: Table, ending: Ending, writes: Mapping[str, Write]) -> N
     raise Unavailable
 
 
-def _record(table: Table, endings: Sequence[Ending], *, now: Micros, conflicts: Backoff) -> None:
+def record(
+    table: Table,
+    endings: Sequence[Ending],
+    *,
+    now: Micros,
+    conflicts: Backoff,
+    without: frozenset[str] = frozenset(),
+) -> None:
     """Append the events of one chain's endings, decrease the counters and delete the markers.
 
-    Does nothing for an ending that somebody else records. Raises Unavailable.
+    Does nothing for an ending that somebody else records. `without` are counters to leave out.
+    Raises Unavailable.
     """
-    writes = {ending.id: ending_store.delete(table, ending) for ending in endings}
+    markers = {ending.id: ending_store.delete(table, ending) for ending in endings}
     counts: Counter[str] = Counter()
     for ending in endings:
         counts.update(ending.counts)
-    writes |= {pk: counters.take(table, pk, by=ended) for pk, ended in counts.items()}
+    counted = {pk: by for pk, by in counts.items() if pk not in without}
+    writes = markers | {pk: counters.take(table, pk, by=by) for pk, by in counted.items()}
     entries = [entry for ending in endings for entry in ending.entries]
     try:
         actions.append(
@@ -132,8 +117,10 @@ def _record(table: Table, endings: Sequence[Ending], *, now: Micros, conflicts: 
             conflicts=conflicts,
         )
     except actions.Refused as refused:
+        missing = refused.failed.keys() & counted.keys()
+        for counter in missing:
+            # A defect; but the event of what ended must not wait for it.
+            logger.error("counter_missing", counter=counter)
         left = [ending for ending in endings if ending.id not in refused.failed]
-        if len(left) == len(endings):
-            raise  # a counter that does not exist
         if left:
-            _record(table, left, now=now, conflicts=conflicts)
+            record(table, left, now=now, conflicts=conflicts, without=without | missing)

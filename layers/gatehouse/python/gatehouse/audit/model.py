@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any, Self
 
 from gatehouse.core.clock import Micros
-from gatehouse.core.request import Call
+from gatehouse.core.request import Call, Counted
 
 # The `prev_hash` of an account's first event.
 GENESIS = "0" * 64
@@ -22,7 +22,7 @@ machines has chain, "machine".
 """
 
 MOST_WRITES = 60
-"""How many audited changes an identity that is not an admin makes in a minute."""
+"""How many requests with audited changes an identity that is not an admin makes in a minute."""
 
 
 class Chain(StrEnum):
@@ -39,7 +39,8 @@ class Chain(StrEnum):
 class Origin:
     """Who makes a change and from where. `via` is the key that was used, None if none was.
 
-    `bounded` is the id of an identity that is not an admin: its changes are counted.
+    `bounded` is the id of an identity that is not an admin: its changes are counted, once for
+    each request, which `counted` is of.
     """
 
     actor: str
@@ -48,6 +49,7 @@ class Origin:
     via: str | None = None
     chain: Chain = Chain.ADMINISTRATION
     bounded: str | None = None
+    counted: Counted = field(default_factory=Counted, compare=False, repr=False)
 
     @classmethod
     def of(cls, call: Call) -> Self:
@@ -59,6 +61,7 @@ class Origin:
             source_address=call.source_address,
             via=None if caller is None else f"api_key:{caller.key_id}",
             bounded=None if caller is None or caller.is_admin else caller.identity_id,
+            counted=call.counted,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -133,6 +136,11 @@ class Ending:
     changes: tuple[Change, ...]
     origin: Origin
     counts: Mapping[str, int]
+
+    @property
+    def size(self) -> int:
+        """How many bytes its changes take in an item, rounded up."""
+        return sum(change.size for change in self.changes)
 
     @property
     def entries(self) -> list[Entry]:

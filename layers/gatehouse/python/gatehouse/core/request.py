@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from gatehouse.core.clock import Micros
@@ -28,6 +28,13 @@ class Answered:
     text: str
 
 
+@dataclass(slots=True)
+class Counted:
+    """Whether a request was within the limit of changes; None until it is counted."""
+
+    within: bool | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """`principal` is None on public routes; `source_address` is what API Gateway saw.
@@ -42,6 +49,7 @@ class Call:
     source_address: str | None = None
     guard: Guard | None = None
     shown_id: str = ""
+    counted: Counted = field(default_factory=Counted, compare=False, repr=False)
 
     @property
     def caller(self) -> Principal:

@@ -162,7 +162,7 @@ def _recount_open(table: Table, account_id: str, *, seen: Item, now: Micros) -> 
     """Count the open invites and correct the counter: nothing decrements it when one expires."""
     still_open = store.count_open(table, account_id, now)
     # Read after the invites: an ending that lies between is counted twice, never left out.
-    still_open += endings.still_counted(table, store.counter(account_id))
+    still_open += endings.still_counted(table, account_id, store.counter(account_id))
     if still_open >= MOST_OPEN:
         raise BoundReached(f"An account has at most {MOST_OPEN} open invites")
     with contextlib.suppress(ConditionFailed):

@@ -204,7 +204,7 @@ def recount_live(tables: Tables, account_id: str, *, seen: Item, now: Micros) ->
     keys = store.read_all(tables.main, account_id)
     live = sum(rules.is_listed(key, KeyFilter.LIVE, now) for key in keys)
     # Read after the keys: an ending that lies between is counted twice, never left out.
-    live += endings.still_counted(tables.main, store.counter(account_id))
+    live += endings.still_counted(tables.main, account_id, store.counter(account_id))
     if live >= MOST_LIVE:
         raise BoundReached(f"An account has at most {MOST_LIVE} live API keys")
     # If another request moved the counter meanwhile, the next try finds out.

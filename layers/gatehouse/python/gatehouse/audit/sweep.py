@@ -1,0 +1,115 @@
+"""Writes the events of endings that a crash or a busy chain left without.
+
+Accounts take turns, in another order each time, and the first turn of each is short. So nobody's
+endings wait for those of an account that keeps its chain busy or has very many.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from gatehouse.audit import ending_store, endings
+from gatehouse.audit.model import Chain, Ending
+from gatehouse.core.clock import Micros
+from gatehouse.core.errors import Unavailable
+from gatehouse.core.observe import logger
+from gatehouse.core.retry import Backoff
+from gatehouse.dynamo.table import Table
+
+_FIRST_TURN = Backoff(attempts=3, first=0.02, longest=0.05)
+_LATER_TURN = Backoff(attempts=16, first=0.02, longest=0.3)
+# Seconds after which no turn begins: the sweeper has other duties in its minute.
+_LONGEST = 20.0
+# Markers that one turn reads.
+_MOST_READ = 200
+
+# A transaction has at most 100 writes and 4 MB. The bytes here are those of the changes, and a
+# transaction has each of them twice: in an event, and in the marker that it deletes.
+_MOST_WRITES = 100
+_MOST_BYTES = 1_500_000
+
+
+@dataclass(slots=True)
+class _Turn:
+    """What became of an account's turn. `more`: it has more endings than one turn reads."""
+
+    recorded: int = 0
+    more: bool = False
+    failed: Exception | None = None
+
+
+def sweep(table: Table, *, now: Micros) -> int:
+    """Write the events of endings that have none yet. Returns of how many.
+
+    No error in one account stops the others, whatever it is; the last one is raised at the end.
+    What is left when the time is over is for the next sweep.
+    """
+    until = time.monotonic() + _LONGEST
+    entries = list(ending_store.read_waiting(table).items())
+    random.shuffle(entries)
+    turns = deque((account_id, at, _FIRST_TURN) for account_id, at in entries)
+    recorded = 0
+    failed: Exception | None = None
+    while turns and time.monotonic() < until:
+        account_id, announced_at, conflicts = turns.popleft()
+        turn = _take_turn(table, account_id, announced_at, now=now, conflicts=conflicts)
+        recorded += turn.recorded
+        is_busy = isinstance(turn.failed, Unavailable) and conflicts is _FIRST_TURN
+        if is_busy or (turn.more and turn.failed is None):
+            turns.append((account_id, announced_at, _LATER_TURN))
+        elif turn.failed is not None:
+            failed = turn.failed
+    if turns:
+        logger.error("endings_wait", accounts=len(turns))
+        failed = failed or Unavailable()
+    if failed is not None:
+        raise failed
+    return recorded
+
+
+def _take_turn(
+    table: Table, account_id: str, announced_at: Micros, *, now: Micros, conflicts: Backoff
+) -> _Turn:
+    """Record an account's oldest endings. Of two chains, one that fails does not stop the other."""
+    turn = _Turn()
+    try:
+        waiting, turn.more = ending_store.read_oldest(table, account_id, limit=_MOST_READ)
+        if not waiting:
+            ending_store.forget(table, account_id, at=announced_at, now=now)
+    except Exception as error:  # noqa: BLE001 - also a bug, a missing permission
+        logger.exception("endings_left", account_id=account_id)
+        return _Turn(failed=error)
+    for chain in Chain:
+        mine = [ending for ending in waiting if ending.origin.chain is chain]
+        try:
+            for group in _groups(mine):
+                endings.record(table, group, now=now, conflicts=conflicts)
+                turn.recorded += len(group)
+        except Exception as error:  # noqa: BLE001 - also a bug, a missing permission
+            logger.exception("endings_left", account_id=account_id, chain=chain.value)
+            turn.failed = error
+    return turn
+
+
+def _groups(waiting: Sequence[Ending]) -> Iterator[list[Ending]]:
+    """Divide endings of one chain into those that one transaction records, in their order."""
+    group: list[Ending] = []
+    size = 0
+    for ending in waiting:
+        if group and (_writes([*group, ending]) > _MOST_WRITES or size + ending.size > _MOST_BYTES):
+            yield group
+            group, size = [], 0
+        group.append(ending)
+        size += ending.size
+    if group:
+        yield group
+
+
+def _writes(group: Sequence[Ending]) -> int:
+    counters = {counter for ending in group for counter in ending.counts}
+    head = 1
+    return sum(1 + len(ending.changes) for ending in group) + len(counters) + head
