@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 
 from gatehouse.audit import sweep
 from gatehouse.core.clock import SECOND
-from gatehouse.core.errors import NotFound, Unauthorized
+from gatehouse.core.errors import Gone, NotFound, Unauthorized
 from gatehouse.core.grants import MOST_ENTRIES
 from gatehouse.core.text import LONGEST_LABEL
 from gatehouse.credentials.model import Code
 from gatehouse.dynamo.table import Tables
 from gatehouse.federation import actions as federation
+from gatehouse.invites.model import Invite
 from gatehouse.keys import actions as keys
 from gatehouse.keys import rotation, store
 from gatehouse.keys.model import LARGEST_METADATA, Key, Minted
@@ -176,6 +179,66 @@ def test_a_key_creates_no_key_after_its_end(
         one.key.id for one in (caller.minted, stolen, other)
     }
     assert _codes(caller, other) == {Code.VALID}
+    check_everything(caller.tables, now=caller.now)
+
+
+def _during(room_line: Wire, number: int, act: Callable[[], object]) -> None:
+    """Have something happen before a call with this number, once."""
+
+    def before(count: int, _: str) -> None:
+        if count == number:
+            room_line.before = None
+            act()
+
+    room_line.clear()
+    room_line.before = before
+
+
+def test_an_invite_redeemed_at_any_call_of_a_revocation_lets_nobody_stay(
+    tables: Tables, room_line: Wire
+) -> None:
+    redeemed = []
+    for number in range(1, MOST_CALLS):
+        caller = unlimited_admin(tables)
+        root = _make(caller, rate_limit=None)
+        maker = visitor_with(tables, _child(caller, root, rate_limit=None), caller.now)
+        come = partial(_come, maker, invited(maker, max_uses=2))
+        _during(room_line, number, lambda come=come: redeemed.append(come()))
+        _revoke(caller, root)
+        if len(redeemed) < number:
+            break
+        came = redeemed[-1]
+        assert _codes(caller, root, *came) == {Code.REVOKED}, number
+        check_everything(tables, now=caller.now)
+    assert {len(came) for came in redeemed} == {0, 2}
+
+
+def _come(inviter: Visitor, invite: Invite) -> list[Minted]:
+    """Redeem an invite and create a key as the new member; nothing if the invite has ended."""
+    try:
+        came = redeem_invite(inviter.tables, invite, now=inviter.now)
+    except Gone:
+        return []
+    return [came.minted, _child(inviter, came.minted)]
+
+
+def test_a_redemption_that_began_before_the_end_of_its_invite_creates_nothing(
+    caller: Visitor, room_line: Wire
+) -> None:
+    root = _make(caller)
+    invite = invited(visitor_with(caller.tables, root, caller.now), max_uses=2)
+
+    def before_the_write(_: int, operation: str) -> None:
+        if operation == "TransactWriteItems":
+            room_line.before = None
+            caller.now += SECOND
+            _revoke(caller, root)
+
+    came = caller.now
+    room_line.before = before_the_write
+    with pytest.raises(Gone):
+        redeem_invite(caller.tables, invite, now=came)
+    assert len(_list(caller)) == 2
     check_everything(caller.tables, now=caller.now)
 
 

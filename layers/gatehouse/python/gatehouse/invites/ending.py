@@ -39,8 +39,13 @@ def end_made(
     raise Unavailable
 
 
+def were_redeemed(table: Table, account_id: str, by: MadeBy) -> bool:
+    """Return whether an invite that some keys made was ever redeemed."""
+    return any(one.uses and by.includes(one.maker) for one in store.list_all(table, account_id))
+
+
 def _end(table: Table, invite: Invite, *, origin: Origin, now: Micros) -> bool:
-    after = replace(invite, expires_at=now)
+    after = replace(invite, expires_at=now, ended=True)
     change = Change(
         "invite.end",
         f"invite:{invite.id}",

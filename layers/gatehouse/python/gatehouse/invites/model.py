@@ -50,6 +50,7 @@ class Invite:
     created_by_key: str | None = None
     key_expires_at: Micros | None = None
     operator: bool = False
+    ended: bool = False  # with the key that made it; `expires_at` is when
     uses: int = 0
     redeemed_by: str | None = None
     redeemed_at: Micros | None = None

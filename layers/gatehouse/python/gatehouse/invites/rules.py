@@ -60,15 +60,18 @@ def check_expiry(value: Micros | None, now: Micros) -> Micros:
 
 
 def is_open(invite: Invite, now: Micros) -> bool:
-    """Return whether the invite can be redeemed."""
-    return not invite.is_used_up and invite.ends_at > now
+    """Return whether the invite can be redeemed.
+
+    One that was ended cannot, whatever `now` is: a request may have begun before that.
+    """
+    return not invite.ended and not invite.is_used_up and invite.ends_at > now
 
 
 def refusal(invite: Invite, now: Micros) -> GatehouseError | None:
     """Return the error why an invite cannot be redeemed, None where it can."""
     if invite.is_used_up:
         return Conflict("The invite was already redeemed", code="INVITE_ALREADY_REDEEMED")
-    if invite.ends_at <= now:
+    if invite.ended or invite.ends_at <= now:
         return Gone("The invite has expired", code="INVITE_EXPIRED")
     return None
 

@@ -56,12 +56,11 @@ def create(table: Table, invite: Invite) -> dict[str, Write]:
 
 
 def redeem(table: Table, invite: Invite, *, seen: Invite) -> dict[str, Write]:
-    """Write one more use, if no other was written since. The last use lowers the counter."""
-    writes = {
-        "invite": table.put(
-            _to_item(invite), condition="uses = :seen", names={}, values={":seen": seen.uses}
-        )
-    }
+    """Write one more use, if no other use and no end was written since.
+
+    The last use lowers the counter.
+    """
+    writes = {"invite": _replace(table, invite, seen=seen)}
     if invite.is_used_up:
         pk = keyspace.INVITES.pk(invite.account_id)
         writes["count"] = counters.move(table, pk, by=-1, most=MOST_OPEN)
@@ -75,12 +74,7 @@ def list_all(table: Table, account_id: str) -> list[Invite]:
 
 def end(table: Table, invite: Invite, *, seen: Invite) -> Write:
     """Write an open invite as it ended, if no other use and no other end was written since."""
-    return table.put(
-        _to_item(invite),
-        condition="uses = :seen AND expires_at = :expires_at",
-        names={},
-        values={":seen": seen.uses, ":expires_at": seen.expires_at},
-    )
+    return _replace(table, invite, seen=seen)
 
 
 def counter(account_id: str) -> str:
@@ -111,6 +105,15 @@ def add_wrong_code(table: Table, address: str, *, window: Micros, now: Micros) -
         )
     except ConditionFailed:
         _start_window(table, address, window=window, now=now)
+
+
+def _replace(table: Table, invite: Invite, *, seen: Invite) -> Write:
+    return table.put(
+        _to_item(invite),
+        condition="uses = :seen AND attribute_not_exists(ended)",
+        names={},
+        values={":seen": seen.uses},
+    )
 
 
 def _start_window(table: Table, address: str, *, window: Micros, now: Micros) -> None:
@@ -152,6 +155,8 @@ def _to_item(invite: Invite) -> Item:
         value = getattr(invite, name)
         if value is not None:
             item[name] = value
+    if invite.ended:
+        item["ended"] = True
     return item
 
 
@@ -169,6 +174,7 @@ def _from_item(item: Item) -> Invite:
         created_by=item["created_by"],
         created_at=item["created_at"],
         operator=item["operator"],
+        ended=item.get("ended", False),
         rate_limit=item.get("rate_limit"),
         created_by_key=item.get("created_by_key"),
         key_expires_at=item.get("key_expires_at"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gatehouse.audit.model import Origin
+from gatehouse.core.errors import Unavailable
 from gatehouse.core.maker import MadeBy
 from gatehouse.core.request import Call
 from gatehouse.dynamo.table import Tables
@@ -14,6 +15,9 @@ from gatehouse.keys import actions as keys
 from gatehouse.keys import descendants as families
 from gatehouse.keys.model import Key
 from gatehouse.webhooks import creators as webhooks
+
+# How often the descendants of one key are read: each time but the last, an invite has added some.
+_MOST_WALKS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +46,48 @@ def revoke(tables: Tables, call: Call, key_id: str, *, descendants: bool) -> Rev
     if not descendants:
         key = keys.revoke(tables, call, key_id)
         return Revoked(key, live_descendants=families.count_live(tables, call, key_id))
-    family = families.revoke_all(tables, call, key_id)
-    ended = [f"api_key:{key.id}" for key in family.ended]
-    by, origin = MadeBy(key_ids=family.key_ids), Origin.of(call)
-    account_id = family.root.account_id
-    for end_made in (webhooks.end_made, peers.end_made, invites.end_made):
-        ended += end_made(tables.main, account_id, by, origin=origin, now=call.now)
+    family = _end_family(tables, call, key_id)
+    ended = list(family.ended)
+    for end_made in (webhooks.end_made, peers.end_made):
+        ended += end_made(
+            tables.main,
+            family.root.account_id,
+            MadeBy(key_ids=family.key_ids),
+            origin=Origin.of(call),
+            now=call.now,
+        )
     if family.was_revoked and not ended:
         raise keys.not_found()
     return Revoked(family.root, tuple(ended))
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    """A key, the ids of its family, and the ids with their kind of what ended now."""
+
+    root: Key
+    was_revoked: bool
+    key_ids: frozenset[str]
+    ended: tuple[str, ...]
+
+
+def _end_family(tables: Tables, call: Call, key_id: str) -> _Ended:
+    """End a key, its descendants, and the invites that could add to them.
+
+    Somebody may redeem an invite after the children of its key were read and before it ends. So
+    the descendants are read again afterwards, until there are no more than before.
+    """
+    ended: list[str] = []
+    known: frozenset[str] = frozenset()
+    was_revoked: bool | None = None
+    for _ in range(_MOST_WALKS):
+        family = families.revoke_all(tables, call, key_id)
+        if was_revoked is None:
+            was_revoked = family.was_revoked
+        ended += [f"api_key:{key.id}" for key in family.ended]
+        by, account_id = MadeBy(key_ids=family.key_ids), family.root.account_id
+        ended += invites.end_made(tables.main, account_id, by, origin=Origin.of(call), now=call.now)
+        grown, known = family.key_ids != known, family.key_ids
+        if not grown or not invites.were_redeemed(tables.main, account_id, by):
+            return _Ended(family.root, was_revoked, known, tuple(ended))
+    raise Unavailable
