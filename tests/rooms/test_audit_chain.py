@@ -381,6 +381,14 @@ def _of_a_member() -> Origin:
     return replace(ORIGIN, bounded="i", counted=Counted())
 
 
+def test_events_of_both_chains_in_one_millisecond_have_a_fixed_order(tables: Tables) -> None:
+    for account in map(str, range(12)):
+        _commit(tables, 1, account, origin=ORIGIN)
+        _commit(tables, 2, account, origin=replace(ORIGIN, chain=Chain.MACHINE))
+        events, _ = actions.page(tables.main, account, limit=9)
+        assert [event["target"] for event in events] == ["thing:1", "thing:2"]
+
+
 def test_ids_of_events_sort_before_the_head() -> None:
     for moment in (0, NOW, 95_000_000_000 * SECOND):  # until the year 4980
         assert ids.new(moment) < store.HEAD

@@ -24,7 +24,7 @@ from gatehouse.keys import actions as keys
 from gatehouse.keys.model import MOST_LIVE, KeyPatch
 from gatehouse.revocation import actions as revocation
 from gatehouse.webhooks import actions as webhooks
-from gatehouse.webhooks.model import WebhookFields
+from gatehouse.webhooks.model import NewFilters, WebhookFields
 from support.actors.members import (
     change,
     identity_of,
@@ -112,9 +112,27 @@ def _delete_a_webhook(caller: Visitor) -> Prepared:
     return act, lambda: webhooks.find(table, caller.account_id, one.id) is None
 
 
+def _patch_a_webhook(caller: Visitor, **fields: Any) -> Prepared:
+    table, vault, url = caller.tables.main, new_vault(), "http://127.0.0.1:9000/in"
+    one = webhooks.create(table, caller.call(), vault, fields=WebhookFields(url=url)).webhook
+    patch = WebhookFields(**fields)
+    act = lambda: webhooks.update(  # noqa: E731
+        table, caller.call(), vault, one.id, fields=patch
+    )
+    return act, lambda: webhooks.get(table, caller.account_id, one.id).version > one.version
+
+
+def _pause_a_webhook(caller: Visitor) -> Prepared:
+    return _patch_a_webhook(caller, active=False)
+
+
+def _narrow_a_webhook(caller: Visitor) -> Prepared:
+    return _patch_a_webhook(caller, filters=NewFilters(types=("task",)))
+
+
 EVERY: list[Prepare] = [
     *(_revoke, _disable, _suspend, _remove_a_member, _demote, _narrow),
-    *(_remove_a_peer, _delete_a_webhook),
+    *(_remove_a_peer, _delete_a_webhook, _pause_a_webhook, _narrow_a_webhook),
 ]
 
 

@@ -27,12 +27,14 @@ def link(
     """Return the event that follows `head`, and the new head.
 
     The id sorts after the last one even if this clock is behind the clock that made the last
-    one, so the order of ids is the order of the chain. `now` is when the change took effect;
+    one, so the order of ids is the order of the chain. In a list of both chains, events of one
+    millisecond are in a fixed order: those of machines first. `now` is when the change took effect;
     `recorded_at` is set where its event was written later.
     """
-    bare = ids.new(now)
+    administered = origin.chain is Chain.ADMINISTRATION
+    bare = ids.new_of_two(now, second=administered)
     if bare <= head.last_id:
-        bare = ids.new(ids.moment_of(head.last_id) + 1000)
+        bare = ids.new_of_two(ids.moment_of(head.last_id) + 1000, second=administered)
     event: Event = {
         "id": f"audit:{bare}",
         "seq": head.seq + 1,
@@ -47,7 +49,7 @@ def link(
         "after": _plain(change.after),
         "prev_hash": head.hash,
     }
-    if origin.chain is not Chain.ADMINISTRATION:
+    if not administered:
         event["chain"] = origin.chain.value
     if recorded_at is not None:
         event["recorded_at"] = rfc3339(recorded_at)

@@ -23,6 +23,11 @@ def new(moment: Micros) -> str:
     return _uuid7(moment, secrets.randbits(12), secrets.randbits(62))
 
 
+def new_of_two(moment: Micros, *, second: bool) -> str:
+    """Create an id that sorts, among those of its millisecond, in the first or the second half."""
+    return _uuid7(moment, secrets.randbits(11) | (second << 11), secrets.randbits(62))
+
+
 def lowest(moment: Micros) -> str:
     """Return the lowest id of `moment`: ids of this time and later sort after it."""
     return _uuid7(moment, 0, 0)

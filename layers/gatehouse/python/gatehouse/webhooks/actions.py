@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 from gatehouse.audit import actions as audit
+from gatehouse.audit import endings
 from gatehouse.audit.model import Change, Origin
 from gatehouse.core import ids, reach
 from gatehouse.core.clock import Micros
@@ -224,11 +225,13 @@ def update_as(  # noqa: PLR0913 - a change, its origin, and other rooms' writes
             changed = [*changed, "headers"]
         if not changed:
             return None
-        if not rules.only_narrows(before, after, changed=changed):
+        narrows = rules.only_narrows(before, after, changed=changed)
+        if not narrows:
             planned |= widening
             if within is not None:
                 reach.check(within, rules.reach_of_deliveries(after))
-        if after.active and not before.active:
+        resumes = after.active and not before.active
+        if resumes:
             maker, check = creators.responsible(table, before, by)
             after = replace(after, maker=maker)
             planned |= check
@@ -242,7 +245,8 @@ def update_as(  # noqa: PLR0913 - a change, its origin, and other rooms' writes
             | {"changed": changed}
             | ({"dropped_headers": list(dropped)} if dropped else {}),
         )
-        return PlannedChange(planned | dict(also), event, after)
+        ended = endings.NO_COUNTS if narrows and not resumes else None
+        return PlannedChange(planned | dict(also), event, after, ended)
 
     changed_webhook = change_webhook(
         table, account_id, webhook_id, plan=plan, origin=origin, now=now
