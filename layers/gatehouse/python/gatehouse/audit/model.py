@@ -138,11 +138,6 @@ class Ending:
     counts: Mapping[str, int]
 
     @property
-    def size(self) -> int:
-        """How many bytes its changes take in an item, rounded up."""
-        return sum(change.size for change in self.changes)
-
-    @property
     def entries(self) -> list[Entry]:
         """Return the entries of the chain that record it."""
         return [Entry(change, self.origin, self.at, follows=True) for change in self.changes]

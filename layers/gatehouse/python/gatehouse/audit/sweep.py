@@ -27,10 +27,9 @@ _LONGEST = 20.0
 # Markers that one turn reads.
 _MOST_READ = 200
 
-# A transaction has at most 100 writes and 4 MB. The bytes here are those of the changes, and a
-# transaction has each of them twice: in an event, and in the marker that it deletes.
+# The most that DynamoDB takes in a transaction. It also takes at most 4 MB: a page has at most 1 MB
+# of markers, and a transaction has that twice, in the events and in the markers that it deletes.
 _MOST_WRITES = 100
-_MOST_BYTES = 1_500_000
 
 
 @dataclass(slots=True)
@@ -98,13 +97,11 @@ def _take_turn(
 def _groups(waiting: Sequence[Ending]) -> Iterator[list[Ending]]:
     """Divide endings of one chain into those that one transaction records, in their order."""
     group: list[Ending] = []
-    size = 0
     for ending in waiting:
-        if group and (_writes([*group, ending]) > _MOST_WRITES or size + ending.size > _MOST_BYTES):
+        if group and _writes([*group, ending]) > _MOST_WRITES:
             yield group
-            group, size = [], 0
+            group = []
         group.append(ending)
-        size += ending.size
     if group:
         yield group
 
