@@ -42,7 +42,7 @@ class _Turn:
 
 
 def sweep(table: Table, *, now: Micros) -> int:
-    """Write the events of endings that have none yet. Returns of how many.
+    """Write the events of endings that have none yet. Returns how many endings that were.
 
     No error in one account stops the others, whatever it is; the last one is raised at the end.
     What is left when the time is over is for the next sweep.
@@ -61,6 +61,7 @@ def sweep(table: Table, *, now: Micros) -> int:
         if is_busy or (turn.more and turn.failed is None):
             turns.append((account_id, announced_at, _LATER_TURN))
         elif turn.failed is not None:
+            logger.error("endings_left", account_id=account_id, exc_info=turn.failed)
             failed = turn.failed
     if turns:
         logger.error("endings_wait", accounts=len(turns))
@@ -80,7 +81,6 @@ def _take_turn(
         if not waiting:
             ending_store.forget(table, account_id, at=announced_at, now=now)
     except Exception as error:  # noqa: BLE001 - also a bug, a missing permission
-        logger.exception("endings_left", account_id=account_id)
         return _Turn(failed=error)
     for chain in Chain:
         mine = [ending for ending in waiting if ending.origin.chain is chain]
@@ -89,7 +89,6 @@ def _take_turn(
                 endings.record(table, group, now=now, conflicts=conflicts)
                 turn.recorded += len(group)
         except Exception as error:  # noqa: BLE001 - also a bug, a missing permission
-            logger.exception("endings_left", account_id=account_id, chain=chain.value)
             turn.failed = error
     return turn
 
