@@ -212,6 +212,8 @@ TAKEN_AWAY = {
         "headers": None,
     },
 }
+# Fields that are numbers.
+NUMBERS = {"rateLimit", "rate_limit", "grace_seconds", "max_uses", "urgency"}
 # Where null is not the same as leaving the field out: it means none.
 MEANS_NONE = {"rate_limit", "rateLimit", "quota"}
 
@@ -301,6 +303,18 @@ def test_null_is_the_same_as_leaving_an_optional_field_out(
                 assert _shape(nulled.json()) == _shape(plain.json()), name
         for inner in schema.get("properties", {}):
             assert maker.request(operation, {name: {inner: None}}).status == plain.status
+
+
+@pytest.mark.parametrize("operation", described_routes.with_body(), ids=str)
+def test_a_number_is_no_object_list_or_text(maker: Maker, operation: Operation) -> None:
+    """A number with a fraction is read as an object of ours, whose attributes are no fields."""
+    for name in (operation.body or {})["properties"]:
+        if name in NUMBERS:
+            continue
+        for number in (1.5, 1e300, 7):
+            refused = maker.request(operation, {name: number})
+            assert refused.status == 400, (name, number, refused.text)
+            assert error_text(refused).startswith(f"{name} must be"), refused.text
 
 
 @pytest.mark.parametrize("path", ["/api/auth/keys", "/v1/api-keys", "/admin/api-keys"])

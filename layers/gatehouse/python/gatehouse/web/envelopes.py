@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, ClassVar, Generic, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, model_validator
-from pydantic_core import CoreSchema
+from pydantic_core import CoreSchema, PydanticCustomError
 
 from gatehouse.core.errors import BadInput
 from gatehouse.core.grants import MEMORY_OPERATIONS, MOST_ENTRIES, SIGNAL_TYPES
@@ -32,7 +32,8 @@ class Body(BaseModel):
     @classmethod
     def _prepare(cls, value: Any) -> Any:
         if not isinstance(value, dict):
-            return value
+            # FastAPI lets pydantic read attributes, and a number as it was written has some.
+            raise PydanticCustomError("model_type", "must be an object")
         # Pydantic would report each unknown name, a hundred thousand in one body.
         for name in value:
             if name not in cls.model_fields:
