@@ -168,6 +168,8 @@ def test_the_reason_follows_the_state_of_the_creator(
         ({"status": "removed"}, "creator_removed"),
         ({"status": "active"}, "creator_demoted"),
         ({"is_admin": True}, None),
+        ({"scopes": ["services:*", "agents:*"]}, "creator_demoted"),
+        ({"scopes": ["*"]}, None),
     ):
         assert change(front, boss, ada, **fields).status == 200
         assert theirs.state(boss)[:2] == (reason is None, reason)

@@ -171,9 +171,16 @@ def test_promotion_and_demotion_apply_to_the_next_request(front: Front, admin: H
 
 
 @pytest.mark.parametrize(
-    "fields", [{"is_admin": False}, {"status": "suspended"}, {"status": "removed"}]
+    "fields",
+    [
+        {"is_admin": False},
+        {"status": "suspended"},
+        {"status": "removed"},
+        {"scopes": ["services:*", "agents:*"]},
+        {"scopes": []},
+    ],
 )
-def test_the_last_admin_cannot_be_demoted_or_suspended(
+def test_the_last_admin_cannot_be_demoted_suspended_or_narrowed(
     front: Front, admin: Holder, fields: dict[str, Any]
 ) -> None:
     refused = patch(front, admin, admin, **fields)

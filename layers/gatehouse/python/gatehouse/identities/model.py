@@ -56,8 +56,15 @@ class Identity:
 
     @property
     def is_acting_admin(self) -> bool:
-        """Whether the identity is an admin and active, so that it can manage the account."""
-        return self.is_admin and self.membership is Membership.ACTIVE
+        """Whether the identity can manage the account: an admin, active, whose ceiling allows it.
+
+        An account keeps at least one: without, nobody could raise a ceiling again.
+        """
+        return (
+            self.is_admin
+            and self.membership is Membership.ACTIVE
+            and self.ceiling.opens("admin:manage")
+        )
 
     @property
     def absence(self) -> str | None:
@@ -66,7 +73,7 @@ class Identity:
             return "removed"
         if self.membership is not Membership.ACTIVE:
             return "suspended"
-        return None if self.is_admin else "demoted"
+        return None if self.is_acting_admin else "demoted"
 
     @property
     def rights(self) -> tuple[object, ...]:

@@ -63,7 +63,9 @@ def redeem(tables: Tables, call: Call, request: RedeemRequest) -> Redeemed:
             raise refusal
         if kind is not invite.type:
             raise BadInput(f"type must be {invite.type.value}", details={"field": "type"})
-        is_first = not identities.has_had_admins(tables.main, invite.account_id)
+        is_first = invite.grants.opens("admin:manage") and not identities.has_had_admins(
+            tables.main, invite.account_id
+        )
         member = Identity(
             id=ids.new(call.now),
             account_id=invite.account_id,

@@ -52,7 +52,7 @@ from gatehouse.keys.writes import (
 Result = TypeVar("Result")
 
 # Each try reads anew, and `audit.commit` has waited already.
-_ON_CHANGE = Backoff(attempts=4)
+_ON_CHANGE = Backoff(attempts=8)
 
 
 def create(tables: Tables, call: Call, request: KeyRequest) -> Minted:
