@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from functools import partial
 from types import MappingProxyType
 
 from gatehouse.audit import actions, ending_store
@@ -55,8 +54,6 @@ def end(
     was done.
     """
     ending = Ending(ids.new(now), account_id, now, tuple(changes), origin, counts)
-    announce = partial(ending_store.announce, table, account_id, now=now)
-    _TAKE_EFFECT.call(announce, on=TransactionConflict)
     _take_effect(table, ending, writes)
     # While the chain is busy, or for a caller beyond the limit, the sweeper writes the events.
     with contextlib.suppress(Unavailable):
@@ -75,6 +72,7 @@ def _take_effect(table: Table, ending: Ending, writes: Mapping[str, Write]) -> N
     every = [*writes.values(), ending_store.put(table, ending)]
     for _ in _TAKE_EFFECT.tries():
         try:
+            ending_store.announce(table, ending.account_id, now=ending.at)
             transact(table.client, every)
         except TransactionCanceled as canceled:
             if canceled.failed:
