@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -133,6 +134,15 @@ def test_scopes_are_known_ones_without_repeats() -> None:
     more = {"unknown": ["x", "y"], "allowed": list(KNOWN_SCOPES)}
     _refused(message, "scopes", lambda: rules.checked_scopes(["x", "*", "y"]), **more)
     _refused(message, "s", lambda: rules.checked_scopes(["x", "y"], field="s"), **more)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "meant"),
+    [("serivces:read", "services:read"), ("Admin:Manage", "admin:manage"), ("agents", "agents:*")],
+)
+def test_a_misspelled_scope_is_answered_with_the_nearest_one(wrong: str, meant: str) -> None:
+    with pytest.raises(BadInput, match=rf"Did you mean {re.escape(meant)}\?$"):
+        rules.checked_scopes([wrong])
 
 
 def test_permission_lists_have_at_most_50_entries_of_64_characters() -> None:

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from gatehouse.core.clock import MINUTE, Micros, rfc3339
 from gatehouse.core.errors import BadInput
 from gatehouse.core.grants import Grants, Permissions
+from gatehouse.core.nearest import did_you_mean
 from gatehouse.core.reach import Reach, Shown
 from gatehouse.core.text import LONGEST_URL, is_plain
 from gatehouse.federation.model import SCOPES, Peer, PeerStatus, Proof
@@ -120,7 +121,8 @@ def check_scopes(values: Iterable[str] | None) -> tuple[str, ...]:
     unknown = [scope for scope in scopes if scope not in SCOPES]
     if unknown:
         raise BadInput(
-            f"Unknown scope: {', '.join(unknown)[:200]}. Allowed: {', '.join(SCOPES)}",
+            f"Unknown scope: {', '.join(unknown)[:200]}. Allowed: {', '.join(SCOPES)}"
+            f"{did_you_mean(unknown[0], SCOPES)}",
             details={"field": "allowed_scopes", "allowed": list(SCOPES)},
         )
     return scopes

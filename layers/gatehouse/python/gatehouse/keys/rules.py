@@ -17,6 +17,7 @@ from gatehouse.core.grants import (
     Grants,
     Permissions,
 )
+from gatehouse.core.nearest import did_you_mean
 from gatehouse.core.principal import Principal
 from gatehouse.core.reach import LIVE, Reach
 from gatehouse.core.text import LONGEST_LABEL, LONGEST_NAME, NOT_PLAIN, is_plain
@@ -98,7 +99,8 @@ def checked_scopes(values: Iterable[str], *, field: str = "scopes") -> tuple[str
     unknown = [scope for scope in scopes if scope not in KNOWN_SCOPES]
     if unknown:
         raise BadInput(
-            f"Unknown scope: {', '.join(unknown)}. Allowed: {', '.join(KNOWN_SCOPES)}",
+            f"Unknown scope: {', '.join(unknown)}. Allowed: {', '.join(KNOWN_SCOPES)}"
+            f"{did_you_mean(unknown[0], KNOWN_SCOPES)}",
             details=_at(field) | {"unknown": unknown, "allowed": list(KNOWN_SCOPES)},
         )
     return scopes

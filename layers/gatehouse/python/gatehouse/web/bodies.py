@@ -8,6 +8,7 @@ from gatehouse.core import clock
 from gatehouse.core.clock import Micros
 from gatehouse.core.errors import BadInput, FieldRequired, TooLarge, UnsupportedCharset
 from gatehouse.core.exact_json import LONGEST_NUMBER, WrittenNumber, read_integer
+from gatehouse.core.nearest import find_nearest
 
 MAX_BYTES = 256 * 1024
 _MAX_DEPTH = 32
@@ -130,7 +131,7 @@ def unknown(
 ) -> BadInput:
     """Return the error for a name that is not known, with the nearest known one."""
     shown = _shown(name)
-    nearest = _nearest(shown, known)
+    nearest = find_nearest(shown, known)
     if nearest is not None:
         hint = f": did you mean {nearest}?"
     else:
@@ -201,15 +202,6 @@ def _is_unknown_name(error: Any) -> bool:
 def _shown(name: str) -> str:
     # A name within an object is the caller's text: repeat only its first, printable characters.
     return ascii(name)[1:-1][:_LONGEST_SHOWN]
-
-
-def _nearest(name: str, known: Collection[str]) -> str | None:
-    """Return the known name that is most like a short one; None if none is like it."""
-    import difflib  # noqa: PLC0415 - only where a name is wrong, not at each cold start
-
-    plain = {one.replace("_", "").lower(): one for one in known}
-    found = difflib.get_close_matches(name.replace("_", "").lower(), plain, n=1)
-    return plain[found[0]] if found else None
 
 
 class _DuplicateKeyError(ValueError):
