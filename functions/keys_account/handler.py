@@ -103,12 +103,6 @@ class ListedKey(BaseModel):
     revoked_at: str | None
 
 
-class CreatedKey(ListedKey):
-    """A new key. `key` is its text, which is shown only here."""
-
-    key: str
-
-
 class KeyView(ListedKey):
     """A key with all fields that a PATCH may change."""
 
@@ -118,6 +112,12 @@ class KeyView(ListedKey):
     metadata: ExactObject
     scopes: list[str]
     permissions: dict[str, list[str]]
+
+
+class CreatedKey(KeyView):
+    """A new key. `key` is its text, which is shown only here."""
+
+    key: str
 
 
 class Rotation(Body):
@@ -199,7 +199,7 @@ async def create(call: Caller, body: NewKey) -> Data[CreatedKey]:
             metadata=body.metadata,
         ),
     )
-    return Data(data=CreatedKey(**_listed(minted.key, call), key=minted.secret))
+    return Data(data=CreatedKey(**_shown(minted.key, call), key=minted.secret))
 
 
 @door.route("GET", "/v1/api-keys", needs=scope("services:read"), response_model_exclude_unset=True)
@@ -240,7 +240,7 @@ async def rotate(
     minted = rotation.rotate(
         TABLES, call, _id(id), grace_seconds=body.grace_seconds, prefix=ACCOUNT_PREFIX
     )
-    return Data(data=CreatedKey(**_listed(minted.key, call), key=minted.secret))
+    return Data(data=CreatedKey(**_shown(minted.key, call), key=minted.secret))
 
 
 @door.route("PATCH", "/v1/api-keys/{id}", needs=scope("services:write"))
@@ -255,7 +255,7 @@ async def patch(call: Caller, id: Annotated[str, id_in_path()], body: KeyPatch) 
         rate_limit=body.rate_limit if "rate_limit" in sent else UNSET,
         metadata=(body.metadata or {}) if "metadata" in sent else UNSET,
     )
-    return Data(data=_key(keys.patch(TABLES, call, _id(id), changed), call))
+    return Data(data=KeyView(**_shown(keys.patch(TABLES, call, _id(id), changed), call)))
 
 
 @door.route("GET", "/v1/whoami", needs=authenticated)
@@ -274,7 +274,7 @@ async def whoami(call: Caller) -> Data[WhoAmI]:
                 claw_type=identity.claw_type,
                 status=identity.membership,
             ),
-            key=_key(keys.get_own(TABLES, call), call),
+            key=KeyView(**_shown(keys.get_own(TABLES, call), call)),
             grants=Grants(
                 scopes=list(caller.grants.scopes),
                 permissions=caller.grants.permissions.to_dict(),
@@ -312,13 +312,12 @@ def _listed(key: Key, call: Call) -> dict[str, Any]:
     }
 
 
-def _key(key: Key, call: Call) -> KeyView:
-    return KeyView(
-        **_listed(key, call),
-        enabled=key.enabled,
-        expires_at=rfc3339(key.expires_at) if key.expires_at else None,
-        rate_limit=key.rate_limit,
-        metadata=dict(key.metadata),
-        scopes=list(key.grants.scopes),
-        permissions=key.grants.permissions.to_dict(),
-    )
+def _shown(key: Key, call: Call) -> dict[str, Any]:
+    return _listed(key, call) | {
+        "enabled": key.enabled,
+        "expires_at": rfc3339(key.expires_at) if key.expires_at else None,
+        "rate_limit": key.rate_limit,
+        "metadata": dict(key.metadata),
+        "scopes": list(key.grants.scopes),
+        "permissions": key.grants.permissions.to_dict(),
+    }
