@@ -20,11 +20,12 @@ def moments(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The times of new ids; each id is FIRST, with the number of its call as the last digit."""
     made: list[int] = []
 
-    def new(moment: int) -> str:
+    def new(moment: int, *, second: bool) -> str:
+        assert second
         made.append(moment)
         return FIRST[:-1] + str(len(made))
 
-    monkeypatch.setattr(rules.ids, "new", new)
+    monkeypatch.setattr(rules.ids, "new_of_two", new)
     return made
 
 
