@@ -109,7 +109,8 @@ class Revoke(Body):
     """What else to revoke."""
 
     descendants: bool = Field(
-        default=False, description="Also end every key, webhook, invite and peer that they made."
+        default=False,
+        description="Also end all that they made: keys, webhooks, invites, peers and wallets.",
     )
 
 
@@ -118,12 +119,14 @@ class RevokedKey(BaseModel):
 
     `ended` lists its descendants, and what they and it made, as far as it ended now; only if that
     was asked for. `live_descendants` is how many keys live on, and is left out if none does.
+    `live_identities` are the members whom invites of these keys let in, and who are still active.
     """
 
     id: str
     revoked: bool
     ended: list[str] = []
     live_descendants: int = 0
+    live_identities: list[str] = []
 
 
 class Revocation(Answer[RevokedKey]):
@@ -247,6 +250,8 @@ async def revoke(
     also: dict[str, Any] = {}
     if body.descendants:
         also["ended"] = list(revoked.ended)
+    if revoked.live_identities:
+        also["live_identities"] = list(revoked.live_identities)
     if revoked.live_descendants:
         also["live_descendants"] = revoked.live_descendants
     return Revocation(

@@ -136,9 +136,14 @@ def _revoke_a_family(front: Front, people: People, admin: Any, path: str, *, met
     for made_at, body in (
         ("/admin/webhooks", {"url": "https://127.0.0.1/in"}),
         ("/federation/trust", {"name": "made", "endpoint": "https://other.example/in"}),
-        ("/invite/create", {"name": "made", "type": "human"}),
+        ("/invite/create", {"name": "made", "type": "human", "max_uses": 2}),
     ):
-        assert front("POST", made_at, key=child.key, body=body).status == 201
+        made = front("POST", made_at, key=child.key, body=body)
+        assert made.status == 201
+    wallet = Account.create()
+    coming = {"code": made.json()["data"]["code"], "name": "bo", "type": "human"}
+    assert front("POST", "/invite", body=coming | signed(front, wallet)).status == 201
+    assert front("POST", "/auth/siwe-login", body=signed(front, wallet)).status == 200
     path = path.format(id=parent.key_id)
     assert front(method, path, key=admin.key).status in {200, 204}
     everything: dict[str, Any] = {"query": {"descendants": "true"}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -22,14 +23,20 @@ from gatehouse.keys import rotation, store
 from gatehouse.keys.model import LARGEST_METADATA, Key, Minted
 from gatehouse.revocation import actions as revocation
 from gatehouse.revocation.actions import Revoked
+from gatehouse.wallets import actions as wallets
 from gatehouse.webhooks import actions as webhooks
 from gatehouse.webhooks.model import WebhookFields
 from support.actors.members import (
+    NONCE_SECRET,
+    change,
+    identity_of,
     invited,
     key_of,
     member,
     new_vault,
+    outside,
     redeem_invite,
+    signed,
     trusted,
     unlimited_admin,
     visitor_with,
@@ -240,6 +247,114 @@ def test_a_redemption_that_began_before_the_end_of_its_invite_creates_nothing(
         redeem_invite(caller.tables, invite, now=came)
     assert len(_list(caller)) == 2
     check_everything(caller.tables, now=caller.now)
+
+
+def _sign_in(caller: Visitor, address: str) -> Minted:
+    call, wallet = outside(caller.now), signed(caller.now, address)
+    return wallets.sign_in(caller.tables, call, wallet, secret=NONCE_SECRET).minted
+
+
+def _let_in(inviter: Visitor) -> tuple[Visitor, str]:
+    """Redeem an invite with a wallet. Return the new member and the wallet's address."""
+    wallet = signed(inviter.now)
+    invite = invited(inviter)
+    came = redeem_invite(inviter.tables, invite, now=inviter.now, signed=wallet).minted
+    return visitor_with(inviter.tables, came, inviter.now), wallet.address
+
+
+def _attach(holder: Visitor) -> str:
+    wallet = signed(holder.now, holder=holder)
+    wallets.attach(holder.tables, holder.call(), wallet, secret=NONCE_SECRET)
+    return wallet.address
+
+
+@pytest.mark.parametrize("by_invite", [True, False])
+def test_a_wallet_that_a_key_attached_signs_in_no_more_after_its_end(
+    caller: Visitor, *, by_invite: bool
+) -> None:
+    """All keys that it signed in with end too, the earlier ones' children included."""
+    root = _make(caller, rate_limit=None)
+    thief = visitor_with(caller.tables, root, caller.now).unlimited()
+    member, address = _let_in(thief) if by_invite else (thief, _attach(thief))
+    first = _sign_in(caller, address)
+    child = _child(caller, first, expires_at=first.key.expires_at)
+    second = _sign_in(caller, address)
+    assert _codes(caller, child, second) == {Code.VALID}
+    revoked = _revoke(caller, root)
+    assert f"wallet:{address}" in revoked.ended
+    assert {f"api_key:{one.key.id}" for one in (child, second)} < set(revoked.ended)
+    assert _codes(caller, root, first, child, second) == {Code.REVOKED}
+    with pytest.raises(Unauthorized):
+        _sign_in(caller, address)
+    assert identity_of(member).wallet_address is None
+    who = f"identity:{member.principal.identity_id}"
+    assert revoked.live_identities == ((who,) if by_invite else ())
+    with pytest.raises(NotFound):
+        _revoke(caller, root)
+    check_everything(caller.tables, now=caller.now)
+
+
+def test_a_wallet_of_somebody_else_stays_attached(caller: Visitor) -> None:
+    stolen, other = _make(caller), _make(caller, rate_limit=None)
+    holder = visitor_with(caller.tables, other, caller.now).unlimited()
+    attached = [_attach(holder), _let_in(caller)[1]]
+    assert _revoke(caller, stolen).ended == ()
+    assert _codes(caller, *(_sign_in(caller, address) for address in attached)) == {Code.VALID}
+
+
+def test_a_sign_in_at_any_call_of_a_revocation_lets_nobody_stay(
+    tables: Tables, room_line: Wire
+) -> None:
+    signed_in: list[list[Minted]] = []
+    for number in range(1, 4 * MOST_CALLS, 3):
+        caller = unlimited_admin(tables)
+        root = _make(caller, rate_limit=None)
+        _, address = _let_in(visitor_with(tables, root, caller.now))
+        act = partial(_sign_in_and_make, caller, address)
+        _during(room_line, number, lambda act=act: signed_in.append(act()))
+        _revoke(caller, root)
+        if room_line.before is not None:
+            break
+        assert _codes(caller, root, *signed_in[-1]) == {Code.REVOKED}, number
+        with pytest.raises(Unauthorized):
+            _sign_in(caller, address)
+        check_everything(tables, now=caller.now)
+    assert {len(made) for made in signed_in} == {0, 2}
+
+
+def _sign_in_and_make(caller: Visitor, address: str) -> list[Minted]:
+    try:
+        minted = _sign_in(caller, address)
+    except Unauthorized:
+        return []
+    return [minted, _child(caller, minted, expires_at=minted.key.expires_at)]
+
+
+def test_a_crash_between_wallets_is_completed_by_a_repeat(tables: Tables, room_line: Wire) -> None:
+    """The thief let somebody in, who signed in and let in another one, who signed in."""
+    for number in range(1, 4 * MOST_CALLS, 3):
+        caller = unlimited_admin(tables)
+        root = _make(caller, rate_limit=None)
+        member, one = _let_in(visitor_with(tables, root, caller.now))
+        change(caller, member, is_admin=True)
+        middle = _sign_in(caller, one)
+        _, two = _let_in(visitor_with(tables, middle, caller.now))
+        last = _sign_in(caller, two)
+        room_line.clear()
+        room_line.before = die_at(number)
+        with contextlib.suppress(Killed):
+            _revoke(caller, root)
+        done = len(room_line.calls) < number
+        room_line.clear()
+        with contextlib.suppress(NotFound):
+            _revoke(caller, root)
+        assert _codes(caller, root, middle, last) == {Code.REVOKED}, number
+        for address in (one, two):
+            with pytest.raises(Unauthorized):
+                _sign_in(caller, address)
+        if done:
+            return
+    pytest.fail("it still makes more calls")
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

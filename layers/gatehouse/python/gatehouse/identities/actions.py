@@ -41,6 +41,11 @@ def page(
     return shown, shown[-1].id if len(found) > limit else None
 
 
+def list_all(table: Table, account_id: str) -> list[Identity]:
+    """Read every identity of an account, in the order of creation."""
+    return store.read_all(table, account_id)
+
+
 def patched(identity: Identity, patch: IdentityPatch) -> Identity:
     """Return the identity after a patch; nothing is written. Raises BadInput."""
     return rules.patched(identity, patch)

@@ -29,6 +29,11 @@ def page(
     return [from_item(item) for item in items], more
 
 
+def read_all(table: Table, account_id: str) -> list[Identity]:
+    """Read every identity of an account consistently."""
+    return [from_item(item) for item in table.query_all(partition(account_id))]
+
+
 def count_admins(table: Table, account_id: str) -> int:
     """Read the counter of acting admins; zero if it was never written."""
     return counters.read(table, partition(account_id))

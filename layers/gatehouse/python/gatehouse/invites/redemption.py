@@ -35,8 +35,8 @@ class RedeemRequest:
 
     `wallet_address` is a wallet whose signature was checked. `bind` returns the writes that bind
     it to the new member and mark its nonce as used; they go into the same transaction. `bind` is
-    called with the member, `expires_at` and `rate_limit`; the last two are the bounds of the
-    member's first key.
+    called with the member, the invite's `maker`, and `expires_at` and `rate_limit`, which are the
+    bounds of the member's first key.
     """
 
     code: str
@@ -152,7 +152,12 @@ def _create_member(
 def _wallet_writes(request: RedeemRequest, invite: Invite, member: Identity) -> Mapping[str, Write]:
     if request.bind is None:
         return {}
-    return request.bind(member, expires_at=invite.key_expires_at, rate_limit=invite.rate_limit)
+    return request.bind(
+        member,
+        maker=invite.maker,
+        expires_at=invite.key_expires_at,
+        rate_limit=invite.rate_limit,
+    )
 
 
 def _check_inviter(table: Table, invite: Invite) -> dict[str, Write]:

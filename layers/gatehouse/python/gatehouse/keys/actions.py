@@ -111,6 +111,12 @@ def find(tables: Tables, account_id: str, key_id: str) -> Key | None:
     return store.read(tables.main, account_id, key_id)
 
 
+def list_signed_in(tables: Tables, account_id: str, owner: str, *, wallet: str) -> list[str]:
+    """List the ids of all keys that an identity got by signing in with a wallet, ended or not."""
+    found = store.read_all_of_owner(tables.main, account_id, owner)
+    return [key.id for key in found if key.wallet == wallet]
+
+
 def status(key: Key, now: Micros) -> KeyStatus:
     """Return the status that lists show."""
     return rules.status(key, now)

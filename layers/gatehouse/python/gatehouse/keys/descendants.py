@@ -33,12 +33,16 @@ _ON_CHANGE = Backoff(attempts=6)
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """A key and its descendants: those that ended now, and the ids of all that the caller sees."""
+    """A key and its descendants: those that ended now, and the ids of all that the caller sees.
+
+    `members` are the ids of the identities whose first key is among them: an invite let them in.
+    """
 
     root: Key
     was_revoked: bool
     ended: tuple[Key, ...]
     key_ids: frozenset[str]
+    members: frozenset[str]
 
 
 def count_live(tables: Tables, call: Call, key_id: str) -> int:
@@ -63,6 +67,7 @@ def revoke_all(tables: Tables, call: Call, key_id: str) -> Family:
         root = actions.revoke(tables, call, key_id)
     ended: list[Key] = []
     seen = {root.id}
+    members: set[str] = set()
     generation = [root]
     while generation:
         children: list[Key] = []
@@ -70,8 +75,17 @@ def revoke_all(tables: Tables, call: Call, key_id: str) -> Family:
             children += store.read_children(tables.main, root.account_id, key.id)
         ended += _end(tables, call, root, children)
         seen |= {key.id for key in children if rules.may_see(key, call.caller)}
+        owners = {key.id: key.owner for key in generation}
+        # Whoever redeems an invite creates their key themselves, by the key of somebody else.
+        members |= {
+            key.owner
+            for key in children
+            if rules.may_see(key, call.caller)
+            and key.parent is not None
+            and key.created_by == key.owner != owners[key.parent]
+        }
         generation = children
-    return Family(root, was_revoked, tuple(ended), frozenset(seen))
+    return Family(root, was_revoked, tuple(ended), frozenset(seen), frozenset(members))
 
 
 def _walk(table: Table, account_id: str, key_id: str) -> Iterator[Key]:

@@ -69,6 +69,7 @@ class Key:
     parent: str | None = None
     predecessor: str | None = None
     successor: str | None = None
+    wallet: str | None = None  # the address that signed in; such a key has no parent
     last_used_at: Micros | None = None  # stored only in the looked-up item
 
 
@@ -100,6 +101,7 @@ class NewKey:
     owner: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
     parent: str | None = None
+    wallet: str | None = None
     succeeds: Succession | None = None
 
 

@@ -140,7 +140,7 @@ def to_item(key: Key) -> Item:
         "metadata": exact_json.dumps(key.metadata),
         "version": key.version,
     }
-    for name in ("expires_at", "rate_limit", "revoked_at", "parent", *_LINE):
+    for name in ("expires_at", "rate_limit", "revoked_at", "parent", "wallet", *_LINE):
         value = getattr(key, name)
         if value is not None:
             item[name] = value
@@ -171,6 +171,7 @@ def from_item(item: Item) -> Key:
         parent=item.get("parent"),
         predecessor=item.get("predecessor"),
         successor=item.get("successor"),
+        wallet=item.get("wallet"),
     )
 
 

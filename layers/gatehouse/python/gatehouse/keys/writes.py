@@ -50,6 +50,7 @@ def prepare(
         rate_limit=new.rate_limit,
         metadata=new.metadata,
         parent=new.parent,
+        wallet=new.wallet,
         predecessor=succession.key_id,
     )
     credential = Credential(

@@ -8,31 +8,40 @@ from gatehouse.audit.model import Origin
 from gatehouse.core.errors import Unavailable
 from gatehouse.core.maker import MadeBy
 from gatehouse.core.request import Call
-from gatehouse.dynamo.table import Tables
+from gatehouse.dynamo.table import Table, Tables
 from gatehouse.federation import removal as peers
+from gatehouse.identities import actions as identities
+from gatehouse.identities.model import Membership
 from gatehouse.invites import ending as invites
 from gatehouse.keys import actions as keys
 from gatehouse.keys import descendants as families
 from gatehouse.keys.model import Key
+from gatehouse.wallets import ending as wallets
+from gatehouse.wallets.model import Wallet
 from gatehouse.webhooks import creators as webhooks
 
-# How often the descendants of one key are read: each time but the last, an invite has added some.
-_MOST_WALKS = 8
+# How often the descendants are read: each time but the last, invites or wallets have added some.
+_MOST_WALKS = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Revoked:
-    """A revoked key, the ids with their kind of what ended with it, and how many keys live on."""
+    """A revoked key, the ids with their kind of what ended with it, and how many keys live on.
+
+    `live_identities` are the members whom its family let in by invites, and who are still active.
+    """
 
     key: Key
     ended: tuple[str, ...] = ()
     live_descendants: int = 0
+    live_identities: tuple[str, ...] = ()
 
     def headers(self) -> dict[str, str]:
         """Return what an answer without a body says about descendants, as headers."""
         counts = {
             "X-Ended-Descendants": len(self.ended),
             "X-Live-Descendants": self.live_descendants,
+            "X-Live-Identities": len(self.live_identities),
         }
         return {name: str(count) for name, count in counts.items() if count}
 
@@ -46,48 +55,98 @@ def revoke(tables: Tables, call: Call, key_id: str, *, descendants: bool) -> Rev
     if not descendants:
         key = keys.revoke(tables, call, key_id)
         return Revoked(key, live_descendants=families.count_live(tables, call, key_id))
-    family = _end_family(tables, call, key_id)
-    ended = list(family.ended)
-    for end_made in (webhooks.end_made, peers.end_made):
-        ended += end_made(
-            tables.main,
-            family.root.account_id,
-            MadeBy(key_ids=family.key_ids),
-            origin=Origin.of(call),
-            now=call.now,
-        )
-    if family.was_revoked and not ended:
+    ending = _Ending(tables, call, key_id)
+    ending.end_everything()
+    if ending.was_revoked and not ending.ended:
         raise keys.not_found()
-    return Revoked(family.root, tuple(ended))
+    return Revoked(
+        ending.root,
+        tuple(ending.ended),
+        live_identities=tuple(
+            f"identity:{member}"
+            for member in sorted(ending.members)
+            if identities.get(tables.main, ending.root.account_id, member).membership
+            is Membership.ACTIVE
+        ),
+    )
 
 
-@dataclass(frozen=True, slots=True)
-class _Ended:
-    """A key, the ids of its family, and the ids with their kind of what ended now."""
+class _Ending:
+    """Ends a key, its descendants, and what they made; `ended` has the ids of what ended now.
 
-    root: Key
-    was_revoked: bool
-    key_ids: frozenset[str]
-    ended: tuple[str, ...]
-
-
-def _end_family(tables: Tables, call: Call, key_id: str) -> _Ended:
-    """End a key, its descendants, and the invites that could add to them.
-
-    Somebody may redeem an invite after the children of its key were read and before it ends. So
-    the descendants are read again afterwards, until there are no more than before.
+    Invites and wallets add to the descendants. Somebody may redeem an invite after the children of
+    its key were read and before it ends, so the descendants are read again then. A wallet has a
+    family of its own: the keys of signing in with it, and what these made. Wallets are detached
+    last, and those that were found first at the very end: a repeat after a crash finds all others
+    by them.
     """
-    ended: list[str] = []
-    known: frozenset[str] = frozenset()
-    was_revoked: bool | None = None
-    for _ in range(_MOST_WALKS):
-        family = families.revoke_all(tables, call, key_id)
-        if was_revoked is None:
-            was_revoked = family.was_revoked
-        ended += [f"api_key:{key.id}" for key in family.ended]
-        by, account_id = MadeBy(key_ids=family.key_ids), family.root.account_id
-        ended += invites.end_made(tables.main, account_id, by, origin=Origin.of(call), now=call.now)
-        grown, known = family.key_ids != known, family.key_ids
-        if not grown or not invites.were_redeemed(tables.main, account_id, by):
-            return _Ended(family.root, was_revoked, known, tuple(ended))
-    raise Unavailable
+
+    def __init__(self, tables: Tables, call: Call, key_id: str) -> None:
+        self.tables, self.call, self.key_id = tables, call, key_id
+        self.ended: list[str] = []
+        self.key_ids: set[str] = set()
+        self.members: set[str] = set()
+        self._sign_ins: list[str] = []
+        self._wallets: dict[str, Wallet] = {}
+
+    def end_everything(self) -> None:
+        """End everything, or raise NotFound, or Unavailable if something is left."""
+        for _ in range(_MOST_WALKS):
+            grown = self._end_keys()
+            redeemed = self._end_invites()
+            if self._find_sign_ins() or (grown and redeemed):
+                continue
+            for end_made in (webhooks.end_made, peers.end_made):
+                self.ended += end_made(*self._made, origin=Origin.of(self.call), now=self.call.now)
+            if self._detach_wallets():
+                return
+        raise Unavailable
+
+    @property
+    def _made(self) -> tuple[Table, str, MadeBy]:
+        by = MadeBy(key_ids=frozenset(self.key_ids))
+        return self.tables.main, self.call.caller.account_id, by
+
+    def _end_keys(self) -> bool:
+        before = len(self.key_ids)
+        for key_id in (self.key_id, *self._sign_ins):
+            family = families.revoke_all(self.tables, self.call, key_id)
+            if key_id == self.key_id and not before:
+                self.root, self.was_revoked = family.root, family.was_revoked
+            if key_id != self.key_id and not family.was_revoked:
+                self.ended.append(f"api_key:{key_id}")
+            self.ended += [f"api_key:{key.id}" for key in family.ended]
+            self.key_ids |= family.key_ids
+            self.members |= family.members
+        return len(self.key_ids) > before
+
+    def _end_invites(self) -> bool:
+        """End the invites; True if one of them was ever redeemed."""
+        self.ended += invites.end_made(*self._made, origin=Origin.of(self.call), now=self.call.now)
+        return invites.were_redeemed(*self._made)
+
+    def _find_sign_ins(self) -> bool:
+        """Find the keys of signing in with wallets; True if there are more than before."""
+        *_, by = self._made
+        bound = {one.address: one for one in wallets.list_made(self.tables, self.call, by)}
+        in_order = (*self._wallets, *bound)
+        self._wallets = {address: bound[address] for address in in_order if address in bound}
+        found = [
+            key_id
+            for wallet in self._wallets.values()
+            for key_id in keys.list_signed_in(
+                self.tables, wallet.account_id, wallet.identity_id, wallet=wallet.address
+            )
+            if key_id not in self.key_ids
+        ]
+        self._sign_ins += found
+        return bool(found)
+
+    def _detach_wallets(self) -> bool:
+        """Detach the wallets, the last one first; False if somebody signed in meanwhile."""
+        for address, wallet in reversed(list(self._wallets.items())):
+            if not wallets.detach(self.tables, self.call, wallet):
+                return False
+            del self._wallets[address]
+            self.ended.append(f"wallet:{address}")
+        return True

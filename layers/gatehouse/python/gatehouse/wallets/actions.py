@@ -16,6 +16,7 @@ from gatehouse.audit.model import Chain, Change, Origin
 from gatehouse.core import reach, settings
 from gatehouse.core.clock import DAY, Micros, rfc3339
 from gatehouse.core.errors import Conflict, NotFound, Unauthorized, Unavailable
+from gatehouse.core.maker import Maker
 from gatehouse.core.reach import Reach
 from gatehouse.core.request import Call
 from gatehouse.core.retry import Backoff
@@ -79,6 +80,7 @@ def binding(
     signed: Signed,
     member: Identity,
     *,
+    maker: Maker,
     expires_at: Micros | None,
     rate_limit: int | None,
     secret: str,
@@ -86,11 +88,16 @@ def binding(
 ) -> Mapping[str, Write]:
     """Return the writes that bind a wallet to a new member and mark the nonce as used.
 
-    `expires_at` and `rate_limit` are those of the key that the member gets now. Later keys from
-    signing in never exceed them. Raises Unauthorized where the nonce is not valid.
+    `maker` made the invite. `expires_at` and `rate_limit` are those of the member's first key.
+    Later keys from signing in never exceed them. Raises Unauthorized where the nonce is not valid.
     """
     wallet = Wallet(
-        signed.address, member.account_id, member.id, expires_at=expires_at, rate_limit=rate_limit
+        signed.address,
+        member.account_id,
+        member.id,
+        expires_at=expires_at,
+        rate_limit=rate_limit,
+        maker=maker,
     )
     return {
         "wallet": store.bind(table, wallet),
@@ -128,6 +135,7 @@ def attach(tables: Tables, call: Call, signed: Signed, *, secret: str) -> Identi
             caller.identity_id,
             expires_at=None,  # a caller that expires was refused above
             rate_limit=caller.rate_limit,
+            maker=Maker.of(caller),
         )
         try:
             audit.commit(
@@ -245,6 +253,7 @@ def _sign_in(
         identity.ceiling,
         until,
         min(limit, wallet.rate_limit or limit),
+        wallet=wallet.address,
         succeeds=_used_limit(tables, wallet),
     )
     minted, writes = key_writes.prepare(

@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from gatehouse.core.clock import Micros
+from gatehouse.core.maker import BOOTSTRAP, Maker
 from gatehouse.identities.model import Identity
 from gatehouse.keys.model import Minted
 
@@ -27,7 +28,8 @@ class Wallet:
     """The identity that a wallet belongs to, and the id of its last sign-in key.
 
     `expires_at` and `rate_limit` are those of the key with which the wallet was bound, None for
-    no bound. Keys from signing in never exceed them.
+    no bound. Keys from signing in never exceed them. `maker` is who attached it or, if an invite
+    was redeemed with it, who made the invite.
     """
 
     address: str
@@ -36,6 +38,7 @@ class Wallet:
     sign_in_key: str | None = None
     expires_at: Micros | None = None
     rate_limit: int | None = None
+    maker: Maker = BOOTSTRAP
 
 
 @dataclass(frozen=True, slots=True)

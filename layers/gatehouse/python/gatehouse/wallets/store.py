@@ -1,6 +1,9 @@
 """`WALLET#<address>`: a wallet's identity. `NONCE#<nonce>`: a used nonce, until it expires."""
 
+from collections.abc import Sequence
+
 from gatehouse.core.clock import SECOND, Micros
+from gatehouse.core.maker import Maker
 from gatehouse.dynamo import keyspace
 from gatehouse.dynamo.table import Item, Table, Write
 from gatehouse.wallets.model import Wallet
@@ -9,16 +12,12 @@ from gatehouse.wallets.model import Wallet
 def find(table: Table, address: str) -> Wallet | None:
     """Read a wallet by its address, consistently; None where it is not bound."""
     item = table.get(_key(address))
-    if item is None:
-        return None
-    return Wallet(
-        address=item["address"],
-        account_id=item["account_id"],
-        identity_id=item["identity_id"],
-        sign_in_key=item.get("sign_in_key"),
-        expires_at=item.get("expires_at"),
-        rate_limit=item.get("rate_limit"),
-    )
+    return None if item is None else _from_item(item)
+
+
+def read_all(table: Table, addresses: Sequence[str]) -> list[Wallet]:
+    """Read wallets by their addresses, consistently; those that are not bound are left out."""
+    return [_from_item(item) for item in table.batch_get([_key(one) for one in addresses])]
 
 
 def bind(table: Table, wallet: Wallet) -> Write:
@@ -57,12 +56,27 @@ def _to_item(wallet: Wallet) -> Item:
         "address": wallet.address,
         "account_id": wallet.account_id,
         "identity_id": wallet.identity_id,
+        "created_by": wallet.maker.created_by,
     }
     for name in ("sign_in_key", "expires_at", "rate_limit"):
         value = getattr(wallet, name)
         if value is not None:
             item[name] = value
+    if wallet.maker.created_by_key is not None:
+        item["created_by_key"] = wallet.maker.created_by_key
     return item
+
+
+def _from_item(item: Item) -> Wallet:
+    return Wallet(
+        address=item["address"],
+        account_id=item["account_id"],
+        identity_id=item["identity_id"],
+        sign_in_key=item.get("sign_in_key"),
+        expires_at=item.get("expires_at"),
+        rate_limit=item.get("rate_limit"),
+        maker=Maker(item["created_by"], item.get("created_by_key")),
+    )
 
 
 def _key(address: str) -> dict[str, str]:

@@ -1,0 +1,63 @@
+"""Detaches the wallets that keys attached. Imports no cipher."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from gatehouse.audit import actions as audit
+from gatehouse.audit import endings
+from gatehouse.audit.model import Change, Origin
+from gatehouse.core.maker import MadeBy
+from gatehouse.core.request import Call
+from gatehouse.dynamo.table import Tables
+from gatehouse.identities import actions as identities
+from gatehouse.identities import writes as identity_writes
+from gatehouse.wallets import store
+from gatehouse.wallets.model import Wallet
+
+
+def list_made(tables: Tables, call: Call, by: MadeBy) -> list[Wallet]:
+    """List the wallets that some keys attached, also by an invite, of whom the caller may manage.
+
+    An admin may manage every identity, others only their own.
+    """
+    caller = call.caller
+    if caller.is_admin:
+        members = identities.list_all(tables.main, caller.account_id)
+    else:
+        members = [identities.get(tables.main, caller.account_id, caller.identity_id)]
+    addresses = [one.wallet_address for one in members if one.wallet_address is not None]
+    return [one for one in store.read_all(tables.main, addresses) if by.includes(one.maker)]
+
+
+def detach(tables: Tables, call: Call, wallet: Wallet) -> bool:
+    """Detach a wallet. False, and nothing is done, if somebody signed in or it changed meanwhile.
+
+    The keys of signing in are the caller's to revoke before.
+    """
+    before = identities.get(tables.main, wallet.account_id, wallet.identity_id)
+    if before.wallet_address != wallet.address:
+        return False
+    after = replace(before, wallet_address=None, version=before.version + 1)
+    try:
+        endings.end(
+            tables.main,
+            wallet.account_id,
+            writes={
+                "identity": identity_writes.replace(tables.main, after, seen=before),
+                "wallet": store.unbind(tables.main, wallet),
+            },
+            changes=[
+                Change(
+                    "identity.detach_wallet",
+                    identity_writes.target(after),
+                    before=before.audit_view(),
+                    after=after.audit_view(),
+                )
+            ],
+            origin=Origin.of(call),
+            now=call.now,
+        )
+    except audit.Refused:
+        return False
+    return True
