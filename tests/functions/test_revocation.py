@@ -95,6 +95,36 @@ def test_a_delete_ends_descendants_if_asked_and_counts_them(
     assert not [name for name in alone.headers if name.endswith("descendants")]
 
 
+def _let_in(front: Front, by: Holder) -> str:
+    """Redeem an invite that a key created; return the id of the new identity."""
+    asked = {"name": "new", "type": "human"}
+    code = front("POST", "/invite/create", key=by.key, body=asked).json()["data"]["code"]
+    came = front("POST", "/invite", body={"code": code, "name": "bo", "type": "human"})
+    return str(came.json()["data"]["identity"]["id"])
+
+
+def test_members_whom_an_ended_key_let_in_are_listed_while_active(
+    front: Front, people: People
+) -> None:
+    admin = people.tenant()
+    root, child, _ = _family(people, admin)
+    stays, goes = (_let_in(front, key) for key in (root, child))
+    suspended = front(
+        "PATCH", f"/admin/identities/{goes}", key=admin.key, body={"status": "suspended"}
+    )
+    assert suspended.status == 200
+    path = f"/admin/api-keys/{root.key_id}/revoke"
+    ended = front("POST", path, key=admin.key, body={"descendants": True}).json()["data"]
+    assert ended["live_identities"] == [stays]
+    assert len(ended["ended"]) == 4
+    other, _, _ = _family(people, admin)
+    _let_in(front, other)
+    counted = front(
+        "DELETE", f"/v1/api-keys/{other.key_id}", key=admin.key, query={"descendants": "true"}
+    )
+    assert (counted.status, counted.headers["x-live-identities"]) == (204, "1")
+
+
 @pytest.mark.parametrize("path", DELETES)
 def test_descendants_must_be_true_or_false(front: Front, people: People, path: str) -> None:
     admin = people.tenant()
