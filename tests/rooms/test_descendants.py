@@ -189,6 +189,29 @@ def test_a_key_creates_no_key_after_its_end(
     check_everything(caller.tables, now=caller.now)
 
 
+@pytest.mark.parametrize("rotated", ["root", "child"])
+def test_a_request_of_a_grace_creates_no_key_after_the_revocation(
+    caller: Visitor, room_line: Wire, rotated: str
+) -> None:
+    """It began in the grace of its key, and the grace was over when the family was revoked."""
+    root = _make(caller)
+    old = root if rotated == "root" else _child(caller, root)
+    _rotate(caller, root, old, 1)
+    holder = visitor_with(caller.tables, old, caller.now)
+
+    def before_the_write(_: int, operation: str) -> None:
+        if operation == "TransactWriteItems":
+            room_line.before = None
+            caller.now += 2 * SECOND
+            _revoke(caller, root)
+
+    room_line.before = before_the_write
+    with pytest.raises(Unauthorized):
+        _make(holder)
+    assert len(_list(caller)) == (3 if rotated == "root" else 4)
+    check_everything(caller.tables, now=caller.now)
+
+
 def _during(room_line: Wire, number: int, act: Callable[[], object]) -> None:
     """Have something happen before a call with this number, once."""
 

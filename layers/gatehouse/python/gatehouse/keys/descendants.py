@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from gatehouse.audit import actions as audit
 from gatehouse.audit import endings
@@ -16,7 +17,7 @@ from gatehouse.audit.model import Change, Origin
 from gatehouse.core.errors import Unavailable
 from gatehouse.core.request import Call
 from gatehouse.core.retry import Backoff
-from gatehouse.dynamo.table import Table, Tables
+from gatehouse.dynamo.table import Table, Tables, TransactionConflict
 from gatehouse.keys import actions, rules, store
 from gatehouse.keys.model import Key, KeyFilter
 from gatehouse.keys.writes import counted, revocation, target
@@ -65,6 +66,7 @@ def revoke_all(tables: Tables, call: Call, key_id: str) -> Family:
     was_revoked = rules.is_revoked(root, call.now)
     if not was_revoked:
         root = actions.revoke(tables, call, key_id)
+    _end_graces(tables.main, call, [root])
     ended: list[Key] = []
     seen = {root.id}
     members: set[str] = set()
@@ -74,6 +76,7 @@ def revoke_all(tables: Tables, call: Call, key_id: str) -> Family:
         for key in generation:
             children += store.read_children(tables.main, root.account_id, key.id)
         ended += _end(tables, call, root, children)
+        _end_graces(tables.main, call, children)
         seen |= {key.id for key in children if rules.may_see(key, call.caller)}
         owners = {key.id: key.owner for key in generation}
         # Whoever redeems an invite creates their key themselves, by the key of somebody else.
@@ -86,6 +89,19 @@ def revoke_all(tables: Tables, call: Call, key_id: str) -> Family:
         }
         generation = children
     return Family(root, was_revoked, tuple(ended), frozenset(seen), frozenset(members))
+
+
+def _end_graces(table: Table, call: Call, keys: Sequence[Key]) -> None:
+    """Mark those keys as ended whose grace was over when they were read.
+
+    A request that began in the grace could otherwise still create a key with one of them.
+    """
+    for key in keys:
+        if rules.is_revoked(key, call.now) and not key.ended:
+            try:
+                _ON_CHANGE.call(partial(store.end_grace, table, key), on=TransactionConflict)
+            except TransactionConflict as conflict:
+                raise Unavailable from conflict
 
 
 def _walk(table: Table, account_id: str, key_id: str) -> Iterator[Key]:

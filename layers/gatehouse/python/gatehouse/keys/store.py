@@ -86,6 +86,20 @@ def check_unrevoked(table: Table, account_id: str, key_id: str, *, now: Micros) 
     )
 
 
+def end_grace(table: Table, key: Key) -> None:
+    """Mark a key as ended whose grace is over, so that no request of its grace creates a key.
+
+    Raises ConditionFailed if the key does not exist, TransactionConflict, Unavailable.
+    """
+    table.update(
+        _key(key.account_id, key.id),
+        "SET ended = :true, #version = #version + :one",
+        condition="attribute_exists(pk)",
+        names={"#version": "version"},
+        values={":true": True, ":one": 1},
+    )
+
+
 def replace(table: Table, key: Key, *, seen: Key) -> Write:
     """Write a changed key, if its version is still the one that was read."""
     return table.put(
