@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from gatehouse.accounts import actions as accounts
 from gatehouse.audit import actions as audit
@@ -29,11 +29,11 @@ from gatehouse.identities import writes as identity_writes
 from gatehouse.identities.model import Identity, Membership
 from gatehouse.keys import actions as keys
 from gatehouse.keys import writes as key_writes
-from gatehouse.keys.model import KeyStatus, NewKey, Succession
+from gatehouse.keys.model import NewKey, Succession
 from gatehouse.secrets import actions as vaults
 from gatehouse.secrets.actions import Vault
 from gatehouse.secrets.model import Purpose
-from gatehouse.wallets import rules, store
+from gatehouse.wallets import ending, rules, store
 from gatehouse.wallets.adapters import siwe_message
 from gatehouse.wallets.model import Signed, SignedIn, Wallet
 
@@ -182,7 +182,7 @@ def detach(tables: Tables, call: Call) -> Identity:
         if wallet is None:
             raise NotFound("The identity has no wallet", code="WALLET_NOT_FOUND")
         after = replace(before, wallet_address=None, version=before.version + 1)
-        ended = _end_previous(tables, wallet, call.now)
+        ended = ending.end_previous(tables, wallet, call.now)
         try:
             endings.end(
                 tables.main,
@@ -265,7 +265,7 @@ def _sign_in(
         now=call.now,
     )
     changes = [key_writes.creation(minted.key)]
-    ended = _end_previous(tables, wallet, call.now)
+    ended = ending.end_previous(tables, wallet, call.now)
     if ended is not None:
         changes.append(ended.change)
         writes |= ended.writes
@@ -309,27 +309,6 @@ def _used_limit(tables: Tables, wallet: Wallet) -> Succession | None:
         return None
     credential = credentials.find_by_digest(tables.keys, previous.digest)
     return None if credential is None else Succession(credential.tat)
-
-
-@dataclass(frozen=True, slots=True)
-class _Ended:
-    """The end of a sign-in key: its audit event, its writes, and what its counter loses."""
-
-    change: Change
-    writes: Mapping[str, Write]
-    counts: Mapping[str, int]
-
-
-def _end_previous(tables: Tables, wallet: Wallet, now: Micros) -> _Ended | None:
-    """Return what revokes the key of the last sign-in, None if it does not live."""
-    if wallet.sign_in_key is None:
-        return None
-    previous = keys.find(tables, wallet.account_id, wallet.sign_in_key)
-    live = {KeyStatus.ACTIVE, KeyStatus.DISABLED}
-    if previous is None or keys.status(previous, now) not in live:
-        return None
-    change, writes = key_writes.revocation(tables, previous, now=now)
-    return _Ended(change, writes, key_writes.counted(previous, now))
 
 
 def _attaching(call: Call) -> str:

@@ -1,19 +1,45 @@
-"""Detaches the wallets that keys attached. Imports no cipher."""
+"""Ends keys of signing in, and detaches the wallets that keys attached. Imports no cipher."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from gatehouse.audit import actions as audit
 from gatehouse.audit import endings
 from gatehouse.audit.model import Change, Origin
+from gatehouse.core.clock import Micros
 from gatehouse.core.maker import MadeBy
 from gatehouse.core.request import Call
-from gatehouse.dynamo.table import Tables
+from gatehouse.dynamo.table import Tables, Write
 from gatehouse.identities import actions as identities
 from gatehouse.identities import writes as identity_writes
+from gatehouse.keys import actions as keys
+from gatehouse.keys import writes as key_writes
+from gatehouse.keys.model import KeyStatus
 from gatehouse.wallets import store
 from gatehouse.wallets.model import Wallet
+
+
+@dataclass(frozen=True, slots=True)
+class EndedKey:
+    """The end of a sign-in key: its audit event, its writes, and what its counter loses."""
+
+    change: Change
+    writes: Mapping[str, Write]
+    counts: Mapping[str, int]
+
+
+def end_previous(tables: Tables, wallet: Wallet, now: Micros) -> EndedKey | None:
+    """Return what revokes the key of the last sign-in, None if it does not live."""
+    if wallet.sign_in_key is None:
+        return None
+    previous = keys.find(tables, wallet.account_id, wallet.sign_in_key)
+    live = {KeyStatus.ACTIVE, KeyStatus.DISABLED}
+    if previous is None or keys.status(previous, now) not in live:
+        return None
+    change, writes = key_writes.revocation(tables, previous, now=now)
+    return EndedKey(change, writes, key_writes.counted(previous, now))
 
 
 def list_made(tables: Tables, call: Call, by: MadeBy) -> list[Wallet]:
