@@ -139,6 +139,7 @@ def build() -> dict[str, Any]:
                     str.maketrans("/{}.-", "_____")
                 )
                 paths.setdefault(path, {})[method] = operation
+    _allow_empty_bodies(paths, schemas)
     openapi_examples.add_examples(paths, schemas)
     openapi_examples.add_links(paths)
     return {
@@ -153,6 +154,16 @@ def build() -> dict[str, Any]:
         "paths": paths,
         "components": {"schemas": schemas, "securitySchemes": _CREDENTIALS},
     }
+
+
+def _allow_empty_bodies(paths: dict[str, Any], schemas: dict[str, Any]) -> None:
+    """Say where a body may be left out: an empty one counts as an empty object."""
+    for methods in paths.values():
+        for operation in methods.values():
+            if body := operation.get("requestBody"):
+                reference = body["content"]["application/json"]["schema"]["$ref"]
+                schema = schemas[reference.rpartition("/")[2]]
+                body["required"] = "required" in schema or "oneOf" in schema
 
 
 def _schema_prefix(group: str) -> str:

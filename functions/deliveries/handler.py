@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from gatehouse.core import ids
 from gatehouse.core.clock import Micros, rfc3339
-from gatehouse.core.errors import BadInput, FieldRequired
+from gatehouse.core.errors import BadInput
 from gatehouse.core.request import Answered
 from gatehouse.deliveries import actions as deliveries
 from gatehouse.deliveries import messages
@@ -82,7 +82,7 @@ class Replayed(BaseModel):
 class Recovery(Body):
     """Which dead letters to replay, and whether to count them only."""
 
-    since: Moment | None = None
+    since: Moment
     dry_run: bool = False
 
 
@@ -188,8 +188,6 @@ async def recover(
 ) -> Response:
     """Replay all dead letters of signals emitted since a time; `dry_run` only counts them."""
     since = bodies.moment(body.since, field="since")
-    if since is None:
-        raise FieldRequired("since")
     webhook_id = _id(id, "webhook")
 
     def answered(count: int) -> Answered:

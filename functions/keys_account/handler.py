@@ -35,7 +35,7 @@ from gatehouse.web import bodies
 from gatehouse.web.door import Caller, Door, authenticated, next_cursor, position, public
 from gatehouse.web.envelopes import Body, Data, Page, Patch, PermissionLists
 from gatehouse.web.exact import ExactObject
-from gatehouse.web.fields import After, Between, Labels, Limit, Moment, Name, free_form, id_in_path
+from gatehouse.web.fields import After, Between, Limit, Moment, Name, Scopes, free_form, id_in_path
 from gatehouse.web.surfaces import ACCOUNT
 
 TABLES = connection.tables()
@@ -83,7 +83,7 @@ class NewKey(Body):
     """A key to create. Only the name is required."""
 
     name: Name = Field(examples=["production"])
-    scopes: Labels | None = Field(None, description="Default: everything.")
+    scopes: Scopes | None = Field(None, description="Default: everything.")
     permissions: PermissionLists = PermissionLists()
     expires_at: Moment | None = None
     rate_limit: Annotated[int, Between(1, MOST_PER_MINUTE)] | None = Field(

@@ -34,7 +34,7 @@ from gatehouse.revocation import actions as revocation
 from gatehouse.web import bodies, reference
 from gatehouse.web.door import Caller, Door, next_cursor, position
 from gatehouse.web.envelopes import Answer, Body, Meta, PermissionLists, answer
-from gatehouse.web.fields import After, Between, Labels, Limit, Moment, Name, id_in_path, id_of
+from gatehouse.web.fields import After, Between, Limit, Moment, Name, Scopes, id_in_path, id_of
 from gatehouse.web.surfaces import ADMIN
 
 TABLES = connection.tables()
@@ -53,7 +53,7 @@ class NewKey(Body):
         examples=["identity:0190a3c4-7d52-7b1e-9c1e-2f3a4b5c6d7e"]
     )
     name: Name = "default"
-    scopes: Labels | None = Field(None, description="Default: everything.")
+    scopes: Scopes | None = Field(None, description="Default: everything.")
     permissions: PermissionLists = PermissionLists()
     expires_at: Moment | None = None
     rate_limit: Annotated[int, Between(1, MOST_PER_MINUTE)] | None = Field(

@@ -22,7 +22,7 @@ from gatehouse.revocation import actions as revocation
 from gatehouse.web import bodies
 from gatehouse.web.door import Caller, Door, next_cursor, position
 from gatehouse.web.envelopes import Body
-from gatehouse.web.fields import After, Between, Labels, Limit, Moment, Name, id_in_path
+from gatehouse.web.fields import After, Between, Limit, Moment, Name, Scopes, id_in_path
 from gatehouse.web.surfaces import SERVICES
 
 TABLES = connection.tables()
@@ -36,7 +36,7 @@ class NewKey(Body):
     """A key to create. Without scopes it opens nothing."""
 
     name: Name = Field(examples=["billing worker"])
-    scopes: Labels | None = Field(None, examples=[["services:read"]])
+    scopes: Scopes | None = Field(None, examples=[["services:read"]])
     expiresAt: Moment | None = Field(None, examples=["2030-01-01T00:00:00Z"])
     rateLimit: Annotated[int, Between(1, MOST_PER_MINUTE)] | None = Field(
         None, description="Requests per minute; null for no limit."

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import Response
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from gatehouse.core import ids
 from gatehouse.core.clock import HOUR, rfc3339
@@ -30,12 +30,12 @@ from gatehouse.web.door import Caller, Door, next_cursor, position
 from gatehouse.web.envelopes import Answer, Body, Patch, PermissionLists, answer
 from gatehouse.web.fields import (
     After,
+    AskedLabel,
     Between,
-    Label,
-    Labels,
     Limit,
     Moment,
     Name,
+    Scopes,
     id_in_path,
     id_of,
     one_of,
@@ -56,7 +56,7 @@ class NewInvite(Body):
 
     name: Name = Field(examples=["new colleague"])
     type: Annotated[str, one_of(IdentityType)] = Field(description="human or agent")
-    scopes: Labels | None = Field(None, description="Default: everything.")
+    scopes: Scopes | None = Field(None, description="Default: everything.")
     permissions: PermissionLists = PermissionLists()
     max_uses: Annotated[int, Between(1, MOST_USES)] = Field(1, description=f"1 to {MOST_USES}.")
     expires_at: Moment | None = Field(None, description=f"Default: {LIFE // HOUR} hours from now.")
@@ -131,7 +131,7 @@ class IdentityPatch(Patch):
     status: Annotated[str, one_of(Membership)] = Field(
         "", description="active, suspended or removed"
     )
-    scopes: Labels = Field(default_factory=list)
+    scopes: Scopes = Field(default_factory=list)
     permissions: PermissionLists = PermissionLists()
 
 
@@ -154,15 +154,23 @@ class ResourceNames(Body):
     """The object of the action, as far as permission lists concern it."""
 
     signal_type: Annotated[str, one_of(SIGNAL_TYPES)] | None = None
-    task_type: Label | None = None
-    ring: Label | None = None
+    task_type: AskedLabel | None = None
+    ring: AskedLabel | None = None
     memory_op: Annotated[str, one_of(MEMORY_OPERATIONS)] | None = None
+
+
+def _given(name: str) -> dict[str, Any]:
+    return {"required": [name], "properties": {name: {"type": "string"}}}
 
 
 class Evaluation(Body):
     """A question to the policy: an identity or one of its keys, and an action."""
 
-    identity: Annotated[str, id_of("identity")] | None = None
+    model_config = ConfigDict(json_schema_extra={"oneOf": [_given("identity"), _given("key_id")]})
+
+    identity: Annotated[str, id_of("identity")] | None = Field(
+        None, examples=["identity:0190a3c4-7d52-7b1e-9c1e-2f3a4b5c6d7e"]
+    )
     key_id: Annotated[str, id_of("api_key")] | None = None
     action: Annotated[str, one_of(ACTIONS)]
     resource: ResourceNames = ResourceNames()

@@ -22,7 +22,7 @@ from gatehouse.secrets.actions import Vault
 from gatehouse.secrets.model import Place
 from gatehouse.web.door import Caller, Door
 from gatehouse.web.envelopes import Body
-from gatehouse.web.fields import NOT_BLANK
+from gatehouse.web.fields import PLAIN_NOT_BLANK
 from gatehouse.web.surfaces import SERVICES
 
 TABLES = connection.tables()
@@ -37,8 +37,8 @@ ProviderName = Annotated[str, Path(json_schema_extra={"pattern": "^[a-z0-9-]{1,6
 class ProviderKey(Body):
     """A provider's key to store."""
 
-    apiKey: Annotated[str, Field(max_length=LONGEST_KEY, json_schema_extra=NOT_BLANK)] = Field(
-        description="1 to 4,096 characters; never shown again."
+    apiKey: Annotated[str, Field(max_length=LONGEST_KEY, json_schema_extra=PLAIN_NOT_BLANK)] = (
+        Field(description="1 to 4,096 characters; never shown again.")
     )
 
 

@@ -41,9 +41,8 @@ door = Door(SERVICES, title="Services")
 handler = door.handler
 
 
-ServiceName = Annotated[
-    str, Path(json_schema_extra={"pattern": "^[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?$"})
-]
+NAMES = "^[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?$"
+ServiceName = Annotated[str, Path(json_schema_extra={"pattern": NAMES})]
 Lines = Annotated[str, Query(max_length=LONGEST_LABEL)]
 Since = Annotated[str, Query(max_length=LONGEST_LOG_GROUP)]
 
@@ -51,14 +50,21 @@ Since = Annotated[str, Query(max_length=LONGEST_LOG_GROUP)]
 class NewServiceBody(Body):
     """An HTTP service. A restart sends a signed POST to `restartUrl`."""
 
-    name: Annotated[str, documented(maxLength=LONGEST_LABEL)] = Field(
+    name: Annotated[str, documented(maxLength=LONGEST_LABEL, pattern=NAMES)] = Field(
         examples=["billing"], description="Lower-case letters, digits, hyphens."
     )
     healthUrl: Url = Field(examples=["https://billing.example/health"])
     restartUrl: Url | None = None
-    logGroup: Annotated[str, Field(max_length=LONGEST_LOG_GROUP)] | None = Field(
-        None, description="For the operator's account only."
-    )
+    logGroup: (
+        Annotated[
+            str,
+            Field(
+                max_length=LONGEST_LOG_GROUP,
+                json_schema_extra={"pattern": "^[A-Za-z0-9_/.#-]+$"},
+            ),
+        ]
+        | None
+    ) = Field(None, description="For the operator's account only.")
 
 
 class ServiceView(BaseModel):

@@ -23,7 +23,7 @@ from gatehouse.verification.model import Denial, KeyQuestion, Verified
 from gatehouse.web.door import Caller, Door
 from gatehouse.web.envelopes import Body, Data
 from gatehouse.web.exact import ExactObject
-from gatehouse.web.fields import Label, one_of
+from gatehouse.web.fields import AskedLabel, one_of
 from gatehouse.web.surfaces import ACCOUNT
 
 TABLES = connection.tables()
@@ -37,11 +37,11 @@ class Verification(Body):
     """A key that your product received, and what its sender wants to do."""
 
     key: Annotated[str, Field(max_length=LONGEST_TEXT)]
-    scope: Label | None = None
+    scope: Annotated[str, one_of(ATOMS)] | None = None
     action: Annotated[str, one_of(ACTIONS)] | None = None
     signal_type: Annotated[str, one_of(SIGNAL_TYPES)] | None = None
-    task_type: Label | None = None
-    ring: Label | None = None
+    task_type: AskedLabel | None = None
+    ring: AskedLabel | None = None
     memory_op: Annotated[str, one_of(MEMORY_OPERATIONS)] | None = None
 
 

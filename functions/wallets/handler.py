@@ -6,9 +6,9 @@ This is a separate function because the library that checks signatures loads man
 from __future__ import annotations
 
 from functools import cache, partial
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from gatehouse.audit.actions import Refused
 from gatehouse.core import clock, settings
@@ -24,7 +24,7 @@ from gatehouse.wallets import actions as wallets
 from gatehouse.wallets.model import LONGEST_MESSAGE, LONGEST_SIGNATURE, Signed
 from gatehouse.web.door import Caller, Door, authenticated, public
 from gatehouse.web.envelopes import Answer, Body, answer
-from gatehouse.web.fields import Label, Name, one_of
+from gatehouse.web.fields import Label, Name, documented, one_of
 from gatehouse.web.surfaces import ADMIN
 
 TABLES = connection.tables()
@@ -35,10 +35,24 @@ handler = door.handler
 
 Message = Annotated[str, Field(max_length=LONGEST_MESSAGE)]
 Signature = Annotated[str, Field(max_length=LONGEST_SIGNATURE)]
+_SOME: dict[str, Any] = {"minLength": 1}
+_SIGNED = ("message", "signature")
 
 
 class Redemption(Body):
     """A new member and the code of the invite. `message` and `signature` attach a wallet."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "oneOf": [
+                {
+                    "required": [*_SIGNED],
+                    "properties": {name: {"type": "string", **_SOME} for name in _SIGNED},
+                },
+                {"properties": {name: {"enum": [None, ""]} for name in _SIGNED}},
+            ]
+        }
+    )
 
     code: Label
     name: Name
@@ -52,8 +66,8 @@ class Redemption(Body):
 class SignedMessage(Body):
     """An EIP-4361 message and its EIP-191 signature, hex."""
 
-    message: Message
-    signature: Signature
+    message: Annotated[Message, documented(**_SOME)]
+    signature: Annotated[Signature, documented(**_SOME)]
 
 
 class Nonce(BaseModel):

@@ -15,14 +15,30 @@ from gatehouse.core.grants import SIGNAL_TYPES
 from gatehouse.deliveries import actions as deliveries
 from gatehouse.deliveries import messages
 from gatehouse.dynamo import connection
-from gatehouse.outbound.headers import MAX_CUSTOM, MAX_CUSTOM_NAME, MAX_CUSTOM_VALUE
+from gatehouse.outbound.headers import (
+    MAX_CUSTOM,
+    MAX_CUSTOM_NAME,
+    MAX_CUSTOM_VALUE,
+    NAME_PATTERN,
+    VALUE_PATTERN,
+)
 from gatehouse.policy import actions as policy
 from gatehouse.policy.model import MANAGE
 from gatehouse.secrets import actions as vaults
 from gatehouse.secrets.actions import Vault
 from gatehouse.web.door import Caller, Door
 from gatehouse.web.envelopes import Answer, Body, Patch, answer
-from gatehouse.web.fields import AtMost, Between, Fraction, Label, Url, id_in_path, one_of
+from gatehouse.web.fields import (
+    PLAIN,
+    AtMost,
+    Between,
+    Fraction,
+    Label,
+    Url,
+    documented,
+    id_in_path,
+    one_of,
+)
 from gatehouse.web.surfaces import ADMIN
 from gatehouse.webhooks import actions as webhooks
 from gatehouse.webhooks import model, rotation
@@ -36,14 +52,20 @@ manage = policy.require(MANAGE)
 
 
 Schedule = Annotated[
-    list[Annotated[int, Between(1, model.LONGEST_SCHEDULE_DAYS * 86_400)]], AtMost(model.MOST_STEPS)
+    list[Annotated[int, Between(1, model.LONGEST_SCHEDULE_DAYS * 86_400)]],
+    AtMost(model.MOST_STEPS),
+    documented(minItems=1),
 ]
 Headers = Annotated[
     dict[
         Annotated[str, Field(max_length=MAX_CUSTOM_NAME)],
-        Annotated[str, Field(max_length=MAX_CUSTOM_VALUE)],
+        Annotated[
+            str,
+            Field(max_length=MAX_CUSTOM_VALUE, json_schema_extra={"pattern": VALUE_PATTERN}),
+        ],
     ],
     AtMost(MAX_CUSTOM),
+    documented(propertyNames={"pattern": NAME_PATTERN, "maxLength": MAX_CUSTOM_NAME}),
 ]
 
 
@@ -66,7 +88,9 @@ class NewWebhook(Body):
 
     url: Url = Field(examples=["https://receiver.example/in"])
     filters: SignalFilters | None = None
-    description: Annotated[str, Field(max_length=model.LONGEST_DESCRIPTION)] | None = None
+    description: (
+        Annotated[str, Field(max_length=model.LONGEST_DESCRIPTION, json_schema_extra=PLAIN)] | None
+    ) = None
     retry_schedule: Schedule | None = Field(
         None,
         description=f"Seconds before each retry, up to {model.MOST_STEPS} steps."

@@ -107,10 +107,14 @@ def whole_request(connection: socket.socket) -> bytes:
 
 
 class Names:
-    """A resolver for tests: each name has a list of answers, and the last one is repeated."""
+    """A resolver for tests: each name has a list of answers, and the last one is repeated.
+
+    `others` is the answer for every other name.
+    """
 
     def __init__(self) -> None:
         self.answers: dict[str, list[Found]] = {}
+        self.others: Found = socket.gaierror(socket.EAI_NONAME, "unknown name")
         self.asked: list[str] = []
 
     def say(self, name: str, *answers: Found) -> str:
@@ -119,7 +123,7 @@ class Names:
 
     def getaddrinfo(self, host: Any, port: Any, *_: Any, **__: Any) -> list[Any]:
         self.asked.append(host)
-        answers = self.answers.get(host, [socket.gaierror(socket.EAI_NONAME, "unknown name")])
+        answers = self.answers.get(host, [self.others])
         found = answers.pop(0) if len(answers) > 1 else answers[0]
         if isinstance(found, Exception):
             raise found

@@ -15,9 +15,11 @@ LONGEST_URL = 2_048
 # Controls (Cc), line and paragraph separator, bidirectional embeddings, overrides and isolates,
 # lone surrogates. Everything else is allowed: joiners, variation selectors, ideographic spaces,
 # emoji tags, and what a later Unicode version adds.
-_REFUSED = re.compile(
-    "[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029\\u202a-\\u202e\\u2066-\\u2069\\ud800-\\udfff]"
-)
+_NOT_SHOWN = "\\x00-\\x1f\\x7f-\\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069"
+_REFUSED = re.compile(f"[{_NOT_SHOWN}\\ud800-\\udfff]")
+# As JSON Schema writes them, where no text has a lone surrogate.
+PLAIN_PATTERN = f"^[^{_NOT_SHOWN}]*$"
+PLAIN_NOT_BLANK_PATTERN = f"^[^{_NOT_SHOWN}]*[^\\s{_NOT_SHOWN}][^{_NOT_SHOWN}]*$"
 
 
 _SURROGATE = re.compile("[\\ud800-\\udfff]")

@@ -18,6 +18,9 @@ _MAX_SENT = 64
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+", re.ASCII)  # RFC 9110, 5.6.2
 _CUSTOM_VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?", re.ASCII)
+# As JSON Schema writes them. No pattern says that a name is reserved.
+NAME_PATTERN = f"^{_TOKEN.pattern}$"
+VALUE_PATTERN = f"^{_CUSTOM_VALUE.pattern}$"
 _SENT_NAME = re.compile(rf"(?=.{{1,256}}\Z){_TOKEN.pattern}", re.ASCII)
 _SENT_VALUE = re.compile(r"[\t\x20-\x7e]{0,8192}", re.ASCII)
 

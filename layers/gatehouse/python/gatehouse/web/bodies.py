@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, overload
 
 from gatehouse.core import clock
 from gatehouse.core.clock import Micros
@@ -183,6 +183,10 @@ def explain(errors: Sequence[Any]) -> BadInput:
     return BadInput(f"{field} {reason}", code=code, details={"field": field})
 
 
+@overload
+def moment(text: str, *, field: str) -> Micros: ...
+@overload
+def moment(text: str | None, *, field: str) -> Micros | None: ...
 def moment(text: str | None, *, field: str) -> Micros | None:
     """Parse a timestamp; None stays None. Raises BadInput."""
     if text is None:

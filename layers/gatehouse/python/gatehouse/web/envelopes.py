@@ -99,6 +99,17 @@ class Answer(BaseModel, Generic[T]):
 class PermissionLists(Body):
     """Four lists; an empty list is unrestricted. `rings` is another name of `ring_scopes`."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "not": {
+                "required": ["ring_scopes", "rings"],
+                "properties": {
+                    name: {"type": "array", "minItems": 1} for name in ("ring_scopes", "rings")
+                },
+            }
+        }
+    )
+
     signal_types: Annotated[list[Annotated[str, one_of(SIGNAL_TYPES)]], AtMost(MOST_ENTRIES)] = []
     task_types: Labels = []
     ring_scopes: Labels = []

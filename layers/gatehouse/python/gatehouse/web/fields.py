@@ -20,8 +20,14 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, core_schema
 
-from gatehouse.core.grants import MOST_ENTRIES
-from gatehouse.core.text import LONGEST_LABEL, LONGEST_NAME, LONGEST_URL
+from gatehouse.core.grants import KNOWN_SCOPES, MOST_ENTRIES
+from gatehouse.core.text import (
+    LONGEST_LABEL,
+    LONGEST_NAME,
+    LONGEST_URL,
+    PLAIN_NOT_BLANK_PATTERN,
+    PLAIN_PATTERN,
+)
 from gatehouse.web.bodies import WrongValue
 
 _LONGEST_ID = 64  # a kind and a UUID
@@ -109,6 +115,11 @@ def free_form(largest: int) -> Any:
 
 _UUID = "[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
 
+# What `outbound` accepts, as far as a pattern can say it. Only the local stack accepts http.
+_NAME = "[A-Za-z0-9_-]{1,63}"
+_HOST = rf"(\[[0-9A-Fa-f:.]+\]|{_NAME}(\.{_NAME})*)(:[1-9][0-9]{{0,4}})?"
+_URL = rf"^https?://{_HOST}([/?][!$-;=?-\[\]^_a-z{{-~]*)?$"
+
 
 def _whole(value: float) -> int | float:
     return int(value) if value == int(value) else value
@@ -118,17 +129,24 @@ def _whole(value: float) -> int | float:
 Fraction = Annotated[float, PlainSerializer(_whole, return_type=int | float)]
 # A text that is not blank; the rooms refuse a blank one as missing.
 NOT_BLANK: dict[str, Any] = {"minLength": 1, "pattern": r"\S"}
+PLAIN: dict[str, Any] = {"pattern": PLAIN_PATTERN}
+PLAIN_NOT_BLANK: dict[str, Any] = {"minLength": 1, "pattern": PLAIN_NOT_BLANK_PATTERN}
 Name = Annotated[
     str,
     StringConstraints(strip_whitespace=True, max_length=LONGEST_NAME),
-    Field(json_schema_extra=NOT_BLANK),
+    Field(json_schema_extra=PLAIN_NOT_BLANK),
 ]
-Label = Annotated[str, Field(max_length=LONGEST_LABEL, json_schema_extra={"minLength": 1})]
+Label = Annotated[str, Field(max_length=LONGEST_LABEL, json_schema_extra={"minLength": 1, **PLAIN})]
+# A label that is only compared: a blank one is like none that exists.
+AskedLabel = Annotated[str, Field(max_length=LONGEST_LABEL)]
 Labels = Annotated[list[Label], AtMost(MOST_ENTRIES)]
+Scopes = Annotated[list[Annotated[str, one_of(KNOWN_SCOPES)]], AtMost(MOST_ENTRIES)]
 Moment = Annotated[
     str, Field(max_length=_LONGEST_MOMENT, json_schema_extra={"format": "date-time"})
 ]
-Url = Annotated[str, Field(max_length=LONGEST_URL, json_schema_extra={"format": "uri"})]
+Url = Annotated[
+    str, Field(max_length=LONGEST_URL, json_schema_extra={"format": "uri", "pattern": _URL})
+]
 
 After = Annotated[str, documented(maxLength=_LONGEST_CURSOR)] | None
 Limit = Annotated[int, Query(ge=1, le=100)]
