@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from gatehouse.core import ids
 from gatehouse.core.clock import HOUR, rfc3339
@@ -27,7 +27,7 @@ from gatehouse.verification import actions as verification
 from gatehouse.verification.model import PolicyQuestion
 from gatehouse.web import bodies
 from gatehouse.web.door import Caller, Door, next_cursor, position
-from gatehouse.web.envelopes import Answer, Body, Patch, PermissionLists, answer
+from gatehouse.web.envelopes import Answer, Body, Patch, PermissionLists, answer, exactly_one
 from gatehouse.web.fields import (
     After,
     AskedLabel,
@@ -45,6 +45,7 @@ from gatehouse.web.surfaces import ADMIN
 TABLES = connection.tables()
 INVITE_LISTING = "admin:invites"
 IDENTITY_LISTING = "admin:identities"
+IDENTITY = "identity:0190a3c4-7d52-7b1e-9c1e-2f3a4b5c6d7e"
 
 door = Door(ADMIN, title="People")
 handler = door.handler
@@ -159,18 +160,12 @@ class ResourceNames(Body):
     memory_op: Annotated[str, one_of(MEMORY_OPERATIONS)] | None = None
 
 
-def _given(name: str) -> dict[str, Any]:
-    return {"required": [name], "properties": {name: {"type": "string"}}}
-
-
 class Evaluation(Body):
     """A question to the policy: an identity or one of its keys, and an action."""
 
-    model_config = ConfigDict(json_schema_extra={"oneOf": [_given("identity"), _given("key_id")]})
+    model_config = exactly_one("identity", "key_id")
 
-    identity: Annotated[str, id_of("identity")] | None = Field(
-        None, examples=["identity:0190a3c4-7d52-7b1e-9c1e-2f3a4b5c6d7e"]
-    )
+    identity: Annotated[str, id_of("identity")] | None = Field(None, examples=[IDENTITY])
     key_id: Annotated[str, id_of("api_key")] | None = None
     action: Annotated[str, one_of(ACTIONS)]
     resource: ResourceNames = ResourceNames()
@@ -219,14 +214,8 @@ async def list_invites(
         after=position(call, INVITE_LISTING, after),
     )
     cursor = next_cursor(response, call, INVITE_LISTING, following=next_position)
-    return answer(
-        call,
-        [
-            _invite(invite, shown=invites.may_see_code(invite, call.caller, call.now))
-            for invite in page
-        ],
-        cursor,
-    )
+    views = [_invite(one, shown=invites.may_see_code(one, call.caller, call.now)) for one in page]
+    return answer(call, views, cursor)
 
 
 @door.route("GET", "/admin/identities", needs=manage, response_model_exclude_unset=True)

@@ -61,6 +61,14 @@ class Body(BaseModel):
         return schema
 
 
+def exactly_one(*names: str) -> ConfigDict:
+    """Document that a body has one of these fields, which are texts. The room checks it."""
+    text: dict[str, Any] = {"type": "string"}
+    given = [{"required": [name], "properties": {name: text}} for name in names]
+    shown: dict[str, Any] = {"oneOf": given}
+    return ConfigDict(json_schema_extra=shown)
+
+
 class Patch(Body):
     """A change: fields that are left out stay as they are, null takes a value away.
 
