@@ -467,3 +467,35 @@ def test_what_a_key_and_its_descendants_made_ends_too(
     with pytest.raises(NotFound):
         _revoke(caller, root)
     check_invariants(caller.tables, now=caller.now)
+
+
+@pytest.mark.parametrize("dead", [0, 30])
+def test_revoked_descendants_cost_a_revocation_no_calls(
+    caller: Visitor, room_line: Wire, dead: int
+) -> None:
+    root = _make(caller)
+    for _ in range(dead):
+        _revoke(caller, _child(caller, root), everything=False)
+    room_line.clear()
+    _revoke(caller, root, everything=False)
+    assert len(room_line.calls) <= 8
+
+
+@pytest.mark.parametrize("generations", [3, 60])
+def test_a_live_key_ends_before_its_dead_ancestors_are_read(
+    caller: Visitor, room_line: Wire, generations: int
+) -> None:
+    root = _make(caller)
+    last = _child(caller, root)
+    for _ in range(generations):
+        caller.now += SECOND
+        last = _rotate(caller, last, last, 0)
+    room_line.clear()
+    assert _revoke(caller, root, everything=False).live_descendants == 1
+    assert len(room_line.calls) <= 24
+    room_line.clear()
+    room_line.before = die_at(30)
+    with contextlib.suppress(Killed):
+        _revoke(caller, root)
+    room_line.clear()
+    assert _codes(caller, last) == {Code.REVOKED}

@@ -51,6 +51,11 @@ class State:
             if item["pk"].startswith("KEYS#") and item["sk"] != "COUNT"
         ]
         self.owned = {key.digest: key for key in keys}
+        self.unrevoked = {
+            (item["pk"].removeprefix("UNREVOKED#"), item["sk"])
+            for item in self.main
+            if item["pk"].startswith("UNREVOKED#")
+        }
 
     def events(self, account_id: str, chain: Chain | None = None) -> list[dict[str, Any]]:
         """Return an account's audit events, or those of one chain, in the order of their ids."""
@@ -91,6 +96,7 @@ def check_everything(tables: Tables, *, now: Micros) -> State:
     """Assert that both items of each key agree, each change has its event, and chains verify."""
     state = State(tables)
     check_both_items_agree(state)
+    check_unrevoked(state, now=now)
     for account_id in state.accounts():
         check_audited(tables, state, account_id)
         check_count(state, account_id, now=now)
@@ -123,6 +129,16 @@ def check_both_items_agree(state: State) -> None:
             key.rate_limit,
             key.revoked_at,
         )
+
+
+def check_unrevoked(state: State, *, now: Micros) -> None:
+    """Assert that the unrevoked keys with a parent are listed, and no other but in a grace."""
+    made = [key for key in state.owned.values() if key.parent is not None]
+    wanted = {(key.account_id, key.id) for key in made if not keys.is_revoked(key, now)}
+    after_grace = {
+        (key.account_id, key.id) for key in made if keys.is_revoked(key, now) and key.successor
+    }
+    assert wanted <= state.unrevoked <= wanted | after_grace
 
 
 def check_audited(tables: Tables, state: State, account_id: str) -> None:

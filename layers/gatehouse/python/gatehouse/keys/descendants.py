@@ -6,9 +6,8 @@ descendants are ended from the top: once a key has ended, the list of its childr
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 
 from gatehouse.audit import actions as audit
@@ -18,18 +17,54 @@ from gatehouse.core.errors import Unavailable
 from gatehouse.core.request import Call
 from gatehouse.core.retry import Backoff
 from gatehouse.dynamo.table import Table, Tables, TransactionConflict
-from gatehouse.keys import actions, rules, store
-from gatehouse.keys.model import Key, KeyFilter
+from gatehouse.keys import actions, family_rules, rules, store
+from gatehouse.keys.model import Key, Lineage
 from gatehouse.keys.writes import counted, revocation, target
 
-# How many descendants are looked at to count the live ones.
+# How many descendants, and how many pages of unrevoked keys, are looked at to count the live ones.
 MOST_COUNTED = 1_000
-# Keys that one transaction ends; each has up to three writes.
+MOST_PAGES = 10
+# Unrevoked keys that one call reads.
+_PAGE = 1_000
+# Keys that one transaction ends; each has up to four writes.
 _TOGETHER = 10
 # What its marker may have of changes, in bytes; an item of DynamoDB has at most 400 KB.
 _LARGEST_TOGETHER = 250_000
 # Each try reads anew.
 _ON_CHANGE = Backoff(attempts=6)
+
+
+@dataclass(frozen=True, slots=True)
+class Ancestry:
+    """A key and those below it. Remembers what it has read of places, which never change."""
+
+    table: Table = field(repr=False)
+    root: Key
+    _places: dict[str, Lineage] = field(default_factory=dict, repr=False)
+
+    def among(self, places: Mapping[str, Lineage]) -> set[str]:
+        """Return which of some keys, given by id with their places, descend from the root."""
+        self._places.update(places)
+        depth = self.root.place.depth
+        standing = {one: one for one, place in places.items() if place.depth > depth}
+        found: set[str] = set()
+        while standing:
+            self._read(set(standing.values()))
+            higher: dict[str, str] = {}
+            for key_id, at in standing.items():
+                above, its_depth = family_rules.step_up(self._places[at], to=depth)
+                if its_depth > depth:
+                    higher[key_id] = above
+                elif above == self.root.id:
+                    found.add(key_id)
+            standing = higher
+        return found
+
+    def _read(self, key_ids: Collection[str]) -> None:
+        unknown = [one for one in key_ids if one not in self._places]
+        if unknown:
+            found = store.read_many(self.table, self.root.account_id, unknown)
+            self._places.update({key.id: key.place for key in found})
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +82,22 @@ class Family:
 
 
 def count_live(tables: Tables, call: Call, key_id: str) -> int:
-    """Count the descendants that are neither revoked nor expired, among the first 1,000."""
-    found = itertools.islice(_walk(tables.main, call.caller.account_id, key_id), MOST_COUNTED)
-    return sum(
-        rules.is_listed(key, KeyFilter.LIVE, call.now) and rules.may_see(key, call.caller)
-        for key in found
-    )
+    """Count the descendants that are neither revoked nor expired.
+
+    At most the newest 1,000 unrevoked descendants, among the newest 10,000 keys, are looked at.
+    """
+    root = store.read(tables.main, call.caller.account_id, key_id)
+    if root is None:
+        return 0
+    family = Ancestry(tables.main, root)
+    live, left = 0, MOST_COUNTED
+    for number, page in enumerate(_pages(family), start=1):
+        below = sorted(family.among(page), reverse=True)[:left]
+        live += sum(_is_live(key, call) for key in _mine(family, call, below))
+        left -= len(below)
+        if left <= 0 or number >= MOST_PAGES:
+            break
+    return live
 
 
 def revoke_all(tables: Tables, call: Call, key_id: str) -> Family:
@@ -67,7 +112,7 @@ def revoke_all(tables: Tables, call: Call, key_id: str) -> Family:
     if not was_revoked:
         root = actions.revoke(tables, call, key_id)
     _end_graces(tables.main, call, [root])
-    ended: list[Key] = []
+    ended = _end_live(tables, call, root)
     seen = {root.id}
     members: set[str] = set()
     generation = [root]
@@ -104,12 +149,41 @@ def _end_graces(table: Table, call: Call, keys: Sequence[Key]) -> None:
                 raise Unavailable from conflict
 
 
-def _walk(table: Table, account_id: str, key_id: str) -> Iterator[Key]:
-    waiting = [key_id]
-    while waiting:
-        children = store.read_children(table, account_id, waiting.pop(0))
-        yield from children
-        waiting += [child.id for child in children]
+def _end_live(tables: Tables, call: Call, root: Key) -> list[Key]:
+    """End the live descendants, found from below: revoked keys between cost next to nothing."""
+    family = Ancestry(tables.main, root)
+    ended: list[Key] = []
+    before = -1
+    while len(ended) > before:
+        before = len(ended)
+        for page in _pages(family):
+            live = [key for key in _mine(family, call, family.among(page)) if _is_live(key, call)]
+            live.sort(key=lambda key: (key.place.depth, key.id))
+            ended += _end(tables, call, root, live)
+    return ended
+
+
+def _pages(family: Ancestry) -> Iterator[dict[str, Lineage]]:
+    """Read the places of the account's unrevoked keys, newest first."""
+    before: str | None = None
+    more = True
+    while more:
+        page, more = store.page_unrevoked(
+            family.table, family.root.account_id, before=before, limit=_PAGE
+        )
+        if not page:
+            return
+        before = min(page)
+        yield page
+
+
+def _mine(family: Ancestry, call: Call, key_ids: Collection[str]) -> list[Key]:
+    found = store.read_many(family.table, family.root.account_id, key_ids)
+    return [key for key in found if rules.may_see(key, call.caller)]
+
+
+def _is_live(key: Key, call: Call) -> bool:
+    return not rules.is_revoked(key, call.now) and not rules.is_expired(key, call.now)
 
 
 def _end(tables: Tables, call: Call, root: Key, keys: Sequence[Key]) -> list[Key]:

@@ -41,11 +41,25 @@ class KeyFilter(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Lineage:
+    """Where a key stands below the keys that made it, as ids of two of its ancestors.
+
+    `parent` is the key that created or rotated it, None if no key did. `depth` is how many
+    ancestors it has. `jump` is an ancestor further up, which has `jump_depth` ancestors itself, so
+    that any ancestor is found in few steps: see `family_rules`.
+    """
+
+    parent: str | None = None
+    depth: int = 0
+    jump: str | None = None
+    jump_depth: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Key:
     """A key as its account manages it. The text of the key is not stored anywhere.
 
-    `owner` and `created_by` are identity ids; `parent` is the id of the key that created or rotated
-    this one, None if no key did; `rate_limit` is requests per minute, None for no
+    `owner` and `created_by` are identity ids; `rate_limit` is requests per minute, None for no
     limit; `revoked_at` lies in the future during the grace of a rotation. `successor` is the id of
     the key that the last rotation with a grace created; that key has this one's as `predecessor`.
     """
@@ -66,11 +80,16 @@ class Key:
     ended: bool = False  # revoked at once, not in the grace of a rotation
     metadata: Mapping[str, Any] = field(default_factory=dict)
     version: int = 1
-    parent: str | None = None
+    place: Lineage = Lineage()
     predecessor: str | None = None
     successor: str | None = None
     wallet: str | None = None  # the address that signed in; such a key has no parent
     last_used_at: Micros | None = None  # stored only in the looked-up item
+
+    @property
+    def parent(self) -> str | None:
+        """The id of the key that created or rotated this one, None if no key did."""
+        return self.place.parent
 
 
 @dataclass(frozen=True, slots=True)

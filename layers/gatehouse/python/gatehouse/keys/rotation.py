@@ -137,4 +137,8 @@ def _retire(
     return {
         "old_credential": credential,
         "old_key": store.replace(tables.main, retired, seen=old),
+        **{
+            f"old_{name}": write
+            for name, write in store.end_unrevoked(tables.main, old, at=at, now=now).items()
+        },
     }

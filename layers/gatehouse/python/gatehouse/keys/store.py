@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from gatehouse.core import exact_json
-from gatehouse.core.clock import Micros
+from gatehouse.core.clock import SECOND, Micros
 from gatehouse.core.grants import Grants, Permissions
 from gatehouse.dynamo import counters, keyspace
 from gatehouse.dynamo.table import Item, Table, Write
-from gatehouse.keys.model import MOST_LIVE, Key
+from gatehouse.keys.model import MOST_LIVE, Key, Lineage
 
 _LINE = ("predecessor", "successor")
 
@@ -59,20 +60,49 @@ def read_all(table: Table, account_id: str) -> list[Key]:
     return [from_item(item) for item in table.query_all(keyspace.KEYS.pk(account_id))]
 
 
+def read_many(table: Table, account_id: str, key_ids: Iterable[str]) -> list[Key]:
+    """Read keys by id, consistently, in no order; unknown ones are left out."""
+    return [from_item(item) for item in table.batch_get([_key(account_id, one) for one in key_ids])]
+
+
 def read_children(table: Table, account_id: str, key_id: str) -> list[Key]:
     """Read the keys that a key created or rotated, consistently, ended ones included."""
     pk = keyspace.CHILDREN.pk(account_id, key_id)
-    children = [_key(account_id, item["sk"]) for item in table.query_all(pk)]
-    return [from_item(item) for item in table.batch_get(children)]
+    return read_many(table, account_id, [item["sk"] for item in table.query_all(pk)])
+
+
+def page_unrevoked(
+    table: Table, account_id: str, *, before: str | None, limit: int
+) -> tuple[dict[str, Lineage], bool]:
+    """Read the places of unrevoked keys that a key made, consistently, newest first.
+
+    By id, those below `before`; True if there may be more. Expired keys are among them, and some
+    whose grace has ended.
+    """
+    items, more = table.query(
+        keyspace.UNREVOKED.pk(account_id), below=before, newest_first=True, limit=limit
+    )
+    return {item["sk"]: _place(item) for item in items}, more
 
 
 def create(table: Table, key: Key) -> dict[str, Write]:
-    """Write a new key, if there is none with this id, and that it is a child of its parent."""
+    """Write a new key, if there is none with this id, also to the unrevoked ones of a family."""
     writes = {"key": table.put_new(to_item(key))}
     if key.parent is not None:
         pk = keyspace.CHILDREN.pk(key.account_id, key.parent)
         writes["child"] = table.put_new({"pk": pk, "sk": key.id})
+        writes["unrevoked"] = table.put_new(_unrevoked(key))
     return writes
+
+
+def end_unrevoked(table: Table, key: Key, *, at: Micros, now: Micros) -> dict[str, Write]:
+    """Take a key off the unrevoked ones of its family: now, or at the end of its grace."""
+    if key.parent is None:
+        return {}
+    item = _unrevoked(key)
+    if at > now:
+        return {"unrevoked": table.overwrite(item | {"ttl": at // SECOND + 1})}
+    return {"unrevoked": table.delete({"pk": item["pk"], "sk": item["sk"]})}
 
 
 def check_unrevoked(table: Table, account_id: str, key_id: str, *, now: Micros) -> Write:
@@ -153,8 +183,9 @@ def to_item(key: Key) -> Item:
         "enabled": key.enabled,
         "metadata": exact_json.dumps(key.metadata),
         "version": key.version,
+        **_place_attributes(key.place),
     }
-    for name in ("expires_at", "rate_limit", "revoked_at", "parent", "wallet", *_LINE):
+    for name in ("expires_at", "rate_limit", "revoked_at", "wallet", *_LINE):
         value = getattr(key, name)
         if value is not None:
             item[name] = value
@@ -182,7 +213,7 @@ def from_item(item: Item) -> Key:
         ended=item.get("ended", False),
         metadata=exact_json.loads(item["metadata"]),
         version=item["version"],
-        parent=item.get("parent"),
+        place=_place(item),
         predecessor=item.get("predecessor"),
         successor=item.get("successor"),
         wallet=item.get("wallet"),
@@ -191,6 +222,28 @@ def from_item(item: Item) -> Key:
 
 def _key(account_id: str, key_id: str) -> dict[str, str]:
     return {"pk": keyspace.KEYS.pk(account_id), "sk": key_id}
+
+
+def _unrevoked(key: Key) -> Item:
+    pk = keyspace.UNREVOKED.pk(key.account_id)
+    return {"pk": pk, "sk": key.id, **_place_attributes(key.place)}
+
+
+def _place_attributes(place: Lineage) -> dict[str, Any]:
+    if place.parent is None:
+        return {}
+    return {
+        "parent": place.parent,
+        "depth": place.depth,
+        "jump": place.jump,
+        "jump_depth": place.jump_depth,
+    }
+
+
+def _place(item: Item) -> Lineage:
+    if "parent" not in item:
+        return Lineage()
+    return Lineage(item["parent"], item["depth"], item["jump"], item["jump_depth"])
 
 
 def _owner(account_id: str, identity_id: str) -> str:

@@ -13,8 +13,8 @@ from gatehouse.credentials import writes as credentials
 from gatehouse.credentials.model import Credential, Owner
 from gatehouse.dynamo.table import Table, Tables, Write
 from gatehouse.identities.model import Identity
-from gatehouse.keys import rules, store
-from gatehouse.keys.model import MOST_LIVE, Key, Minted, NewKey, Succession
+from gatehouse.keys import family_rules, rules, store
+from gatehouse.keys.model import MOST_LIVE, Key, Lineage, Minted, NewKey, Succession
 
 
 def prepare(
@@ -30,7 +30,7 @@ def prepare(
 ) -> tuple[Minted, dict[str, Write]]:
     """Make a key and return it with the writes that create it.
 
-    They are `credential`, `key`, `count` and, if it has a parent, `child`.
+    They are `credential`, `key`, `count` and, if it has a parent, `child` and `unrevoked`.
     `most` is the number of live keys at which the condition of `count` fails.
     """
     succession = new.succeeds or Succession()
@@ -49,7 +49,7 @@ def prepare(
         expires_at=new.expires_at,
         rate_limit=new.rate_limit,
         metadata=new.metadata,
-        parent=new.parent,
+        place=_below(tables, owner.account_id, new.parent),
         wallet=new.wallet,
         predecessor=succession.key_id,
     )
@@ -102,8 +102,9 @@ def revocation(
 ) -> tuple[Change, dict[str, Write]]:
     """Return the audit event of revoking a key now, and the writes that do it.
 
-    They are `revoked_credential`, `revoked_key` and, for a key in the grace of a rotation,
-    `revoked_successor`. The counter of live keys is the caller's to move: see `counted`.
+    They are `revoked_credential`, `revoked_key`, `unrevoked` for a key that has a parent and, for a
+    key in the grace of a rotation, `revoked_successor`. The counter of live keys is the caller's to
+    move: see `counted`.
     `in_rotation`: the transaction rotates another key of the line, and so ends all but two of them.
     `together` are keys that the same transaction revokes.
     """
@@ -115,6 +116,7 @@ def revocation(
             tables.keys, key.digest, now, with_predecessor=with_predecessor
         ),
         "revoked_key": store.replace(tables.main, revoked, seen=key),
+        **store.end_unrevoked(tables.main, key, at=now, now=now),
     }
     if not in_rotation and key.successor not in ids_together:
         writes |= forget_predecessor_writes(tables, key, name="revoked_successor")
@@ -155,6 +157,18 @@ def forget_predecessor_writes(
     if successor is None:
         return {}
     return {name: credentials.forget_predecessor(tables.keys, successor.digest)}
+
+
+def _below(tables: Tables, account_id: str, parent_id: str | None) -> Lineage:
+    """Return the place of a new key; reads its parent and, deep in a family, one ancestor more."""
+    if parent_id is None:
+        return Lineage()
+    parent = store.read(tables.main, account_id, parent_id)
+    place = Lineage() if parent is None else parent.place
+    jumped = None
+    if place.jump is not None and family_rules.needs_jump(place):
+        jumped = store.read(tables.main, account_id, place.jump)
+    return family_rules.below(parent_id, place, jumped=jumped.place if jumped else None)
 
 
 def target(key: Key) -> str:
