@@ -30,6 +30,8 @@ from gatehouse.deliveries.attempt import Worker, make_attempt
 from gatehouse.deliveries.fan_out import WebhookCache, fan_out
 from gatehouse.deliveries.model import LEASE, AttemptMessage, Delivery, ParkReason, RecoverMessage
 from gatehouse.dynamo.table import Table, TransactionConflict, transact
+from gatehouse.keys import store as key_store
+from gatehouse.keys.model import Key
 from gatehouse.outbound.client import Reply, RequestFailed
 from gatehouse.secrets.actions import Vault
 from gatehouse.signals import store as signal_store
@@ -48,6 +50,7 @@ END: Micros = FAULTS_END + 12 * 60 * MINUTE
 VISIBILITY_TIMEOUT: Micros = 180 * SECOND
 MOST_RECEIVES = 5
 MOST_NESTED = 3  # jobs that run inside a call of another job
+KEY = "key"  # the id of the admin's key
 
 AttemptId = tuple[str, int]  # a delivery's id and the number of an attempt
 
@@ -139,6 +142,9 @@ class Simulation:
     # ---- The initial state, and what callers and admins do
 
     def _set_up(self) -> None:
+        # What an admin changes is refused if the calling key does not exist.
+        calling = Key(KEY, ACCOUNT, ACCOUNT, "default", "hk", "", FULL, ACCOUNT, START)
+        transact(self.table.client, list(key_store.create(self.table, calling).values()))
         for number in range(self.rng.randint(1, 3)):
             filters = self.rng.choice((Filters(), Filters(types=("alert",))))
             schedule = self.rng.choice(((), (), (5, 30), (1_200, 10)))
@@ -258,7 +264,7 @@ class Simulation:
                 self._replay(one.id)
 
     def _call(self) -> Call:
-        principal = Principal("key", ACCOUNT, ACCOUNT, "hk", FULL, True, "central", "active", False)  # noqa: FBT003
+        principal = Principal(KEY, ACCOUNT, ACCOUNT, "hk", FULL, True, "central", "active", False)  # noqa: FBT003
         return Call("request", self.time, principal)
 
     # ---- The queue, and the workers that receive from it
