@@ -66,8 +66,8 @@ def verify(
     """Verify the chains of hashes and print where they are broken.
 
     It detects every edit, deletion, insertion and reordering, and then exits with 1, as it does
-    when there is no event. A chain without --head is reported as unanchored: nobody can see then
-    whether its end was cut off or all of it was rewritten. Events newer than a head are verified
+    when there is no event. A chain without --head is reported as unanchored: the command cannot
+    detect that its end was cut off or that all of it was rewritten. Events newer than a head are verified
     too. --head takes one head, or several on lines of their own, and may be repeated.
     """
     heads = _heads_of(saved)
@@ -128,7 +128,7 @@ def _problems(
 
 
 def _print_heads(heads: dict[str, Head], *, err: bool = False) -> None:
-    """Print the head of each chain that has events; that of administration comes last."""
+    """Print the head of each chain that has events. The administration chain comes last."""
     for name in sorted(heads, key=lambda name: (name == trail.MAIN, name)):
         if heads[name].seq or name == trail.MAIN:
             prefix = "" if name == trail.MAIN else f"{name}:"
