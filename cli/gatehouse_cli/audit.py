@@ -67,8 +67,8 @@ def verify(
 
     It detects every edit, deletion, insertion and reordering, and then exits with 1, as it does
     when there is no event. A chain without --head is reported as unanchored: the command cannot
-    detect that its end was cut off or that all of it was rewritten. Events newer than a head are verified
-    too. --head takes one head, or several on lines of their own, and may be repeated.
+    detect that its end was cut off or that all of it was rewritten. Events newer than a head are
+    verified too. --head takes one head, or several on lines of their own, and may be repeated.
     """
     heads = _heads_of(saved)
     if file is None:
