@@ -11,7 +11,6 @@ from dataclasses import replace
 
 from gatehouse.accounts import actions as accounts
 from gatehouse.audit import actions as audit
-from gatehouse.audit import endings
 from gatehouse.audit.model import Chain, Change, Origin
 from gatehouse.core import reach, settings
 from gatehouse.core.clock import DAY, Micros, rfc3339
@@ -181,33 +180,11 @@ def detach(tables: Tables, call: Call) -> Identity:
         wallet = store.find(tables.main, before.wallet_address) if before.wallet_address else None
         if wallet is None:
             raise NotFound("The identity has no wallet", code="WALLET_NOT_FOUND")
-        after = replace(before, wallet_address=None, version=before.version + 1)
         ended = ending.end_previous(tables, wallet, call.now)
         try:
-            endings.end(
-                tables.main,
-                caller.account_id,
-                writes={
-                    "identity": identity_writes.replace(tables.main, after, seen=before),
-                    "wallet": store.unbind(tables.main, wallet),
-                    **(ended.writes if ended else {}),
-                },
-                changes=[
-                    Change(
-                        "identity.detach_wallet",
-                        f"identity:{after.id}",
-                        before=before.audit_view(),
-                        after=after.audit_view(),
-                    ),
-                    *([ended.change] if ended else []),
-                ],
-                counts=ended.counts if ended else endings.NO_COUNTS,
-                origin=Origin.of(call),
-                now=call.now,
-            )
+            return ending.unbind(tables, call, wallet, before, ended=ended)
         except audit.Refused:
             continue  # the identity changed, somebody signed in, or the key ended meanwhile
-        return after
     raise Unavailable
 
 

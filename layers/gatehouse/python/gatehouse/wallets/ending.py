@@ -14,6 +14,7 @@ from gatehouse.core.request import Call
 from gatehouse.dynamo.table import Tables, Write
 from gatehouse.identities import actions as identities
 from gatehouse.identities import writes as identity_writes
+from gatehouse.identities.model import Identity
 from gatehouse.keys import actions as keys
 from gatehouse.keys import writes as key_writes
 from gatehouse.keys.model import KeyStatus
@@ -64,26 +65,38 @@ def detach(tables: Tables, call: Call, wallet: Wallet) -> bool:
     before = identities.get(tables.main, wallet.account_id, wallet.identity_id)
     if before.wallet_address != wallet.address:
         return False
-    after = replace(before, wallet_address=None, version=before.version + 1)
     try:
-        endings.end(
-            tables.main,
-            wallet.account_id,
-            writes={
-                "identity": identity_writes.replace(tables.main, after, seen=before),
-                "wallet": store.unbind(tables.main, wallet),
-            },
-            changes=[
-                Change(
-                    "identity.detach_wallet",
-                    identity_writes.target(after),
-                    before=before.audit_view(),
-                    after=after.audit_view(),
-                )
-            ],
-            origin=Origin.of(call),
-            now=call.now,
-        )
+        unbind(tables, call, wallet, before)
     except audit.Refused:
         return False
     return True
+
+
+def unbind(
+    tables: Tables, call: Call, wallet: Wallet, before: Identity, *, ended: EndedKey | None = None
+) -> Identity:
+    """Detach a wallet from its identity, and end a key with it. Returns the identity afterwards.
+
+    Raises Refused if one of them changed meanwhile.
+    """
+    after = replace(before, wallet_address=None, version=before.version + 1)
+    detaching = Change(
+        "identity.detach_wallet",
+        identity_writes.target(after),
+        before=before.audit_view(),
+        after=after.audit_view(),
+    )
+    endings.end(
+        tables.main,
+        wallet.account_id,
+        writes={
+            "identity": identity_writes.replace(tables.main, after, seen=before),
+            "wallet": store.unbind(tables.main, wallet),
+            **(ended.writes if ended else {}),
+        },
+        changes=[detaching, *([ended.change] if ended else [])],
+        counts=ended.counts if ended else endings.NO_COUNTS,
+        origin=Origin.of(call),
+        now=call.now,
+    )
+    return after
