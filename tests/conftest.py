@@ -174,6 +174,13 @@ def tables(aws: pytest.MonkeyPatch, dynamo: MemoryDynamo) -> Iterator[Tables]:
 
 
 @pytest.fixture
+def loopback_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Allow URLs of this machine, as on the local engine."""
+    monkeypatch.setenv("GATEHOUSE_OUTBOUND", "local")
+    monkeypatch.setenv("GATEHOUSE_OWN_HOSTS", "localhost:8080")
+
+
+@pytest.fixture
 def held(monkeypatch: pytest.MonkeyPatch) -> HeldClock:
     """Replace the clock by one that stands still."""
     stopped = HeldClock()

@@ -16,11 +16,6 @@ KEY = re.compile(r"hk_[0-9a-f]{72}")
 NO_PERMISSIONS = {"signal_types": [], "task_types": [], "ring_scopes": [], "memory_scopes": []}
 
 
-@pytest.fixture
-def admin(people: People) -> Holder:
-    return people.tenant()
-
-
 @pytest.mark.parametrize("shape", ["aws", "engine"])
 def test_an_account_is_created_without_a_credential(front: Front, shape: str) -> None:
     front.shape = shape

@@ -20,11 +20,6 @@ VIEW = {
 }
 
 
-@pytest.fixture
-def admin(people: People) -> Holder:
-    return people.tenant()
-
-
 @pytest.mark.parametrize("shape", ["aws", "engine"])
 def test_a_key_is_created_for_an_identity(
     front: Front, people: People, admin: Holder, shape: str

@@ -23,7 +23,7 @@ from support.aws.invocation import Answer, Context
 from support.checks.invariants import check_invariants, kind
 
 pytestmark = pytest.mark.usefixtures(
-    "settings_key", "delivery_queue", "relay_queue", "held", "local"
+    "settings_key", "delivery_queue", "relay_queue", "held", "loopback_allowed"
 )
 
 URL = "http://127.0.0.1:9000/in"
@@ -33,13 +33,6 @@ ABSENT = {
     "creator_removed": ({"status": "removed"}, {"status": "active"}),
     "creator_demoted": ({"is_admin": False}, {"is_admin": True}),
 }
-
-
-@pytest.fixture
-def local(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Allow URLs of this machine, as on the local engine."""
-    monkeypatch.setenv("GATEHOUSE_OUTBOUND", "local")
-    monkeypatch.setenv("GATEHOUSE_OWN_HOSTS", "localhost:8080")
 
 
 @pytest.fixture

@@ -17,11 +17,6 @@ from support.worlds.held_clock import HeldClock
 UNKNOWN = rules.format_key("hk", b"\x07" * 32)
 
 
-@pytest.fixture
-def admin(people: People) -> Holder:
-    return people.tenant()
-
-
 def _upper(key: str) -> str:
     prefix, _, rest = key.partition("_")
     return f"{prefix}_{rest.upper()}"

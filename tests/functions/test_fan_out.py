@@ -9,12 +9,7 @@ from support.actors.people import Holder, People
 from support.aws import invocation
 from support.aws.api_gateway import Front
 
-pytestmark = pytest.mark.usefixtures("stack", "delivery_queue", "settings_key")
-
-
-@pytest.fixture(autouse=True)
-def _local(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GATEHOUSE_OUTBOUND", "local")
+pytestmark = pytest.mark.usefixtures("stack", "delivery_queue", "settings_key", "loopback_allowed")
 
 
 @pytest.fixture(scope="module")

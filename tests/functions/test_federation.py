@@ -25,11 +25,6 @@ pytestmark = pytest.mark.usefixtures("settings_key", "held")
 
 
 @pytest.fixture
-def admin(people: People) -> Holder:
-    return people.tenant()
-
-
-@pytest.fixture
 def kms(settings_key: str) -> Iterator[Wire]:
     del settings_key
     with wire(clients.kms(), service="kms") as watching:

@@ -29,11 +29,6 @@ FIELDS = {
 
 
 @pytest.fixture
-def admin(people: People) -> Holder:
-    return people.tenant()
-
-
-@pytest.fixture
 def queue(aws: pytest.MonkeyPatch, front: Front) -> Iterator[str]:
     """Create the embedding queue and configure the functions with it."""
     clients.sqs.cache_clear()

@@ -21,11 +21,6 @@ VIEW = {
 pytestmark = pytest.mark.usefixtures("settings_key", "delivery_queue", "relay_queue", "held")
 
 
-@pytest.fixture
-def admin(people: People) -> Holder:
-    return people.tenant()
-
-
 def redeem_invite(front: Front, admin: Holder, **fields: Any) -> Holder:
     """Add a member by an invite with a long code."""
     body = {"name": "new", "type": "human", "long": True, **fields}

@@ -20,11 +20,6 @@ VIEW = {
 pytestmark = pytest.mark.usefixtures("settings_key", "held")
 
 
-@pytest.fixture
-def admin(people: People) -> Holder:
-    return people.tenant()
-
-
 def create(front: Front, holder: Holder, **fields: Any) -> Answer:
     headers = fields.pop("headers", None)
     body = {"name": "new", "type": "human", **fields}

@@ -31,11 +31,6 @@ VARIABLE = "HAMMURABI_SETTINGS_ENCRYPTION_KEY"
 
 
 @pytest.fixture
-def admin(people: People) -> Holder:
-    return people.tenant()
-
-
-@pytest.fixture
 def kms(settings_key: str) -> Iterator[Wire]:
     del settings_key
     with wire(clients.kms(), service="kms") as watching:

@@ -10,24 +10,12 @@ from support.actors.people import Holder, People
 from support.aws.api_gateway import Front, error_text
 from support.worlds.held_clock import HeldClock
 
-pytestmark = pytest.mark.usefixtures("settings_key", "delivery_queue", "held", "local")
+pytestmark = pytest.mark.usefixtures("settings_key", "delivery_queue", "held", "loopback_allowed")
 
 URL = "http://127.0.0.1:9000/in"
 PATH = "/admin/webhooks"
 SCOPES = ["admin:manage", "agents:read"]
 RED = {"ring_scopes": ["red"], "signal_types": ["pulse", "task"]}
-
-
-@pytest.fixture
-def local(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Allow URLs of this machine, as on the local engine."""
-    monkeypatch.setenv("GATEHOUSE_OUTBOUND", "local")
-    monkeypatch.setenv("GATEHOUSE_OWN_HOSTS", "localhost:8080")
-
-
-@pytest.fixture
-def admin(people: People) -> Holder:
-    return people.tenant()
 
 
 @pytest.fixture

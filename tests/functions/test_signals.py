@@ -22,11 +22,6 @@ MINUTES = 60
 DAYS = 86_400
 
 
-@pytest.fixture
-def admin(people: People) -> Holder:
-    return people.tenant()
-
-
 def emit(front: Front, holder: Holder, **fields: Any) -> Answer:
     body = {"signal_type": "pulse", "content": "it beats", **fields}
     headers = body.pop("headers", None)

@@ -30,11 +30,6 @@ NOTHING_SHOWN = {
 
 
 @pytest.fixture
-def admin(people: People) -> Holder:
-    return people.tenant()
-
-
-@pytest.fixture
 def verify(front: Front, admin: Holder) -> Verify:
     def ask(key: str, **question: Any) -> dict[str, Any]:
         answer = front("POST", "/v1/keys/verify", key=admin.key, body={"key": key, **question})

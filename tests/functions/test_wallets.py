@@ -15,7 +15,7 @@ from siwe import ISO8601Datetime
 
 from gatehouse.core import clock
 from gatehouse.dynamo.table import Tables
-from support.actors.people import Holder, People
+from support.actors.people import Holder
 from support.actors.signers import signed
 from support.aws.api_gateway import Front, error_text
 from support.aws.invocation import Answer
@@ -23,11 +23,6 @@ from support.checks.inspection import State
 from support.worlds.held_clock import HeldClock
 
 pytestmark = pytest.mark.usefixtures("settings_key", "held")
-
-
-@pytest.fixture
-def admin(people: People) -> Holder:
-    return people.tenant()
 
 
 def at(seconds: float = 0) -> ISO8601Datetime:

@@ -21,7 +21,7 @@ from support.checks.inspection import State
 from support.checks.invariants import kind
 from support.worlds.held_clock import HeldClock
 
-pytestmark = pytest.mark.usefixtures("settings_key", "delivery_queue", "held", "local")
+pytestmark = pytest.mark.usefixtures("settings_key", "delivery_queue", "held", "loopback_allowed")
 
 URL = "http://127.0.0.1:9000/in"
 PATH = "/admin/webhooks"
@@ -30,18 +30,6 @@ VIEW = {
     *("last_failure_at", "disabled_reason", "description", "retry_schedule", "header_names"),
     *("created_by", "created_by_key", "created_at"),
 }
-
-
-@pytest.fixture
-def local(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Allow URLs of this machine, as on the local engine."""
-    monkeypatch.setenv("GATEHOUSE_OUTBOUND", "local")
-    monkeypatch.setenv("GATEHOUSE_OWN_HOSTS", "localhost:8080")
-
-
-@pytest.fixture
-def admin(people: People) -> Holder:
-    return people.tenant()
 
 
 @pytest.fixture

@@ -6,7 +6,23 @@ import pytest
 
 from gatehouse.dynamo.table import Tables
 from gatehouse.secrets import actions as vaults
+from gatehouse.secrets.actions import Vault
+from support.actors.members import new_vault, unlimited_admin
+from support.actors.visitor import Visitor
 from support.worlds.deliveries import DeliveryWorld
+
+
+@pytest.fixture
+def caller(tables: Tables) -> Visitor:
+    """The admin of an account of its own, whose key has no rate limit."""
+    return unlimited_admin(tables)
+
+
+@pytest.fixture
+def vault(settings_key: str, tables: Tables) -> Vault:
+    """A vault with a KMS key of its own."""
+    del settings_key, tables
+    return new_vault()
 
 
 @pytest.fixture

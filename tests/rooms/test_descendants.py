@@ -49,11 +49,6 @@ from support.checks.invariants import check_invariants
 MOST_CALLS = 60
 
 
-@pytest.fixture
-def caller(tables: Tables) -> Visitor:
-    return unlimited_admin(tables)
-
-
 def _make(caller: Visitor, **fields: Any) -> Minted:
     return keys.create(caller.tables, caller.call(), key_request(**fields))
 

@@ -45,17 +45,6 @@ Prepare = Callable[[Visitor], Prepared]
 MOST_CALLS = 30
 
 
-@pytest.fixture
-def caller(tables: Tables) -> Visitor:
-    return unlimited_admin(tables)
-
-
-@pytest.fixture
-def local(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a webhook lead to this machine."""
-    monkeypatch.setenv("GATEHOUSE_OUTBOUND", "local")
-
-
 def _revoke(caller: Visitor) -> Prepared:
     made = keys.create(caller.tables, caller.call(), key_request())
     act = lambda: keys.revoke(caller.tables, caller.call(), made.key.id)  # noqa: E731
@@ -172,7 +161,7 @@ def busy(
     return start
 
 
-@pytest.mark.usefixtures("settings_key", "local")
+@pytest.mark.usefixtures("settings_key", "loopback_allowed")
 @pytest.mark.parametrize("prepare", EVERY, ids=_named)
 def test_an_ending_answers_and_holds_while_the_chain_is_busy(
     caller: Visitor, prepare: Prepare, busy: Callable[[], None], monkeypatch: pytest.MonkeyPatch
@@ -199,7 +188,7 @@ def test_an_ending_answers_and_holds_while_the_chain_is_busy(
     assert {event["recorded_at"] for event in late} == {rfc3339(caller.now + MINUTE)}
 
 
-@pytest.mark.usefixtures("settings_key", "local")
+@pytest.mark.usefixtures("settings_key", "loopback_allowed")
 @pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize("prepare", EVERY, ids=_named)
 def test_a_crash_at_any_call_leaves_no_ending_without_its_event(

@@ -25,12 +25,11 @@ from gatehouse.core.errors import (
     Unauthorized,
 )
 from gatehouse.core.grants import SIGNAL_TYPES
-from gatehouse.dynamo.table import Tables
 from gatehouse.federation import actions as federation
 from gatehouse.federation import rules
 from gatehouse.federation.model import MOST_PEERS, SCOPES, Proof, Trusted
 from gatehouse.secrets.actions import Vault
-from support.actors.members import new_vault, proof, received, trusted, unlimited_admin
+from support.actors.members import proof, received, trusted, unlimited_admin
 from support.actors.visitor import Visitor
 from support.aws.faults import Wire
 from support.checks.inspection import State
@@ -201,17 +200,6 @@ def test_scopes_name_all_signals_or_some_types() -> None:
 
 
 # ---- Stored peers and signals ----------------------------------------------------------------
-
-
-@pytest.fixture
-def caller(tables: Tables) -> Visitor:
-    return unlimited_admin(tables)
-
-
-@pytest.fixture
-def vault(settings_key: str, tables: Tables) -> Vault:
-    del settings_key, tables
-    return new_vault()
 
 
 def send(caller: Visitor, vault: Vault, trust: Trusted, **options: Any) -> federation.Received:

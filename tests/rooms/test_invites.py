@@ -48,11 +48,6 @@ from support.checks.invariants import check_invariants, counter_value, identitie
 HOUR = 60 * MINUTE
 
 
-@pytest.fixture
-def caller(tables: Tables) -> Visitor:
-    return unlimited_admin(tables)
-
-
 def guess(
     tables: Tables, code: str, now: Micros, *, source: str = "198.51.100.1", name: str = "bo"
 ) -> Redeemed:

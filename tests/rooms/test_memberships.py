@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from gatehouse.core.errors import BadInput, Conflict, GrantsExceeded, NotFound, PolicyDenied
 from gatehouse.core.grants import ATOMS, FULL, KNOWN_SCOPES, Grants, Permissions
 from gatehouse.credentials.model import Code
-from gatehouse.dynamo.table import Tables
 from gatehouse.identities import rules
 from gatehouse.identities.model import ClawType, Identity, IdentityPatch, IdentityType, Membership
 from gatehouse.keys import actions as keys
@@ -40,11 +39,6 @@ grants = st.builds(
     st.lists(st.sampled_from(KNOWN_SCOPES), max_size=4, unique=True).map(tuple),
     st.builds(Permissions, lists, lists, lists, lists),
 )
-
-
-@pytest.fixture
-def caller(tables: Tables) -> Visitor:
-    return unlimited_admin(tables)
 
 
 def stored_key(caller: Visitor, key_id: str) -> Key:

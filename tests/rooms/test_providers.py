@@ -20,7 +20,7 @@ from gatehouse.providers import rules
 from gatehouse.providers.model import parse_place, provider_place, transcription_place
 from gatehouse.secrets.actions import Vault
 from gatehouse.secrets.model import Place, Purpose
-from support.actors.members import new_vault, unlimited_admin
+from support.actors.members import unlimited_admin
 from support.actors.visitor import Visitor
 from support.aws.faults import Killed, Wire, conflict_in_transaction, die_at, error
 from support.aws.snapshot import Rewind
@@ -29,17 +29,6 @@ from support.checks.invariants import check_invariants, counter_value
 
 pytestmark = pytest.mark.usefixtures("settings_key")
 IAM = Origin(actor="system:iam", request_id="iam")
-
-
-@pytest.fixture
-def vault(settings_key: str, tables: Tables) -> Vault:
-    del settings_key, tables
-    return new_vault()
-
-
-@pytest.fixture
-def caller(tables: Tables) -> Visitor:
-    return unlimited_admin(tables)
 
 
 def place(caller: Visitor, name: str = "anthropic") -> Place:

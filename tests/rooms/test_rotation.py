@@ -21,18 +21,13 @@ from gatehouse.keys import rotation
 from gatehouse.keys.model import KeyFilter, KeyPatch, Minted
 from gatehouse.verification import actions as verification
 from gatehouse.verification.model import KeyQuestion
-from support.actors.members import change, key_of, member, unlimited_admin, visitor_with
+from support.actors.members import change, key_of, member, visitor_with
 from support.actors.visitor import Visitor, key_request, visitor
 from support.aws.faults import Wire, wire
 from support.checks.inspection import check_everything
 
 GRACE = 600
 MOST_IN_GRACE = 3
-
-
-@pytest.fixture
-def caller(tables: Tables) -> Visitor:
-    return unlimited_admin(tables)
 
 
 def _make(caller: Visitor, **fields: Any) -> Minted:

@@ -17,7 +17,6 @@ from gatehouse.secrets import actions as secrets
 from gatehouse.secrets import rules, store, writes
 from gatehouse.secrets.actions import Vault
 from gatehouse.secrets.model import Place, Purpose, Sealed
-from support.actors.members import new_vault
 from support.aws.faults import Wire, error, unreachable, wire
 from support.checks.inspection import State
 
@@ -79,12 +78,6 @@ def test_unsealing_with_another_key_fails_in_the_cipher() -> None:
 def test_the_repr_of_a_sealed_secret_shows_neither_key_nor_text() -> None:
     assert repr(b"wrapped") not in repr(sealed())
     assert MARK not in repr(sealed())
-
-
-@pytest.fixture
-def vault(settings_key: str, tables: Tables) -> Vault:
-    del settings_key, tables
-    return new_vault()
 
 
 @pytest.fixture

@@ -53,11 +53,6 @@ from support.checks.invariants import check_invariants, counter_value, kind, liv
 LIFE = 10 * MINUTE
 
 
-@pytest.fixture
-def caller(tables: Tables) -> Visitor:
-    return unlimited_admin(tables)
-
-
 def attach(holder: Visitor, wallet: Signed) -> Any:
     """Attach a wallet with a nonce that is the holder's own."""
     own = signed(holder.now, wallet.address, holder=holder)

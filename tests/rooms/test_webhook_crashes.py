@@ -16,28 +16,19 @@ from gatehouse.webhooks import actions as webhooks
 from gatehouse.webhooks import health, rotation
 from gatehouse.webhooks.model import Webhook, WebhookFields
 from gatehouse.webhooks.secret_cache import SecretCache
-from support.actors.members import new_vault, unlimited_admin
+from support.actors.members import unlimited_admin
 from support.actors.visitor import Visitor
 from support.aws.faults import Killed, Wire, conflict_in_transaction, die_at, error, first
 from support.checks.inspection import State
 from support.checks.invariants import check_invariants
+
+pytestmark = pytest.mark.usefixtures("loopback_allowed")
 
 URL = "http://127.0.0.1:9000/in"
 MOST_CALLS = 20
 WORKER = Origin(actor="system:delivery", request_id="delivery")
 
 Act = Callable[[Visitor, Vault, Webhook], Any]
-
-
-@pytest.fixture(autouse=True)
-def _local(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GATEHOUSE_OUTBOUND", "local")
-
-
-@pytest.fixture
-def vault(settings_key: str, tables: Tables) -> Vault:
-    del settings_key, tables
-    return new_vault()
 
 
 def _create(caller: Visitor, vault: Vault, _: Webhook) -> Any:

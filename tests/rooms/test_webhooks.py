@@ -18,7 +18,7 @@ from gatehouse.core.errors import (
     NotFound,
     Unavailable,
 )
-from gatehouse.dynamo.table import Table, Tables, TransactionCanceled, transact
+from gatehouse.dynamo.table import Table, TransactionCanceled, transact
 from gatehouse.secrets.actions import Vault
 from gatehouse.secrets.rules import WrongPlace
 from gatehouse.webhooks import actions as webhooks
@@ -34,30 +34,16 @@ from gatehouse.webhooks.model import (
     WebhookFields,
 )
 from gatehouse.webhooks.secret_cache import SecretCache
-from support.actors.members import new_vault, unlimited_admin
+from support.actors.members import unlimited_admin
 from support.actors.visitor import Visitor
 from support.aws.faults import Wire, error, first
 from support.checks.inspection import State
 from support.checks.invariants import check_invariants, counter_value, kind
 
+pytestmark = pytest.mark.usefixtures("loopback_allowed")
+
 URL = "http://127.0.0.1:9000/in"
 WORKER = Origin(actor="system:delivery", request_id="delivery")
-
-
-@pytest.fixture(autouse=True)
-def _local(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GATEHOUSE_OUTBOUND", "local")
-
-
-@pytest.fixture
-def caller(tables: Tables) -> Visitor:
-    return unlimited_admin(tables)
-
-
-@pytest.fixture
-def vault(settings_key: str, tables: Tables) -> Vault:
-    del settings_key, tables
-    return new_vault()
 
 
 def create(caller: Visitor, vault: Vault, **fields: Any) -> CreatedWebhook:
