@@ -1,4 +1,4 @@
-"""The routes of signals: responses, errors and bounds."""
+"""Emitting signals: responses, errors and bounds."""
 
 from __future__ import annotations
 
@@ -10,53 +10,12 @@ import pytest
 from gatehouse.core.grants import SIGNAL_TYPES
 from gatehouse.dynamo.table import Tables
 from support.actors.people import Holder, People
+from support.actors.signal_routes import NEVER, act, check, emit, emitted, listed, show
 from support.aws.api_gateway import Front
-from support.aws.invocation import Answer
 from support.checks.inspection import State
 from support.worlds.held_clock import HeldClock
 
 pytestmark = pytest.mark.usefixtures("held")
-
-NEVER = "0190a3c4-7d52-7b1e-9c1e-2f3a4b5c6d7e"
-MINUTES = 60
-DAYS = 86_400
-
-
-def emit(front: Front, holder: Holder, **fields: Any) -> Answer:
-    body = {"signal_type": "pulse", "content": "it beats", **fields}
-    headers = body.pop("headers", None)
-    return front("POST", "/emit", key=holder.key, body=body, headers=headers)
-
-
-def emitted(front: Front, holder: Holder, **fields: Any) -> dict[str, Any]:
-    answer = emit(front, holder, **fields)
-    assert answer.status == 201, answer.text
-    return answer.json()["data"]
-
-
-def act(front: Front, holder: Holder, what: str, signal: dict[str, Any]) -> Answer:
-    return front("POST", f"/{what}", key=holder.key, body={"signal_id": signal["id"]})
-
-
-def show(front: Front, holder: Holder, signal: dict[str, Any]) -> Answer:
-    return front("GET", f"/signals/{signal['id']}", key=holder.key)
-
-
-def listed(front: Front, holder: Holder, **query: str) -> list[str]:
-    answer = front("GET", "/signals/list", key=holder.key, query=query)
-    assert answer.status == 200, answer.text
-    return [one["id"] for one in answer.json()["data"]]
-
-
-def check(answer: Answer, status: int, code: str, field: str | None = None) -> dict[str, Any]:
-    error = answer.json()["error"]
-    assert (answer.status, error["code"]) == (status, code), answer.text
-    if field is not None:
-        assert error["details"] == {"field": field}
-    return error
-
-
-# ---- Emitting ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("shape", ["aws", "engine"])
@@ -241,188 +200,6 @@ def test_a_request_with_a_deliverys_header_cannot_emit(
 ) -> None:
     check(emit(front, admin, headers={header: value}), 409, "SIGNAL_LOOP")
     assert listed(front, admin) == []
-
-
-# ---- Listing -------------------------------------------------------------------------------------
-
-
-def test_a_list_is_newest_first_and_continues_from_its_cursor(
-    front: Front, admin: Holder, held: HeldClock
-) -> None:
-    ids = []
-    for _ in range(7):
-        held.advance(seconds=7 * 3_600)  # over two midnights
-        ids.insert(0, emitted(front, admin)["id"])
-    assert listed(front, admin) == ids
-    for limit in (1, 2, 3, 7):
-        listed_ids, query = [], {"limit": str(limit)}
-        while True:
-            page = front("GET", "/signals/list", key=admin.key, query=query)
-            listed_ids += [one["id"] for one in page.json()["data"]]
-            cursor = page.json()["meta"].get("cursor")
-            assert cursor == page.headers.get("x-next-cursor")
-            if cursor is None:
-                break
-            query["after"] = cursor
-        assert listed_ids == ids
-    full = front("GET", "/signals/list", key=admin.key, query={"limit": "7"})
-    assert "cursor" not in full.json()["meta"]
-
-
-def test_a_list_is_filtered_by_type_and_ring(front: Front, admin: Holder) -> None:
-    made = {
-        (kind, ring): emitted(front, admin, signal_type=kind, to_ring=ring)["id"]
-        for kind in ("pulse", "task")
-        for ring in ("a", "b", None)
-    }
-    assert set(listed(front, admin)) == set(made.values())
-    tasks = {one for (kind, _), one in made.items() if kind == "task"}
-    assert set(listed(front, admin, type="task")) == tasks
-    in_a = {one for (_, ring), one in made.items() if ring == "a"}
-    assert set(listed(front, admin, ring="a")) == in_a
-    assert listed(front, admin, type="task", ring="b") == [made["task", "b"]]
-    assert listed(front, admin, type="alert") == []
-    assert listed(front, admin, type="ping") == []
-    assert listed(front, admin, ring="c") == []
-
-
-@pytest.mark.parametrize(
-    ("query", "field"),
-    [
-        ({"type": "noise"}, "type"),
-        ({"type": ""}, "type"),
-        ({"ring": ""}, "ring"),
-        ({"ring": "x" * 65}, "ring"),
-        ({"limit": "0"}, "limit"),
-        ({"limit": "101"}, "limit"),
-        ({"limit": "x"}, "limit"),
-        ({"after": "made-up"}, "after"),
-    ],
-)
-def test_a_bad_query_parameter_is_400_and_named(
-    front: Front, admin: Holder, query: dict[str, str], field: str
-) -> None:
-    answer = front("GET", "/signals/list", key=admin.key, query=query)
-    assert answer.status == 400
-    assert answer.json()["error"]["details"] == {"field": field}
-
-
-def test_a_cursor_is_valid_for_one_account_and_one_list_only(
-    front: Front, people: People, admin: Holder
-) -> None:
-    stranger = people.tenant()
-    for _ in range(2):
-        emitted(front, stranger)
-        people.key(admin)
-    theirs = front("GET", "/signals/list", key=stranger.key, query={"limit": "1"})
-    keys = front("GET", "/admin/api-keys", key=admin.key, query={"limit": "1"})
-    for page in (theirs, keys):
-        query = {"after": page.headers["x-next-cursor"]}
-        refused = front("GET", "/signals/list", key=admin.key, query=query)
-        check(refused, 400, "VALIDATION_INVALID_VALUE", "after")
-
-
-def test_a_signal_is_not_found_after_its_retention(
-    front: Front, admin: Holder, held: HeldClock
-) -> None:
-    data = emitted(front, admin, signal_type="task")
-    held.advance(seconds=30 * DAYS, micros=-1)
-    assert listed(front, admin) == [data["id"]]
-    assert show(front, admin, data).status == 200
-    held.advance(micros=1)
-    assert listed(front, admin) == []
-    check(show(front, admin, data), 404, "SIGNAL_NOT_FOUND")
-    for what in ("claim", "ack"):
-        check(act(front, admin, what, data), 404, "SIGNAL_NOT_FOUND")
-
-
-# ---- Claiming and acknowledging ------------------------------------------------------------------
-
-
-def test_a_task_is_claimed_renewed_and_acknowledged(
-    front: Front, people: People, admin: Holder, held: HeldClock
-) -> None:
-    task = emitted(front, admin, signal_type="task")
-    one, other = people.employee(admin), people.employee(admin)
-    check(act(front, one, "ack", task), 409, "SIGNAL_CLAIM_CONFLICT")
-    taken = act(front, one, "claim", task).json()["data"]
-    assert taken == task | {
-        "task_status": "claimed",
-        "claimed_by": f"identity:{one.identity_id}",
-        "claim_expires_at": held.text(seconds=15 * MINUTES),
-    }
-    assert show(front, other, task).json()["data"] == taken
-    for what in ("claim", "ack"):
-        check(act(front, other, what, task), 409, "SIGNAL_CLAIM_CONFLICT")
-    held.advance(seconds=10 * MINUTES)
-    renewed = act(front, one, "claim", task).json()["data"]
-    assert renewed["claim_expires_at"] == held.text(seconds=15 * MINUTES)
-    done = act(front, one, "ack", task)
-    assert done.status == 200
-    assert done.json()["data"] == task | {
-        "task_status": "acked",
-        "claimed_by": f"identity:{one.identity_id}",
-        "delivery_state": "acked",
-    }
-    held.advance(seconds=DAYS)
-    again = act(front, one, "ack", task)
-    assert (again.status, again.json()["data"]) == (200, done.json()["data"])
-    check(act(front, other, "ack", task), 409, "SIGNAL_CLAIM_CONFLICT")
-    for holder in (one, other):
-        check(act(front, holder, "claim", task), 409, "SIGNAL_CLAIM_CONFLICT")
-
-
-def test_another_identity_may_claim_after_the_lease_expired(
-    front: Front, people: People, admin: Holder, held: HeldClock
-) -> None:
-    task, other = emitted(front, admin, signal_type="task"), people.employee(admin)
-    assert act(front, admin, "claim", task).status == 200
-    held.advance(seconds=15 * MINUTES, micros=-1)
-    check(act(front, other, "claim", task), 409, "SIGNAL_CLAIM_CONFLICT")
-    assert show(front, admin, task).json()["data"]["task_status"] == "claimed"
-    held.advance(micros=1)
-    assert show(front, admin, task).json()["data"] == task
-    check(act(front, admin, "ack", task), 409, "SIGNAL_CLAIM_CONFLICT")
-    assert act(front, other, "claim", task).status == 200
-    check(act(front, admin, "ack", task), 409, "SIGNAL_CLAIM_CONFLICT")
-    assert act(front, other, "ack", task).status == 200
-
-
-def test_another_key_of_the_same_identity_may_acknowledge_the_claim(
-    front: Front, people: People, admin: Holder
-) -> None:
-    task, second = emitted(front, admin, signal_type="task"), people.key(admin)
-    assert act(front, admin, "claim", task).status == 200
-    assert act(front, second, "ack", task).status == 200
-
-
-def test_only_the_identity_a_signal_is_addressed_to_may_claim_it(
-    front: Front, people: People, admin: Holder
-) -> None:
-    employee = people.employee(admin)
-    task = emitted(front, admin, signal_type="task", to_identity=employee.identity_id)
-    check(act(front, admin, "claim", task), 409, "SIGNAL_CLAIM_CONFLICT")
-    assert act(front, employee, "claim", task).status == 200
-
-
-def test_a_signal_of_any_type_may_be_claimed(front: Front, admin: Holder, held: HeldClock) -> None:
-    alert = emitted(front, admin, signal_type="alert")
-    assert act(front, admin, "claim", alert).json()["data"]["task_status"] == "claimed"
-    held.advance(seconds=15 * MINUTES)
-    assert show(front, admin, alert).json()["data"]["task_status"] is None
-
-
-@pytest.mark.parametrize("what", ["claim", "ack"])
-def test_claim_and_ack_require_a_signal_id(front: Front, admin: Holder, what: str) -> None:
-    def post(body: Any) -> Answer:
-        return front("POST", f"/{what}", key=admin.key, body=body)
-
-    check(post({}), 400, "VALIDATION_FIELD_REQUIRED", "signal_id")
-    check(post({"signal_id": 5}), 400, "VALIDATION_INVALID_TYPE", "signal_id")
-    for odd in ("", "x", f"identity:{NEVER}", "signal:"):
-        check(post({"signal_id": odd}), 400, "VALIDATION_INVALID_VALUE", "signal_id")
-    for unknown in (NEVER, "ffffffff-ffff-4fff-bfff-ffffffffffff"):
-        check(post({"signal_id": unknown}), 404, "SIGNAL_NOT_FOUND")
 
 
 @pytest.mark.parametrize("odd", ["x", "identity:x", f"identity:{NEVER}", "signal:", "lists"])
