@@ -21,6 +21,7 @@ from gatehouse.invites import redemption
 from gatehouse.keys.model import Minted
 from gatehouse.secrets import actions as vaults
 from gatehouse.wallets import actions as wallets
+from gatehouse.wallets import nonces
 from gatehouse.wallets.model import LONGEST_MESSAGE, LONGEST_SIGNATURE, Signed
 from gatehouse.web.door import Caller, Door, authenticated, public
 from gatehouse.web.envelopes import Answer, Body, answer
@@ -131,13 +132,13 @@ async def redeem(call: Caller, body: Redemption) -> Answer[IdentityWithKey]:
 @door.route("GET", "/auth/nonce", needs=public, response_model_exclude_unset=True)
 async def nonce(call: Caller) -> Answer[Nonce]:
     """Return a nonce for a message that signs in. Nothing is stored until it is used."""
-    return answer(call, Nonce(nonce=wallets.sign_in_nonce(_secret(), clock.now())))
+    return answer(call, Nonce(nonce=nonces.sign_in_nonce(_secret(), clock.now())))
 
 
 @door.route("POST", "/auth/attach-nonce", needs=authenticated, response_model_exclude_unset=True)
 async def attach_nonce(call: Caller) -> Answer[Nonce]:
     """Return a nonce with which only the caller's identity attaches a wallet."""
-    return answer(call, Nonce(nonce=wallets.attach_nonce(_secret(), call)))
+    return answer(call, Nonce(nonce=nonces.attach_nonce(_secret(), call)))
 
 
 @door.route("POST", "/auth/attach-wallet", needs=authenticated, response_model_exclude_unset=True)
@@ -182,7 +183,7 @@ def _signed(call: Call, message: str | None, text: str | None) -> Signed:
 @cache
 def _secret() -> str:
     """Read the secret that signs nonces. Cached, because it never changes."""
-    return wallets.nonce_secret(TABLES.main, vaults.vault(TABLES.main))
+    return nonces.nonce_secret(TABLES.main, vaults.vault(TABLES.main))
 
 
 def _with_key(identity: Identity, minted: Minted) -> IdentityWithKey:

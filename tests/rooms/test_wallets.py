@@ -29,7 +29,7 @@ from gatehouse.keys import rotation
 from gatehouse.keys.model import KeyPatch
 from gatehouse.secrets.model import Purpose
 from gatehouse.wallets import actions as wallets
-from gatehouse.wallets import rules
+from gatehouse.wallets import nonces, rules
 from gatehouse.wallets.model import Signed, SignedIn
 from support.actors.members import (
     NONCE_SECRET,
@@ -128,7 +128,7 @@ def test_a_nonce_of_another_stack_or_in_capitals_is_not_valid() -> None:
 
 
 def test_100_nonces_of_one_moment_all_differ(caller: Visitor) -> None:
-    assert len({wallets.sign_in_nonce("secret", caller.now) for _ in range(100)}) == 100
+    assert len({nonces.sign_in_nonce("secret", caller.now) for _ in range(100)}) == 100
 
 
 @pytest.mark.usefixtures("settings_key")
@@ -141,13 +141,13 @@ def test_the_nonce_secret_is_created_once_and_stored_encrypted(
     def between(_: int, operation: str) -> None:
         if operation == "TransactWriteItems":
             room_line.before = None
-            others.append(wallets.nonce_secret(caller.tables.main, vault))
+            others.append(nonces.nonce_secret(caller.tables.main, vault))
 
     room_line.before = between
-    secret = wallets.nonce_secret(caller.tables.main, vault)
+    secret = nonces.nonce_secret(caller.tables.main, vault)
     room_line.clear()
     assert [secret] == others, "two concurrent creators get the same secret"
-    assert wallets.nonce_secret(caller.tables.main, vault) == secret
+    assert nonces.nonce_secret(caller.tables.main, vault) == secret
     (item,) = kind(State(caller.tables), "SECRET#")
     assert item["sk"] == f"{Purpose.NONCE.value}#key"
     assert secret.encode() not in repr(item).encode()

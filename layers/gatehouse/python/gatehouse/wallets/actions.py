@@ -1,11 +1,10 @@
-"""Nonces, checked signatures, attaching and detaching a wallet, and signing in with it.
+"""Checked signatures, attaching and detaching a wallet, and signing in with it.
 
 The nonce is marked as used in the same transaction as the change that it allows.
 """
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -14,7 +13,7 @@ from gatehouse.audit import actions as audit
 from gatehouse.audit.model import Chain, Change, Origin
 from gatehouse.core import reach, settings
 from gatehouse.core.clock import DAY, Micros, rfc3339
-from gatehouse.core.errors import Conflict, NotFound, Unauthorized, Unavailable
+from gatehouse.core.errors import Conflict, NotFound, Unavailable
 from gatehouse.core.maker import Maker
 from gatehouse.core.reach import Reach
 from gatehouse.core.request import Call
@@ -29,30 +28,12 @@ from gatehouse.identities.model import Identity, Membership
 from gatehouse.keys import actions as keys
 from gatehouse.keys import writes as key_writes
 from gatehouse.keys.model import NewKey, Succession
-from gatehouse.secrets import actions as vaults
-from gatehouse.secrets.actions import Vault
-from gatehouse.secrets.model import Purpose
-from gatehouse.wallets import ending, rules, store
+from gatehouse.wallets import ending, nonces, rules, store
 from gatehouse.wallets.adapters import siwe_message
 from gatehouse.wallets.model import Signed, SignedIn, Wallet
 
 SIGN_IN_LIFE: Micros = DAY
 _CONFLICTS = Backoff(4)
-
-
-def nonce_secret(table: Table, vault: Vault) -> str:
-    """Read the stack's own secret that signs nonces. The first call creates it."""
-    return vaults.stack_secret(table, vault, Purpose.NONCE)
-
-
-def sign_in_nonce(secret: str, now: Micros) -> str:
-    """Make a nonce to sign in, valid once and for ten minutes. Nothing is written."""
-    return _nonce(secret, rules.SIGN_IN, now)
-
-
-def attach_nonce(secret: str, call: Call) -> str:
-    """Make a nonce to attach a wallet, valid once, for ten minutes and for this identity alone."""
-    return _nonce(secret, _attaching(call), call.now)
 
 
 def check_message(
@@ -67,10 +48,10 @@ def check_message(
             message, signature, domains=domains, chain_ids=chain_ids, now=now
         )
     except siwe_message.NotValid as error:
-        raise _invalid() from error
+        raise nonces.invalid() from error
     # A wallet shows its user the URI, too: it must be one of ours, not only the domain.
     if not all(rules.is_own_uri(uri, domains) for uri in signed.uris):
-        raise _invalid()
+        raise nonces.invalid()
     return signed
 
 
@@ -100,14 +81,14 @@ def binding(
     )
     return {
         "wallet": store.bind(table, wallet),
-        "nonce": _use_nonce(table, signed, purpose=rules.SIGN_IN, secret=secret, now=now),
+        "nonce": nonces.use(table, signed, purpose=rules.SIGN_IN, secret=secret, now=now),
     }
 
 
 def refusal(refused: audit.Refused) -> Exception:
     """Return the error for a refused transaction that had the writes of `binding`."""
     if "nonce" in refused.failed:
-        return _invalid()
+        return nonces.invalid()
     return Conflict("The wallet is already attached to an identity", code="WALLET_ATTACHED")
 
 
@@ -143,8 +124,12 @@ def attach(tables: Tables, call: Call, signed: Signed, *, secret: str) -> Identi
                 writes={
                     "identity": identity_writes.replace(tables.main, after, seen=before),
                     "wallet": store.bind(tables.main, wallet),
-                    "nonce": _use_nonce(
-                        tables.main, signed, purpose=_attaching(call), secret=secret, now=call.now
+                    "nonce": nonces.use(
+                        tables.main,
+                        signed,
+                        purpose=nonces.attaching(call),
+                        secret=secret,
+                        now=call.now,
                     ),
                     **key_writes.check_caller(tables.main, call),
                 },
@@ -198,15 +183,15 @@ def sign_in(tables: Tables, call: Call, signed: Signed, *, secret: str) -> Signe
     for _ in _CONFLICTS.tries():
         wallet = store.find(tables.main, signed.address)
         if wallet is None or (wallet.expires_at is not None and wallet.expires_at <= call.now):
-            raise _invalid()
+            raise nonces.invalid()
         identity = identities.get(tables.main, wallet.account_id, wallet.identity_id)
         if identity.membership is not Membership.ACTIVE:
-            raise _invalid()
+            raise nonces.invalid()
         try:
             return _sign_in(tables, call, signed, wallet, identity, secret=secret)
         except audit.Refused as refused:
             if "nonce" in refused.failed:
-                raise _invalid() from refused
+                raise nonces.invalid() from refused
             full = refused.failed.get("count")
             if full is not None:
                 keys.recount_live(tables, wallet.account_id, seen=full, now=call.now)
@@ -251,7 +236,7 @@ def _sign_in(
     writes["wallet"] = store.set_sign_in_key(
         tables.main, replace(wallet, sign_in_key=minted.key.id), seen=wallet
     )
-    writes["nonce"] = _use_nonce(
+    writes["nonce"] = nonces.use(
         tables.main, signed, purpose=rules.SIGN_IN, secret=secret, now=call.now
     )
     signing = Change(
@@ -286,24 +271,3 @@ def _used_limit(tables: Tables, wallet: Wallet) -> Succession | None:
         return None
     credential = credentials.find_by_digest(tables.keys, previous.digest)
     return None if credential is None else Succession(credential.tat)
-
-
-def _attaching(call: Call) -> str:
-    return rules.attaching(call.caller.account_id, call.caller.identity_id)
-
-
-def _nonce(secret: str, purpose: str, now: Micros) -> str:
-    return rules.write_nonce(secret, secrets.token_bytes(rules.RANDOM_BYTES), now, purpose=purpose)
-
-
-def _use_nonce(table: Table, signed: Signed, *, purpose: str, secret: str, now: Micros) -> Write:
-    ends_at = rules.ends_at(secret, signed.nonce, purpose=purpose)
-    if ends_at is None or ends_at <= now:
-        raise _invalid()
-    return store.use_nonce(table, signed.nonce, ends_at=ends_at)
-
-
-def _invalid() -> Unauthorized:
-    return Unauthorized(
-        "The message, its signature or its nonce is not valid", code="AUTH_INVALID_SIGNATURE"
-    )
