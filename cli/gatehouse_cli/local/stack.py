@@ -4,7 +4,7 @@
 """
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +13,6 @@ import httpx
 from botocore.exceptions import BotoCoreError, ClientError
 
 from gatehouse_cli import samconfig, settings_keys
-from gatehouse_cli.aws_sam import now
 from gatehouse_cli.bootstrap import (
     ALREADY_BOOTSTRAPPED,
     apply,
@@ -21,24 +20,20 @@ from gatehouse_cli.bootstrap import (
     first_key,
 )
 from gatehouse_cli.errors import CommandError
-from gatehouse_cli.local import engine_access, engine_template, env_file, stamp, template
+from gatehouse_cli.local import engine_access, env_file, stamp
 from gatehouse_cli.local.aws import Clients, clients
 from gatehouse_cli.local.callers import LOOPBACK_NAMES, own_names
+from gatehouse_cli.local.deployment import EXECUTE, STAGE, Deployment, Say
 from gatehouse_cli.local.engine import Engine
 from gatehouse_cli.local.engine import running as engine_running
 from gatehouse_cli.local.engine_access import EngineAccess
 from gatehouse_cli.local.env_file import LocalEnv
 from gatehouse_cli.local.folder import LocalFolder
 from gatehouse_cli.local.front_door import FrontDoor, Target
-from gatehouse_cli.local.sam import Sam, built_template, host_parameters
+from gatehouse_cli.local.sam import built_template, host_parameters
 from gatehouse_cli.local.server import listen, serve_in_thread
 from gatehouse_cli.project import get_tool
 from gatehouse_cli.stack_functions import RefusedError
-
-BUCKET = "gatehouse-artifacts"
-STAGE = "live"
-EXECUTE = "/_aws/execute-api"
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -116,7 +111,7 @@ def _raise_stack(plan: Plan, engine: Engine, door: FrontDoor, say: Say) -> Local
         **settings_keys.from_environment(),
         **plan.parameters,
     }
-    deployment = _Deployment(plan, place.stack, engine, clients(engine.access))
+    deployment = Deployment(plan.project, plan.home, place.stack, engine, clients(engine.access))
     wanted = stamp.compute(plan.project, {**parameters, "engine": engine.endpoint})
     if stamp.matches(plan.home.stamp, wanted) and deployment.is_complete():
         say("Nothing has changed since the last deployment")
@@ -167,90 +162,6 @@ def own_places(plan: Plan, access: EngineAccess) -> dict[str, str]:
         "WalletDomains": ",".join(own_names(plan.ports, plan.hosts)),
         "OwnHosts": ",".join((*own_names(plan.ports, named), *engine)),
     }
-
-
-@dataclass(frozen=True)
-class _Deployment:
-    plan: Plan
-    name: str
-    engine: Engine
-    clients: Clients
-
-    def make(self, parameters: Mapping[str, str], say: Say) -> None:
-        """Build and deploy, then set up what the engine ignores in a template."""
-        sam = Sam(self.plan.project, self.plan.home, self.engine.access)
-        with sam.alone():
-            say("Building the layers and functions")
-            built = engine_template.write(
-                sam.build(), f"{self.engine.endpoint}{EXECUTE}", self.engine.access.port
-            )
-            self._forget_failed()
-            self.clients.s3.create_bucket(Bucket=BUCKET)
-            say("Deploying the stack")
-            sam.deploy(
-                built,
-                self.name,
-                bucket=BUCKET,
-                parameters={**parameters, "DeployedAt": now()},
-            )
-        say("Setting up gateway responses and time to live")
-        self._put_gateway_responses()
-        self._put_expiry()
-
-    def is_complete(self) -> bool:
-        """Return whether the engine's state has the stack, completely deployed."""
-        return self._status() in {"CREATE_COMPLETE", "UPDATE_COMPLETE"}
-
-    def outputs(self) -> dict[str, str]:
-        """Return the outputs; ids in them may change with each deployment."""
-        stacks = self.clients.cloudformation.describe_stacks(StackName=self.name)["Stacks"]
-        return {item["OutputKey"]: item["OutputValue"] for item in stacks[0]["Outputs"]}
-
-    def log_groups(self) -> dict[str, str]:
-        """Return the stack's log groups: name in the engine → logical id."""
-        groups = template.log_groups(self._template())
-        return {self._physical_id(logical): logical for logical in groups}
-
-    def _status(self) -> str | None:
-        try:
-            stacks = self.clients.cloudformation.describe_stacks(StackName=self.name)["Stacks"]
-        except ClientError:
-            return None
-        return stacks[0]["StackStatus"]
-
-    def _forget_failed(self) -> None:
-        """Delete a stack whose first deployment failed: CloudFormation cannot update it."""
-        if self._status() in {"ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED"}:
-            self.clients.cloudformation.delete_stack(StackName=self.name)
-
-    def _put_gateway_responses(self) -> None:
-        gateway = self.clients.apigateway
-        api = self.outputs()["ApiId"]
-        for response in template.gateway_responses(self._template()):
-            gateway.put_gateway_response(
-                restApiId=api,
-                responseType=response.response_type,  # type: ignore[arg-type]  # Named by the template.
-                statusCode=response.status_code,
-                responseParameters=response.parameters,
-                responseTemplates=response.templates,
-            )
-        gateway.create_deployment(restApiId=api, stageName=STAGE)
-
-    def _put_expiry(self) -> None:
-        for logical, attribute in template.expiring_tables(self._template()).items():
-            self.clients.dynamodb.update_time_to_live(
-                TableName=self._physical_id(logical),
-                TimeToLiveSpecification={"Enabled": True, "AttributeName": attribute},
-            )
-
-    def _physical_id(self, logical: str) -> str:
-        detail = self.clients.cloudformation.describe_stack_resource(
-            StackName=self.name, LogicalResourceId=logical
-        )["StackResourceDetail"]
-        return detail["PhysicalResourceId"]
-
-    def _template(self) -> dict[str, object]:
-        return template.resources(self.plan.project / "template.yaml")
 
 
 def _key(plan: Plan, to: Clients, url: str, function_name: str) -> tuple[str, bool]:
