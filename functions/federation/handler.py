@@ -10,7 +10,6 @@ from pydantic import BaseModel, Field
 
 from gatehouse.core import ids
 from gatehouse.core.clock import rfc3339
-from gatehouse.core.errors import BadInput
 from gatehouse.core.grants import MOST_ENTRIES, SIGNAL_TYPES
 from gatehouse.dynamo import connection
 from gatehouse.federation import actions as federation
@@ -23,7 +22,16 @@ from gatehouse.signals.model import LONGEST_CONTENT
 from gatehouse.web import bodies
 from gatehouse.web.door import Caller, Door, public
 from gatehouse.web.envelopes import Answer, Body, answer
-from gatehouse.web.fields import NOT_BLANK, AtMost, Moment, Name, Url, id_in_path, one_of
+from gatehouse.web.fields import (
+    NOT_BLANK,
+    AtMost,
+    Moment,
+    Name,
+    Url,
+    id_in_path,
+    one_of,
+    read_id,
+)
 from gatehouse.web.surfaces import ADMIN
 
 TABLES = connection.tables()
@@ -115,7 +123,7 @@ async def trust(call: Caller, body: NewPeer) -> Answer[TrustedPeer]:
         TrustedPeer(
             peer_id=f"peer:{peer.id}",
             shared_secret=trusted.secret,
-            expires_at=rfc3339(peer.expires_at) if peer.expires_at else None,
+            expires_at=rfc3339(peer.expires_at),
         ),
     )
 
@@ -130,9 +138,7 @@ async def list_peers(call: Caller) -> Answer[list[PeerView]]:
 @door.route("DELETE", "/admin/peers/{id}", needs=manage, response_model_exclude_unset=True)
 async def remove(call: Caller, id: Annotated[str, id_in_path("peer")]) -> Answer[RemovedPeer]:
     """Remove a peer. Its next request is refused."""
-    peer_id = ids.read(id, kind="peer")
-    if peer_id is None:
-        raise BadInput("Invalid peer id", code="VALIDATION_INVALID_ID", details={"field": "id"})
+    peer_id = read_id(id, "peer")
     peer = federation.remove(TABLES, call, peer_id)
     return answer(call, RemovedPeer(id=f"peer:{peer.id}", deleted=True))
 
@@ -168,7 +174,7 @@ def _view(peer: Peer, status: PeerStatus) -> PeerView:
         endpoint=peer.endpoint,
         status=status,
         allowed_scopes=list(peer.allowed_scopes),
-        expires_at=rfc3339(peer.expires_at) if peer.expires_at else None,
+        expires_at=rfc3339(peer.expires_at),
         rate_limit=peer.rate_limit,
         created_by=peer.maker.created_by,
         created_by_key=peer.maker.created_by_key,

@@ -308,14 +308,14 @@ def _listed(key: Key, call: Call) -> dict[str, Any]:
         "name": key.name,
         "key_prefix": key.prefix,
         "created_at": rfc3339(key.created_at),
-        "revoked_at": rfc3339(key.revoked_at) if key.revoked_at and revoked else None,
+        "revoked_at": rfc3339(key.revoked_at) if revoked else None,
     }
 
 
 def _shown(key: Key, call: Call) -> dict[str, Any]:
     return _listed(key, call) | {
         "enabled": key.enabled,
-        "expires_at": rfc3339(key.expires_at) if key.expires_at else None,
+        "expires_at": rfc3339(key.expires_at),
         "rate_limit": key.rate_limit,
         "metadata": dict(key.metadata),
         "scopes": list(key.grants.scopes),

@@ -34,7 +34,17 @@ from gatehouse.revocation import actions as revocation
 from gatehouse.web import bodies, reference
 from gatehouse.web.door import Caller, Door, next_cursor, position
 from gatehouse.web.envelopes import Answer, Body, Meta, PermissionLists, answer
-from gatehouse.web.fields import After, Between, Limit, Moment, Name, Scopes, id_in_path, id_of
+from gatehouse.web.fields import (
+    After,
+    Between,
+    Limit,
+    Moment,
+    Name,
+    Scopes,
+    id_in_path,
+    id_of,
+    read_id,
+)
 from gatehouse.web.surfaces import ADMIN
 
 TABLES = connection.tables()
@@ -236,7 +246,11 @@ async def rotate(
 ) -> Answer[RotatedKey]:
     """Create a successor with the same owner and grants; the old key works for the grace."""
     minted: Minted = rotation.rotate(
-        TABLES, call, _id(id), grace_seconds=body.grace_seconds, prefix=ADMIN_PREFIX
+        TABLES,
+        call,
+        read_id(id, "api_key"),
+        grace_seconds=body.grace_seconds,
+        prefix=ADMIN_PREFIX,
     )
     return answer(call, RotatedKey(id=f"api_key:{minted.key.id}", api_key=minted.secret))
 
@@ -246,7 +260,7 @@ async def revoke(
     call: Caller, id: Annotated[str, id_in_path("api_key")], body: Revoke
 ) -> Revocation:
     """Revoke an API key. The very next request with it is refused."""
-    revoked = revocation.revoke(TABLES, call, _id(id), descendants=body.descendants)
+    revoked = revocation.revoke(TABLES, call, read_id(id, "api_key"), descendants=body.descendants)
     also: dict[str, Any] = {}
     if body.descendants:
         also["ended"] = list(revoked.ended)
@@ -320,13 +334,6 @@ def _head(head: Head) -> ChainHead:
     return ChainHead(seq=head.seq, hash=head.hash)
 
 
-def _id(text: str) -> str:
-    key_id = ids.read(text, kind="api_key")
-    if key_id is None:
-        raise BadInput("Invalid API key id", code="VALIDATION_INVALID_ID", details={"field": "id"})
-    return key_id
-
-
 def _view(key: Key, call: Call) -> dict[str, Any]:
     # During the grace of a rotation `revoked_at` lies in the future: the key is not revoked yet.
     revoked = keys.status(key, call.now) is KeyStatus.REVOKED
@@ -341,9 +348,9 @@ def _view(key: Key, call: Call) -> dict[str, Any]:
         "created_by": f"identity:{key.created_by}",
         "parent": f"api_key:{key.parent}" if key.parent else None,
         "created_at": rfc3339(key.created_at),
-        "expires_at": rfc3339(key.expires_at) if key.expires_at else None,
-        "last_used_at": rfc3339(key.last_used_at) if key.last_used_at else None,
+        "expires_at": rfc3339(key.expires_at),
+        "last_used_at": rfc3339(key.last_used_at),
         "rate_limit": key.rate_limit,
         "revoked": revoked,
-        "revoked_at": rfc3339(key.revoked_at) if key.revoked_at and revoked else None,
+        "revoked_at": rfc3339(key.revoked_at) if revoked else None,
     }

@@ -120,8 +120,8 @@ def _view(key: Key, call: Call) -> dict[str, Any]:
         "scopes": list(key.grants.scopes),
         "createdBy": key.created_by,
         "createdAt": rfc3339(key.created_at),
-        "lastUsedAt": rfc3339(key.last_used_at) if key.last_used_at else None,
-        "expiresAt": rfc3339(key.expires_at) if key.expires_at else None,
+        "lastUsedAt": rfc3339(key.last_used_at),
+        "expiresAt": rfc3339(key.expires_at),
         "rateLimit": key.rate_limit,
         "status": keys.status(key, call.now),
     }

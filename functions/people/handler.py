@@ -8,9 +8,7 @@ from typing import Annotated, Any
 from fastapi import Response
 from pydantic import BaseModel, Field
 
-from gatehouse.core import ids
 from gatehouse.core.clock import HOUR, rfc3339
-from gatehouse.core.errors import BadInput
 from gatehouse.core.grants import MEMORY_OPERATIONS, SIGNAL_TYPES
 from gatehouse.core.unset import UNSET
 from gatehouse.dynamo import connection
@@ -39,6 +37,7 @@ from gatehouse.web.fields import (
     id_in_path,
     id_of,
     one_of,
+    read_id,
 )
 from gatehouse.web.surfaces import ADMIN
 
@@ -241,7 +240,7 @@ async def get_identity(
     call: Caller, id: Annotated[str, id_in_path("identity")]
 ) -> Answer[IdentityView]:
     """Show one identity."""
-    identity = identities.get(TABLES.main, call.caller.account_id, _id(id))
+    identity = identities.get(TABLES.main, call.caller.account_id, read_id(id, "identity"))
     return answer(call, _identity(identity))
 
 
@@ -250,7 +249,7 @@ async def patch_identity(
     call: Caller, id: Annotated[str, id_in_path("identity")], body: IdentityPatch
 ) -> Answer[ChangedIdentity]:
     """Change an identity. The change applies to the very next request of each of its keys."""
-    identity_id = _id(id)
+    identity_id = read_id(id, "identity")
     sent = body.model_fields_set
     # The half of the ceiling that was not sent stays as it is.
     grants = keys.checked_grants(body.scopes, body.permissions.named())
@@ -304,13 +303,6 @@ async def evaluate(call: Caller, body: Evaluation) -> Answer[DecisionView]:
     )
 
 
-def _id(text: str) -> str:
-    identity_id = ids.read(text, kind="identity")
-    if identity_id is None:
-        raise BadInput("Invalid identity id", code="VALIDATION_INVALID_ID", details={"field": "id"})
-    return identity_id
-
-
 def _invite(invite: Invite, *, shown: bool = True) -> InviteView:
     return InviteView(
         id=f"invite:{invite.id}",
@@ -326,7 +318,7 @@ def _invite(invite: Invite, *, shown: bool = True) -> InviteView:
         created_by=invite.created_by,
         created_by_key=invite.created_by_key,
         created_at=rfc3339(invite.created_at),
-        redeemed_at=rfc3339(invite.redeemed_at) if invite.redeemed_at else None,
+        redeemed_at=rfc3339(invite.redeemed_at),
         expires_at=rfc3339(invite.expires_at),
     )
 

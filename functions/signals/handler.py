@@ -31,6 +31,7 @@ from gatehouse.web.fields import (
     id_in_path,
     id_of,
     one_of,
+    read_id,
 )
 from gatehouse.web.strict_route import send
 from gatehouse.web.surfaces import ADMIN
@@ -172,9 +173,7 @@ async def listing(
 )
 async def show(call: Caller, id: Annotated[str, id_in_path("signal")]) -> Answer[SignalView]:
     """Show one signal."""
-    signal_id = ids.read(id, kind="signal")
-    if signal_id is None:
-        raise BadInput("Invalid signal id", code="VALIDATION_INVALID_ID", details={"field": "id"})
+    signal_id = read_id(id, "signal")
     return answer(call, _view(signals.get(TABLES.main, call, signal_id), call.now))
 
 

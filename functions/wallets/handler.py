@@ -192,7 +192,7 @@ def _with_key(identity: Identity, minted: Minted) -> IdentityWithKey:
         identity=_identity(identity),
         api_key=minted.secret,
         api_key_id=f"api_key:{minted.key.id}",
-        expires_at=rfc3339(expires_at) if expires_at else None,
+        expires_at=rfc3339(expires_at),
     )
 
 

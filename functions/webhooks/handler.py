@@ -8,9 +8,7 @@ from typing import Annotated
 from fastapi import Request
 from pydantic import BaseModel, Field
 
-from gatehouse.core import ids
-from gatehouse.core.clock import Micros, rfc3339
-from gatehouse.core.errors import BadInput
+from gatehouse.core.clock import rfc3339
 from gatehouse.core.grants import SIGNAL_TYPES
 from gatehouse.deliveries import actions as deliveries
 from gatehouse.deliveries import messages
@@ -38,6 +36,7 @@ from gatehouse.web.fields import (
     documented,
     id_in_path,
     one_of,
+    read_id,
 )
 from gatehouse.web.surfaces import ADMIN
 from gatehouse.webhooks import actions as webhooks
@@ -192,7 +191,9 @@ async def listing(call: Caller) -> Answer[list[WebhookView]]:
 @door.route("GET", "/admin/webhooks/{id}", needs=manage, response_model_exclude_unset=True)
 async def read(call: Caller, id: Annotated[str, id_in_path("webhook")]) -> Answer[WebhookView]:
     """Show one webhook."""
-    return answer(call, _view(webhooks.get(TABLES.main, call.caller.account_id, _id(id))))
+    return answer(
+        call, _view(webhooks.get(TABLES.main, call.caller.account_id, read_id(id, "webhook")))
+    )
 
 
 @door.route("PATCH", "/admin/webhooks/{id}", needs=manage, response_model_exclude_unset=True)
@@ -204,7 +205,7 @@ async def update(
     Another scheme, host or port in `url` removes the headers, unless the request has `headers`.
     With `active` true, its parked deliveries are sent.
     """
-    fields, webhook_id = _fields(body), _id(id)
+    fields, webhook_id = _fields(body), read_id(id, "webhook")
     activates = fields.active is True
     changed = webhooks.update(
         TABLES.main,
@@ -228,7 +229,7 @@ async def update(
 @door.route("DELETE", "/admin/webhooks/{id}", needs=manage, response_model_exclude_unset=True)
 async def remove(call: Caller, id: Annotated[str, id_in_path("webhook")]) -> Answer[DeletedWebhook]:
     """Delete a webhook and its secret. Its open deliveries become dead letters."""
-    webhook_id = _id(id)
+    webhook_id = read_id(id, "webhook")
     marker = deliveries.unpark_marker(TABLES.main, call, webhook_id)
     removed = webhooks.remove(TABLES.main, call, webhook_id, also=marker)
     deliveries.send_unpark(messages.queue(), call, webhook_id)
@@ -243,7 +244,7 @@ async def rotate_secret(
 ) -> Answer[RotatedSecret]:
     """Create a new secret. During the grace, deliveries are signed with both."""
     rotated = rotation.rotate_secret(
-        TABLES.main, call, _vault(), _id(id), grace_seconds=body.grace_seconds
+        TABLES.main, call, _vault(), read_id(id, "webhook"), grace_seconds=body.grace_seconds
     )
     shown = RotatedSecret(
         id=f"webhook:{rotated.webhook.id}",
@@ -256,13 +257,6 @@ async def rotate_secret(
 @cache
 def _vault() -> Vault:
     return vaults.vault(TABLES.main)
-
-
-def _id(text: str) -> str:
-    webhook_id = ids.read(text, kind="webhook")
-    if webhook_id is None:
-        raise BadInput("Invalid webhook id", code="VALIDATION_INVALID_ID", details={"field": "id"})
-    return webhook_id
 
 
 def _fields(body: NewWebhook) -> WebhookFields:
@@ -279,10 +273,6 @@ def _own(request: Request) -> tuple[str, ...]:
     return (host,) if host else ()
 
 
-def _moment(moment: Micros | None) -> str | None:
-    return None if moment is None else rfc3339(moment)
-
-
 def _view(webhook: Webhook) -> WebhookView:
     filters = webhook.filters
     return WebhookView(
@@ -294,8 +284,8 @@ def _view(webhook: Webhook) -> WebhookView:
         active=webhook.active,
         failing=webhook.failing,
         failure_count=webhook.failure_count,
-        last_success_at=_moment(webhook.last_success_at),
-        last_failure_at=_moment(webhook.last_failure_at),
+        last_success_at=rfc3339(webhook.last_success_at),
+        last_failure_at=rfc3339(webhook.last_failure_at),
         disabled_reason=webhook.disabled_reason,
         description=webhook.description,
         retry_schedule=list(webhook.schedule),

@@ -7,6 +7,7 @@ datetime is stored. RFC 3339 with `Z` is used in requests and responses only.
 import re
 import time
 from datetime import UTC, datetime
+from typing import overload
 
 Micros = int
 
@@ -28,8 +29,14 @@ def now() -> Micros:
     return time.time_ns() // 1000
 
 
-def rfc3339(moment: Micros) -> str:
-    """Format a time with milliseconds and `Z`: 2026-01-31T09:30:00.250Z."""
+@overload
+def rfc3339(moment: Micros) -> str: ...
+@overload
+def rfc3339(moment: Micros | None) -> str | None: ...
+def rfc3339(moment: Micros | None) -> str | None:
+    """Format a time with milliseconds and `Z`: 2026-01-31T09:30:00.250Z. None stays None."""
+    if moment is None:
+        return None
     whole, rest = divmod(moment, SECOND)
     return f"{datetime.fromtimestamp(whole, UTC):%Y-%m-%dT%H:%M:%S}.{rest // 1000:03d}Z"
 

@@ -79,7 +79,7 @@ def beyond(reach: Reach, thing: Reach) -> Excess:
         shown = thing.shown.get(name, Shown(name))
         excess[shown.name] = [shown.prefix + entry for entry in entries]
     if _is_more(thing.expires_at, than=reach.expires_at):
-        excess["expires_at"] = None if thing.expires_at is None else rfc3339(thing.expires_at)
+        excess["expires_at"] = rfc3339(thing.expires_at)
     if _is_more(thing.rate_limit, than=reach.rate_limit):
         excess["rate_limit"] = thing.rate_limit
     excess |= dict.fromkeys(sorted(thing.rights - reach.rights), True)

@@ -183,7 +183,7 @@ def audit_view(peer: Peer) -> dict[str, Any]:
         "name": peer.name,
         "endpoint": peer.endpoint,
         "allowed_scopes": list(peer.allowed_scopes),
-        "expires_at": None if peer.expires_at is None else rfc3339(peer.expires_at),
+        "expires_at": rfc3339(peer.expires_at),
         "rate_limit": peer.rate_limit,
         "created_by": peer.maker.created_by,
         "created_by_key": peer.maker.created_by_key,

@@ -242,11 +242,11 @@ def audit_view(key: Key) -> dict[str, Any]:
         "scopes": list(key.grants.scopes),
         "permissions": key.grants.permissions.to_dict(),
         "enabled": key.enabled,
-        "expires_at": None if key.expires_at is None else rfc3339(key.expires_at),
+        "expires_at": rfc3339(key.expires_at),
         "rate_limit": key.rate_limit,
         # As text: it may contain fractions, and an event is hashed as the table returns it.
         "metadata": exact_json.dumps(key.metadata, sort_keys=True, ascii_only=True),
-        "revoked_at": None if key.revoked_at is None else rfc3339(key.revoked_at),
+        "revoked_at": rfc3339(key.revoked_at),
     }
 
 

@@ -201,7 +201,7 @@ def view(signal: Signal, now: Micros) -> dict[str, Any]:
         "parent_id": signal.parent_id,
         "task_status": None if status is None else status.value,
         "claimed_by": claimed_by,
-        "claim_expires_at": None if until is None else rfc3339(until),
+        "claim_expires_at": rfc3339(until),
         "delivery_state": _delivery_state(signal),
         "created_at": rfc3339(signal.created_at),
     }

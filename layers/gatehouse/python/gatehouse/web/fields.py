@@ -20,6 +20,8 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, core_schema
 
+from gatehouse.core import ids
+from gatehouse.core.errors import BadInput
 from gatehouse.core.grants import KNOWN_SCOPES, MOST_ENTRIES
 from gatehouse.core.text import (
     LONGEST_LABEL,
@@ -33,6 +35,7 @@ from gatehouse.web.bodies import WrongValue
 _LONGEST_ID = 64  # a kind and a UUID
 _LONGEST_MOMENT = 64
 _LONGEST_CURSOR = 512
+_SHOWN_KINDS = {"api_key": "API key"}
 _SMALLEST_ENTRY = 6  # bytes of `"a":1,` in compact JSON
 
 
@@ -103,9 +106,18 @@ def id_of(kind: str | None = None) -> Any:
 
 
 def id_in_path(kind: str | None = None) -> Any:
-    """Document an id in a path: a UUID that may begin with its kind. The handler checks it."""
+    """Document an id in a path, for `read_id`: a UUID that may begin with its kind."""
     start = f"({kind}:)?" if kind else ""
     return Path(json_schema_extra={"maxLength": _LONGEST_ID, "pattern": f"^{start}{_UUID}$"})
+
+
+def read_id(text: str, kind: str) -> str:
+    """Return the bare id in a path. Raises BadInput."""
+    bare = ids.read(text, kind=kind)
+    if bare is None:
+        message = f"Invalid {_SHOWN_KINDS.get(kind, kind)} id"
+        raise BadInput(message, code="VALIDATION_INVALID_ID", details={"field": "id"})
+    return bare
 
 
 def free_form(largest: int) -> Any:
