@@ -225,7 +225,7 @@ def _view(checked: CheckedService) -> dict[str, Any]:
         "listening": health.listening,
         "healthUrl": service.health_url or None,
         "latencyMs": health.latency_ms,
-        "lastChecked": rfc3339(health.checked_at),
+        "lastChecked": rfc3339(health.checked_at) if health.checked_at else None,
         "logGroup": service.log_group or health.log_group or None,
         "detail": health.detail or None,
     }
