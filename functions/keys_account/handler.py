@@ -32,9 +32,15 @@ from gatehouse.keys.model import (
 from gatehouse.policy.actions import scope
 from gatehouse.revocation import actions as revocation
 from gatehouse.web import bodies
+from gatehouse.web.account_views import (
+    AccountView,
+    CreatedKey,
+    FirstKey,
+    KeyView,
+    ListedKey,
+)
 from gatehouse.web.door import Caller, Door, authenticated, next_cursor, position, public
 from gatehouse.web.envelopes import Body, Data, Page, Patch, PermissionLists
-from gatehouse.web.exact import ExactObject
 from gatehouse.web.fields import After, Between, Limit, Moment, Name, Scopes, free_form, id_in_path
 from gatehouse.web.surfaces import ACCOUNT
 
@@ -49,27 +55,6 @@ class NewAccount(Body):
     """An account to open."""
 
     name: Name = Field(examples=["Acme"])
-
-
-class AccountView(BaseModel):
-    """An account."""
-
-    id: str
-    name: str
-    plan: str
-    created_at: str
-
-
-class FirstKey(BaseModel):
-    """An account's first key. `key` and `plain_key` are both its text, which is shown only here."""
-
-    id: str
-    account_id: str
-    name: str
-    key_prefix: str
-    created_at: str
-    key: str
-    plain_key: str
 
 
 class OpenedAccount(BaseModel):
@@ -90,34 +75,6 @@ class NewKey(Body):
         None, description="Requests per minute; null for no limit."
     )
     metadata: Annotated[dict[str, Any], free_form(LARGEST_METADATA)] = Field(default_factory=dict)
-
-
-class ListedKey(BaseModel):
-    """A key in lists."""
-
-    id: str
-    account_id: str
-    name: str
-    key_prefix: str
-    created_at: str
-    revoked_at: str | None
-
-
-class KeyView(ListedKey):
-    """A key with all fields that a PATCH may change."""
-
-    enabled: bool
-    expires_at: str | None
-    rate_limit: int | None
-    metadata: ExactObject
-    scopes: list[str]
-    permissions: dict[str, list[str]]
-
-
-class CreatedKey(KeyView):
-    """A new key. `key` is its text, which is shown only here."""
-
-    key: str
 
 
 class Rotation(Body):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import Response
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from gatehouse.core.clock import HOUR, rfc3339
 from gatehouse.core.grants import MEMORY_OPERATIONS, SIGNAL_TYPES
@@ -39,6 +39,14 @@ from gatehouse.web.fields import (
     one_of,
     read_id,
 )
+from gatehouse.web.people_views import (
+    DecisionView,
+    IdentityView,
+    InviteView,
+    MadeView,
+    PolicyView,
+    RuleView,
+)
 from gatehouse.web.surfaces import ADMIN
 
 TABLES = connection.tables()
@@ -61,52 +69,6 @@ class NewInvite(Body):
     max_uses: Annotated[int, Between(1, MOST_USES)] = Field(1, description=f"1 to {MOST_USES}.")
     expires_at: Moment | None = Field(None, description=f"Default: {LIFE // HOUR} hours from now.")
     long: bool = Field(default=False, description="A code of 32 digits instead of 8.")
-
-
-class InviteView(BaseModel):
-    """An invite. `redeemed` is true once it has no uses left.
-
-    `code` is null if the invite allows more than the caller's own key.
-    """
-
-    id: str
-    code: str | None
-    name: str
-    type: str
-    scopes: list[str]
-    permissions: dict[str, list[str]]
-    max_uses: int
-    uses: int
-    redeemed: bool
-    redeemed_by: str | None
-    created_by: str
-    created_by_key: str | None
-    created_at: str
-    redeemed_at: str | None
-    expires_at: str
-
-
-class IdentityView(BaseModel):
-    """An identity with its membership and its ceiling."""
-
-    id: str
-    name: str
-    type: str
-    is_admin: bool
-    claw_type: str
-    status: str
-    wallet_address: str | None
-    scopes: list[str]
-    permissions: dict[str, list[str]]
-    created_at: str
-
-
-class MadeView(BaseModel):
-    """The ids of webhooks, peers and open invites that an identity made."""
-
-    webhooks: list[str]
-    peers: list[str]
-    invites: list[str]
 
 
 class ChangedIdentity(IdentityView):
@@ -135,21 +97,6 @@ class IdentityPatch(Patch):
     permissions: PermissionLists = PermissionLists()
 
 
-class RuleView(BaseModel):
-    """One rule of the policy."""
-
-    name: str
-    order: int
-    effect: str
-    description: str
-
-
-class PolicyView(BaseModel):
-    """The rules in the order of evaluation; the first one that applies decides."""
-
-    rules: list[RuleView]
-
-
 class ResourceNames(Body):
     """The object of the action, as far as permission lists concern it."""
 
@@ -168,15 +115,6 @@ class Evaluation(Body):
     key_id: Annotated[str, id_of("api_key")] | None = None
     action: Annotated[str, one_of(ACTIONS)]
     resource: ResourceNames = ResourceNames()
-
-
-class DecisionView(BaseModel):
-    """The outcome, the deciding rule, the reasons, and the smallest change that would allow it."""
-
-    allowed: bool
-    rule: str
-    reasons: list[str]
-    would_allow: dict[str, Any]
 
 
 @door.route("POST", "/invite/create", needs=manage, status=201, response_model_exclude_unset=True)

@@ -26,6 +26,9 @@ from gatehouse.wallets.model import LONGEST_MESSAGE, LONGEST_SIGNATURE, Signed
 from gatehouse.web.door import Caller, Door, authenticated, public
 from gatehouse.web.envelopes import Answer, Body, answer
 from gatehouse.web.fields import Label, Name, documented, one_of
+from gatehouse.web.people_views import (
+    IdentityView,
+)
 from gatehouse.web.surfaces import ADMIN
 
 TABLES = connection.tables()
@@ -75,21 +78,6 @@ class Nonce(BaseModel):
     """Valid once, for ten minutes."""
 
     nonce: str
-
-
-class IdentityView(BaseModel):
-    """An identity with its membership and its ceiling."""
-
-    id: str
-    name: str
-    type: str
-    is_admin: bool
-    claw_type: str
-    status: str
-    wallet_address: str | None
-    scopes: list[str]
-    permissions: dict[str, list[str]]
-    created_at: str
 
 
 class IdentityWithKey(BaseModel):

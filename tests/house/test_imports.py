@@ -30,6 +30,7 @@ HOMES = {
     # At the wire, and for the bootstrap file, whose errors name the field.
     "pydantic": {
         *("gatehouse.web.envelopes", "gatehouse.web.exact", "gatehouse.web.fields"),
+        *("gatehouse.web.account_views", "gatehouse.web.admin_views", "gatehouse.web.people_views"),
         "[functions]",
         "gatehouse.bootstrap.adapters.file_schema",
     },
