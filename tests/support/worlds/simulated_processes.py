@@ -1,0 +1,149 @@
+"""The processes of a simulation: seeded time, jobs that overlap, and faults at their calls."""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from gatehouse.core.clock import SECOND, Micros
+from gatehouse.core.errors import GatehouseError, Unavailable
+from gatehouse.deliveries.model import LEASE
+from gatehouse.dynamo.table import TransactionConflict
+from gatehouse.outbound.client import RequestFailed
+from support.aws.faults import Killed
+from support.aws.memory_dynamo import client_error
+from support.worlds.deliveries import START
+
+MOST_NESTED = 3  # jobs that run inside a call of another job
+
+AttemptId = tuple[str, int]  # a delivery's id and the number of an attempt
+
+
+@dataclass
+class Job:
+    """One invocation; `attempt` is the one that it makes, if it makes one."""
+
+    started_at: Micros
+    attempt: AttemptId | None = None
+
+
+@dataclass
+class Message:
+    """One copy of a message in the queue."""
+
+    body: str
+    receives: int = 0
+
+
+@dataclass
+class Observed:
+    """What happened: responses by attempt, bodies by delivery, and the attempts with a fault."""
+
+    responses: dict[AttemptId, list[int | None]] = field(default_factory=lambda: defaultdict(list))
+    bodies: dict[str, set[bytes]] = field(default_factory=lambda: defaultdict(set))
+    disturbed: set[AttemptId] = field(default_factory=set)
+    faults: list[str] = field(default_factory=list)
+    internal: int = 0
+
+
+class SimulatedProcesses:
+    """Runs jobs at their times. A call of a job may fail, freeze the process or kill it."""
+
+    def __init__(self, seed: int) -> None:
+        self.rng = random.Random(seed)  # noqa: S311 - repeatable
+        self.time = START
+        self.observed = Observed()
+        self.budget = self.rng.choice((0, 1, 2, 3, 5, 8))
+        self._events: list[tuple[Micros, int, Callable[[], None], Message | None]] = []
+        self._number = 0
+        self._jobs: list[Job] = []
+        self._faulty = False
+
+    def _at(self, at: Micros, act: Callable[[], None], message: Message | None = None) -> None:
+        self._number += 1
+        heapq.heappush(self._events, (at, self._number, act, message))
+
+    def _soon(self) -> Micros:
+        return self.time + self.rng.randrange(SECOND)
+
+    def _pass_to(self, until: Micros) -> None:
+        while len(self._jobs) < MOST_NESTED and self._events and self._events[0][0] <= until:
+            at, _, act, _ = heapq.heappop(self._events)
+            self.time = max(self.time, at)
+            act()
+        self.time = max(self.time, until)
+
+    def _job(self, act: Callable[[], Any], attempt: AttemptId | None = None) -> bool:
+        """Run a job in its own process; False if it failed or died."""
+        job = Job(self.time, attempt)
+        self._jobs.append(job)
+        try:
+            act()
+        except (Killed, Unavailable, TransactionConflict):
+            assert self._faulty, "a job failed without a fault"
+            if attempt:
+                self.observed.disturbed.add(attempt)
+            return False
+        except GatehouseError:
+            if attempt is not None:
+                raise
+            return True  # an admin's request was refused
+        finally:
+            self._jobs.pop()
+            if attempt and self.time - job.started_at >= LEASE:
+                self.observed.disturbed.add(attempt)
+        return True
+
+    def _strikes(self, what: str, chance: float = 0.15) -> bool:
+        if not self._faulty or self.budget == 0 or self.rng.random() >= chance:
+            return False
+        self.budget -= 1
+        self.observed.faults.append(f"{(self.time - START) / SECOND:.3f} {what}")
+        return True
+
+    def _disturb(self, what: str) -> bool:
+        if not self._jobs or not self._strikes(what, 0.02):
+            return False
+        attempt = self._jobs[-1].attempt
+        if attempt:
+            self.observed.disturbed.add(attempt)
+        return True
+
+    def _before(self, name: str) -> None:
+        if not self._faulty or not self.budget:
+            return
+        if self._disturb(f"dies before {name}"):
+            raise Killed
+        if self._disturb(f"frozen before {name}"):
+            self._pass_to(self.time + self.rng.randrange(60 * SECOND))
+        elif self._disturb(f"refused {name}"):
+            if name == "TransactWriteItems" and self.rng.random() < 0.7:
+                reasons = [{"Code": "TransactionConflict"}]
+                raise client_error(
+                    name, "TransactionCanceledException", CancellationReasons=reasons
+                )
+            if name in {"PutItem", "UpdateItem"} and self.rng.random() < 0.7:
+                raise client_error(name, "TransactionConflictException")
+            self._fail(name)
+
+    def _after(self, name: str) -> None:
+        if not self._faulty or not self.budget:
+            return
+        if self._disturb(f"dies after {name}"):
+            raise Killed
+        if name != "Post" and self._disturb(f"answer lost of {name}"):
+            self._fail(name)
+
+    def _fail(self, name: str) -> None:
+        if name in {"Send", "Depth"}:
+            raise Unavailable
+        if name != "Post":
+            raise client_error(name, "ThrottlingException")
+        attempt = self._jobs[-1].attempt
+        assert attempt is not None
+        self.observed.responses[attempt].append(None)
+        raise RequestFailed("connection")
