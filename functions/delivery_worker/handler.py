@@ -6,12 +6,15 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 from typing import Any
 
-from gatehouse.core import clock
+from gatehouse.aws import clients
+from gatehouse.aws.queue import Queue
+from gatehouse.core import clock, settings
 from gatehouse.core.errors import GatehouseError
 from gatehouse.core.observe import flush, logger, measure
 from gatehouse.deliveries import messages, sweep
 from gatehouse.deliveries.attempt import AttemptReport, Worker, make_attempt
-from gatehouse.deliveries.model import AttemptMessage, RecoverMessage
+from gatehouse.deliveries.fan_out import fan_out_stored
+from gatehouse.deliveries.model import AttemptMessage, FanOutMessage, RecoverMessage
 from gatehouse.dynamo import connection
 from gatehouse.outbound import client as outbound
 from gatehouse.secrets import actions as vaults
@@ -68,7 +71,11 @@ def _process(worker: Worker, record: dict[str, Any]) -> AttemptReport | int | No
             report = make_attempt(worker, message)
             _log(message, report, received)
             return report
-        if isinstance(message, RecoverMessage):
+        if isinstance(message, FanOutMessage):
+            sent = fan_out_stored(
+                worker.table, worker.queue, message, embedding=_embedding(), now=worker.now()
+            )
+        elif isinstance(message, RecoverMessage):
             sent = sweep.recover(worker.table, worker.queue, message, now=worker.now())
         else:
             sent = sweep.unpark(worker.table, worker.queue, message, now=worker.now())
@@ -78,7 +85,12 @@ def _process(worker: Worker, record: dict[str, Any]) -> AttemptReport | int | No
     except Exception:  # noqa: BLE001 - a bug in one must not repeat the attempts of the others
         logger.exception("delivery_bug", **received)
         return None
-    logger.info("sent_on", webhook_id=message.webhook_id, deliveries=sent, **received)
+    about: dict[str, Any] = (
+        {"signal_id": message.signal_id}
+        if isinstance(message, FanOutMessage)
+        else {"webhook_id": message.webhook_id}
+    )
+    logger.info("sent_on", deliveries=sent, **about, **received)
     return sent
 
 
@@ -114,3 +126,9 @@ def _measure(reports: list[AttemptReport]) -> None:
 @cache
 def _secrets() -> SecretCache:
     return SecretCache(TABLES.main, vaults.vault(TABLES.main))
+
+
+@cache
+def _embedding() -> Queue | None:
+    url = settings.EMBEDDING_QUEUE.text()
+    return Queue(url, clients.sqs()) if url else None

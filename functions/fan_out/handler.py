@@ -8,10 +8,9 @@ from typing import Any
 from gatehouse.aws import clients
 from gatehouse.aws.queue import Queue
 from gatehouse.core import clock, settings
-from gatehouse.core.errors import GatehouseError
 from gatehouse.core.observe import logger
 from gatehouse.deliveries import messages
-from gatehouse.deliveries.fan_out import WebhookCache, fan_out
+from gatehouse.deliveries.fan_out import fan_out_records
 from gatehouse.dynamo import connection
 from gatehouse.signals import actions as signals
 
@@ -20,35 +19,31 @@ QUEUE = messages.queue()
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """Fan out the signals in a batch of stream records, in order.
+    """Fan out the signals in a batch of stream records, side by side.
 
-    Stops at the first failure and returns its record; Lambda passes it and the following ones
-    again. After five times it moves to the on-failure queue; the sweeper then fans the signal out.
+    A worker repeats what fails, so that the shard never waits. Only if the queue is unavailable too
+    a record is returned as failed: Lambda passes it and those after it again. After five times it
+    moves to the on-failure queue; the sweeper then fans the signal out.
     """
     del context
-    webhook_cache = WebhookCache(TABLES.main)
+    numbers = {}
+    batch = []
     for record in event["Records"]:
-        number = record["dynamodb"]["SequenceNumber"]
         image = record["dynamodb"].get("NewImage")
-        if image is None or "fanout" not in image:
-            continue
-        signal = signals.from_image(image)
-        try:
-            count = fan_out(
-                TABLES.main,
-                QUEUE,
-                signal,
-                webhook_cache=webhook_cache,
-                embedding=_embedding(),
-                now=clock.now(),
-            )
-        except GatehouseError:
-            logger.exception("fan_out_failed", signal_id=signal.id, account_id=signal.account_id)
-            return {"batchItemFailures": [{"itemIdentifier": number}]}
-        logger.info(
-            "fanned_out", signal_id=signal.id, account_id=signal.account_id, deliveries=count
-        )
-    return {"batchItemFailures": []}
+        if image is not None and "fanout" in image:
+            signal = signals.from_image(image)
+            batch.append(signal)
+            numbers[signal.id] = record["dynamodb"]["SequenceNumber"]
+    done = fan_out_records(TABLES.main, QUEUE, batch, embedding=_embedding(), now=clock.now())
+    for signal in batch:
+        line: dict[str, Any] = {"signal_id": signal.id, "account_id": signal.account_id}
+        error = done.errors.get(signal.id)
+        if error is None:
+            logger.info("fanned_out", deliveries=done.deliveries[signal.id], **line)
+        else:
+            logger.error("fan_out_failed", exc_info=error, sent=signal.id not in done.left, **line)
+    failed = [{"itemIdentifier": numbers[one.id]} for one in batch if one.id in done.left]
+    return {"batchItemFailures": failed}
 
 
 @cache

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
 
+from gatehouse.aws import clients
 from gatehouse.dynamo.table import Table
 from support.actors.http_receiver import Receiver
 from support.actors.http_receiver_server import Answer
@@ -22,6 +24,7 @@ def drive(front: Front, table: Table, key: str, *, queue: str, held: HeldClock) 
             name: _webhook(front, key, receiver.url(f"/{name}")) for name in ("ok", "dead", "gone")
         }
         _fan_out(front, table, _emit(front, key))
+        _fan_out_by_message(table, _emit(front, key), queue=queue)
         _work(front, queue)
         receiver.wait_for(2, path="/dead")
         for hook in hooks.values():
@@ -59,6 +62,14 @@ def _fan_out(front: Front, table: Table, signal_id: str) -> None:
     event["Records"][0]["dynamodb"]["NewImage"] = item
     done = front.function("fan_out").handler(event, invocation.Context())
     assert done == {"batchItemFailures": []}
+
+
+def _fan_out_by_message(table: Table, signal_id: str, *, queue: str) -> None:
+    """Send the message that `fan_out` sends for a signal on which it fails."""
+    found = table.client.scan(TableName=table.name)["Items"]
+    [item] = [one for one in found if one["sk"]["S"] == signal_id]
+    body = json.dumps({"fan_out": signal_id, "account": item["pk"]["S"].split("#")[1]})
+    clients.sqs().send_message(QueueUrl=queue, MessageBody=body)
 
 
 def _work(front: Front, queue: str) -> None:

@@ -17,7 +17,7 @@ from gatehouse.deliveries.model import (
     DeadLetterReason,
     DeliveryStatus,
 )
-from support.worlds.deliveries import SECRET, DeliveryWorld, payload
+from support.worlds.deliveries import ACCOUNT, SECRET, DeliveryWorld, payload
 
 
 def test_a_signal_is_posted_to_its_webhook_with_both_signatures(world: DeliveryWorld) -> None:
@@ -148,7 +148,7 @@ def test_a_repeated_message_makes_no_second_post(world: DeliveryWorld) -> None:
 def test_no_other_worker_makes_an_attempt_that_is_running(world: DeliveryWorld) -> None:
     webhook, signal = world.webhook(), world.emit()
     world.fan_out(signal)
-    message = AttemptMessage(rules.id_of(signal.id, webhook.id), 1)
+    message = AttemptMessage(rules.id_of(signal.id, webhook.id), 1, ACCOUNT, webhook.id)
     world.receiver.answers[webhook.url] = [
         lambda: (make_attempt(world.worker, message).outcome == "dropped", 200)[1]
     ]
@@ -164,7 +164,7 @@ def test_an_attempt_that_outlives_its_lease_does_not_overwrite_another(
 ) -> None:
     webhook, signal = world.webhook(), world.emit()
     world.fan_out(signal)
-    message = AttemptMessage(rules.id_of(signal.id, webhook.id), 1)
+    message = AttemptMessage(rules.id_of(signal.id, webhook.id), 1, ACCOUNT, webhook.id)
 
     def slow() -> int:
         world.pass_time(31)

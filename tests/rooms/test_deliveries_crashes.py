@@ -20,6 +20,7 @@ from gatehouse.deliveries import rules
 from gatehouse.deliveries.model import (
     DeadLetterReason,
     DeliveryStatus,
+    FanOutMessage,
     RecoverMessage,
     UnparkMessage,
 )
@@ -82,6 +83,17 @@ def _with_parked(world: KillableWorld) -> None:
 def _fan_out(world: KillableWorld) -> Case:
     _prepared(world, webhooks=3)
     return Case(lambda: world.fan_out(world.signals[0]))
+
+
+def _fan_out_of_records(world: KillableWorld) -> Case:
+    _prepared(world, signals=3)
+    return Case(lambda: world.fan_out_records(world.signals))
+
+
+def _fan_out_by_message(world: KillableWorld) -> Case:
+    _prepared(world, webhooks=2)
+    world.queue_message(FanOutMessage(ACCOUNT, world.signals[0].id))
+    return Case(world.process_next)
 
 
 def _success(world: KillableWorld) -> Case:
@@ -174,9 +186,10 @@ def _sweep_a_marker(world: KillableWorld) -> Case:
     return Case(world.sweep)
 
 
-CASES: list[Prepare] = [_fan_out, _success, _retry, _recover]
+CASES: list[Prepare] = [_fan_out_of_records, _fan_out_by_message, _success, _retry, _recover]
 # Together these take a minute, because a sweep queries each of 32 shards.
 MORE_CASES: list[Prepare] = [
+    _fan_out,
     _success_that_clears_failing,
     _timeout,
     _long_wait,

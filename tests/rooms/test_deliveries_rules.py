@@ -21,7 +21,9 @@ from gatehouse.deliveries.model import (
     Delivered,
     Delivery,
     DeliveryStatus,
+    FanOutMessage,
     GiveUp,
+    Message,
     Outcome,
     Park,
     ParkReason,
@@ -222,20 +224,25 @@ def test_a_sweep_during_a_backlog_does_not_count() -> None:
 @pytest.mark.parametrize(
     "message",
     [
-        AttemptMessage("d", 3),
+        AttemptMessage("d", 3, "a", "w"),
+        FanOutMessage("a", "s"),
         UnparkMessage("a", "w"),
         UnparkMessage("a", "w", "x"),
         RecoverMessage("a", "w", "0", NOW),
     ],
 )
 def test_messages_survive_writing_and_reading(
-    message: AttemptMessage | UnparkMessage | RecoverMessage,
+    message: Message,
 ) -> None:
     assert message_rules.read(message_rules.write(message)) == message
 
 
 def test_message_bodies_never_change_because_old_ones_wait_in_the_queue() -> None:
-    assert message_rules.write(AttemptMessage("d", 3)) == '{"delivery":"d","attempt":3}'
+    assert (
+        message_rules.write(AttemptMessage("d", 3, "a", "w"))
+        == '{"delivery":"d","attempt":3,"account":"a","webhook":"w"}'
+    )
+    assert message_rules.write(FanOutMessage("a", "s")) == '{"fan_out":"s","account":"a"}'
     assert message_rules.write(UnparkMessage("a", "w")) == '{"wake":"w","account":"a","above":""}'
     assert (
         message_rules.write(RecoverMessage("a", "w", "i", 7))

@@ -10,6 +10,7 @@ from gatehouse.deliveries import message_rules, sweep_rules
 from gatehouse.deliveries.model import (
     AttemptMessage,
     DeliveryStatus,
+    FanOutMessage,
     ParkReason,
     RecoverMessage,
     UnparkMessage,
@@ -22,7 +23,9 @@ from support.worlds.delivery_values import BUSY, MINUTE, NEW, NOW, SECOND, STILL
 def test_messages_of_the_published_format_are_read() -> None:
     read = message_rules.read
 
-    assert read('{"delivery":"d","attempt":3}') == AttemptMessage("d", 3)
+    attempt = '{"delivery":"d","attempt":3,"account":"a","webhook":"w"}'
+    assert read(attempt) == AttemptMessage("d", 3, "a", "w")
+    assert read('{"fan_out":"s","account":"a"}') == FanOutMessage("a", "s")
     assert read('{"wake":"w","account":"a","above":"i"}') == UnparkMessage("a", "w", "i")
     assert read('{"recover":"w","account":"a","above":"i","asked_at":7}') == RecoverMessage(
         "a", "w", "i", 7

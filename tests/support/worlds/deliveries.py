@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,11 +19,12 @@ from gatehouse.core import ids
 from gatehouse.core.clock import SECOND, Micros
 from gatehouse.deliveries import message_rules, rules, store, sweep
 from gatehouse.deliveries.attempt import AttemptReport, Worker, make_attempt
-from gatehouse.deliveries.fan_out import WebhookCache, fan_out
+from gatehouse.deliveries.fan_out import FannedOut, fan_out, fan_out_records, fan_out_stored
 from gatehouse.deliveries.model import (
     Attempt,
     AttemptMessage,
     Delivery,
+    FanOutMessage,
     Message,
     RecoverMessage,
     UnparkMessage,
@@ -143,14 +144,11 @@ class DeliveryWorld:
 
     def fan_out(self, signal: Signal) -> int:
         """Fan a signal out, as the stream's reader does."""
-        return fan_out(
-            self.table,
-            self.outbox,
-            signal,
-            webhook_cache=WebhookCache(self.table),
-            embedding=None,
-            now=self.time,
-        )
+        return fan_out(self.table, self.outbox, signal, embedding=None, now=self.time)
+
+    def fan_out_records(self, signals: Sequence[Signal]) -> FannedOut:
+        """Fan out the signals of a batch of stream records."""
+        return fan_out_records(self.table, self.outbox, signals, embedding=None, now=self.time)
 
     def sweep(self) -> DeliverySweep:
         """Run the sweeper once."""
@@ -187,7 +185,9 @@ class DeliveryWorld:
         message = message_rules.read(body)
         if isinstance(message, AttemptMessage):
             return make_attempt(self.worker, message)
-        if isinstance(message, RecoverMessage):
+        if isinstance(message, FanOutMessage):
+            fan_out_stored(self.table, self.outbox, message, embedding=None, now=self.time)
+        elif isinstance(message, RecoverMessage):
             sweep.recover(self.table, self.outbox, message, now=self.time)
         elif isinstance(message, UnparkMessage):
             sweep.unpark(self.table, self.outbox, message, now=self.time)

@@ -17,14 +17,21 @@ from typing import Any
 from gatehouse.aws.queue import Depth, Outgoing
 from gatehouse.core import ids
 from gatehouse.core.clock import DAY, MINUTE, SECOND, Micros
+from gatehouse.core.errors import Unavailable
 from gatehouse.core.grants import FULL
 from gatehouse.core.principal import Principal
 from gatehouse.core.request import Call
 from gatehouse.deliveries import actions as deliveries
 from gatehouse.deliveries import message_rules, rules, store, sweep
 from gatehouse.deliveries.attempt import Worker, make_attempt
-from gatehouse.deliveries.fan_out import WebhookCache, fan_out
-from gatehouse.deliveries.model import AttemptMessage, Delivery, ParkReason, RecoverMessage
+from gatehouse.deliveries.fan_out import fan_out_records, fan_out_stored
+from gatehouse.deliveries.model import (
+    AttemptMessage,
+    Delivery,
+    FanOutMessage,
+    ParkReason,
+    RecoverMessage,
+)
 from gatehouse.dynamo.table import Table, transact
 from gatehouse.keys import store as key_store
 from gatehouse.keys.model import Key
@@ -149,14 +156,15 @@ class Simulation(SimulatedProcesses):
 
     def _read_stream(self, signal: Signal, tries: int) -> None:
         def act() -> None:
-            fan_out(
+            done = fan_out_records(
                 self.table,
                 self,  # type: ignore[arg-type]
-                signal,
-                webhook_cache=WebhookCache(self.table),
+                [signal],
                 embedding=None,
                 now=self.time,
             )
+            if done.left:
+                raise Unavailable
 
         if not self._job(act) and tries < 5:
             self._at(self._soon(), lambda: self._read_stream(signal, tries + 1))
@@ -263,6 +271,10 @@ class Simulation(SimulatedProcesses):
         if isinstance(content, AttemptMessage):
             attempt = (content.delivery_id, content.attempt)
             done = self._job(lambda: self._attempt(content), attempt)
+        elif isinstance(content, FanOutMessage):
+            done = self._job(
+                lambda: fan_out_stored(self.table, self, content, embedding=None, now=self.time)  # type: ignore[arg-type]
+            )
         elif isinstance(content, RecoverMessage):
             done = self._job(lambda: sweep.recover(self.table, self, content, now=self.time))  # type: ignore[arg-type]
         else:

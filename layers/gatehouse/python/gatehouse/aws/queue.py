@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 LONGEST_DELAY = 900
 
 _BATCH = 10
+_THREADS = 10  # the client keeps as many connections
 # SQS may refuse some messages of a batch.
 _REFUSED = Backoff(3, first=0.05)
 _DEPTH = "ApproximateNumberOfMessages"
@@ -49,8 +51,12 @@ class Queue:
 
     def send(self, messages: Sequence[Outgoing]) -> None:
         """Send all messages, or raise Unavailable when some could not be sent."""
-        for start in range(0, len(messages), _BATCH):
-            self._send(messages[start : start + _BATCH])
+        batches = [messages[start : start + _BATCH] for start in range(0, len(messages), _BATCH)]
+        if len(batches) == 1:
+            self._send(batches[0])
+        elif batches:
+            with ThreadPoolExecutor(min(_THREADS, len(batches))) as pool:
+                list(pool.map(self._send, batches))
 
     def depth(self) -> Depth:
         """Read how many messages there are. Raises Unavailable."""

@@ -6,67 +6,152 @@ sweeper repeats the fan-out; ids are derived, so it finds the deliveries that ex
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 from gatehouse.aws.queue import Outgoing, Queue
 from gatehouse.core.clock import Micros
 from gatehouse.core.errors import Unavailable
 from gatehouse.deliveries import messages, rules, store
-from gatehouse.deliveries.model import Delivery
+from gatehouse.deliveries.model import Delivery, FanOutMessage
 from gatehouse.dynamo.table import Table, TransactionConflict
 from gatehouse.signals import actions as signals
 from gatehouse.signals.model import Signal
 from gatehouse.webhooks import actions as webhooks
 from gatehouse.webhooks.model import Webhook
 
-_THREADS = 8
-_FEW = 3  # deliveries for which threads would cost more than they save
+_T = TypeVar("_T")
+_R = TypeVar("_R")
+_THREADS = 25  # all of them wait for the table, so that one CPU serves them
+_FEW = 3  # items for which threads would cost more than they save
 
 
-class WebhookCache:
-    """The webhooks of each account, read once for a batch of signals."""
+@dataclass(frozen=True, slots=True)
+class FannedOut:
+    """What the fan-out of a batch of signals led to, by signal id.
 
-    def __init__(self, table: Table) -> None:
-        """Start empty."""
-        self._table = table
-        self._by_account: dict[str, list[Webhook]] = {}
+    `deliveries` counts those of each signal that was fanned out. `errors` has the others'; those in
+    `left` have no message to a worker either, because the queue is unavailable.
+    """
 
-    def list_matching(self, signal: Signal) -> list[Webhook]:
-        """List the webhooks that match a signal, inactive ones too."""
-        if signal.account_id not in self._by_account:
-            self._by_account[signal.account_id] = webhooks.list_all(self._table, signal.account_id)
-        return [one for one in self._by_account[signal.account_id] if webhooks.matches(one, signal)]
+    deliveries: Mapping[str, int]
+    errors: Mapping[str, Exception]
+    left: frozenset[str] = frozenset()
+
+
+def fan_out_records(
+    table: Table,
+    queue: Queue,
+    batch: Sequence[Signal],
+    *,
+    embedding: Queue | None,
+    now: Micros,
+) -> FannedOut:
+    """Fan out the signals of stream records. A worker is asked to repeat what failed.
+
+    The stream therefore never waits for one signal. Never raises.
+    """
+    done = fan_out_all(table, queue, batch, embedding=embedding, now=now)
+    failed = [signal for signal in batch if signal.id in done.errors]
+    try:
+        queue.send([messages.for_fan_out(signal) for signal in failed])
+    except Unavailable:
+        return FannedOut(done.deliveries, done.errors, frozenset(done.errors))
+    return done
+
+
+def fan_out_stored(
+    table: Table, queue: Queue, message: FanOutMessage, *, embedding: Queue | None, now: Micros
+) -> int:
+    """Fan out a stored signal, unless it was; return how many deliveries it has.
+
+    Raises Unavailable.
+    """
+    signal = signals.find(table, message.account_id, message.signal_id, now=now)
+    if signal is None or not signal.pending:
+        return 0
+    return fan_out(table, queue, signal, embedding=embedding, now=now)
 
 
 def fan_out(
-    table: Table,
-    queue: Queue,
-    signal: Signal,
-    *,
-    webhook_cache: WebhookCache,
-    embedding: Queue | None,
-    now: Micros,
+    table: Table, queue: Queue, signal: Signal, *, embedding: Queue | None, now: Micros
 ) -> int:
     """Create and send a signal's deliveries; return how many there are. May be repeated.
 
-    `embedding`: the queue of the owner's own worker, which receives the ids of new signals.
+    Raises Unavailable.
     """
-    wanted = [_delivery(signal, one, now) for one in webhook_cache.list_matching(signal)]
-    deliveries = _insert(table, wanted)
-    # In a repeat, some may have been attempted or parked; they need no message.
-    unattempted = [
-        one for one in deliveries if one.is_open and one.attempt_count == 0 and not one.parked
-    ]
-    queue.send([messages.for_attempt(one, now) for one in unattempted])
-    if embedding is not None:
-        embedding.send([Outgoing(f'{{"signal_id":"signal:{signal.id}"}}', signal.account_id)])
+    done = fan_out_all(table, queue, [signal], embedding=embedding, now=now)
+    for error in done.errors.values():
+        raise error
+    return done.deliveries[signal.id]
+
+
+def fan_out_all(
+    table: Table,
+    queue: Queue,
+    batch: Sequence[Signal],
+    *,
+    embedding: Queue | None,
+    now: Micros,
+) -> FannedOut:
+    """Create the deliveries of all signals side by side, and send their messages at once.
+
+    May be repeated. An error concerns its signal alone; one of the queue concerns all. `embedding`:
+    the queue of the owner's own worker, which receives the ids of new signals.
+    """
+    errors: dict[str, Exception] = {}
+    wanted = _list_wanted(table, batch, errors, now=now)
+    created = _each(lambda one: store.insert(table, one), wanted)
+    stored: list[Delivery] = []
+    for delivery, result in zip(wanted, created, strict=True):
+        if isinstance(result, Exception):
+            errors.setdefault(delivery.signal_id, result)
+        else:
+            stored.append(result)
+    ready = [signal for signal in batch if signal.id not in errors]
     try:
-        signals.mark_fanned_out(table, signal)
-    except TransactionConflict as conflict:
-        raise Unavailable from conflict
-    return len(deliveries)
+        _send(queue, [one for one in stored if one.signal_id not in errors], now=now)
+        if embedding is not None:
+            embedding.send([_embedding(signal) for signal in ready])
+    except Unavailable as error:
+        return FannedOut({}, errors | dict.fromkeys((one.id for one in ready), error))
+    for signal, marked in zip(ready, _each(lambda one: _mark(table, one), ready), strict=True):
+        if isinstance(marked, Exception):
+            errors[signal.id] = marked
+    counts = {one.id: 0 for one in ready if one.id not in errors}
+    for delivery in stored:
+        if delivery.signal_id in counts:
+            counts[delivery.signal_id] += 1
+    return FannedOut(counts, errors)
+
+
+def _list_wanted(
+    table: Table, batch: Sequence[Signal], errors: dict[str, Exception], *, now: Micros
+) -> list[Delivery]:
+    """Return the deliveries that the signals must have. Each account's webhooks are read once."""
+    accounts = list({signal.account_id for signal in batch})
+    listed = _each(lambda one: webhooks.list_all(table, one), accounts)
+    by_account = dict(zip(accounts, listed, strict=True))
+    wanted: list[Delivery] = []
+    for signal in batch:
+        found = by_account[signal.account_id]
+        if isinstance(found, Exception):
+            errors[signal.id] = found
+            continue
+        deliveries = _caught(partial(_deliveries, found, now), signal)
+        if isinstance(deliveries, Exception):
+            errors[signal.id] = deliveries
+        else:
+            wanted += deliveries
+    return wanted
+
+
+def _deliveries(listed: Sequence[Webhook], now: Micros, signal: Signal) -> list[Delivery]:
+    # Inactive webhooks too: their deliveries are parked.
+    return [_delivery(signal, one, now) for one in listed if webhooks.matches(one, signal)]
 
 
 def _delivery(signal: Signal, webhook: Webhook, now: Micros) -> Delivery:
@@ -81,9 +166,35 @@ def _delivery(signal: Signal, webhook: Webhook, now: Micros) -> Delivery:
     )
 
 
-def _insert(table: Table, wanted: Sequence[Delivery]) -> list[Delivery]:
-    insert = partial(store.insert, table)
-    if len(wanted) <= _FEW:
-        return [insert(one) for one in wanted]
-    with ThreadPoolExecutor(_THREADS) as pool:
-        return list(pool.map(insert, wanted))
+def _send(queue: Queue, deliveries: Sequence[Delivery], *, now: Micros) -> None:
+    # In a repeat, some may have been attempted or parked; they need no message.
+    unattempted = [
+        one for one in deliveries if one.is_open and one.attempt_count == 0 and not one.parked
+    ]
+    queue.send([messages.for_attempt(one, now) for one in unattempted])
+
+
+def _embedding(signal: Signal) -> Outgoing:
+    return Outgoing(f'{{"signal_id":"signal:{signal.id}"}}', signal.account_id)
+
+
+def _mark(table: Table, signal: Signal) -> None:
+    try:
+        signals.mark_fanned_out(table, signal)
+    except TransactionConflict as conflict:
+        raise Unavailable from conflict
+
+
+def _each(act: Callable[[_T], _R], items: Sequence[_T]) -> list[_R | Exception]:
+    """Do the same for each item, side by side; return the results, or the errors in their place."""
+    if len(items) <= _FEW:
+        return [_caught(act, item) for item in items]
+    with ThreadPoolExecutor(min(_THREADS, len(items))) as pool:
+        return list(pool.map(partial(_caught, act), items))
+
+
+def _caught(act: Callable[[_T], _R], item: _T) -> _R | Exception:
+    try:
+        return act(item)
+    except Exception as error:  # noqa: BLE001 - a bug in one must not hold up the others
+        return error

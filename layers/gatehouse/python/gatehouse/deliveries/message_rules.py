@@ -10,6 +10,7 @@ from gatehouse.core.clock import SECOND, Micros
 from gatehouse.deliveries.model import (
     AttemptMessage,
     Delivery,
+    FanOutMessage,
     Message,
     RecoverMessage,
     UnparkMessage,
@@ -21,8 +22,15 @@ LONGEST_DELAY = 900  # seconds by which SQS can delay a message
 def write(message: Message) -> str:
     """Return a message's body. Append-only: old messages wait in the queue at a deployment."""
     match message:
-        case AttemptMessage(delivery_id, attempt):
-            fields: dict[str, Any] = {"delivery": delivery_id, "attempt": attempt}
+        case AttemptMessage(delivery_id, attempt, account_id, webhook_id):
+            fields: dict[str, Any] = {
+                "delivery": delivery_id,
+                "attempt": attempt,
+                "account": account_id,
+                "webhook": webhook_id,
+            }
+        case FanOutMessage(account_id, signal_id):
+            fields = {"fan_out": signal_id, "account": account_id}
         case UnparkMessage(account_id, webhook_id, above):
             fields = {"wake": webhook_id, "account": account_id, "above": above}
         case RecoverMessage(account_id, webhook_id, above, asked_at):
@@ -39,7 +47,11 @@ def read(body: str) -> Message:
     """Parse what `write` returned. Raises ValueError or KeyError on anything else."""
     fields: Mapping[str, Any] = json.loads(body)
     if "delivery" in fields:
-        return AttemptMessage(fields["delivery"], fields["attempt"])
+        return AttemptMessage(
+            fields["delivery"], fields["attempt"], fields["account"], fields["webhook"]
+        )
+    if "fan_out" in fields:
+        return FanOutMessage(fields["account"], fields["fan_out"])
     if "wake" in fields:
         return UnparkMessage(fields["account"], fields["wake"], fields["above"])
     return RecoverMessage(fields["account"], fields["recover"], fields["above"], fields["asked_at"])

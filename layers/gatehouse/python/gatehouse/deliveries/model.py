@@ -152,10 +152,20 @@ NextAction = Delivered | Retry | GiveUp | Park
 
 @dataclass(frozen=True, slots=True)
 class AttemptMessage:
-    """Asks a worker to make one attempt."""
+    """Asks a worker to make one attempt of a webhook's delivery."""
 
     delivery_id: str
     attempt: int
+    account_id: str
+    webhook_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class FanOutMessage:
+    """Asks a worker to fan out a stored signal: the reader of the stream failed on it."""
+
+    account_id: str
+    signal_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,4 +194,4 @@ class RecoverMessage:
 
 
 WebhookMessage = UnparkMessage | RecoverMessage
-Message = AttemptMessage | WebhookMessage
+Message = AttemptMessage | FanOutMessage | WebhookMessage

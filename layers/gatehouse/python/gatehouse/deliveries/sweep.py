@@ -10,7 +10,7 @@ from gatehouse.aws.queue import Outgoing, Queue
 from gatehouse.core.clock import MINUTE, Micros
 from gatehouse.core.errors import GatehouseError
 from gatehouse.deliveries import messages, rules, store, sweep_rules
-from gatehouse.deliveries.fan_out import WebhookCache, fan_out
+from gatehouse.deliveries.fan_out import fan_out
 from gatehouse.deliveries.model import (
     Delivery,
     DeliveryStatus,
@@ -60,13 +60,12 @@ def sweep(table: Table, queue: Queue, *, embedding: Queue | None, now: Micros) -
     with _collected(errors):
         unparked = _do_marked(table, queue, now=now)
     fanned_out = 0
-    webhook_cache = WebhookCache(table)
     overdue: list[Signal] = []
     with _collected(errors):
         overdue = signals.list_not_fanned_out(table, before=now, limit=_MOST_SIGNALS)
     for signal in overdue:
         with _collected(errors):
-            fan_out(table, queue, signal, webhook_cache=webhook_cache, embedding=embedding, now=now)
+            fan_out(table, queue, signal, embedding=embedding, now=now)
             fanned_out += 1
     if errors:
         raise errors[0]
