@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import pytest
@@ -90,10 +91,12 @@ def test_a_new_delivery_is_due_now_and_kept_a_week_longer_than_its_signal() -> N
         (429, 0, Retry(NOW + 5 * SECOND)),
         (429, 6, Retry(NOW + 6 * SECOND)),
         (430, 60, Retry(NOW + 5 * SECOND)),
-        (502, 60, Retry(NOW + 5 * SECOND)),
+        (501, 60, Retry(NOW + 5 * SECOND)),
+        (502, 60, Retry(NOW + 60 * SECOND)),
         (503, 3_600, Retry(NOW + 3_600 * SECOND)),
         (503, 3_601, Retry(NOW + 3_600 * SECOND)),
-        (504, 60, Retry(NOW + 5 * SECOND)),
+        (504, 60, Retry(NOW + 60 * SECOND)),
+        (505, 60, Retry(NOW + 5 * SECOND)),
         (None, 60, Retry(NOW + 5 * SECOND)),
     ],
 )
@@ -129,10 +132,70 @@ def test_the_attempt_after_the_last_step_is_the_last() -> None:
         ("Fri, 15 Jan 2027 08:00:01 GMT", 1),
         ("Fri, 15 Jan 2027 09:00:00 GMT", 3_600),
         ("Fri, 15 Jan 2027 09:00:01 GMT", 3_600),
+        ("Friday, 15-Jan-27 08:00:07 GMT", 7),
+        ("Fri Jan 15 08:00:07 2027", 7),
     ],
 )
 def test_retry_after_is_from_zero_to_an_hour(text: str, seconds: int | None) -> None:
     assert rules.parse_retry_after(text, NOW) == seconds
+
+
+def test_a_date_in_retry_after_is_never_too_early() -> None:
+    late = "Fri, 15 Jan 2027 08:00:07 GMT"
+
+    assert rules.parse_retry_after(late, NOW + 1) == 7
+    assert rules.parse_retry_after(late, NOW + SECOND) == 6
+    assert rules.parse_retry_after(late, NOW + 6 * SECOND + 900_000) == 1
+
+
+def test_a_date_without_a_zone_is_utc_wherever_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Asia/Kolkata")
+    time.tzset()
+    try:
+        assert rules.parse_retry_after("Fri Jan 15 08:00:07 2027", NOW) == 7
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+# ---- Jitter ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("wait", "share", "seconds"),
+    [
+        (59, 0.5, 59),
+        (60, 0.0, 60),
+        (60, 0.5, 63),
+        (300, 0.5, 315),
+        (300, 1 - 2**-32, 329.999999),
+        (86_400, 0.25, 88_560),
+    ],
+)
+def test_a_wait_of_a_minute_or_more_is_up_to_a_tenth_longer(
+    wait: int, share: float, seconds: float
+) -> None:
+    retry = rules.next_action(0, Outcome(500), schedule=(wait,), now=NOW, share=share)
+
+    assert retry == Retry(NOW + round(seconds * SECOND))
+
+
+def test_a_wait_that_a_receiver_asks_for_has_jitter_too() -> None:
+    asked = Outcome(503, retry_after=3_600)
+
+    assert rules.next_action(0, asked, schedule=(5,), now=NOW, share=0.5) == Retry(
+        NOW + 3_780 * SECOND
+    )
+
+
+def test_jitter_is_spread_evenly_and_the_same_for_a_repeated_attempt() -> None:
+    shares = [rules.jitter_share(replace(NEW, id=str(number))) for number in range(2_000)]
+
+    assert all(0 <= share < 1 for share in shares)
+    for tenth in range(10):
+        assert 130 < sum(int(share * 10) == tenth for share in shares) < 270
+    assert rules.jitter_share(NEW) == rules.jitter_share(replace(NEW, lease_until=7))
+    assert rules.jitter_share(NEW) != rules.jitter_share(replace(NEW, next_attempt=2))
 
 
 ATTEMPTED = replace(STILL, next_attempt=5, step=2, last_status_code=500)

@@ -110,7 +110,9 @@ def test_a_pause_between_attempts_keeps_the_step_of_the_schedule(world: Delivery
     world.run()
 
     seen = world.receiver.seen
-    assert [(b.at - a.at) // SECOND for a, b in itertools.pairwise(seen)] == [605, 30, 300]
+    waits = [(b.at - a.at) // SECOND for a, b in itertools.pairwise(seen)]
+    assert waits[:2] == [605, 30]
+    assert 300 <= waits[2] <= 330
 
 
 def test_a_webhook_activated_while_a_delivery_is_parked_gets_it_at_once(

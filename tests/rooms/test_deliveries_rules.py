@@ -82,7 +82,7 @@ def test_a_410_parks_the_delivery_at_any_step() -> None:
         (503, 60, 60),
         (429, 1, 5),  # never shorter
         (503, 999_999, 3_600),  # an hour at most
-        (500, 60, 5),  # only 429 and 503
+        (500, 60, 5),  # only 429, 502, 503 and 504
         (429, None, 5),
     ],
 )

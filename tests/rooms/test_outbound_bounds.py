@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import socket
 from ipaddress import ip_address
 from typing import Any
@@ -11,8 +10,8 @@ import pytest
 
 from gatehouse.core.errors import BadInput
 from gatehouse.outbound import addresses, client, headers, resolver, urls, wire
-from gatehouse.outbound.exchange import _shown
-from gatehouse.outbound.failure import RequestFailed
+from gatehouse.outbound.answer import shown
+from gatehouse.outbound.failure import BadAnswer, RequestFailed
 
 # ---- Addresses ---------------------------------------------------------------------------------
 
@@ -216,7 +215,7 @@ def test_methods_defaults_and_the_agent_are_pinned() -> None:
 
 def test_repeated_headers_of_an_answer_are_joined() -> None:
     given = [("A", "1\x00\t2"), ("b", "3"), ("a", "4")]
-    assert _shown(given) == {"a": "1  2, 4", "b": "3"}
+    assert shown(given) == {"a": "1  2, 4", "b": "3"}
 
 
 def test_a_host_s_addresses_are_resolved_once_and_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -239,7 +238,7 @@ def test_a_wire_allows_exactly_its_bytes_until_its_end(monkeypatch: pytest.Monke
         one.allowance, one.ends_at = 5, 100.5
         one._take(3)  # noqa: SLF001 - the count without a peer
         one._take(2)  # noqa: SLF001
-        with pytest.raises(http.client.HTTPException):
+        with pytest.raises(BadAnswer):
             one._take(1)  # noqa: SLF001
         one.wait()
         assert one.gettimeout() == 0.5

@@ -59,8 +59,8 @@ class Posted:
 class Receiver:
     """Answers POSTs: the next of `answers` for the URL, else `always`.
 
-    An answer is a status code, a pair of code and headers, a text that names an outbound error, or
-    a function that returns one of these.
+    An answer is a status code, a pair of code and headers, a reply, a text that names an outbound
+    error, or a function that returns one of these.
     """
 
     now: Callable[[], Micros]
@@ -86,6 +86,8 @@ class Receiver:
             answer = answer()
         if isinstance(answer, str):
             raise RequestFailed(answer)
+        if isinstance(answer, Reply):
+            return answer
         code, extra = answer if isinstance(answer, tuple) else (answer, {})
         return Reply(code, extra, b"said " + str(code).encode())
 

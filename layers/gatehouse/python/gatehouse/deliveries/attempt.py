@@ -120,7 +120,13 @@ def _attempt(worker: Worker, delivery: Delivery, webhook: Webhook) -> AttemptRep
     attempt = rules.attempt_of(
         delivery, outcome, started_at=started_at, ended_at=ended_at, body=response
     )
-    action = rules.next_action(delivery.step, outcome, schedule=webhook.schedule, now=ended_at)
+    action = rules.next_action(
+        delivery.step,
+        outcome,
+        schedule=webhook.schedule,
+        now=ended_at,
+        share=rules.jitter_share(delivery),
+    )
     after = rules.after_attempt(delivery, outcome, action=action, now=ended_at)
     recorded = _record(worker, delivery, after, attempt, action, webhook)
     if recorded is None:
@@ -159,7 +165,7 @@ def _post(
         return Outcome(error=failed.kind), b""
     wait = rules.parse_retry_after(reply.headers.get("retry-after"), worker.now())
     redirected = 300 <= reply.status < 400  # noqa: PLR2004
-    error = "redirect" if redirected else None
+    error = "redirect" if redirected else reply.broken
     return Outcome(status_code=reply.status, error=error, retry_after=wait), reply.body
 
 

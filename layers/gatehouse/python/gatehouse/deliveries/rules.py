@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC
 from email.utils import parsedate_to_datetime
+from math import ceil
 from typing import Any
 from uuid import UUID
 
@@ -27,6 +29,11 @@ from gatehouse.deliveries.model import (
 )
 
 LONGEST_RETRY_AFTER = 3_600  # seconds
+_RETRY_AFTER_CODES = frozenset({429, 502, 503, 504})
+# Waits of a minute or more are up to a tenth longer, so that what failed together is not retried
+# together.
+_JITTERED = MINUTE
+_JITTER = 10
 SHARDS = 16
 SHOWN_BYTES = 1_024
 
@@ -77,11 +84,14 @@ def new_delivery(
     )
 
 
-def next_action(step: int, outcome: Outcome, *, schedule: Sequence[int], now: Micros) -> NextAction:
+def next_action(
+    step: int, outcome: Outcome, *, schedule: Sequence[int], now: Micros, share: float = 0.0
+) -> NextAction:
     """Return what follows an attempt; `step` is the number of attempts before it in this round.
 
-    `schedule` has the waits in seconds. Retry-After on 429 and 503 makes a wait longer, up to an
-    hour, never shorter.
+    `schedule` has the waits in seconds. Retry-After on 429, 502, 503 and 504 makes a wait longer,
+    up to an hour, never shorter. `share`, from 0 up to 1, is how much of the possible jitter is
+    added to a wait of a minute or more.
     """
     code = outcome.status_code
     if code is not None and 200 <= code < 300:  # noqa: PLR2004
@@ -90,10 +100,21 @@ def next_action(step: int, outcome: Outcome, *, schedule: Sequence[int], now: Mi
         return Park(ParkReason.GONE)
     if step >= len(schedule):
         return GiveUp(DeadLetterReason.EXHAUSTED)
-    wait = schedule[step]
-    if code in {429, 503} and outcome.retry_after is not None:
-        wait = max(wait, min(outcome.retry_after, LONGEST_RETRY_AFTER))
-    return Retry(now + wait * SECOND)
+    wait = schedule[step] * SECOND
+    if code in _RETRY_AFTER_CODES and outcome.retry_after is not None:
+        wait = max(wait, min(outcome.retry_after, LONGEST_RETRY_AFTER) * SECOND)
+    if wait >= _JITTERED:
+        wait += int(wait * share) // _JITTER
+    return Retry(now + wait)
+
+
+def jitter_share(delivery: Delivery) -> float:
+    """Return the share of jitter before a delivery's next attempt, from 0 up to 1.
+
+    It is derived from id and number, so that a repeat after a crash has the same wait.
+    """
+    digest = hashlib.sha256(f"{delivery.id}\n{delivery.next_attempt}".encode()).digest()
+    return int.from_bytes(digest[:4]) / 2**32
 
 
 def parse_retry_after(text: str | None, now: Micros) -> int | None:
@@ -106,10 +127,12 @@ def parse_retry_after(text: str | None, now: Micros) -> int | None:
         return min(int(text.lstrip("0")[:9] or 0), LONGEST_RETRY_AFTER)
     try:
         moment = parsedate_to_datetime(text)
-        wait = moment.timestamp() - now / SECOND
+        if moment.tzinfo is None:  # the oldest form of HTTP's dates names no zone; all are in UTC
+            moment = moment.replace(tzinfo=UTC)
+        wait = int(moment.timestamp()) - now / SECOND
     except (ValueError, OverflowError, TypeError, IndexError):
         return None
-    return min(max(0, round(wait)), LONGEST_RETRY_AFTER)
+    return min(max(0, ceil(wait)), LONGEST_RETRY_AFTER)
 
 
 def after_attempt(

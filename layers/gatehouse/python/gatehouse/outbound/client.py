@@ -7,8 +7,6 @@ no connection, cookie or address, so one account's receiver never meets another'
 
 from __future__ import annotations
 
-import http.client
-import ssl
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import closing
@@ -16,8 +14,8 @@ from contextlib import closing
 from gatehouse.core.errors import BadInput
 from gatehouse.outbound import urls
 from gatehouse.outbound.addresses import Unfit
-from gatehouse.outbound.exchange import Reply, exchange
-from gatehouse.outbound.failure import RequestFailed
+from gatehouse.outbound.exchange import Reply, exchange, kind_of
+from gatehouse.outbound.failure import BadAnswer, RequestFailed
 from gatehouse.outbound.headers import can_be_sent
 from gatehouse.outbound.resolver import addresses_of
 from gatehouse.outbound.wire import dial
@@ -85,10 +83,11 @@ def send(
 
     `timeout` is in seconds and covers everything: resolving, connecting, the handshake, sending,
     and reading to the last byte. Redirects are not followed, compressed bodies stay compressed,
-    and nothing is retried.
+    and nothing is retried. The status decides: an answer that breaks after it is a reply whose
+    `broken` names why.
 
     Raises:
-        RequestFailed: The host gave no answer.
+        RequestFailed: The host sent no status.
 
     """
     ends_at = time.monotonic() + timeout
@@ -105,17 +104,8 @@ def send(
                 _OVERHEAD + 8 * most
             )  # each byte of a body in tiny chunks needs several more
             return exchange(method, target, wire, headers=sent, body=body, most=most)
-    except TimeoutError as error:
-        raise RequestFailed("timeout") from error
-    except ssl.SSLError as error:
-        raise RequestFailed("tls") from error
-    except ConnectionRefusedError as error:
-        raise RequestFailed("refused") from error
-    except OSError as error:
-        raise RequestFailed("connection") from error
-    # Parsing an answer can raise ValueError, too.
-    except (http.client.HTTPException, ValueError) as error:
-        raise RequestFailed("protocol") from error
+    except (OSError, BadAnswer) as error:
+        raise RequestFailed(kind_of(error)) from error
 
 
 def _headers(method: str, headers: Mapping[str, str]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Why a request out got no answer.
+"""Why a request out got no answer, or only the beginning of one.
 
 RequestFailed.kind
 ├── address       the URL, or an address of its host, must not be called
@@ -21,6 +21,10 @@ _SENTENCES = {
     "connection": "The connection failed or broke.",
     "protocol": "The answer is not valid HTTP.",
 }
+
+
+class BadAnswer(Exception):
+    """What a host sent is not valid HTTP, is incomplete, or is longer than an answer needs."""
 
 
 class RequestFailed(Exception):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import http.client
+import select
 import socket
 import time
 from collections.abc import Sequence
 
 from gatehouse.outbound.addresses import Address
+from gatehouse.outbound.failure import BadAnswer
 
 _MAX_DIALLED = 4  # of a host's addresses
 
@@ -35,22 +36,22 @@ class Wire(socket.socket):
         self._take(len(data))
         return data
 
-    def recv_into(self, buffer: bytearray, nbytes: int = 0, flags: int = 0) -> int:  # type: ignore[override]
-        """Receive within deadline and limit."""
-        self.wait()
-        count = super().recv_into(buffer, nbytes, flags)
-        self._take(count)
-        return count
-
     def sendall(self, data: bytes, flags: int = 0, /) -> None:  # type: ignore[override]
         """Send within the deadline."""
-        self.wait()
-        super().sendall(data, flags)
+        if data:  # TLS often has nothing to send
+            self.wait()
+            super().sendall(data, flags)
+
+    def is_readable(self) -> bool:
+        """Return whether there are bytes to receive, an end or an error, without waiting."""
+        watched = select.poll()
+        watched.register(self, select.POLLIN)
+        return bool(watched.poll(0))
 
     def _take(self, count: int) -> None:
         self.allowance -= count
         if self.allowance < 0:
-            raise http.client.HTTPException("more bytes than an answer needs")
+            raise BadAnswer("more bytes than an answer needs")
 
 
 def dial(addresses: Sequence[Address], port: int, *, ends_at: float) -> Wire:
