@@ -11,7 +11,7 @@ import pytest
 from gatehouse.core.errors import CODES
 from support.actors.people import Holder, People
 from support.aws.api_gateway import DOMAIN, Front
-from support.aws.faults import Wire, error, first, unreachable
+from support.aws.faults import Wire, conflict_in_transaction, error, first, unreachable
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +121,31 @@ def test_a_5xx_has_a_line_at_error_that_names_the_call_and_its_code(
     assert admin.key not in json.dumps(written)
 
 
+@pytest.mark.usefixtures("sleeps")
+@pytest.mark.parametrize(
+    ("fault", "causes"),
+    [
+        (lambda: conflict_in_transaction(5), ["TransactionCanceled at", "TransactWriteItems"]),
+        (lambda: _failed_conditions(2), ["Refused credential key at", "TransactWriteItems"]),
+    ],
+)
+def test_a_503_after_the_last_try_names_what_every_try_met(
+    front: Front,
+    admin: Holder,
+    line: Wire,
+    logs: io.StringIO,
+    fault: Any,
+    causes: list[str],
+) -> None:
+    line.before = first(1_000, fault, "TransactWriteItems")
+    body = {"name": "busy"}
+    answer = front("PATCH", f"/v1/api-keys/{admin.key_id}", key=admin.key, body=body)
+    assert answer.status == 503
+    written = [json.loads(text) for text in logs.getvalue().splitlines()]
+    [failed] = [one for one in written if one["level"] == "ERROR"]
+    assert all(any(cause in one for one in failed["causes"]) for cause in causes), failed["causes"]
+
+
 def test_a_4xx_has_no_line_at_error(front: Front, admin: Holder, logs: io.StringIO) -> None:
     front("DELETE", "/v1/api-keys/x", key=admin.key)
     assert "ERROR" not in logs.getvalue()
@@ -136,3 +161,8 @@ def test_an_authorizer_without_its_table_logs_why(
     written = [json.loads(text) for text in logs.getvalue().splitlines()]
     [failed] = [one for one in written if one["level"] == "ERROR"]
     assert any("UpdateItem ThrottlingException" in one for one in failed["causes"])
+
+
+def _failed_conditions(number: int) -> Any:
+    reasons = [{"Code": "ConditionalCheckFailed", "Message": "The condition failed"}] * number
+    return error("TransactionCanceledException", CancellationReasons=reasons)

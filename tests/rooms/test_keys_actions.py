@@ -192,17 +192,17 @@ def test_a_failing_table_is_503_and_nothing_is_written(
     assert len(state.owned) == 1
 
 
-def test_eight_transaction_conflicts_in_a_row_are_503(
+def test_32_transaction_conflicts_in_a_row_are_503(
     tables: Tables, room_line: Wire, sleeps: list[float]
 ) -> None:
     caller = visitor(tables)
     conflict = lambda: error("TransactionConflictException")  # noqa: E731
     room_line.clear()
-    room_line.before = first(8, conflict, "TransactWriteItems")
+    room_line.before = first(32, conflict, "TransactWriteItems")
     with pytest.raises(Unavailable):
         keys.create(tables, caller.call(), key_request())
-    assert room_line.calls.count("TransactWriteItems") == 8
-    assert all(wait <= 0.64 for wait in sleeps)
+    assert room_line.calls.count("TransactWriteItems") == 32
+    assert all(wait <= 0.08 for wait in sleeps)
     check_everything(tables, now=caller.now)
 
 

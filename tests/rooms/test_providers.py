@@ -228,7 +228,7 @@ def test_a_key_that_keeps_changing_raises_unavailable(
                 vault,
                 "other",
             ),
-            times=9,
+            times=30,
         )
         with pytest.raises(Unavailable):
             act()

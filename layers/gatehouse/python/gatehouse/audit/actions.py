@@ -25,8 +25,9 @@ from gatehouse.dynamo.table import (
     transact,
 )
 
-# Other requests of the account move the head of its chain at the same time.
-_CONFLICTS = Backoff(attempts=8, first=0.02, longest=0.64)
+# Other requests of the account move the head of its chain at the same time. The waits stay short:
+# with longer and longer ones, whoever has waited longest loses against those who just began.
+_CONFLICTS = Backoff(attempts=32, first=0.02, longest=0.08)
 
 # How many events one call to `page` reads.
 _MOST_READ = 1_000
@@ -128,6 +129,7 @@ def append(
     """
     names = list(writes)
     chain = entries[0].origin.chain
+    conflict: Exception | None = None
     for _ in conflicts.tries():
         seen = store.read_head(table, account_id, chain)
         head, events = seen, []
@@ -152,11 +154,12 @@ def append(
             }
             if failed:
                 raise Refused(failed) from canceled
-        except TransactionConflict:
-            pass
+            conflict = canceled
+        except TransactionConflict as conflicting:
+            conflict = conflicting
         else:
             return events
-    raise Unavailable
+    raise Unavailable from conflict
 
 
 def page(

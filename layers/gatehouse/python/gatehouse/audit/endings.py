@@ -70,6 +70,7 @@ def still_counted(table: Table, account_id: str, counter: str) -> int:
 def _take_effect(table: Table, ending: Ending, writes: Mapping[str, Write]) -> None:
     names = list(writes)
     every = [*writes.values(), ending_store.put(table, ending)]
+    conflict: Exception | None = None
     for _ in _TAKE_EFFECT.tries():
         try:
             ending_store.announce(table, ending.account_id, now=ending.at)
@@ -78,11 +79,12 @@ def _take_effect(table: Table, ending: Ending, writes: Mapping[str, Write]) -> N
             if canceled.failed:
                 failed = {names[position]: item for position, item in canceled.failed.items()}
                 raise actions.Refused(failed) from canceled
-        except TransactionConflict:
-            pass
+            conflict = canceled
+        except TransactionConflict as conflicting:
+            conflict = conflicting
         else:
             return
-    raise Unavailable
+    raise Unavailable from conflict
 
 
 def record(

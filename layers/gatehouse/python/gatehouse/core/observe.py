@@ -58,6 +58,9 @@ def _described(cause: BaseException) -> str:
     if isinstance(response, dict):  # botocore's ClientError
         code = response.get("Error", {}).get("Code")
         name = f"{name} {getattr(cause, 'operation_name', '')} {code}"
+    failed = getattr(cause, "failed", None)
+    if isinstance(failed, dict):  # the writes of a transaction whose conditions failed
+        name = " ".join((name, *sorted(map(str, failed))))
     return f"{name} at {_place(cause)}"
 
 

@@ -30,10 +30,13 @@ class Backoff:
 
         The loop that runs to its end has failed every time; what then happens is the caller's:
 
+            conflict: Exception | None = None
             for _ in CONFLICTS.tries():
-                with suppress(TransactionConflict):
+                try:
                     return write()
-            raise Unavailable
+                except TransactionConflict as conflicting:
+                    conflict = conflicting
+            raise Unavailable from conflict  # the log line of a 503 names its causes
         """
         for attempt in range(1, self.attempts + 1):
             if attempt > 1:
@@ -54,3 +57,11 @@ class Backoff:
         longest = min(self.longest, self.first * 2 ** (failures - 1))
         if longest > 0:
             time.sleep(longest * random.uniform(self.least, 1))  # noqa: S311 - jitter
+
+
+ON_CHANGE = Backoff(attempts=24, first=0.01, longest=0.04)
+"""For a change that was refused because somebody else changed the thing since it was read.
+
+Each try reads the thing again. So many tries that ten callers who change one thing in loops all
+succeed.
+"""

@@ -141,10 +141,13 @@ def find_on_socket(event: Mapping[str, Any]) -> str | None:
 
 def update_owner(table: Table, digest: str, *, owner: Owner) -> None:
     """Copy an identity into one of its keys. Raises Unavailable while the key is busy."""
+    conflict: TransactionConflict | None = None
     for _ in _CONFLICTS.tries():
-        with contextlib.suppress(TransactionConflict):
+        try:
             return store.update_owner(table, digest, owner=owner)
-    raise Unavailable
+        except TransactionConflict as conflicting:
+            conflict = conflicting
+    raise Unavailable from conflict
 
 
 def _admit_by_own_item(table: Table, digest: str, memory: Memory, now: Micros) -> Verdict:
@@ -219,15 +222,17 @@ def _spend(
     table: Table, digest: str, *, busy: bool, now: Micros
 ) -> tuple[Verdict | None, Credential | None]:
     """Try one of GCRA's two updates. No verdict means: valid, but the other update applies."""
+    conflict: TransactionConflict | None = None
     for _ in _CONFLICTS.tries():
         try:
             credential = store.spend(table, digest, busy=busy, now=now)
         except store.NotAdmitted as refused:
             return _verdict_without_spending(refused.credential, now), refused.credential
-        except TransactionConflict:
+        except TransactionConflict as conflicting:
+            conflict = conflicting
             continue
         return Verdict(Code.VALID, credential, _state_after(credential, now)), credential
-    raise Unavailable
+    raise Unavailable from conflict
 
 
 def _spend_of_successor(
@@ -237,6 +242,7 @@ def _spend_of_successor(
 
     True: a request was spent. Otherwise the item says why not.
     """
+    conflict: TransactionConflict | None = None
     for _ in _CONFLICTS.tries():
         try:
             spent = store.spend_as_predecessor(
@@ -249,10 +255,11 @@ def _spend_of_successor(
             )
         except store.NotAdmitted as refused:
             return refused.credential, False
-        except TransactionConflict:
+        except TransactionConflict as conflicting:
+            conflict = conflicting
             continue
         return spent, True
-    raise Unavailable
+    raise Unavailable from conflict
 
 
 def _state_after(credential: Credential, now: Micros) -> RateLimitState:

@@ -20,7 +20,7 @@ from gatehouse.core.errors import (
 from gatehouse.core.maker import Maker
 from gatehouse.core.reach import Reach
 from gatehouse.core.request import Call
-from gatehouse.core.retry import Backoff
+from gatehouse.core.retry import ON_CHANGE
 from gatehouse.credentials import actions as credentials
 from gatehouse.dynamo import idempotency
 from gatehouse.dynamo.table import Table, Tables
@@ -33,8 +33,6 @@ from gatehouse.secrets import actions as vaults
 from gatehouse.secrets import writes as secret_writes
 from gatehouse.secrets.actions import Vault
 from gatehouse.signals import actions as signals
-
-_PEER_BUSY = Backoff(6)
 
 
 def trust(
@@ -130,7 +128,7 @@ def receive(  # noqa: PLR0913 - a request and its proof
     transaction that stores the signal: a replay stores nothing. Raises Unauthorized, with the same
     message whatever is wrong with the peer or its proof; Forbidden where the peer may not send this
     type; BadInput for a bad signal; RateLimited; and Unavailable where other signals of the peer
-    were stored at the same time, six times in a row.
+    were stored at the same time, too often in a row.
     """
     proof = rules.read_proof(proof_header)
     peer = store.find(tables.main, peer_id) if peer_id and proof else None
@@ -166,7 +164,8 @@ def receive(  # noqa: PLR0913 - a request and its proof
     )
     nonce = store.use_nonce(tables.main, peer.id, proof.nonce, ends_at=rules.nonce_ends_at(proof))
     pace = credentials.pace(peer.rate_limit)
-    for _ in _PEER_BUSY.tries():
+    conflict: audit.Refused | None = None
+    for _ in ON_CHANGE.tries():
         _check_limit(peer, call.now)
         spend = store.spend(tables.main, peer, pace=pace, now=call.now)
         try:
@@ -182,11 +181,12 @@ def receive(  # noqa: PLR0913 - a request and its proof
             current = refused.failed.get("peer")
             if "nonce" in refused.failed or current is None:
                 raise _refused() from refused
+            conflict = refused
             peer = store.from_item(current)  # its other signals used up the limit meanwhile
         else:
             receipt = rules.receipt(secret, signal_id=signal.id, body_hash=proof.body_hash)
             return Received(signal.id, receipt)
-    raise Unavailable
+    raise Unavailable from conflict
 
 
 def _check_status(table: Table, peer: Peer, now: Micros) -> None:

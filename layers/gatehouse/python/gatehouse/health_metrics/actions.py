@@ -26,6 +26,7 @@ def count(table: Table, shard: str, records: Sequence[Record], *, now: Micros) -
     Unavailable; then the same batch may be passed again.
     """
     written = 0
+    failed: Exception | None = None
     for _ in _UNAVAILABLE.tries():
         try:
             seen = store.find_position(table, shard)
@@ -33,11 +34,12 @@ def count(table: Table, shard: str, records: Sequence[Record], *, now: Micros) -
                 transact(table.client, store.write(table, shard, portion, seen=seen, now=now))
                 seen = portion.upto
                 written += 1
-        except (TransactionCanceled, TransactionConflict, Unavailable):
+        except (TransactionCanceled, TransactionConflict, Unavailable) as error:
+            failed = error
             continue
         else:
             return written
-    raise Unavailable
+    raise Unavailable from failed
 
 
 def read(table: Table, account_id: str, *, now: Micros) -> HealthMetrics:

@@ -18,7 +18,7 @@ from gatehouse.core.maker import BOOTSTRAP, Maker
 from gatehouse.core.principal import Principal
 from gatehouse.core.reach import Reach
 from gatehouse.core.request import Call
-from gatehouse.core.retry import Backoff
+from gatehouse.core.retry import ON_CHANGE
 from gatehouse.dynamo import idempotency
 from gatehouse.dynamo.table import ConditionFailed, Item, Table, Tables
 from gatehouse.identities.model import IdentityType
@@ -27,13 +27,11 @@ from gatehouse.invites.model import LIFE, MOST_OPEN, Invite, InviteRequest
 from gatehouse.keys import actions as keys
 from gatehouse.keys import writes as key_writes
 
-_CONFLICTS = Backoff(6)
-
 
 def create(tables: Tables, call: Call, request: InviteRequest) -> Invite:
     """Create an invite within the caller's own grants.
 
-    Raises BadInput, GrantsExceeded, BoundReached, IdempotencyReused, or Unavailable after six
+    Raises BadInput, GrantsExceeded, BoundReached, IdempotencyReused, or Unavailable after too many
     conflicts.
     """
     idempotency.check(tables.main, call.guard)
@@ -53,7 +51,8 @@ def create(tables: Tables, call: Call, request: InviteRequest) -> Invite:
     reach.check(Reach.of(caller), rules.reach_of(invite))
     origin = Origin.of(call)
     claim = audit.Claim(call.guard, f"invite:{invite.id}") if call.guard else None
-    for _ in _CONFLICTS.tries():
+    conflict: audit.Refused | None = None
+    for _ in ON_CHANGE.tries():
         try:
             audit.commit(
                 tables.main,
@@ -66,6 +65,7 @@ def create(tables: Tables, call: Call, request: InviteRequest) -> Invite:
                 claim=claim,
             )
         except audit.Refused as refused:
+            conflict = refused
             keys.refuse_ended(refused)
             if "code" in refused.failed:
                 invite = replace(invite, code=_code(long=request.long))
@@ -74,7 +74,7 @@ def create(tables: Tables, call: Call, request: InviteRequest) -> Invite:
                 _recount_open(tables.main, invite.account_id, seen=full, now=call.now)
         else:
             return invite
-    raise Unavailable
+    raise Unavailable from conflict
 
 
 def prepare_for_operator(

@@ -10,12 +10,10 @@ from gatehouse.audit.model import Change, Origin
 from gatehouse.core.clock import Micros
 from gatehouse.core.errors import Unavailable
 from gatehouse.core.maker import MadeBy
-from gatehouse.core.retry import Backoff
+from gatehouse.core.retry import ON_CHANGE
 from gatehouse.dynamo.table import Table
 from gatehouse.invites import rules, store
 from gatehouse.invites.model import Invite
-
-_REDEEMED_MEANWHILE = Backoff(4)
 
 
 def list_made(table: Table, account_id: str, by: MadeBy, *, now: Micros) -> list[str]:
@@ -31,7 +29,7 @@ def end_made(
     They expire now. May run again. Raises Unavailable.
     """
     ended: list[str] = []
-    for _ in _REDEEMED_MEANWHILE.tries():
+    for _ in ON_CHANGE.tries():
         made = _made(table, account_id, by, now)
         if not made:
             return ended

@@ -12,7 +12,7 @@ from gatehouse.core.clock import ceil_seconds
 from gatehouse.core.errors import BadInput, Gone, NotFound, RateLimited, Unavailable
 from gatehouse.core.observe import logger
 from gatehouse.core.request import Call
-from gatehouse.core.retry import Backoff
+from gatehouse.core.retry import ON_CHANGE
 from gatehouse.credentials.model import ADMIN_PREFIX
 from gatehouse.dynamo import idempotency
 from gatehouse.dynamo.table import Table, Tables, Write
@@ -25,7 +25,6 @@ from gatehouse.keys import actions as keys
 from gatehouse.keys import writes as key_writes
 from gatehouse.keys.model import NewKey
 
-_CONFLICTS = Backoff(6)
 _ALL_ADDRESSES = "*"
 
 
@@ -51,12 +50,13 @@ def redeem(tables: Tables, call: Call, request: RedeemRequest) -> Redeemed:
 
     The first member of an account that never had an admin becomes its admin. Raises BadInput,
     NotFound, Conflict, Gone, RateLimited after too many wrong codes, IdempotencyReused, Refused
-    where a write of `bind` failed, or Unavailable after six conflicts.
+    where a write of `bind` failed, or Unavailable after too many conflicts.
     """
     idempotency.check(tables.main, call.guard)
     name = keys.checked_name(request.name)
     kind = rules.check_type(request.type)
-    for _ in _CONFLICTS.tries():
+    conflict: audit.Refused | None = None
+    for _ in ON_CHANGE.tries():
         invite = _find_by_code(tables.main, call, request.code)
         refusal = rules.refusal(invite, call.now)
         if refusal is not None:
@@ -81,13 +81,14 @@ def redeem(tables: Tables, call: Call, request: RedeemRequest) -> Redeemed:
         try:
             return _create_member(tables, call, request, invite=invite, member=member)
         except audit.Refused as refused:
+            conflict = refused
             if "wallet" in refused.failed or "nonce" in refused.failed:
                 raise
             full = refused.failed.get("key_count")
             if full is not None:
                 keys.recount_live(tables, invite.account_id, seen=full, now=call.now)
             # Otherwise another request took a use, or became the first member: read again.
-    raise Unavailable
+    raise Unavailable from conflict
 
 
 def _create_member(

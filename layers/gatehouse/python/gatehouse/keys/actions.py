@@ -23,7 +23,7 @@ from gatehouse.core.grants import Grants
 from gatehouse.core.principal import Principal
 from gatehouse.core.reach import Reach
 from gatehouse.core.request import Call
-from gatehouse.core.retry import Backoff
+from gatehouse.core.retry import ON_CHANGE
 from gatehouse.credentials import writes as credential_writes
 from gatehouse.dynamo import idempotency
 from gatehouse.dynamo.table import ConditionFailed, Item, Tables, Write
@@ -50,9 +50,6 @@ from gatehouse.keys.writes import (
 )
 
 Result = TypeVar("Result")
-
-# Each try reads anew, and `audit.commit` has waited already.
-_ON_CHANGE = Backoff(attempts=8)
 
 
 def create(tables: Tables, call: Call, request: KeyRequest) -> Minted:
@@ -266,12 +263,14 @@ def refuse_ended(refused: audit.Refused) -> None:
 
 def retry(tables: Tables, call: Call, attempt: Callable[[], Result]) -> Result:
     """Repeat a change that was refused because something changed between read and write."""
-    for _ in _ON_CHANGE.tries():
+    conflict: audit.Refused | None = None
+    for _ in ON_CHANGE.tries():
         try:
             return attempt()
         except audit.Refused as refused:
+            conflict = refused
             refuse_ended(refused)
             counter = refused.failed.get("count")
             if counter is not None:
                 recount_live(tables, call.caller.account_id, seen=counter, now=call.now)
-    raise Unavailable
+    raise Unavailable from conflict

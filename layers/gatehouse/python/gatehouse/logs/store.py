@@ -139,15 +139,17 @@ def transact_with_retries(table: Table, writes: Sequence[Write]) -> None:
 
     Raises TransactionCanceled if a condition fails, Unavailable if all tries conflict.
     """
+    conflict: Exception | None = None
     for _ in CONFLICTS.tries():
         try:
             return transact(table.client, writes)
         except TransactionCanceled as canceled:
             if canceled.failed:
                 raise
-        except TransactionConflict:
-            pass
-    raise Unavailable
+            conflict = canceled
+        except TransactionConflict as conflicting:
+            conflict = conflicting
+    raise Unavailable from conflict
 
 
 def _item(viewer: Viewer) -> Item:

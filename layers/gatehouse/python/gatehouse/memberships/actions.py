@@ -20,7 +20,7 @@ from gatehouse.core.clock import Micros
 from gatehouse.core.errors import Conflict, GatehouseError, Unavailable
 from gatehouse.core.reach import Reach
 from gatehouse.core.request import Call
-from gatehouse.core.retry import Backoff
+from gatehouse.core.retry import ON_CHANGE
 from gatehouse.dynamo.table import (
     Tables,
     TransactionCanceled,
@@ -38,8 +38,6 @@ from gatehouse.keys.propagation import propagate
 from gatehouse.memberships.made import Made, follow, list_made
 
 _NO_WRITES: Mapping[str, Write] = MappingProxyType({})
-# Each try reads anew, and `audit.commit` has waited already.
-_ON_CHANGE = Backoff(attempts=4)
 # How many marked identities one sweep completes.
 _MOST_PER_SWEEP = 25
 
@@ -87,7 +85,8 @@ def apply(
 
     `widening` are writes for a change that does not only narrow what the identity may do.
     """
-    for _ in _ON_CHANGE.tries():
+    conflict: audit.Refused | None = None
+    for _ in ON_CHANGE.tries():
         before = identities.get(tables.main, account_id, identity_id)
         after = identities.patched(before, patch)
         concerns_keys = after.rights != before.rights
@@ -98,6 +97,7 @@ def apply(
         try:
             _write(tables, before, after, widening=widening, origin=origin, now=now)
         except audit.Refused as refused:
+            conflict = refused
             keys.refuse_ended(refused)
             # If the identity changed too, that change may be what the counter already includes.
             if "admins" in refused.failed and "identity" not in refused.failed:
@@ -109,7 +109,7 @@ def apply(
         if after.is_acting_admin == before.is_acting_admin:
             return ChangedIdentity(after)
         return ChangedIdentity(after, list_made(tables, after, resumed=resumed, now=now))
-    raise Unavailable
+    raise Unavailable from conflict
 
 
 def finish(tables: Tables, identity: Identity, *, origin: Origin, now: Micros) -> tuple[str, ...]:

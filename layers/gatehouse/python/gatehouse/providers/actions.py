@@ -7,7 +7,7 @@ from gatehouse.audit.model import Change, Origin
 from gatehouse.core.clock import Micros
 from gatehouse.core.errors import BoundReached, NotFound, Unavailable
 from gatehouse.core.request import Call
-from gatehouse.core.retry import Backoff
+from gatehouse.core.retry import ON_CHANGE
 from gatehouse.dynamo.table import Table
 from gatehouse.providers import rules, store
 from gatehouse.providers.model import MOST_KEYS, ProviderKey
@@ -15,8 +15,6 @@ from gatehouse.secrets import actions as vaults
 from gatehouse.secrets import writes as secret_writes
 from gatehouse.secrets.actions import Vault
 from gatehouse.secrets.model import Place
-
-_CONFLICTS = Backoff(4)
 
 
 def find(table: Table, place: Place) -> ProviderKey | None:
@@ -30,11 +28,12 @@ def put(
     """Store a key, and replace the one that is there.
 
     Raises FieldRequired or BadInput where `text` is not a valid key; they name `field`. Raises
-    BoundReached, or Unavailable after four conflicts.
+    BoundReached, or Unavailable after too many conflicts.
     """
     text = rules.check_key(text, field=field)
     key = ProviderKey(place, call.now)
-    for _ in _CONFLICTS.tries():
+    conflict: audit.Refused | None = None
+    for _ in ON_CHANGE.tries():
         seen = store.read(table, place)
         if seen is None:
             writes = store.create(table, key)
@@ -58,19 +57,21 @@ def put(
                 now=call.now,
             )
         except audit.Refused as refused:
+            conflict = refused
             if set(refused.failed) == {"count"}:
                 raise BoundReached(f"An account has at most {MOST_KEYS} provider keys") from refused
         else:
             return
-    raise Unavailable
+    raise Unavailable from conflict
 
 
 def remove(table: Table, call: Call, place: Place) -> None:
     """Delete a key. Where there is none, nothing is written or recorded.
 
-    Raises Unavailable after four conflicts.
+    Raises Unavailable after too many conflicts.
     """
-    for _ in _CONFLICTS.tries():
+    conflict: audit.Refused | None = None
+    for _ in ON_CHANGE.tries():
         seen = store.read(table, place)
         if seen is None:
             return
@@ -86,18 +87,20 @@ def remove(table: Table, call: Call, place: Place) -> None:
                 origin=Origin.of(call),
                 now=call.now,
             )
-        except audit.Refused:
+        except audit.Refused as refused:
+            conflict = refused
             continue
         return
-    raise Unavailable
+    raise Unavailable from conflict
 
 
 def reveal(table: Table, vault: Vault, place: Place, *, origin: Origin, now: Micros) -> str:
     """Return a key in plain, after the audit event of the read was written.
 
-    Raises NotFound, or Unavailable after four conflicts.
+    Raises NotFound, or Unavailable after too many conflicts.
     """
-    for _ in _CONFLICTS.tries():
+    conflict: audit.Refused | None = None
+    for _ in ON_CHANGE.tries():
         seen = store.read(table, place)
         if seen is None:
             raise NotFound("The account has no such secret", code="SECRET_NOT_FOUND")
@@ -111,8 +114,9 @@ def reveal(table: Table, vault: Vault, place: Place, *, origin: Origin, now: Mic
                 origin=origin,
                 now=now,
             )
-        except audit.Refused:
+        except audit.Refused as refused:
+            conflict = refused
             continue
         if text is not None:
             return text
-    raise Unavailable
+    raise Unavailable from conflict

@@ -22,7 +22,7 @@ from gatehouse.core.maker import BOOTSTRAP, Maker
 from gatehouse.core.principal import Principal
 from gatehouse.core.reach import Reach
 from gatehouse.core.request import Call
-from gatehouse.core.retry import Backoff
+from gatehouse.core.retry import ON_CHANGE
 from gatehouse.core.unset import UNSET, set_fields
 from gatehouse.dynamo import idempotency
 from gatehouse.dynamo.table import Table, Write
@@ -53,7 +53,6 @@ from gatehouse.webhooks.model import (
 from gatehouse.webhooks.update import PlannedChange, change_webhook
 
 NO_WRITES: Mapping[str, Write] = MappingProxyType({})
-_CREATOR_CHANGED = Backoff(4)
 
 
 def find(table: Table, account_id: str, webhook_id: str) -> Webhook | None:
@@ -104,7 +103,8 @@ def create(
     secret = new_secret()
     headers = {} if checked.headers is UNSET else checked.headers
     created = writes.create(table, vault, new, secret=secret, headers=headers)
-    for _ in _CREATOR_CHANGED.tries():
+    conflict: audit.Refused | None = None
+    for _ in ON_CHANGE.tries():
         check = creators.check_active(table, new.account_id, maker)
         try:
             audit.commit(
@@ -122,9 +122,10 @@ def create(
                 raise BoundReached(f"An account has at most {MOST_WEBHOOKS} webhooks") from refused
             if "creator" not in refused.failed:
                 raise
+            conflict = refused
         else:
             return CreatedWebhook(new, secret)
-    raise Unavailable
+    raise Unavailable from conflict
 
 
 def check_fields(fields: WebhookFields, *, own: Iterable[str] = ()) -> CheckedFields:

@@ -16,15 +16,13 @@ from gatehouse.audit.model import Change, Origin
 from gatehouse.core.clock import Micros
 from gatehouse.core.errors import Unavailable
 from gatehouse.core.maker import MadeBy, Maker
-from gatehouse.core.retry import Backoff
+from gatehouse.core.retry import ON_CHANGE
 from gatehouse.dynamo.table import Table, Write
 from gatehouse.identities import actions as identities
 from gatehouse.identities import writes as identity_writes
 from gatehouse.identities.model import Identity
 from gatehouse.webhooks import rules, store
 from gatehouse.webhooks.model import CREATOR_ABSENT, KEY_REVOKED, Webhook
-
-_CHANGED_MEANWHILE = Backoff(6)
 
 
 def list_made(table: Table, account_id: str, by: MadeBy) -> list[str]:
@@ -48,7 +46,7 @@ def end_made(
     """
     changed = []
     for webhook in _made(table, account_id, by):
-        for _ in _CHANGED_MEANWHILE.tries():
+        for _ in ON_CHANGE.tries():
             before = store.find(table, account_id, webhook.id)
             if before is None or not by.includes(before.maker):
                 break
@@ -79,7 +77,7 @@ def follow(
     an older state changes nothing more. Raises Unavailable. May run again.
     """
     changed: list[str] = []
-    for _ in _CHANGED_MEANWHILE.tries():
+    for _ in ON_CHANGE.tries():
         creator = identities.get(table, account_id, identity_id)
         made = _made(table, account_id, MadeBy(identity_id))
         pairs = [(one, rules.following(one, creator.absence)) for one in made]

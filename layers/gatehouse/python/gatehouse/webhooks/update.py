@@ -11,13 +11,11 @@ from gatehouse.audit.model import Change, Origin
 from gatehouse.core.clock import Micros
 from gatehouse.core.errors import Unavailable
 from gatehouse.core.request import Guard
-from gatehouse.core.retry import Backoff
+from gatehouse.core.retry import ON_CHANGE
 from gatehouse.dynamo.table import Table, Write
 from gatehouse.keys import actions as keys
 from gatehouse.webhooks import rules, store
 from gatehouse.webhooks.model import Webhook
-
-_CHANGED_MEANWHILE = Backoff(4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +47,8 @@ def change_webhook(
     Raises NotFound, Unavailable, Unauthorized if the calling key is revoked, and audit's Refused
     if a condition of another room's write failed.
     """
-    for _ in _CHANGED_MEANWHILE.tries():
+    conflict: audit.Refused | None = None
+    for _ in ON_CHANGE.tries():
         before = store.get(table, account_id, webhook_id)
         planned = plan(before)
         if planned is None:
@@ -60,9 +59,10 @@ def change_webhook(
             keys.refuse_ended(refused)
             if not {"webhook", "secret", "headers", "creator"} & refused.failed.keys():
                 raise
+            conflict = refused
             continue
         return planned.after
-    raise Unavailable
+    raise Unavailable from conflict
 
 
 def _write(
