@@ -207,6 +207,14 @@ def logs() -> Iterator[io.StringIO]:
 
 
 @pytest.fixture
+def kms(settings_key: str) -> Iterator[Wire]:
+    """The calls to KMS."""
+    del settings_key
+    with wire(clients.kms(), service="kms") as watching:
+        yield watching
+
+
+@pytest.fixture
 def line(stack: Tables) -> Iterator[Wire]:
     """The calls of functions to their tables."""
     with wire(stack.main.client) as watching:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from support.actors.audit_stack import KEY, AuditStack
+from support.worlds.socket_stage import house, stage, url  # noqa: F401 - fixtures of two files
 
 
 @pytest.fixture

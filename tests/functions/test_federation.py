@@ -6,29 +6,20 @@ import hashlib
 import hmac
 import io
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from gatehouse.aws import clients
 from gatehouse.dynamo.table import Tables
 from support.actors.people import Holder, People
 from support.actors.signers import proven
 from support.aws.api_gateway import Front
-from support.aws.faults import Wire, error, unreachable, wire
+from support.aws.faults import Wire, error, unreachable
 from support.aws.invocation import Answer
 from support.checks.inspection import State
 from support.worlds.held_clock import HeldClock
 
 pytestmark = pytest.mark.usefixtures("settings_key", "held")
-
-
-@pytest.fixture
-def kms(settings_key: str) -> Iterator[Wire]:
-    del settings_key
-    with wire(clients.kms(), service="kms") as watching:
-        yield watching
 
 
 def trust(front: Front, admin: Holder, **fields: Any) -> Answer:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 
@@ -26,17 +25,6 @@ from support.checks.inspection import State
 from support.worlds.held_clock import HeldClock
 
 pytestmark = pytest.mark.usefixtures("settings_key", "workloads", "held")
-
-
-@pytest.fixture
-def tenant(people: People) -> Holder:
-    return people.tenant()
-
-
-@pytest.fixture
-def well() -> Iterator[Receiver]:
-    with receiving(HEALTHY) as receiver:
-        yield receiver
 
 
 # ---- Registered services -----------------------------------------------------------------------

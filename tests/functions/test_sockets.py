@@ -16,7 +16,6 @@ from gatehouse.aws import clients
 from gatehouse.dynamo.table import Tables
 from gatehouse.logs import store
 from support.actors.people import Holder, People
-from support.actors.service_owner import first_admin
 from support.aws import invocation
 from support.aws.api_gateway import ARN, Front
 from support.aws.faults import Wire, error, first
@@ -27,11 +26,6 @@ from support.worlds.workloads import Workloads
 pytestmark = pytest.mark.usefixtures("settings_key", "workloads", "held", "relay_queue")
 
 WRONG = "hk_" + "0" * 72
-
-
-@pytest.fixture(scope="module")
-def operator(front: Front) -> Holder:
-    return first_admin(front)
 
 
 @pytest.fixture(scope="module", autouse=True)

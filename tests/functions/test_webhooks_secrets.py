@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import io
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -30,13 +29,6 @@ from support.checks.invariants import kind
 from support.worlds.held_clock import HeldClock
 
 pytestmark = pytest.mark.usefixtures("settings_key", "delivery_queue", "held", "loopback_allowed")
-
-
-@pytest.fixture
-def kms(settings_key: str) -> Iterator[Wire]:
-    del settings_key
-    with wire(clients.kms(), service="kms") as watching:
-        yield watching
 
 
 def test_a_rotated_secret_is_shown_once_with_the_expiry_of_the_old_one(

@@ -14,14 +14,13 @@ import pytest
 from gatehouse.audit import rules as chain
 from gatehouse.audit import store as audit_store
 from gatehouse.audit.model import Chain, Head, Origin
-from gatehouse.aws import clients
 from gatehouse.core.errors import BadInput, SettingsKeyUnusable, Unavailable
 from gatehouse.dynamo.table import Tables, transact
 from gatehouse.secrets import rewrap as rewraps
 from gatehouse.secrets import rules, store
 from gatehouse.secrets.actions import Vault
 from gatehouse.secrets.model import KMS, STACK, Place, Purpose, RewrapStep
-from support.aws.faults import Killed, Wire, die_at, error, wire
+from support.aws.faults import Killed, Wire, die_at, error
 from support.aws.snapshot import Rewind
 from support.checks.inspection import State
 from support.worlds.settings_keys import MARK, PLACE, KeyedStack
@@ -38,13 +37,6 @@ PLACES = [
     Place(Purpose.TRANSCRIPTION, "account-b", "openai"),
     Place(Purpose.NONCE, STACK, "key"),
 ]
-
-
-@pytest.fixture
-def kms(settings_key: str, tables: Tables) -> Iterator[Wire]:
-    del settings_key, tables
-    with wire(clients.kms(), service="kms") as watching:
-        yield watching
 
 
 @pytest.fixture

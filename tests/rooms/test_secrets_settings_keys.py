@@ -11,14 +11,13 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from gatehouse.aws import clients
 from gatehouse.core.errors import SettingsKeyUnusable
 from gatehouse.dynamo.table import Tables
 from gatehouse.secrets import actions as secrets
 from gatehouse.secrets import keyring, rules, writes
 from gatehouse.secrets.actions import Vault
 from gatehouse.secrets.model import KMS, Place, Purpose, Sealed, SettingsKey
-from support.aws.faults import Wire, wire
+from support.aws.faults import Wire
 from support.checks.inspection import State
 from support.worlds.settings_keys import CURRENT, MARK, PLACE, PREVIOUS, KeyedStack
 
@@ -163,13 +162,6 @@ def test_an_altered_or_shortened_data_key_cannot_be_unwrapped(data: st.DataObjec
 
 
 # ---- The vault -----------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def kms(settings_key: str, tables: Tables) -> Iterator[Wire]:
-    del settings_key, tables
-    with wire(clients.kms(), service="kms") as watching:
-        yield watching
 
 
 @pytest.fixture
