@@ -5,15 +5,16 @@ from __future__ import annotations
 from functools import cache
 from typing import Annotated
 
-from fastapi import Request
+from fastapi import Request, Response
 from pydantic import BaseModel, Field
 
 from gatehouse.core import ids
 from gatehouse.core.clock import rfc3339
 from gatehouse.core.grants import MOST_ENTRIES, SIGNAL_TYPES
+from gatehouse.core.request import Answered
 from gatehouse.dynamo import connection
 from gatehouse.federation import actions as federation
-from gatehouse.federation.model import SCOPES, Peer, PeerStatus
+from gatehouse.federation.model import SCOPES, Peer, PeerStatus, Received
 from gatehouse.policy import actions as policy
 from gatehouse.policy.model import MANAGE
 from gatehouse.secrets import actions as vaults
@@ -21,7 +22,7 @@ from gatehouse.secrets.actions import Vault
 from gatehouse.signals.model import LONGEST_CONTENT
 from gatehouse.web import bodies
 from gatehouse.web.door import Caller, Door, public
-from gatehouse.web.envelopes import Answer, Body, answer
+from gatehouse.web.envelopes import Answer, Body, answer, written
 from gatehouse.web.fields import (
     NOT_BLANK,
     AtMost,
@@ -32,6 +33,7 @@ from gatehouse.web.fields import (
     one_of,
     read_id,
 )
+from gatehouse.web.strict_route import send
 from gatehouse.web.surfaces import ADMIN
 
 TABLES = connection.tables()
@@ -143,11 +145,14 @@ async def remove(call: Caller, id: Annotated[str, id_in_path("peer")]) -> Answer
     return answer(call, RemovedPeer(id=f"peer:{peer.id}", deleted=True))
 
 
-@door.route(
-    "POST", "/federation/inbound", needs=public, status=201, response_model_exclude_unset=True
-)
-async def inbound(call: Caller, request: Request, body: InboundSignal) -> Answer[Receipt]:
+@door.route("POST", "/federation/inbound", needs=public, status=201, response_model=Answer[Receipt])
+async def inbound(call: Caller, request: Request, body: InboundSignal) -> Response:
     """Accept a peer's signal. X-Federation-Peer and X-Federation-Proof prove who sent it."""
+
+    def shown(received: Received) -> Answered:
+        receipt = Receipt(signal_id=f"signal:{received.signal_id}", receipt=received.receipt)
+        return written(answer(call, receipt), status=201)
+
     received = federation.receive(
         TABLES,
         call,
@@ -158,8 +163,9 @@ async def inbound(call: Caller, request: Request, body: InboundSignal) -> Answer
         signal_type=body.signal_type,
         content=body.content,
         from_identity=body.from_identity,
+        answered=shown,
     )
-    return answer(call, Receipt(signal_id=f"signal:{received.signal_id}", receipt=received.receipt))
+    return send(shown(received))
 
 
 @cache

@@ -15,7 +15,7 @@ from gatehouse.audit.model import Origin
 from gatehouse.aws import clients
 from gatehouse.core.clock import Micros
 from gatehouse.core.grants import FULL, Grants
-from gatehouse.core.request import Call
+from gatehouse.core.request import Answered, Call
 from gatehouse.credentials import actions as credentials
 from gatehouse.dynamo import idempotency
 from gatehouse.dynamo.table import Tables
@@ -206,5 +206,12 @@ def received(
     said = {"signal_type": "task", "content": "do it", "from_identity": "agent-7", **fields}
     header = json.dumps(asdict(shown)) if shown else ""
     return federation.receive(
-        tables, outside(now), vault, peer_id=peer_id, proof_header=header, raw=raw, **said
+        tables,
+        outside(now),
+        vault,
+        peer_id=peer_id,
+        proof_header=header,
+        raw=raw,
+        answered=lambda made: Answered(201, made.receipt),
+        **said,
     )

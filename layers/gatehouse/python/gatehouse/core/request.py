@@ -13,11 +13,15 @@ from gatehouse.core.principal import Principal
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """The Idempotency-Key of one request: hash of key and place, hash of the body."""
+    """The Idempotency-Key of one request: hash of caller and place, hash of the body.
+
+    `place` is the key with the method and path that it was sent to.
+    """
 
     digest: str
     body_hash: str
     now: Micros
+    place: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 
 from gatehouse.core.clock import DAY, SECOND, Micros
 from gatehouse.core.errors import BadInput, IdempotencyReused, Unavailable
@@ -56,8 +57,16 @@ def guard(
             f"Idempotency-Key must be 1 to {_MAX_LENGTH} printable ASCII characters",
             details={"header": "Idempotency-Key"},
         )
-    parts = "\n".join((account, identity, method, path, header))
-    return Guard(hashlib.sha256(parts.encode()).hexdigest(), hashlib.sha256(body).hexdigest(), now)
+    place = "\n".join((method, path, header))
+    body_hash = hashlib.sha256(body).hexdigest()
+    return Guard(_digest(account, identity, place), body_hash, now, place)
+
+
+def sent_by(claim: Guard | None, *, account: str, identity: str) -> Guard | None:
+    """Return the guard of a caller who proved in the request itself who it is."""
+    if claim is None:
+        return None
+    return replace(claim, digest=_digest(account, identity, claim.place))
 
 
 def check(table: Table, claim: Guard | None) -> None:
@@ -127,6 +136,10 @@ def once(
         else:
             return
     raise Unavailable
+
+
+def _digest(account: str, identity: str, place: str) -> str:
+    return hashlib.sha256(f"{account}\n{identity}\n{place}".encode()).hexdigest()
 
 
 def _key(claim: Guard) -> dict[str, str]:

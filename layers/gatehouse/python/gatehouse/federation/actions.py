@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 
 from gatehouse.audit import actions as audit
 from gatehouse.audit.model import Chain, Change, Origin
@@ -19,7 +20,7 @@ from gatehouse.core.errors import (
 )
 from gatehouse.core.maker import Maker
 from gatehouse.core.reach import Reach
-from gatehouse.core.request import Call
+from gatehouse.core.request import Answered, Call
 from gatehouse.core.retry import ON_CHANGE
 from gatehouse.credentials import actions as credentials
 from gatehouse.dynamo import idempotency
@@ -121,14 +122,16 @@ def receive(  # noqa: PLR0913 - a request and its proof
     signal_type: str,
     content: str,
     from_identity: str,
+    answered: Callable[[Received], Answered],
 ) -> Received:
     """Accept a peer's signal. `raw` is the request's body, which the proof signs.
 
+    Under an Idempotency-Key, which is the peer's, the response that `answered` makes is stored.
     The nonce is marked as used, and the signal counted for the peer's rate limit, in the
     transaction that stores the signal: a replay stores nothing. Raises Unauthorized, with the same
     message whatever is wrong with the peer or its proof; Forbidden where the peer may not send this
-    type; BadInput for a bad signal; RateLimited; and Unavailable where other signals of the peer
-    were stored at the same time, too often in a row.
+    type; BadInput for a bad signal; IdempotencyReused and Replay; RateLimited; and Unavailable
+    where other signals of the peer were stored at the same time, too often in a row.
     """
     proof = rules.read_proof(proof_header)
     peer = store.find(tables.main, peer_id) if peer_id and proof else None
@@ -142,6 +145,8 @@ def receive(  # noqa: PLR0913 - a request and its proof
         raise Forbidden(
             f"This peer may not send {signal_type[:64]}", code="FEDERATION_SCOPE_DENIED"
         )
+    guard = idempotency.sent_by(call.guard, account=peer.account_id, identity=f"peer:{peer.id}")
+    idempotency.check(tables.main, guard)
     signal, write = signals.receive(
         tables.main,
         peer.account_id,
@@ -162,6 +167,10 @@ def receive(  # noqa: PLR0913 - a request and its proof
         source_address=call.source_address,
         chain=Chain.MACHINE,
     )
+    received = Received(
+        signal.id, rules.receipt(secret, signal_id=signal.id, body_hash=proof.body_hash)
+    )
+    claim = audit.Claim(guard, f"signal:{signal.id}", answered(received)) if guard else None
     nonce = store.use_nonce(tables.main, peer.id, proof.nonce, ends_at=rules.nonce_ends_at(proof))
     pace = credentials.pace(peer.rate_limit)
     conflict: audit.Refused | None = None
@@ -176,6 +185,7 @@ def receive(  # noqa: PLR0913 - a request and its proof
                 changes=[change],
                 origin=origin,
                 now=call.now,
+                claim=claim,
             )
         except audit.Refused as refused:
             current = refused.failed.get("peer")
@@ -184,8 +194,7 @@ def receive(  # noqa: PLR0913 - a request and its proof
             conflict = refused
             peer = store.from_item(current)  # its other signals used up the limit meanwhile
         else:
-            receipt = rules.receipt(secret, signal_id=signal.id, body_hash=proof.body_hash)
-            return Received(signal.id, receipt)
+            return received
     raise Unavailable from conflict
 
 
