@@ -24,7 +24,7 @@ from gatehouse.web import bodies
 from gatehouse.web.door import Caller, Door, public
 from gatehouse.web.envelopes import Answer, Body, answer, written
 from gatehouse.web.fields import (
-    NOT_BLANK,
+    MESSAGE,
     AtMost,
     Moment,
     Name,
@@ -94,7 +94,7 @@ class InboundSignal(Body):
     """A signal that a peer sends."""
 
     signal_type: Annotated[str, one_of(SIGNAL_TYPES)]
-    content: Annotated[str, Field(max_length=LONGEST_CONTENT, json_schema_extra=NOT_BLANK)]
+    content: Annotated[str, Field(max_length=LONGEST_CONTENT, json_schema_extra=MESSAGE)]
     from_identity: Name
 
 

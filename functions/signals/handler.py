@@ -19,7 +19,7 @@ from gatehouse.web.door import Caller, Door, next_cursor, position
 from gatehouse.web.envelopes import Answer, Body, answer, written
 from gatehouse.web.exact import ExactObject
 from gatehouse.web.fields import (
-    NOT_BLANK,
+    MESSAGE,
     After,
     AtMost,
     Between,
@@ -49,7 +49,7 @@ class NewSignal(Body):
     signal_type: Annotated[str, one_of(SIGNAL_TYPES)] = Field(
         description=f"{', '.join(SIGNAL_TYPES[:-1])} or {SIGNAL_TYPES[-1]}"
     )
-    content: Annotated[str, Field(max_length=model.LONGEST_CONTENT, json_schema_extra=NOT_BLANK)]
+    content: Annotated[str, Field(max_length=model.LONGEST_CONTENT, json_schema_extra=MESSAGE)]
     from_role: Label | None = None
     to_role: Label | None = None
     to_ring: Label | None = Field(None, description="A key with ring_scopes must name one of them.")

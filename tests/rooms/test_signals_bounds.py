@@ -109,6 +109,10 @@ def test_fields_that_a_request_left_out_have_defaults() -> None:
 
 
 LABEL = "must be 1 to 64 printable characters"
+REFUSED_CONTENT = (
+    "content must not have control, line-separating or bidirectional characters,"
+    " except line breaks and tabs"
+)
 TYPES = f"signal_type must be one of {', '.join(SIGNAL_TYPES)}"
 
 
@@ -117,6 +121,10 @@ TYPES = f"signal_type must be one of {', '.join(SIGNAL_TYPES)}"
     [
         ({"signal_type": "ping"}, TYPES, "signal_type", "SIGNAL_EMIT_INVALID_TYPE"),
         ({"content": "x" * 65_537}, "content must be at most 65536 characters", "content", None),
+        *(
+            ({"content": f"x{wrong}y"}, REFUSED_CONTENT, "content", None)
+            for wrong in ("\0", "\r", "\x1b[2J", "\x85", "\u2028", "\u202e", "\u2066")
+        ),
         ({"from_role": ""}, f"from_role {LABEL}", "from_role", None),
         ({"to_role": "r" * 65}, f"to_role {LABEL}", "to_role", None),
         ({"to_ring": "a\n"}, f"to_ring {LABEL}", "to_ring", None),

@@ -71,7 +71,7 @@ def test_there_are_at_most_50_tags_and_each_is_a_label(tags: list[str]) -> None:
 
 def test_content_is_not_blank_and_at_most_65536_characters() -> None:
     assert create(content="x" * 65_536).content == "x" * 65_536
-    assert create(content=" \n\x00x ").content == " \n\x00x ", "stored unchanged"
+    assert create(content=" \r\n\tx\n").content == " \r\n\tx\n", "stored unchanged"
     with pytest.raises(BadInput):
         create(content="x" * 65_537)
     with pytest.raises(FieldRequired):

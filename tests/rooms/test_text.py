@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gatehouse.core.text import is_plain, plain
+from gatehouse.core.text import MESSAGE_PATTERN, is_message, is_plain, plain
 from support.aws.resources import ROOT
 
 REFUSED = [
@@ -56,6 +56,20 @@ def test_one_refused_character_anywhere_refuses_the_text(
     assert not is_plain(text)
     assert is_plain(plain(text))
     assert len(plain(text)) == len(text)
+
+
+def test_a_message_may_have_tabs_and_line_breaks_and_nothing_else_that_is_refused() -> None:
+    refused = [code for code in range(0x110000) if not is_message(chr(code))]
+    assert refused == [code for code in REFUSED if chr(code) not in "\t\n"]
+    assert is_message("Windows\r\nlines\r\n\r\n")
+    for text in ("\r", "\n\r", "\r\r\n", "a\rb", "\x1b[2J\r\n"):
+        assert not is_message(text)
+
+
+@given(st.text(st.sampled_from("a\u3000 \t\n\r\x00\x0b\x7f\u2028\u202e"), max_size=6))
+def test_the_pattern_of_messages_says_what_is_checked(text: str) -> None:
+    described = re.fullmatch(MESSAGE_PATTERN, text) is not None
+    assert described == (is_message(text) and text.strip() != "")
 
 
 def test_no_module_asks_the_interpreter_which_characters_it_knows() -> None:

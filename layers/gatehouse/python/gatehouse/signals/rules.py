@@ -11,7 +11,7 @@ from gatehouse.core import exact_json, ids
 from gatehouse.core.clock import DAY, MINUTE, Micros, rfc3339
 from gatehouse.core.errors import BadInput, FieldRequired
 from gatehouse.core.grants import SIGNAL_TYPES, Permissions
-from gatehouse.core.text import is_plain
+from gatehouse.core.text import NOT_PLAIN, is_message, is_plain
 from gatehouse.policy.model import UNNAMED, Resource
 from gatehouse.signals.model import (
     LARGEST_METADATA,
@@ -46,6 +46,11 @@ def check_content(text: str) -> str:
     if len(text) > LONGEST_CONTENT:
         raise BadInput(
             f"content must be at most {LONGEST_CONTENT} characters", details={"field": "content"}
+        )
+    if not is_message(text):
+        raise BadInput(
+            f"content must not have {NOT_PLAIN}, except line breaks and tabs",
+            details={"field": "content"},
         )
     return text
 

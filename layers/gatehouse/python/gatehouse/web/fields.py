@@ -27,6 +27,7 @@ from gatehouse.core.text import (
     LONGEST_LABEL,
     LONGEST_NAME,
     LONGEST_URL,
+    MESSAGE_PATTERN,
     PLAIN_NOT_BLANK_PATTERN,
     PLAIN_PATTERN,
 )
@@ -140,7 +141,7 @@ def _whole(value: float) -> int | float:
 # Zero and one without a fraction, as JSON parsers write them.
 Fraction = Annotated[float, PlainSerializer(_whole, return_type=int | float)]
 # A text that is not blank; the rooms refuse a blank one as missing.
-NOT_BLANK: dict[str, Any] = {"minLength": 1, "pattern": r"\S"}
+MESSAGE: dict[str, Any] = {"minLength": 1, "pattern": MESSAGE_PATTERN}
 PLAIN: dict[str, Any] = {"pattern": PLAIN_PATTERN}
 PLAIN_NOT_BLANK: dict[str, Any] = {"minLength": 1, "pattern": PLAIN_NOT_BLANK_PATTERN}
 Name = Annotated[
