@@ -41,7 +41,17 @@ from gatehouse.web.account_views import (
 )
 from gatehouse.web.door import Caller, Door, authenticated, next_cursor, position, public
 from gatehouse.web.envelopes import Body, Data, Page, Patch, PermissionLists
-from gatehouse.web.fields import After, Between, Limit, Moment, Name, Scopes, free_form, id_in_path
+from gatehouse.web.fields import (
+    After,
+    Between,
+    Flag,
+    Limit,
+    Moment,
+    Name,
+    Scopes,
+    free_form,
+    id_in_path,
+)
 from gatehouse.web.surfaces import ACCOUNT
 
 TABLES = connection.tables()
@@ -182,7 +192,7 @@ async def listing(
 
 @door.route("DELETE", "/v1/api-keys/{id}", needs=scope("services:write"), status=204)
 async def revoke(
-    call: Caller, response: Response, id: Annotated[str, id_in_path()], *, descendants: bool = False
+    call: Caller, response: Response, id: Annotated[str, id_in_path()], *, descendants: Flag = False
 ) -> None:
     """Revoke an API key, with the keys that it created if asked. Its next request is refused."""
     revoked = revocation.revoke(TABLES, call, _id(id), descendants=descendants)

@@ -22,7 +22,7 @@ from gatehouse.revocation import actions as revocation
 from gatehouse.web import bodies
 from gatehouse.web.door import Caller, Door, next_cursor, position
 from gatehouse.web.envelopes import Body
-from gatehouse.web.fields import After, Between, Limit, Moment, Name, Scopes, id_in_path
+from gatehouse.web.fields import After, Between, Flag, Limit, Moment, Name, Scopes, id_in_path
 from gatehouse.web.surfaces import SERVICES
 
 TABLES = connection.tables()
@@ -102,7 +102,7 @@ async def listing(
 
 @door.route("DELETE", "/api/auth/keys/{id}", needs=scope("services:write"), status=204)
 async def revoke(
-    call: Caller, response: Response, id: Annotated[str, id_in_path()], *, descendants: bool = False
+    call: Caller, response: Response, id: Annotated[str, id_in_path()], *, descendants: Flag = False
 ) -> None:
     """Revoke an API key, with the keys that it created if asked. Its next request is refused."""
     key_id = ids.read(id)

@@ -304,6 +304,35 @@ def test_a_request_without_exactly_one_host_is_refused(
 
 
 @pytest.mark.parametrize(
+    ("target", "status", "path"),
+    [
+        ("http://localhost:{port}/x?a=1", 200, "/x"),
+        ("HTTP://LOCALHOST:{port}/a%20b", 200, "/a%20b"),
+        ("https://gatehouse.test", 200, "/"),
+        ("http://evil.example/x", 421, None),
+        ("http://localhost/x", 421, None),
+        ("http://me@localhost:{port}/x", 421, None),
+        ("http://", 421, None),
+        ("*", 400, None),
+        ("ftp://localhost:{port}/x", 400, None),
+        ("localhost:{port}", 400, None),
+    ],
+)
+def test_the_host_of_a_whole_url_as_target_is_judged_as_well(
+    client: httpx.Client, target: str, status: int, path: str | None
+) -> None:
+    asked = target.format(port=client.base_url.port).encode()
+
+    response = client.send(client.build_request("GET", "/", extensions={"target": asked}))
+
+    assert response.status_code == status
+    if path is None:
+        assert response.json()["status"] == status
+    else:
+        assert response.json()["path"] == f"/_aws/execute-api/id/live{path}"
+
+
+@pytest.mark.parametrize(
     ("method", "origin", "status"),
     [
         ("POST", "http://localhost:{port}", 200),

@@ -152,3 +152,25 @@ def test_a_cursor_made_up_without_the_secret_is_refused() -> None:
         made_up = base64.urlsafe_b64encode(tag + position.encode()).decode().rstrip("=")
         with pytest.raises(BadInput):
             ids.read_cursor("list", "account", made_up, secret=SECRET)
+
+
+def test_a_cursor_is_accepted_in_the_spelling_in_which_it_was_made_only() -> None:
+    position = ids.new(1_800_000_000_000_000)
+    cursor = ids.cursor("list", "account", position, secret=SECRET)
+    # 52 bytes are 70 characters, of which the last carries four bits that decoders ignore.
+    last = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_".index(cursor[-1])
+    assert last % 16 == 0
+    twin = (
+        cursor[:-1] + "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"[last + 1]
+    )
+    for spelled in (
+        cursor + "=",
+        cursor + "==",
+        cursor + "====",
+        twin,
+        f" {cursor}",
+        cursor + "\n",
+    ):
+        with pytest.raises(BadInput):
+            ids.read_cursor("list", "account", spelled, secret=SECRET)
+    assert ids.read_cursor("list", "account", cursor, secret=SECRET) == position

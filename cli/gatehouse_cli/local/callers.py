@@ -15,6 +15,7 @@ from gatehouse_cli.local.asgi import Scope
 
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 _NAME = re.compile(r"(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
+_ABSOLUTE = re.compile(rb"https?://(?P<host>[^/]*)(?P<path>/.*)?", re.IGNORECASE | re.DOTALL)
 _HTTP_PORT = 80
 # These change nothing, and a page of another site cannot read the answer.
 _READING = frozenset(("GET", "HEAD", "OPTIONS"))
@@ -58,13 +59,19 @@ def own_names(ports: Iterable[int], hosts: Iterable[str] = ()) -> tuple[str, ...
 def find_refusal(scope: Scope, names: tuple[str, ...]) -> Refusal | None:
     """Return why a request or a WebSocket must be refused, None when it may pass."""
     hosts = _values(scope, b"host")
-    if len(hosts) != 1 or hosts[0].lower() not in names:
-        shown = hosts[0][:_SHOWN] if hosts else ""
+    found = _ABSOLUTE.fullmatch(scope["raw_path"])
+    # A request's target may be a whole URL, as a proxy is sent; its host counts as well.
+    named = [*hosts, *([found["host"].decode("latin-1")] if found else [])]
+    other = [host for host in named if host.lower() not in names]
+    if len(hosts) != 1 or other:
+        shown = (other or [""])[0][:_SHOWN]
         return Refusal(
             HTTPStatus.MISDIRECTED_REQUEST,
             f"This stack has no host {shown!r}: call http://{names[0]}, or start it with the option"
             " --host and that name",
         )
+    if not found and not scope["raw_path"].startswith(b"/"):
+        return Refusal(HTTPStatus.BAD_REQUEST, "The target of a request must be a path or a URL")
     if scope["type"] == "http" and scope["method"] in _READING:
         return None
     for origin in _values(scope, b"origin"):
@@ -76,6 +83,12 @@ def find_refusal(scope: Scope, names: tuple[str, ...]) -> Refusal | None:
                 " stack with the option --host and the host and port of that site",
             )
     return None
+
+
+def in_origin_form(scope: Scope) -> Scope:
+    """Return a scope whose `raw_path` is a path alone, also if the target was a whole URL."""
+    found = _ABSOLUTE.fullmatch(scope["raw_path"])
+    return {**scope, "raw_path": found["path"] or b"/"} if found else scope
 
 
 def _has_port(host: str) -> bool:

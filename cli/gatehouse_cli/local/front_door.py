@@ -53,6 +53,7 @@ _REFUSED_CALLER = (
     "The local front door answers its own hosts and pages only; docs/local.md says why.",
 )
 _MEANINGS = {
+    400: ("VALIDATION_INVALID_VALUE", "The request is not valid."),
     403: _REFUSED_CALLER,
     413: ("PAYLOAD_TOO_LARGE", "The body is too large."),
     421: _REFUSED_CALLER,
@@ -97,6 +98,7 @@ class FrontDoor:
             await self._lifespan(receive, send)
             return
         refusal = callers.find_refusal(scope, self.names)
+        scope = callers.in_origin_form(scope)
         if scope["type"] == "http":
             if refusal:
                 await _refuse(send, refusal.status, refusal.reason)

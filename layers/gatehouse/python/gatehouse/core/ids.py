@@ -14,7 +14,6 @@ from gatehouse.core.clock import Micros
 from gatehouse.core.errors import BadInput
 
 _TAG_BYTES = 16
-_LONGEST_CURSOR = 512  # far above the longest
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
@@ -63,10 +62,10 @@ def read_cursor(listing: str, account: str, text: str, *, secret: str) -> str:
         position = raw[_TAG_BYTES:].decode()
     except (binascii.Error, ValueError) as error:
         raise BadInput("Invalid cursor", details={"field": "after"}) from error
-    # Every listing is sorted by our ids, so another position is not one of our cursors.
-    tag = _tag(listing, account, position, secret)
-    known = len(text) <= _LONGEST_CURSOR and read(position) == position
-    if not known or not hmac.compare_digest(raw[:_TAG_BYTES], tag):
+    # Every listing is sorted by our ids, so another position is not one of our cursors. The whole
+    # text is compared: the same bytes can be written in several ways.
+    made = cursor(listing, account, position, secret=secret)
+    if read(position) != position or not hmac.compare_digest(made, text):
         raise BadInput("Invalid cursor", details={"field": "after"})
     return position
 

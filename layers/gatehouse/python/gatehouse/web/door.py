@@ -93,14 +93,21 @@ class Door:
             )
             if method == "GET" and needs is public:
                 # Monitors and link checkers ask for the headers alone.
-                self.app.add_api_route(path, endpoint, methods=["HEAD"], include_in_schema=False)
+                self.app.add_api_route(
+                    path,
+                    endpoint,
+                    methods=["HEAD"],
+                    status_code=status,
+                    **{**documented, "include_in_schema": False},
+                )
             return endpoint
 
         return register
 
     def handler(self, event: dict[str, Any], context: Any) -> Answer:
-        """Answer API Gateway's proxy event.
+        """Answer API Gateway's proxy event. HEAD is answered as GET is, body included.
 
+        API Gateway sends no body for HEAD, but takes Content-Length from the one that it has.
         Never raises: API Gateway would answer an exception with 502 and a body of its own.
         """
         started = time.perf_counter()
@@ -115,8 +122,6 @@ class Door:
             answer = answer_of(error_response(self.surface, error, event))
         except Exception:  # noqa: BLE001 - any exception gets the surface's body
             answer = answer_of(bug_response(self.surface, event))
-        if event.get("httpMethod") == "HEAD":
-            answer = gateway_event.without_body(answer)
         gateway_event.add_headers(answer, request_id, principal)
         gateway_event.log_request(event, answer, principal=principal, started=started)
         return answer

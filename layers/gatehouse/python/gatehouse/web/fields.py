@@ -6,19 +6,21 @@ check.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sized
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 from fastapi import Path, Query
 from pydantic import (
+    BeforeValidator,
     Field,
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
     PlainSerializer,
     StringConstraints,
 )
-from pydantic_core import CoreSchema, core_schema
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from gatehouse.core import ids
 from gatehouse.core.errors import BadInput
@@ -37,6 +39,7 @@ _LONGEST_ID = 64  # a kind and a UUID
 _LONGEST_MOMENT = 64
 _LONGEST_CURSOR = 512
 _SHOWN_KINDS = {"api_key": "API key"}
+_DIGITS = re.compile("[0-9]+")
 _SMALLEST_ENTRY = 6  # bytes of `"a":1,` in compact JSON
 
 
@@ -162,4 +165,22 @@ Url = Annotated[
 ]
 
 After = Annotated[str, documented(maxLength=_LONGEST_CURSOR)] | None
-Limit = Annotated[int, Query(ge=1, le=100)]
+
+
+def _digits(value: object) -> object:
+    """Refuse what pydantic also reads as a number: a sign, spaces, `5.0`, `1_0`, other digits."""
+    if isinstance(value, str) and not _DIGITS.fullmatch(value):
+        raise PydanticCustomError("int_parsing", "must be digits")
+    return value
+
+
+def _true_or_false(value: object) -> object:
+    """Refuse what pydantic also reads as a boolean: `1`, `yes`, `on`, `True`."""
+    if isinstance(value, str) and value not in {"true", "false"}:
+        raise PydanticCustomError("bool_parsing", "must be true or false")
+    return value
+
+
+# Query parameters that are numbers and booleans, as they are written in a URL.
+Limit = Annotated[int, Query(ge=1, le=100), BeforeValidator(_digits)]
+Flag = Annotated[bool, BeforeValidator(_true_or_false)]

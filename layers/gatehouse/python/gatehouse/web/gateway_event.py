@@ -98,16 +98,6 @@ def answer_of(response: Response) -> Answer:
     }
 
 
-def without_body(answer: Answer) -> Answer:
-    """Return the answer to HEAD: the headers, without the length of a body that is not sent."""
-    headers = {
-        name: value
-        for name, value in (answer.get("headers") or {}).items()
-        if name.lower() != "content-length"
-    }
-    return {**answer, "headers": headers, "body": "", "isBase64Encoded": False}
-
-
 def add_headers(answer: Answer, request_id: str, principal: Principal | None) -> None:
     """Add the headers that every answer has, and the rate limit's where the key has one."""
     headers = {"X-Request-Id": request_id, "Cache-Control": "no-store"}
