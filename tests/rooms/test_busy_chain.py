@@ -11,42 +11,45 @@ import statistics
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from gatehouse.audit import sweep
-from gatehouse.core import retry
-from gatehouse.core.clock import SECOND
+from gatehouse.core import clock
 from gatehouse.core.errors import RateLimited, Unavailable
 from gatehouse.core.request import Call
 from gatehouse.credentials import actions as credentials
 from gatehouse.credentials.model import Code
-from gatehouse.dynamo.table import Tables
+from gatehouse.dynamo.table import Table, Tables
 from gatehouse.keys import actions as keys
 from gatehouse.keys.model import KeyPatch
 from support.actors.members import key_of, member, unlimited_admin
 from support.actors.visitor import Visitor, key_request
-from support.aws.latent_dynamo import Turns, latent
+from support.aws import resources
+from support.aws.throttled_table import ThrottledDynamo
+from support.aws.virtual_threads import in_virtual_time
+from support.aws.virtual_time import VirtualTime
 from support.checks.inspection import State, check_everything
 
 MEMBERS, REVOCATIONS = 200, 100
 WRITERS, CHANGES = 5, 40
 
 
-def _call(caller: Visitor, start: int, turns: Turns) -> Call:
-    return replace(caller.call(), now=start + int(turns.now * SECOND))
+def _call(caller: Visitor, time: VirtualTime) -> Call:
+    return replace(caller.call(), now=time.now)
 
 
-def _hammer(caller: Visitor, key_id: str, start: int, turns: Turns, stop: list[bool]) -> None:
-    while not stop:
-        call = _call(caller, start, turns)
+def _hammer(caller: Visitor, key_id: str, time: VirtualTime) -> None:
+    while True:
         try:
-            keys.patch(caller.tables, call, key_id, KeyPatch(name=f"at {turns.now}"))
+            keys.patch(
+                caller.tables, _call(caller, time), key_id, KeyPatch(name=f"at {time.seconds}")
+            )
         except RateLimited as refused:
-            turns.sleep(refused.retry_after or 1)
+            time.sleep(refused.retry_after or 1)
         except Unavailable:
-            turns.sleep(0.05)
+            time.sleep(0.05)
 
 
 @pytest.mark.parametrize("same", [True, False])
@@ -75,44 +78,47 @@ def test_five_writers_of_one_admin_change_keys_in_loops_without_a_503(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("aws")
 def test_a_revocation_answers_within_a_second_while_200_members_hammer_the_chain(
-    tables: Tables, monkeypatch: pytest.MonkeyPatch, record_property: Callable[..., None]
+    record_property: Callable[..., None],
 ) -> None:
+    time = VirtualTime(clock.now())
+    client: Any = ThrottledDynamo(time)
+    names = resources.make_tables(client, "busy")
+    tables = Tables(*[Table(names[variable], client) for _, variable in resources.TABLES])
     admin = unlimited_admin(tables)
-    start = admin.now
     hammering = []
     for _ in range(MEMBERS):
         one = member(admin)
         hammering.append((one, key_of(admin, one).key.id))
     targets = [keys.create(tables, admin.call(), key_request()) for _ in range(REVOCATIONS)]
-    recorded = len(State(tables).events(admin.account_id))
-    turns, stop = Turns(), list[bool]()
+    recorded, began_at = len(State(tables).events(admin.account_id)), time.seconds
     waits, changes, refused = [], [], 0
     memory = credentials.Memory()
 
     def administrate() -> None:
         nonlocal refused
-        turns.sleep(1)  # until the chain is busy
+        time.sleep(1)  # until the chain is busy
         for number, target in enumerate(targets):
             assert admin.admit(target.secret, memory).code is Code.VALID
-            began = turns.now
-            keys.revoke(tables, _call(admin, start, turns), target.key.id)
-            waits.append(turns.now - began)
+            began = time.seconds
+            keys.revoke(tables, _call(admin, time), target.key.id)
+            waits.append(time.seconds - began)
             refused += admin.admit(target.secret, memory).code is Code.REVOKED
             if number % 10 == 0:
-                began = turns.now
+                began = time.seconds
                 with contextlib.suppress(Unavailable):
-                    keys.create(tables, _call(admin, start, turns), key_request())
-                changes.append(turns.now - began)
-            turns.sleep(0.05)
-        stop.append(True)
+                    keys.create(tables, _call(admin, time), key_request())
+                changes.append(time.seconds - began)
+            time.sleep(0.05)
 
-    acts: list[Callable[[], None]] = [administrate]
-    acts += [partial(_hammer, one, key_id, start, turns, stop) for one, key_id in hammering]
-    monkeypatch.setattr(retry, "time", SimpleNamespace(sleep=turns.sleep))
-    with latent(tables.main.client, turns):
-        turns.run(acts)
-    monkeypatch.undo()
+    def act() -> None:
+        for one, key_id in hammering:
+            time.spawn(partial(_hammer, one, key_id, time))
+        administrate()
+
+    with in_virtual_time(time):
+        time.run(act)
     waiting = len(State(tables).endings(admin.account_id))
     waits.sort()
     figures = {
@@ -122,7 +128,7 @@ def test_a_revocation_answers_within_a_second_while_200_members_hammer_the_chain
         "create_max_ms": round(1000 * max(changes)),
         "recorded_later": waiting,
         "events_a_second": round(
-            (len(State(tables).events(admin.account_id)) - recorded) / turns.now
+            (len(State(tables).events(admin.account_id)) - recorded) / (time.seconds - began_at)
         ),
     }
     print(figures)  # noqa: T201 - shown with -s
@@ -130,6 +136,5 @@ def test_a_revocation_answers_within_a_second_while_200_members_hammer_the_chain
         record_property(name, value)
     assert refused == REVOCATIONS
     assert waits[98] < 1
-    later = start + int(turns.now * SECOND)
-    sweep.sweep(tables.main, now=later)
-    assert check_everything(tables, now=later).endings(admin.account_id) == []
+    sweep.sweep(tables.main, now=time.now)
+    assert check_everything(tables, now=time.now).endings(admin.account_id) == []

@@ -7,7 +7,7 @@ operation, in tests/conformance.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from threading import RLock
 from types import SimpleNamespace
@@ -30,6 +30,9 @@ from support.aws.memory_table import MemoryTable
 _MAX_TOGETHER = 100  # writes of a transaction, or keys of a batch
 _MAX_BATCH_WRITES = 25
 
+# A table's name, and an item before and after a write; None where there is none.
+Change = tuple[str, Item | None, Item | None]
+
 
 class Exceptions:
     """Error classes by code, as a client of botocore has them."""
@@ -51,7 +54,9 @@ def client_error(operation: str, code: str, **parsed: Any) -> ClientError:
     return _error_class(code)(answer, operation)
 
 
-class _Refused(Exception):
+class Refused(Exception):
+    """An answer that is an error."""
+
     def __init__(self, code: str, message: str, **parsed: Any) -> None:
         super().__init__(code)
         self.parsed = {
@@ -81,7 +86,7 @@ class MemoryDynamo:
     def table(self, name: str) -> MemoryTable:
         """Return a table by name, or fail as DynamoDB does."""
         if name not in self._tables:
-            raise _Refused("ResourceNotFoundException", f"Requested resource not found: {name}")
+            raise Refused("ResourceNotFoundException", f"Requested resource not found: {name}")
         return self._tables[name]
 
     # ---- Operations ------------------------------------------------------------------------------
@@ -142,9 +147,22 @@ class MemoryDynamo:
         try:
             return 200, act(request)
         except InvalidExpression as invalid:
-            return 400, _Refused("ValidationException", str(invalid)).parsed
-        except _Refused as refused:
+            return 400, Refused("ValidationException", str(invalid)).parsed
+        except Refused as refused:
             return 400, refused.parsed
+
+    # ---- For a table with limits -----------------------------------------------------------------
+
+    def _readable(self, name: str, index: str | None) -> MemoryTable:
+        """Return the table that a query or a scan of it, or of its index, reads."""
+        del index
+        return self.table(name)
+
+    def _admit(self, changes: Sequence[Change], *, together: bool) -> None:
+        """Do nothing; a table with limits refuses here. Called before items are stored.
+
+        A condition that fails changes an item to itself. `together`: in a transaction.
+        """
 
     # ---- What they do ----------------------------------------------------------------------------
 
@@ -167,7 +185,8 @@ class MemoryDynamo:
     def _query(self, request: Item) -> Item:
         check_placeholders(request)
         _check_consistency(request)
-        index, table = request.get("IndexName"), self.table(request["TableName"])
+        index = request.get("IndexName")
+        table = self._readable(request["TableName"], index)
         values = request["ExpressionAttributeValues"]
         names = request.get("ExpressionAttributeNames", {})
         first, _, rest = request["KeyConditionExpression"].partition(" AND ")
@@ -189,21 +208,24 @@ class MemoryDynamo:
     def _scan(self, request: Item) -> Item:
         check_placeholders(request)
         _check_consistency(request)
-        page, last = self.table(request["TableName"]).scan(
-            index=request.get("IndexName"),
+        index = request.get("IndexName")
+        page, last = self._readable(request["TableName"], index).scan(
+            index=index,
             start=request.get("ExclusiveStartKey"),
             limit=request.get("Limit"),
         )
         return _answered([item for item in page if matches(request, item)], page, last)
 
     def _write(self, kind: str, request: Item) -> Item:
-        old = self._checked(kind, request)
+        old, name = self._checked(kind, request), request["TableName"]
         if not holds(request, old):
+            self._admit([(name, old, old)], together=False)
             shown = {"Item": old} if old is not None and _wants_old(request) else {}
-            raise _Refused(
+            raise Refused(
                 "ConditionalCheckFailedException", "The conditional request failed", **shown
             )
         new = self._written(kind, request, old)
+        self._admit([(name, old, new)], together=False)
         self._store(kind, request, new)
         shown = {"ALL_NEW": new, "ALL_OLD": old}.get(request.get("ReturnValues", "NONE"))
         return {} if shown is None else {"Attributes": shown}
@@ -245,13 +267,19 @@ class MemoryDynamo:
         if len(keys) < len(writes):
             raise InvalidExpression("a transaction cannot include several operations on one item")
         if any(reason["Code"] != "None" for reason in reasons):
+            self._admit([(step[1]["TableName"], step[2], step[2]) for step in steps], together=True)
             codes = ", ".join(reason["Code"] for reason in reasons)
-            raise _Refused(
+            raise Refused(
                 "TransactionCanceledException",
                 f"Transaction cancelled, please refer cancellation reasons [{codes}]",
                 CancellationReasons=reasons,
             )
         written = [self._written(*step) for step in steps]
+        changes = [
+            (wanted["TableName"], old, old if kind == "ConditionCheck" else new)
+            for (kind, wanted, old), new in zip(steps, written, strict=True)
+        ]
+        self._admit(changes, together=True)
         for (kind, wanted, _), new in zip(steps, written, strict=True):
             self._store(kind, wanted, new)
         return {}

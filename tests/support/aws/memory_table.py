@@ -6,7 +6,7 @@ Items are in DynamoDB's own form and are never changed in place: a write stores 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -144,7 +144,7 @@ class MemoryTable:
         if missing := [name for name in self.keys if name not in item]:
             raise InvalidExpression(f"missing the key {missing[0]} in the item")
         self._check_types(item)
-        if _size(item) > _MAX_ITEM:
+        if size_of(item) > _MAX_ITEM:
             raise InvalidExpression("item size has exceeded the maximum allowed size")
 
     def _check_types(self, item: Item) -> None:
@@ -168,6 +168,11 @@ class MemoryTable:
                 (*self.keys, partition, *rest, *projection.get("NonKeyAttributes", ()))
             )
         return Index(properties["IndexName"], partition, rest[0] if rest else None, kept)
+
+    @property
+    def indexes(self) -> Collection[Index]:
+        """The secondary indexes."""
+        return self._indexes.values()
 
     def index(self, name: str | None) -> Index:
         """Return an index by its name, the table itself for None."""
@@ -200,7 +205,7 @@ class MemoryTable:
     def _size_of_stored(self, item: Item) -> int:
         key = _names(item)
         if key not in self._sizes:
-            self._sizes[key] = _size(item)
+            self._sizes[key] = size_of(item)
         return self._sizes[key]
 
     def _insert(self, key: tuple[str, str], item: Item) -> None:
@@ -233,7 +238,8 @@ def _entry(index: Index, item: Item) -> Entry:
     return (sk if index.sort_key is None else plain(item[index.sort_key]), pk, sk)
 
 
-def _size(item: Item) -> int:
+def size_of(item: Item) -> int:
+    """Return an item's size in bytes, as DynamoDB counts it."""
     return sum(len(name.encode()) + _size_of(value) for name, value in item.items())
 
 
@@ -244,7 +250,7 @@ def _size_of(value: Item) -> int:
     if kind in {"N", "B"}:
         return len(content)
     if kind == "M":
-        return _size(content)
+        return size_of(content)
     if kind == "L":
         return sum(map(_size_of, content))
     return 1
