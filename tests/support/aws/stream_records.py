@@ -39,19 +39,25 @@ def delivery(account: str, name: str, status: str, **more: Any) -> Item:
 
 def record(number: int, old: Item | None, new: Item | None) -> dict[str, Any]:
     """Return one record of the stream; `number` is its sequence number."""
+    images = [None if item is None else marshal(item) for item in (old, new)]
+    return record_of_images(number, *images)
+
+
+def record_of_images(number: int, old: Item | None, new: Item | None) -> dict[str, Any]:
+    """Return one record of the stream for images in DynamoDB's own form."""
     item = new or old
     assert item is not None
     stream: dict[str, Any] = {
         "ApproximateCreationDateTime": 1_795_253_400.0,
-        "Keys": marshal({name: item[name] for name in ("pk", "sk")}),
+        "Keys": {name: item[name] for name in ("pk", "sk") if name in item},
         "SequenceNumber": str(number),
         "SizeBytes": 64,
         "StreamViewType": "NEW_AND_OLD_IMAGES",
     }
     if old is not None:
-        stream["OldImage"] = marshal(old)
+        stream["OldImage"] = old
     if new is not None:
-        stream["NewImage"] = marshal(new)
+        stream["NewImage"] = new
     kind = "INSERT" if old is None else "REMOVE" if new is None else "MODIFY"
     return {
         "eventID": f"{number:032x}",
