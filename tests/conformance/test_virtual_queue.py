@@ -12,7 +12,9 @@ def test_a_delayed_message_is_received_when_its_delay_is_over() -> None:
 
     def receive() -> None:
         for _ in range(2):
-            received.extend((one.body, time.seconds - RECEIVE) for one in queue.receive(10))
+            messages = queue.receive(10)
+            received.extend((one.body, round(time.seconds - RECEIVE, 3)) for one in messages)
+            queue.delete(messages)
 
     queue.put("late", delay=900)
     queue.put("now")

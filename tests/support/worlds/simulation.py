@@ -8,9 +8,7 @@ must have ended as it should.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
@@ -46,6 +44,7 @@ from gatehouse.webhooks.secret_cache import SecretCache
 from support.aws import resources
 from support.aws.faults import Wire
 from support.aws.memory_dynamo import MemoryDynamo
+from support.aws.memory_kms import MemoryKms
 from support.worlds.deliveries import ACCOUNT, SECRET, START
 from support.worlds.simulated_processes import Message, SimulatedProcesses
 
@@ -71,7 +70,7 @@ class Simulation(SimulatedProcesses):
         line.after = lambda _, name: self._after(name)
         self._items = client.table("main")
         self.table = Table("main", client)  # type: ignore[arg-type]
-        self._vault = Vault(_Kms(self), "key")  # type: ignore[arg-type]
+        self._vault = Vault(MemoryKms(lambda: self._before("Decrypt")), "key")  # type: ignore[arg-type]
         ids.secrets = SimpleNamespace(randbits=self.rng.getrandbits)  # type: ignore[assignment]
         self._set_up()
 
@@ -321,26 +320,6 @@ class Simulation(SimulatedProcesses):
         if isinstance(answer, str):
             raise RequestFailed(answer)
         return Reply(answer, {"retry-after": "40"} if answer == 429 else {}, b"")
-
-
-@dataclass
-class _Kms:
-    """Wraps a data key by prefixing it with its context."""
-
-    world: Any
-
-    def generate_data_key(self, *, EncryptionContext: Mapping[str, str], **_: Any) -> Any:  # noqa: N803
-        key = bytes(range(32))
-        return {"Plaintext": key, "CiphertextBlob": _context(EncryptionContext) + key}
-
-    def decrypt(self, *, CiphertextBlob: bytes, EncryptionContext: Any, **_: Any) -> Any:  # noqa: N803
-        self.world._before("Decrypt")  # noqa: SLF001
-        assert CiphertextBlob[:-32] == _context(EncryptionContext)
-        return {"Plaintext": CiphertextBlob[-32:]}
-
-
-def _context(context: Mapping[str, str]) -> bytes:
-    return json.dumps(dict(context), sort_keys=True).encode()
 
 
 def _answered(value: Any) -> Any:
