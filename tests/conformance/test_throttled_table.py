@@ -171,21 +171,21 @@ def test_items_are_locked_from_prepare_to_commit_of_a_transaction() -> None:
         except ConditionFailed:
             results.append(f"{at} exists")
 
-    # The first locks both items at 4 ms and commits at 12 ms.
+    # The first locks both items at 8 ms and commits at 16 ms.
     time.run(
         lambda: together(0, "a", "b"),
-        lambda: together(0.001, "b", "c"),  # prepares at 5 ms
-        lambda: together(0.009, "b", "d"),  # prepares at 13 ms
-        lambda: alone(0.009, "a"),  # arrives at 11.5 ms
-        lambda: alone(0.010, "a"),  # arrives at 12.5 ms
+        lambda: together(0.001, "b", "c"),  # prepares at 9 ms
+        lambda: together(0.009, "b", "d"),  # prepares at 17 ms
+        lambda: alone(0.010, "a"),  # at 15 ms
+        lambda: alone(0.012, "a"),  # at 17 ms
     )
 
     assert sorted(results) == [
         "0 written",
         "0.001 conflict True {}",
-        "0.009 conflict alone",
         "0.009 written",
-        "0.01 exists",
+        "0.01 conflict alone",
+        "0.012 exists",
     ]
 
 
@@ -199,14 +199,14 @@ def test_an_index_shows_a_write_after_its_lag() -> None:
         seen.append((time.seconds, len(found)))
 
     def act() -> None:
-        _put(client, _item("p", "s", listed_pk="one", listed_sk="1"))  # stored at 2.5 ms
-        read()  # at 7 ms
-        time.sleep(0.014)
-        read()  # at 25 ms
+        _put(client, _item("p", "s", listed_pk="one", listed_sk="1"))  # stored at 5 ms
+        read()
+        time.sleep(0.012)
+        read()
 
     time.run(act)
 
-    assert seen == [(pytest.approx(0.009), 0), (pytest.approx(0.027), 1)]
+    assert seen == [(pytest.approx(0.009), 0), (pytest.approx(0.025), 1)]
 
 
 def test_the_client_tries_twice_and_waits_up_to_a_second_where_it_is_throttled() -> None:

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import contextlib
-import random
 import statistics
 from collections.abc import Callable
 from dataclasses import replace
@@ -52,40 +51,44 @@ def _hammer(caller: Visitor, key_id: str, time: VirtualTime) -> None:
             time.sleep(0.05)
 
 
+@pytest.fixture
+def time() -> VirtualTime:
+    return VirtualTime(clock.now())
+
+
+@pytest.fixture
+def tables(aws: pytest.MonkeyPatch, time: VirtualTime) -> Tables:
+    """Two tables with limits."""
+    del aws
+    client: Any = ThrottledDynamo(time)
+    names = resources.make_tables(client, "busy")
+    return Tables(*[Table(names[variable], client) for _, variable in resources.TABLES])
+
+
 @pytest.mark.parametrize("same", [True, False])
 def test_five_writers_of_one_admin_change_keys_in_loops_without_a_503(
-    tables: Tables, monkeypatch: pytest.MonkeyPatch, *, same: bool
+    tables: Tables, time: VirtualTime, *, same: bool
 ) -> None:
     """They change one key, or each its own. 2 to 5 of 100 changes were 503 with longer waits."""
     admin = unlimited_admin(tables)
-    start = admin.now
     made = [keys.create(tables, admin.call(), key_request()).key.id for _ in range(WRITERS)]
-    turns = Turns()
 
     def write(key_id: str) -> None:
         for _ in range(CHANGES):
-            patch = KeyPatch(name=f"at {turns.now}")
-            keys.patch(tables, _call(admin, start, turns), key_id, patch)
+            patch = KeyPatch(name=f"at {time.seconds}")
+            keys.patch(tables, _call(admin, time), key_id, patch)
 
-    random.seed(3)  # of the jitter; the threads take turns, so nothing else varies
-    monkeypatch.setattr(retry, "time", SimpleNamespace(sleep=turns.sleep))
-    with latent(tables.main.client, turns):
-        turns.run([partial(write, made[0] if same else one) for one in made])
-    monkeypatch.undo()
-    state = check_everything(tables, now=start + int(turns.now * SECOND))
+    with in_virtual_time(time, seed=3):
+        time.run(*[partial(write, made[0] if same else one) for one in made])
+    state = check_everything(tables, now=time.now)
     events = state.events(admin.account_id)
     assert sum(one["action"] == "api_key.update" for one in events) == WRITERS * CHANGES
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("aws")
 def test_a_revocation_answers_within_a_second_while_200_members_hammer_the_chain(
-    record_property: Callable[..., None],
+    tables: Tables, time: VirtualTime, record_property: Callable[..., None]
 ) -> None:
-    time = VirtualTime(clock.now())
-    client: Any = ThrottledDynamo(time)
-    names = resources.make_tables(client, "busy")
-    tables = Tables(*[Table(names[variable], client) for _, variable in resources.TABLES])
     admin = unlimited_admin(tables)
     hammering = []
     for _ in range(MEMBERS):

@@ -67,14 +67,17 @@ def write_units(
     """
     units: Counter[Partition] = Counter()
     there = new or old
-    larger = max(_kilobytes(old), _kilobytes(new), 1)
+    size = 0 if old is None else table.size_of_stored(old)
+    if new is not None and new is not old:
+        size = max(size, size_of(new))
+    larger = max(1, -(-size // 1_024))
     pk = "" if there is None else there["pk"]["S"]
     units[name, "", pk] = larger * (2 if together else 1)
     if old is new:
         return units  # a condition was checked, or failed
     for index in table.indexes:
         before, after = _entry(index, old), _entry(index, new)
-        if before == after:
+        if before is after or before == after:
             continue
         moved = before is None or after is None or _key(index, before) != _key(index, after)
         if before is not None and moved:
@@ -90,7 +93,7 @@ def read_units(size: int, *, consistent: bool) -> float:
 
 
 def _kilobytes(item: Item | None) -> int:
-    return 0 if item is None else -(-size_of(item) // 1_024)
+    return 0 if item is None else max(1, -(-size_of(item) // 1_024))
 
 
 def _entry(index: Index, item: Item | None) -> Item | None:

@@ -188,7 +188,7 @@ class MemoryTable:
         page: list[Item] = []
         size = 0
         for item in items:
-            more = self._size_of_stored(item)
+            more = self.size_of_stored(item)
             if len(page) == limit or (page and size + more > _MAX_PAGE):
                 # As moto. DynamoDB names a last key wherever a page is full.
                 names = {*self.keys, used.partition_key, used.sort_key}
@@ -202,7 +202,8 @@ class MemoryTable:
             )
         return page, None
 
-    def _size_of_stored(self, item: Item) -> int:
+    def size_of_stored(self, item: Item) -> int:
+        """Return the size of an item that is stored."""
         key = _names(item)
         if key not in self._sizes:
             self._sizes[key] = size_of(item)
@@ -240,17 +241,18 @@ def _entry(index: Index, item: Item) -> Entry:
 
 def size_of(item: Item) -> int:
     """Return an item's size in bytes, as DynamoDB counts it."""
-    return sum(len(name.encode()) + _size_of(value) for name, value in item.items())
-
-
-def _size_of(value: Item) -> int:
-    [(kind, content)] = value.items()
-    if kind == "S":
-        return len(content.encode())
-    if kind in {"N", "B"}:
-        return len(content)
-    if kind == "M":
-        return size_of(content)
-    if kind == "L":
-        return sum(map(_size_of, content))
-    return 1
+    size = 0
+    for name, value in item.items():
+        size += len(name) if name.isascii() else len(name.encode())
+        for kind, content in value.items():
+            if kind == "S":
+                size += len(content) if content.isascii() else len(content.encode())
+            elif kind in {"N", "B"}:
+                size += len(content)
+            elif kind == "M":
+                size += size_of(content)
+            elif kind == "L":
+                size += sum(size_of({"": one}) for one in content)
+            else:
+                size += 1
+    return size

@@ -35,6 +35,7 @@ LATENCIES = {
     "BatchWriteItem": 0.008,
     "TransactWriteItems": 0.016,
 }
+_FREE_BYTES = 4_096  # of an answer, whose reading is part of the latency
 _THROTTLED = frozenset({"ThrottlingException", "ProvisionedThroughputExceededException"})
 
 Place = tuple[str, str, str]  # a table's name, and the key of an item
@@ -91,7 +92,7 @@ class ThrottledDynamo(MemoryDynamo):
             self.table(name).put(item)
             self._copies[name].put(item)
 
-    # ---- A call: the way there, the work, the way back -------------------------------------------
+    # ---- A call: it takes effect at its end ------------------------------------------------------
 
     def _call(self, name: str, request: Item, act: Callable[[Item], Item]) -> Item:
         if self._time.actor is None:
@@ -111,16 +112,16 @@ class ThrottledDynamo(MemoryDynamo):
         latency = self.limits.latencies[name] * self._time.rng.uniform(*self.limits.jitter)
         if name == "TransactWriteItems":
             return self._transaction(request, act, latency)
-        self._time.sleep(latency / 2)
+        self._time.sleep(latency)
         self._read_bytes = 0
         try:
             return super()._call(name, request, act)
         finally:
-            self._time.sleep(latency / 2 + self.limits.kilobyte * self._read_bytes / 1_024)
+            if self._read_bytes > _FREE_BYTES:
+                self._time.sleep(self.limits.kilobyte * self._read_bytes / 1_024)
 
     def _transaction(self, request: Item, act: Callable[[Item], Item], latency: float) -> Item:
-        around = latency * (1 - self.limits.locked) / 2
-        self._time.sleep(around)
+        self._time.sleep(latency * (1 - self.limits.locked))
         places = [_place(write) for one in request["TransactItems"] for write in one.values()]
         mine = {place for place in places if place not in self._locked}
         self._locked |= mine
@@ -132,7 +133,6 @@ class ThrottledDynamo(MemoryDynamo):
             )
         finally:
             self._locked -= mine
-            self._time.sleep(around)
 
     def _committed(
         self, request: Item, places: Sequence[Place], mine: set[Place], act: Callable[[Item], Item]

@@ -160,18 +160,18 @@ def _received(message: Queued) -> dict[str, Any]:
 def _matches(pattern: Mapping[str, Any], value: Any) -> bool:
     """Whether an event's part matches a filter's: lists name the values allowed."""
     for name, wanted in pattern.items():
-        found = value.get(name) if isinstance(value, Mapping) else None
-        if isinstance(wanted, Mapping):
+        found = value.get(name) if isinstance(value, dict) else None
+        if isinstance(wanted, dict):
             if not _matches(wanted, found or {}):
                 return False
-        elif not any(_allows(one, found) for one in wanted):
+        elif found not in wanted and not any(_allows(one, found) for one in wanted):
             return False
     return True
 
 
 def _allows(rule: Any, found: Any) -> bool:
-    if not isinstance(rule, Mapping):
-        return bool(found == rule)
+    if not isinstance(rule, dict):
+        return False
     [(kind, wanted)] = rule.items()
     if kind == "exists":
         return bool((found is not None) == wanted)
