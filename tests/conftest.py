@@ -77,7 +77,7 @@ def _forget_clients() -> None:
     for made in vars(clients).values():
         if hasattr(made, "cache_clear"):
             made.cache_clear()
-    messages.queue.cache_clear()
+    messages.queues.cache_clear()
     health_checks._GROUPS.clear()  # noqa: SLF001
     _forget_tables()
 
@@ -132,10 +132,11 @@ def settings_key(aws: pytest.MonkeyPatch) -> str:
 
 @pytest.fixture(scope="module")
 def delivery_queue(aws: pytest.MonkeyPatch) -> str:
-    """The URL of a queue of deliveries; functions read it from their environment."""
-    messages.queue.cache_clear()
+    """The URL of the fast lane's queue; functions read both lanes' from their environment."""
+    messages.queues.cache_clear()
     url = resources.make_queue(uuid.uuid4().hex)
     aws.setenv("GATEHOUSE_DELIVERY_QUEUE", url)
+    aws.setenv("GATEHOUSE_SLOW_DELIVERY_QUEUE", resources.make_queue(uuid.uuid4().hex))
     return url
 
 

@@ -105,7 +105,7 @@ async def test(call: Caller, id: Annotated[str, id_in_path("webhook")]) -> Respo
         deliveries.ping(
             TABLES.main,
             call,
-            messages.queue(),
+            messages.queues(),
             webhook_id=_id(id, "webhook"),
             answered=answered,
         )
@@ -169,7 +169,7 @@ async def replay(call: Caller, id: Annotated[str, id_in_path("delivery")]) -> Re
         deliveries.replay(
             TABLES.main,
             call,
-            messages.queue(),
+            messages.queues(),
             delivery_id=_id(id, "delivery"),
             answered=answered,
         )
@@ -201,7 +201,7 @@ async def recover(
         deliveries.recover(
             TABLES.main,
             call,
-            messages.queue(),
+            messages.queues(),
             webhook_id=webhook_id,
             since=since,
             answered=answered,

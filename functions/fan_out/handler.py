@@ -15,7 +15,7 @@ from gatehouse.dynamo import connection
 from gatehouse.signals import actions as signals
 
 TABLES = connection.tables()
-QUEUE = messages.queue()
+QUEUES = messages.queues()
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
@@ -34,7 +34,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
             signal = signals.from_image(image)
             batch.append(signal)
             numbers[signal.id] = record["dynamodb"]["SequenceNumber"]
-    done = fan_out_records(TABLES.main, QUEUE, batch, embedding=_embedding(), now=clock.now())
+    done = fan_out_records(TABLES.main, QUEUES, batch, embedding=_embedding(), now=clock.now())
     for signal in batch:
         line: dict[str, Any] = {"signal_id": signal.id, "account_id": signal.account_id}
         error = done.errors.get(signal.id)

@@ -19,7 +19,7 @@ from gatehouse.logs.broadcast import Relay, make_relay
 from gatehouse.memberships import actions as memberships
 
 TABLES = connection.tables()
-QUEUE = messages.queue()
+QUEUES = messages.queues()
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, int]:
@@ -58,7 +58,7 @@ def _memberships(origin: Origin) -> dict[str, int]:
 
 def _deliveries(origin: Origin) -> dict[str, int]:
     del origin  # unused: sweeping deliveries writes no audit events
-    return asdict(sweep.sweep(TABLES.main, QUEUE, embedding=_embedding(), now=clock.now()))
+    return asdict(sweep.sweep(TABLES.main, QUEUES, embedding=_embedding(), now=clock.now()))
 
 
 def _logs(origin: Origin) -> dict[str, int]:

@@ -219,7 +219,7 @@ async def update(
         else webhooks.NO_WRITES,
     )
     if activates:
-        deliveries.send_unpark(messages.queue(), call, webhook_id)
+        deliveries.send_unpark(messages.queues(), call, webhook_id)
     shown = ChangedWebhook(**_view(changed.webhook).model_dump())
     if changed.dropped_headers:
         shown.dropped_headers = list(changed.dropped_headers)
@@ -232,7 +232,7 @@ async def remove(call: Caller, id: Annotated[str, id_in_path("webhook")]) -> Ans
     webhook_id = read_id(id, "webhook")
     marker = deliveries.unpark_marker(TABLES.main, call, webhook_id)
     removed = webhooks.remove(TABLES.main, call, webhook_id, also=marker)
-    deliveries.send_unpark(messages.queue(), call, webhook_id)
+    deliveries.send_unpark(messages.queues(), call, webhook_id)
     return answer(call, DeletedWebhook(id=f"webhook:{removed.id}", deleted=True))
 
 

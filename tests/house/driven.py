@@ -27,6 +27,7 @@ def drive(front: Front, table: Table, key: str, *, queue: str, held: HeldClock) 
         _fan_out_by_message(table, _emit(front, key), queue=queue)
         _work(front, queue)
         receiver.wait_for(2, path="/dead")
+        _use_slow_lane(front, table, key, receiver, queue=queue)
         for hook in hooks.values():
             _use_deliveries(front, key, hook)
         assert front("POST", f"/admin/webhooks/{hooks['ok']}/test", key=key).status == 202
@@ -72,14 +73,32 @@ def _fan_out_by_message(table: Table, signal_id: str, *, queue: str) -> None:
     clients.sqs().send_message(QueueUrl=queue, MessageBody=body)
 
 
-def _work(front: Front, queue: str) -> None:
-    """Run the worker until the queue is empty, delayed messages included."""
+def _use_slow_lane(front: Front, table: Table, key: str, receiver: Receiver, *, queue: str) -> None:
+    """Let the slow lane's worker deliver, fail, disable and park."""
+    slow = "slow_delivery_worker"
+    gone = _webhook(front, key, receiver.url("/gone"))
+    _fan_out(front, table, _emit(front, key))
+    _work(front, queue, worker=slow)
+    assert front("DELETE", f"/admin/webhooks/{gone}", key=key).status == 200
+    paused = _webhook(front, key, receiver.url("/ok"))
+    _work(front, queue)
+    assert (
+        front("PATCH", f"/admin/webhooks/{paused}", key=key, body={"active": False}).status == 200
+    )
+    _fan_out(front, table, _emit(front, key))
+    _work(front, queue, worker=slow)
+    assert front("DELETE", f"/admin/webhooks/{paused}", key=key).status == 200
+    _work(front, queue)
+
+
+def _work(front: Front, queue: str, *, worker: str = "delivery_worker") -> None:
+    """Run a worker until the queue is empty, delayed messages included."""
     while waiting(queue):
         event = drain(queue)
         if not event["Records"]:
             time.sleep(0.05)
             continue
-        done = front.function("delivery_worker").handler(event, invocation.Context())
+        done = front.function(worker).handler(event, invocation.Context())
         assert done == {"batchItemFailures": []}
 
 

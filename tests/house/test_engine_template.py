@@ -40,7 +40,7 @@ def at(name: str) -> list[Difference]:
 
 
 def test_the_two_templates_differ_in_these_kinds_of_places_only() -> None:
-    kinds = {"Condition", "Variables", "Action", "Statement"}
+    kinds = {"Condition", "Variables", "Action", "Statement", "MaximumConcurrency"}
 
     assert [one for one in FOUND if not kinds & set(one[0])] == []
     assert all("Policies" in where for where, _, _ in [*at("Condition"), *at("Statement")])
@@ -126,6 +126,15 @@ def test_actions_are_added_only_where_the_engine_has_another_name_for_one() -> N
 
 def _listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
+
+
+def test_the_bounds_of_the_lanes_are_numbers_on_the_engine() -> None:
+    changed = {_owner(where): (aws, engine) for where, aws, engine in at("MaximumConcurrency")}
+
+    assert changed == {
+        "DeliveryWorkerFunction": ({"Ref": "FastLaneConcurrency"}, 20),
+        "SlowDeliveryWorkerFunction": ({"Ref": "SlowLaneConcurrency"}, 10),
+    }
 
 
 def test_two_functions_may_read_logs_on_the_engine() -> None:

@@ -68,6 +68,7 @@ LOADED = {
     "people": API,
     "public": API,
     "services": API | VAULT,
+    "slow_delivery_worker": BOTOCORE | POWERTOOLS | VAULT,
     "signals": API,
     "sockets": BOTOCORE | POWERTOOLS,
     "statistics": BOTOCORE | POWERTOOLS,
@@ -114,6 +115,7 @@ def _loaded(function: str) -> dict[str, Any]:
         "GATEHOUSE_KEYS_TABLE": "keys",
         "GATEHOUSE_MAIN_TABLE": "main",
         "GATEHOUSE_DELIVERY_QUEUE": "queue",
+        "GATEHOUSE_SLOW_DELIVERY_QUEUE": "slow",
     }
     script = Path(__file__).with_name("loads.py")
     done = subprocess.run(

@@ -62,6 +62,7 @@ def _environment() -> Any:
             "GATEHOUSE_KEYS_TABLE",
             "GATEHOUSE_MAIN_TABLE",
             "GATEHOUSE_DELIVERY_QUEUE",
+            "GATEHOUSE_SLOW_DELIVERY_QUEUE",
         ):
             patch.setenv(name, "unused")
         yield
@@ -177,6 +178,7 @@ NEVER_READ = {
     "deliveries": SECRETS,
     "webhooks": {"GATEHOUSE_SIGNAL_DAYS"},
     "delivery_worker": {"GATEHOUSE_SIGNAL_DAYS"},
+    "slow_delivery_worker": {"GATEHOUSE_SIGNAL_DAYS"},
     "fan_out": SECRETS | {"GATEHOUSE_SIGNAL_DAYS"},
     "sockets": SECRETS | {"GATEHOUSE_LOG_GROUPS"},
     "sweeper": SECRETS | {"GATEHOUSE_SIGNAL_DAYS"},

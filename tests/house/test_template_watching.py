@@ -54,6 +54,7 @@ ALARMS = {
     "StatisticsFailuresAlarm": ("AWS/SQS", "ApproximateNumberOfMessagesVisible", 1, 1),
     "Api5xxAlarm": ("AWS/ApiGateway", "5XXError", 5, 3),
     "DeliveryFailuresAlarm": ("AWS/SQS", "ApproximateNumberOfMessagesVisible", 1, 1),
+    "SlowDeliveryFailuresAlarm": ("AWS/SQS", "ApproximateNumberOfMessagesVisible", 1, 1),
     "FanOutFailuresAlarm": ("AWS/SQS", "ApproximateNumberOfMessagesVisible", 1, 1),
     "RelayFailuresAlarm": ("AWS/SQS", "ApproximateNumberOfMessagesVisible", 1, 1),
     "RelayErrorsAlarm": ("AWS/Lambda", "Errors", 5, 3),
@@ -67,8 +68,8 @@ ALARMS = {
 def test_the_alarms_are_these() -> None:
     found = {name for name, one in RESOURCES.items() if one["Type"] == "AWS::CloudWatch::Alarm"}
 
-    # This one measures lateness, not failures.
-    assert found == {*ALARMS, "DeliveryQueueAgeAlarm"}
+    # These measure lateness, not failures.
+    assert found == {*ALARMS, "DeliveryQueueAgeAlarm", "SlowDeliveryQueueAgeAlarm"}
 
 
 def test_an_alarm_goes_off_at_the_first_failure() -> None:
@@ -103,16 +104,39 @@ def event_of(function: str, kind: str) -> dict[str, Any] | None:
     return next((event["Properties"] for event in events if event["Type"] == kind), None)
 
 
+def default_of(value: Any) -> Any:
+    """Return a value, or the default of the parameter that it refers to."""
+    return TEMPLATE["Parameters"][value["Ref"]]["Default"] if isinstance(value, dict) else value
+
+
+def test_a_message_stays_invisible_for_six_times_the_timeout_of_its_function() -> None:
+    offenders = []
+    for name, block in LAMBDAS.items():
+        queue = event_of(name, "SQS")
+        if queue is not None:
+            source = RESOURCES[queue["Queue"]["Fn::GetAtt"][0]]["Properties"]
+            window = queue.get("MaximumBatchingWindowInSeconds", 0)
+            if source["VisibilityTimeout"] < 6 * block["Timeout"] + window:
+                offenders.append(name)
+            assert window or queue["BatchSize"] <= 10, "a large batch needs a window"
+
+    assert offenders == []
+
+
 def test_every_queue_s_mapping_has_a_bound_and_together_they_leave_room() -> None:
     """Without one a burst of messages takes all concurrent executions of the AWS account."""
     queues = {name: event_of(name, "SQS") for name in LAMBDAS}
     bounds = {
-        name: queue.get("ScalingConfig", {}).get("MaximumConcurrency")
+        name: default_of(queue.get("ScalingConfig", {}).get("MaximumConcurrency"))
         for name, queue in queues.items()
         if queue is not None
     }
 
-    assert set(bounds) >= {"DeliveryWorkerFunction", "LogRelayFunction"}
+    assert set(bounds) >= {
+        "DeliveryWorkerFunction",
+        "SlowDeliveryWorkerFunction",
+        "LogRelayFunction",
+    }
     assert [name for name, bound in bounds.items() if not 2 <= (bound or 0) <= 100] == []
     assert sum(bounds.values()) <= 500  # of the 1,000 that an AWS account usually has
 

@@ -13,7 +13,7 @@ from gatehouse.audit import rules as audit
 from gatehouse.audit import store as audit_store
 from gatehouse.audit.model import Chain
 from gatehouse.core import ids
-from gatehouse.deliveries import store
+from gatehouse.deliveries import batch, store
 from gatehouse.deliveries.model import DeadLetterReason, DeliveryStatus
 from support.worlds.deliveries import ACCOUNT
 from support.worlds.simulation import Simulation
@@ -25,6 +25,8 @@ PARTS, RUNS = 10, 1_000
 def _no_sleep(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "sleep", lambda _: None)
     monkeypatch.setattr(ids, "secrets", ids.secrets)  # each run replaces it
+    monkeypatch.setattr(batch, "logger", batch.logger)  # and this
+    monkeypatch.setattr(batch, "_measure", lambda _: None)
 
 
 def _check(world: Simulation) -> None:
@@ -89,6 +91,7 @@ def test_three_hundred_runs_lose_no_delivery_and_inject_every_fault() -> None:
     assert injected >= {"record lost", "message lost", "message late", "message twice"}
     ends = {one.status for world in worlds for *_, one in world.expected() if one is not None}
     assert ends == {DeliveryStatus.DELIVERED, DeliveryStatus.DEAD_LETTER}
+    assert sum(world.observed.slow for world in worlds) > 100
     assert any(
         len(answers) > 1 for world in worlds for answers in world.observed.responses.values()
     )

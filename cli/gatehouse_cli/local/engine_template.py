@@ -51,6 +51,7 @@ def for_engine(template: dict[str, Any], endpoint: str) -> dict[str, Any]:
         properties = resource.get("Properties", {})
         if resource["Type"] == "AWS::Serverless::Function":
             _set_variables(properties, endpoint)
+            _set_concurrency(properties, changed.get("Parameters", {}))
             properties["Policies"] = _policies(properties.get("Policies", []))
             if name in READ_LOGS:
                 properties["Policies"][0]["Statement"].append(_reads_logs())
@@ -96,6 +97,15 @@ def _set_variables(function: dict[str, Any], endpoint: str) -> None:
         variables[name] = VARIABLES[name]
     if "GATEHOUSE_SOCKETS" in variables:
         variables["GATEHOUSE_SOCKETS"] = {"Fn::Sub": f"{endpoint}/${{SocketApi}}/live"}
+
+
+def _set_concurrency(function: dict[str, Any], parameters: dict[str, Any]) -> None:
+    """Write the bound of a queue's mapping as a number: the engine compares it as it stands."""
+    for event in function.get("Events", {}).values():
+        scaling = event.get("Properties", {}).get("ScalingConfig", {})
+        bound = scaling.get("MaximumConcurrency")
+        if isinstance(bound, dict):
+            scaling["MaximumConcurrency"] = parameters[bound["Ref"]]["Default"]
 
 
 def _reads_logs() -> dict[str, Any]:

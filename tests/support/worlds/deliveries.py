@@ -8,18 +8,21 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
 from typing import Any
 
 import boto3
 
 from gatehouse.aws import clients
-from gatehouse.aws.queue import Outgoing, Queue
+from gatehouse.aws.queue import Queue
 from gatehouse.core import ids
 from gatehouse.core.clock import SECOND, Micros
 from gatehouse.deliveries import message_rules, rules, store, sweep
 from gatehouse.deliveries.attempt import AttemptReport, Worker, make_attempt
+from gatehouse.deliveries.batch import BatchWorker
 from gatehouse.deliveries.fan_out import FannedOut, fan_out, fan_out_records, fan_out_stored
+from gatehouse.deliveries.messages import DeliveryMessage, DeliveryQueues
 from gatehouse.deliveries.model import (
     Attempt,
     AttemptMessage,
@@ -29,6 +32,7 @@ from gatehouse.deliveries.model import (
     RecoverMessage,
     UnparkMessage,
 )
+from gatehouse.deliveries.slow_memory import SlowMemory
 from gatehouse.deliveries.sweep import DeliverySweep
 from gatehouse.dynamo.table import Table, Tables, transact
 from gatehouse.outbound.client import Reply, RequestFailed
@@ -105,6 +109,8 @@ class DeliveryWorld:
         self.queue = Queue(url, clients.sqs())
         self.receiver = Receiver(lambda: self.time)
         self.sent: list[tuple[Micros, str]] = []  # when each message becomes visible, and its body
+        self.slow: set[str] = set()  # the bodies of messages that are in the slow lane
+        self.memory = SlowMemory()
         self.secrets = SecretCache(self.table, vault)
 
     @property
@@ -113,8 +119,8 @@ class DeliveryWorld:
         return Worker(self.table, self.outbox, self.secrets, self.receiver, lambda: self.time)
 
     @property
-    def outbox(self) -> Queue:
-        """Return a queue whose delays follow the test's clock."""
+    def outbox(self) -> DeliveryQueues:
+        """Return queues whose delays follow the test's clock."""
         return _Outbox(self)  # type: ignore[return-value]
 
     def webhook(self, url: str = "https://one.example/in", **fields: Any) -> Webhook:
@@ -195,6 +201,22 @@ class DeliveryWorld:
             sweep.unpark(self.table, self.outbox, message, now=self.time)
         return None
 
+    def work_next(self) -> list[str]:
+        """Move the clock to the next message and process it as the functions do, in its lane.
+
+        Return the ids of failed messages: none, or that of this one.
+        """
+        self.sent.sort()
+        at, body = self.sent.pop(0)
+        self.time = max(self.time, at)
+        return self.work(body, slow=body in self.slow)
+
+    def work(self, *bodies: str, slow: bool = False) -> list[str]:
+        """Process a batch of messages in a lane; return the ids (numbers) of those that failed."""
+        memory = None if slow else self.memory
+        done = BatchWorker(self.worker, Inline(), memory=memory).process(records(*bodies))
+        return [one["itemIdentifier"] for one in done["batchItemFailures"]]
+
     def delivery(self, signal: Signal, webhook: Webhook) -> Delivery:
         """Read a delivery."""
         delivery = store.find(self.table, rules.id_of(signal.id, webhook.id))
@@ -237,15 +259,38 @@ class DeliveryWorld:
 class _Outbox:
     world: DeliveryWorld
 
-    def send(self, messages: list[Outgoing]) -> None:
+    def send(self, messages: list[DeliveryMessage]) -> None:
         # The real queue checks the messages' format; its delays are ignored.
         self.world.queue.send(messages)
         now = self.world.time
         self.world.sent += [(now + one.delay * SECOND, one.body) for one in messages]
+        for one in messages:
+            (self.world.slow.add if one.slow else self.world.slow.discard)(one.body)
 
     def depth(self) -> Any:
         visible = sum(at <= self.world.time for at, _ in self.world.sent)
         return type("Depth", (), {"visible": visible})
+
+
+class Inline(Executor):
+    """Runs what it is given at once, one after the other."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        future.set_result(fn(*args, **kwargs))
+        return future
+
+
+def records(*bodies: str) -> list[dict[str, Any]]:
+    """Return messages as a worker receives them; their ids are their numbers, from 0."""
+    return [
+        {
+            "messageId": str(number),
+            "body": body,
+            "attributes": {"ApproximateReceiveCount": "1"},
+        }
+        for number, body in enumerate(bodies)
+    ]
 
 
 def payload(posted: Posted) -> dict[str, Any]:

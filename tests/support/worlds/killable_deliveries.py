@@ -5,15 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from gatehouse.aws.queue import Outgoing, Queue
 from gatehouse.core.clock import MINUTE, SECOND
 from gatehouse.deliveries import rules, store
-from gatehouse.deliveries.attempt import AttemptReport, Worker
+from gatehouse.deliveries.attempt import Worker
+from gatehouse.deliveries.messages import DeliveryMessage, DeliveryQueues
 from gatehouse.deliveries.model import (
     GRACE,
     Delivery,
     UnparkMessage,
 )
+from gatehouse.deliveries.slow_memory import SlowMemory
 from gatehouse.dynamo.table import Tables
 from gatehouse.outbound.client import RequestFailed
 from gatehouse.secrets import actions as vaults
@@ -49,10 +50,10 @@ class KillSwitch:
 
 @dataclass
 class _KillableQueue:
-    inner: Queue
+    inner: DeliveryQueues
     kill_switch: KillSwitch
 
-    def send(self, messages: list[Outgoing]) -> None:
+    def send(self, messages: list[DeliveryMessage]) -> None:
         if messages:
             self.kill_switch.before()
             self.inner.send(messages)
@@ -81,7 +82,7 @@ class KillableWorld(DeliveryWorld):
         return replace(super().worker, post=self._post)
 
     @property
-    def outbox(self) -> Queue:
+    def outbox(self) -> DeliveryQueues:
         return _KillableQueue(super().outbox, self.kill_switch)  # type: ignore[return-value]
 
     def _post(self, *args: Any, **kwargs: Any) -> Any:
@@ -94,13 +95,16 @@ class KillableWorld(DeliveryWorld):
         finally:
             self.kill_switch.after()
 
-    def process_next(self) -> AttemptReport | None:
-        """Process a message; if the worker dies, the message becomes visible again."""
+    def process_next(self) -> None:
+        """Process a message in its lane; if the worker dies, the message becomes visible again."""
         _, body = min(self.sent)
+        slow = body in self.slow
         try:
-            return super().process_next()
+            assert self.work_next() == []
         except Killed:
             self.sent.append((self.time + VISIBILITY_TIMEOUT, body))
+            (self.slow.add if slow else self.slow.discard)(body)
+            self.memory = SlowMemory()
             raise
 
     def resume(self, webhook: Webhook) -> None:

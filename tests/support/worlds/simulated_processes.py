@@ -36,6 +36,7 @@ class Message:
     """One copy of a message in the queue."""
 
     body: str
+    slow: bool
     receives: int = 0
 
 
@@ -48,6 +49,7 @@ class Observed:
     disturbed: set[AttemptId] = field(default_factory=set)
     faults: list[str] = field(default_factory=list)
     internal: int = 0
+    slow: int = 0  # messages that the slow lane received
 
 
 class SimulatedProcesses:

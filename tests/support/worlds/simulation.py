@@ -8,11 +8,12 @@ must have ended as it should.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
-from gatehouse.aws.queue import Depth, Outgoing
+from gatehouse.aws.queue import Depth
 from gatehouse.core import ids
 from gatehouse.core.clock import DAY, MINUTE, SECOND, Micros
 from gatehouse.core.errors import Unavailable
@@ -20,9 +21,11 @@ from gatehouse.core.grants import FULL
 from gatehouse.core.principal import Principal
 from gatehouse.core.request import Call
 from gatehouse.deliveries import actions as deliveries
-from gatehouse.deliveries import message_rules, rules, store, sweep
-from gatehouse.deliveries.attempt import Worker, make_attempt
+from gatehouse.deliveries import batch, message_rules, rules, store, sweep
+from gatehouse.deliveries.attempt import Worker
+from gatehouse.deliveries.batch import BatchWorker
 from gatehouse.deliveries.fan_out import fan_out_records, fan_out_stored
+from gatehouse.deliveries.messages import DeliveryMessage
 from gatehouse.deliveries.model import (
     AttemptMessage,
     Delivery,
@@ -30,6 +33,7 @@ from gatehouse.deliveries.model import (
     ParkReason,
     RecoverMessage,
 )
+from gatehouse.deliveries.slow_memory import SlowMemory
 from gatehouse.dynamo.table import Table, transact
 from gatehouse.keys import store as key_store
 from gatehouse.keys.model import Key
@@ -45,7 +49,7 @@ from support.aws import resources
 from support.aws.faults import Wire
 from support.aws.memory_dynamo import MemoryDynamo
 from support.aws.memory_kms import MemoryKms
-from support.worlds.deliveries import ACCOUNT, SECRET, START
+from support.worlds.deliveries import ACCOUNT, SECRET, START, Inline, records
 from support.worlds.simulated_processes import Message, SimulatedProcesses
 
 FAULTS_END: Micros = START + 12 * MINUTE  # no fault is injected later
@@ -71,6 +75,8 @@ class Simulation(SimulatedProcesses):
         self._items = client.table("main")
         self.table = Table("main", client)  # type: ignore[arg-type]
         self._vault = Vault(MemoryKms(lambda: self._before("Decrypt")), "key")  # type: ignore[arg-type]
+        self._memories = [SlowMemory(), SlowMemory()]  # of two environments of the fast lane
+        batch.logger = _Strict()  # type: ignore[assignment]
         ids.secrets = SimpleNamespace(randbits=self.rng.getrandbits)  # type: ignore[assignment]
         self._set_up()
 
@@ -236,7 +242,7 @@ class Simulation(SimulatedProcesses):
 
     # ---- The queue, and the workers that receive from it
 
-    def send(self, messages: list[Outgoing]) -> None:
+    def send(self, messages: list[DeliveryMessage]) -> None:
         """Accept messages; lose, duplicate or delay some of them."""
         if not messages:
             return
@@ -250,8 +256,8 @@ class Simulation(SimulatedProcesses):
             if self._strikes("message late"):
                 at += self.rng.randrange(600 * SECOND)
             if self._strikes("message twice"):
-                self._put(at + self.rng.randrange(400 * SECOND), Message(one.body))
-            self._put(at, Message(one.body))
+                self._put(at + self.rng.randrange(400 * SECOND), Message(one.body, slow=one.slow))
+            self._put(at, Message(one.body, slow=one.slow))
         self._after("Send")
 
     def depth(self) -> Depth:
@@ -269,7 +275,7 @@ class Simulation(SimulatedProcesses):
         content = message_rules.read(message.body)
         if isinstance(content, AttemptMessage):
             attempt = (content.delivery_id, content.attempt)
-            done = self._job(lambda: self._attempt(content), attempt)
+            done = self._job(lambda: self._attempt(message), attempt)
         elif isinstance(content, FanOutMessage):
             done = self._job(
                 lambda: fan_out_stored(self.table, self, content, embedding=None, now=self.time)  # type: ignore[arg-type]
@@ -281,10 +287,14 @@ class Simulation(SimulatedProcesses):
         if not done and message.receives < MOST_RECEIVES:
             self._put(max(self.time, received_at + VISIBILITY_TIMEOUT), message)
 
-    def _attempt(self, message: AttemptMessage) -> None:
+    def _attempt(self, message: Message) -> None:
         secrets = SecretCache(self.table, self._vault)
         worker = Worker(self.table, self, secrets, self._post, lambda: self.time)  # type: ignore[arg-type]
-        make_attempt(worker, message)
+        memory = None if message.slow else self.rng.choice(self._memories)
+        self.observed.slow += message.slow
+        worker_of_batch = BatchWorker(worker, Inline(), memory=memory)
+        if worker_of_batch.process(records(message.body))["batchItemFailures"]:
+            raise Unavailable
 
     def _sweep(self) -> None:
         self._at(self.time + MINUTE, self._sweep)
@@ -320,6 +330,17 @@ class Simulation(SimulatedProcesses):
         if isinstance(answer, str):
             raise RequestFailed(answer)
         return Reply(answer, {"retry-after": "40"} if answer == 429 else {}, b"")
+
+
+class _Strict:
+    """A log of the worker that raises what it would write as a bug."""
+
+    def exception(self, name: str, **_: Any) -> None:
+        if name == "delivery_bug":
+            raise AssertionError(name) from sys.exc_info()[1]
+
+    def info(self, name: str, **_: Any) -> None:
+        del name
 
 
 def _answered(value: Any) -> Any:

@@ -105,6 +105,9 @@ STREAM_SHARDS = Setting(
     ("many", "one"),
 )
 DELIVERY_QUEUE = Setting("GATEHOUSE_DELIVERY_QUEUE", "URL of the queue of deliveries to attempt")
+SLOW_DELIVERY_QUEUE = Setting(
+    "GATEHOUSE_SLOW_DELIVERY_QUEUE", "URL of the queue of deliveries to slow webhooks"
+)
 HEALTH_SOURCE = Setting(
     "GATEHOUSE_HEALTH_SOURCE",
     "where failed invocations of functions are counted",

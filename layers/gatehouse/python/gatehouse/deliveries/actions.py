@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 
 from gatehouse.audit import actions as audit
 from gatehouse.audit.model import Change, Origin
-from gatehouse.aws.queue import Outgoing, Queue
 from gatehouse.core import ids
 from gatehouse.core.clock import Micros, rfc3339
 from gatehouse.core.errors import Conflict, Gone, NotFound, Unavailable
@@ -15,6 +14,7 @@ from gatehouse.core.request import Answered, Call
 from gatehouse.core.retry import Backoff
 from gatehouse.deliveries import messages, rules, store
 from gatehouse.deliveries import writes as delivery_writes
+from gatehouse.deliveries.messages import DeliveryMessage, DeliveryQueues
 from gatehouse.deliveries.model import (
     PING,
     Attempt,
@@ -80,7 +80,7 @@ def get(table: Table, call: Call, delivery_id: str) -> tuple[Delivery, list[Atte
 def replay(
     table: Table,
     call: Call,
-    queue: Queue,
+    queue: DeliveryQueues,
     *,
     delivery_id: str,
     answered: Callable[[Delivery], Answered],
@@ -167,7 +167,7 @@ def count_dead_letters(table: Table, call: Call, webhook_id: str, *, since: Micr
 def recover(
     table: Table,
     call: Call,
-    queue: Queue,
+    queue: DeliveryQueues,
     *,
     webhook_id: str,
     since: Micros,
@@ -198,7 +198,7 @@ def recover(
 def ping(
     table: Table,
     call: Call,
-    queue: Queue,
+    queue: DeliveryQueues,
     *,
     webhook_id: str,
     answered: Callable[[Delivery], Answered],
@@ -238,12 +238,12 @@ def unpark_marker(table: Table, call: Call, webhook_id: str) -> dict[str, Write]
     return delivery_writes.unpark_marker(table, call.caller.account_id, webhook_id, now=call.now)
 
 
-def send_unpark(queue: Queue, call: Call, webhook_id: str) -> None:
+def send_unpark(queue: DeliveryQueues, call: Call, webhook_id: str) -> None:
     """Ask a worker to send a webhook's parked deliveries now, before the sweeper does."""
     _send(queue, messages.for_webhook(UnparkMessage(call.caller.account_id, webhook_id)))
 
 
-def _send(queue: Queue, message: Outgoing) -> None:
+def _send(queue: DeliveryQueues, message: DeliveryMessage) -> None:
     """Send a message for work that is already written.
 
     Ignores an unavailable queue: the sweeper finds the work by the due index or the marker. An

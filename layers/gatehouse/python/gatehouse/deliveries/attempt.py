@@ -13,11 +13,11 @@ from typing import Protocol
 
 from gatehouse.audit import actions as audit
 from gatehouse.audit.model import Chain, Origin
-from gatehouse.aws.queue import Queue
 from gatehouse.core.clock import SECOND, Micros
 from gatehouse.core.errors import Unavailable
 from gatehouse.core.retry import Backoff
 from gatehouse.deliveries import messages, rules, store
+from gatehouse.deliveries.messages import DeliveryQueues
 from gatehouse.deliveries.model import (
     Attempt,
     AttemptMessage,
@@ -35,7 +35,7 @@ from gatehouse.dynamo.table import Table, TransactionCanceled, TransactionConfli
 from gatehouse.outbound.client import Reply, RequestFailed
 from gatehouse.signals import actions as signals
 from gatehouse.webhooks import actions as webhooks
-from gatehouse.webhooks import health, signing
+from gatehouse.webhooks import health, signing, slowness
 from gatehouse.webhooks import writes as webhook_writes
 from gatehouse.webhooks.model import Material, Webhook
 from gatehouse.webhooks.secret_cache import SecretCache
@@ -67,7 +67,7 @@ class Worker:
     """What one invocation of the worker uses for its attempts."""
 
     table: Table
-    queue: Queue
+    queue: DeliveryQueues
     secrets: SecretCache
     post: Post
     now: Callable[[], Micros]
@@ -136,7 +136,8 @@ def _attempt(worker: Worker, delivery: Delivery, webhook: Webhook) -> AttemptRep
     else:
         health.record_failure(worker.table, webhook, now=ended_at)
     if recorded.status is DeliveryStatus.RETRYING and not recorded.unsent:
-        worker.queue.send([messages.for_attempt(recorded, worker.now())])
+        slow = slowness.is_slow_after(webhook, ended_at - started_at, now=ended_at)
+        worker.queue.send([messages.for_attempt(recorded, worker.now(), slow=slow)])
     outcome_name = "parked" if recorded.parked else recorded.status.value
     return AttemptReport(outcome_name, recorded, attempt)
 

@@ -6,7 +6,7 @@ sweeper repeats the fan-out; ids are derived, so it finds the deliveries that ex
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +16,7 @@ from gatehouse.aws.queue import Outgoing, Queue
 from gatehouse.core.clock import Micros
 from gatehouse.core.errors import Unavailable
 from gatehouse.deliveries import messages, rules, store
+from gatehouse.deliveries.messages import DeliveryQueues
 from gatehouse.deliveries.model import Delivery, FanOutMessage
 from gatehouse.dynamo.table import Table, TransactionConflict
 from gatehouse.signals import actions as signals
@@ -44,7 +45,7 @@ class FannedOut:
 
 def fan_out_records(
     table: Table,
-    queue: Queue,
+    queue: DeliveryQueues,
     batch: Sequence[Signal],
     *,
     embedding: Queue | None,
@@ -64,7 +65,12 @@ def fan_out_records(
 
 
 def fan_out_stored(
-    table: Table, queue: Queue, message: FanOutMessage, *, embedding: Queue | None, now: Micros
+    table: Table,
+    queue: DeliveryQueues,
+    message: FanOutMessage,
+    *,
+    embedding: Queue | None,
+    now: Micros,
 ) -> int:
     """Fan out a stored signal, unless it was; return how many deliveries it has.
 
@@ -77,7 +83,7 @@ def fan_out_stored(
 
 
 def fan_out(
-    table: Table, queue: Queue, signal: Signal, *, embedding: Queue | None, now: Micros
+    table: Table, queue: DeliveryQueues, signal: Signal, *, embedding: Queue | None, now: Micros
 ) -> int:
     """Create and send a signal's deliveries; return how many there are. May be repeated.
 
@@ -91,7 +97,7 @@ def fan_out(
 
 def fan_out_all(
     table: Table,
-    queue: Queue,
+    queue: DeliveryQueues,
     batch: Sequence[Signal],
     *,
     embedding: Queue | None,
@@ -103,7 +109,7 @@ def fan_out_all(
     the queue of the owner's own worker, which receives the ids of new signals.
     """
     errors: dict[str, Exception] = {}
-    wanted = _list_wanted(table, batch, errors, now=now)
+    wanted, slow = _list_wanted(table, batch, errors, now=now)
     created = _each(lambda one: store.insert(table, one), wanted)
     stored: list[Delivery] = []
     for delivery, result in zip(wanted, created, strict=True):
@@ -113,7 +119,7 @@ def fan_out_all(
             stored.append(result)
     ready = [signal for signal in batch if signal.id not in errors]
     try:
-        _send(queue, [one for one in stored if one.signal_id not in errors], now=now)
+        _send(queue, [one for one in stored if one.signal_id not in errors], slow, now=now)
         if embedding is not None:
             embedding.send([_embedding(signal) for signal in ready])
     except Unavailable as error:
@@ -130,11 +136,21 @@ def fan_out_all(
 
 def _list_wanted(
     table: Table, batch: Sequence[Signal], errors: dict[str, Exception], *, now: Micros
-) -> list[Delivery]:
-    """Return the deliveries that the signals must have. Each account's webhooks are read once."""
+) -> tuple[list[Delivery], set[str]]:
+    """Return the deliveries that the signals must have, and the ids of slow webhooks.
+
+    Each account's webhooks are read once.
+    """
     accounts = list({signal.account_id for signal in batch})
     listed = _each(lambda one: webhooks.list_all(table, one), accounts)
     by_account = dict(zip(accounts, listed, strict=True))
+    slow = {
+        webhook.id
+        for found in listed
+        if not isinstance(found, Exception)
+        for webhook in found
+        if webhook.slowness.slow
+    }
     wanted: list[Delivery] = []
     for signal in batch:
         found = by_account[signal.account_id]
@@ -146,7 +162,7 @@ def _list_wanted(
             errors[signal.id] = deliveries
         else:
             wanted += deliveries
-    return wanted
+    return wanted, slow
 
 
 def _deliveries(listed: Sequence[Webhook], now: Micros, signal: Signal) -> list[Delivery]:
@@ -166,12 +182,14 @@ def _delivery(signal: Signal, webhook: Webhook, now: Micros) -> Delivery:
     )
 
 
-def _send(queue: Queue, deliveries: Sequence[Delivery], *, now: Micros) -> None:
+def _send(
+    queue: DeliveryQueues, deliveries: Sequence[Delivery], slow: Container[str], *, now: Micros
+) -> None:
     # In a repeat, some may have been attempted or parked; they need no message.
     unattempted = [
         one for one in deliveries if one.is_open and one.attempt_count == 0 and not one.parked
     ]
-    queue.send([messages.for_attempt(one, now) for one in unattempted])
+    queue.send([messages.for_attempt(one, now, slow=one.webhook_id in slow) for one in unattempted])
 
 
 def _embedding(signal: Signal) -> Outgoing:

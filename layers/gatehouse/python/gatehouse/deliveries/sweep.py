@@ -6,11 +6,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from gatehouse.aws.queue import Outgoing, Queue
+from gatehouse.aws.queue import Queue
 from gatehouse.core.clock import MINUTE, Micros
 from gatehouse.core.errors import GatehouseError
 from gatehouse.deliveries import messages, rules, store, sweep_rules
 from gatehouse.deliveries.fan_out import fan_out
+from gatehouse.deliveries.messages import DeliveryMessage, DeliveryQueues
 from gatehouse.deliveries.model import (
     Delivery,
     DeliveryStatus,
@@ -47,7 +48,9 @@ class DeliverySweep:
     unparked: int = 0
 
 
-def sweep(table: Table, queue: Queue, *, embedding: Queue | None, now: Micros) -> DeliverySweep:
+def sweep(
+    table: Table, queue: DeliveryQueues, *, embedding: Queue | None, now: Micros
+) -> DeliverySweep:
     """Send overdue deliveries, fan out overdue signals, and do the work of the markers.
 
     An error in one part does not stop the others; the first error is raised at the end.
@@ -80,7 +83,7 @@ def _collected(errors: list[GatehouseError]) -> Iterator[None]:
         errors.append(error)
 
 
-def _send_overdue(table: Table, queue: Queue, *, now: Micros) -> tuple[int, int]:
+def _send_overdue(table: Table, queue: DeliveryQueues, *, now: Micros) -> tuple[int, int]:
     due: list[Delivery] = []
     for shard in range(rules.SHARDS):
         ids = store.list_due(table, shard, now=now, limit=_MOST_OF_A_SHARD)
@@ -88,7 +91,7 @@ def _send_overdue(table: Table, queue: Queue, *, now: Micros) -> tuple[int, int]
     if not due:
         return 0, 0
     visible = queue.depth().visible
-    outgoing: list[Outgoing] = []
+    outgoing: list[DeliveryMessage] = []
     internal = 0
     for delivery in sweep_rules.choose_to_send(due, now, visible=visible):
         backlog = visible > 0 and not delivery.unsent
@@ -109,7 +112,7 @@ def _is_overdue(delivery: Delivery, now: Micros) -> bool:
     return delivery.is_open and is_due and delivery.lease_until < now
 
 
-def _do_marked(table: Table, queue: Queue, *, now: Micros) -> int:
+def _do_marked(table: Table, queue: DeliveryQueues, *, now: Micros) -> int:
     total = 0
     for message, marked_at in store.list_markers(table, limit=_MOST_MARKERS):
         if isinstance(message, RecoverMessage):
@@ -122,7 +125,7 @@ def _do_marked(table: Table, queue: Queue, *, now: Micros) -> int:
     return total
 
 
-def unpark(table: Table, queue: Queue, message: UnparkMessage, *, now: Micros) -> int:
+def unpark(table: Table, queue: DeliveryQueues, message: UnparkMessage, *, now: Micros) -> int:
     """Send a webhook's parked deliveries, unless it is inactive again; return how many.
 
     Those of a deleted webhook are sent too: their next attempt makes them dead letters. After a few
@@ -146,7 +149,7 @@ def unpark(table: Table, queue: Queue, message: UnparkMessage, *, now: Micros) -
     return total
 
 
-def recover(table: Table, queue: Queue, message: RecoverMessage, *, now: Micros) -> int:
+def recover(table: Table, queue: DeliveryQueues, message: RecoverMessage, *, now: Micros) -> int:
     """Replay a webhook's dead letters, except those given up since the request; return how many.
 
     After a few hundred, another message continues.
@@ -179,7 +182,7 @@ def recover(table: Table, queue: Queue, message: RecoverMessage, *, now: Micros)
 
 
 def _send(
-    table: Table, queue: Queue, changes: Sequence[tuple[Delivery, Delivery]], now: Micros
+    table: Table, queue: DeliveryQueues, changes: Sequence[tuple[Delivery, Delivery]], now: Micros
 ) -> int:
     """Write each delivery as changed, then send the messages of those that were written."""
     written = [

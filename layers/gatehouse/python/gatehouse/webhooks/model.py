@@ -85,6 +85,22 @@ class CheckedFields:
 
 
 @dataclass(frozen=True, slots=True)
+class Slowness:
+    """Whether a webhook's receiver is slow, so that its attempts go through the slow lane.
+
+    `since` is the time of the last mark, also when it was cleared; `count` is how many marks there
+    were, each within a day of the one before.
+    """
+
+    slow: bool = False
+    since: Micros | None = None
+    count: int = 0
+
+
+NOT_SLOW = Slowness()
+
+
+@dataclass(frozen=True, slots=True)
 class Webhook:
     """A URL that receives signals. Its secret and its headers' values are stored encrypted.
 
@@ -113,6 +129,7 @@ class Webhook:
     last_failure_at: Micros | None = None
     disabled_reason: str | None = None
     maker: Maker = BOOTSTRAP
+    slowness: Slowness = NOT_SLOW
 
     @property
     def schedule(self) -> tuple[int, ...]:

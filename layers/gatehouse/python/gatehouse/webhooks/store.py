@@ -12,7 +12,7 @@ from gatehouse.core.clock import Micros
 from gatehouse.core.maker import Maker
 from gatehouse.dynamo import counters, keyspace
 from gatehouse.dynamo.table import Item, Table, Write
-from gatehouse.webhooks import rules
+from gatehouse.webhooks import rules, slow_store
 from gatehouse.webhooks.model import MOST_WEBHOOKS, Filters, Webhook
 
 _EXISTS = "attribute_exists(pk)"
@@ -180,6 +180,7 @@ def _from_item(item: Item) -> Webhook:
         last_failure_at=item.get("last_failure_at"),
         disabled_reason=item["disabled_reason"],
         maker=Maker(item["created_by"], item["created_by_key"]),
+        slowness=slow_store.from_item(item),
     )
 
 
