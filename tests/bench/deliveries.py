@@ -179,7 +179,9 @@ class Stack:
     def messages(self, count: int) -> list[dict[str, Any]]:
         """Create deliveries, and return their messages as SQS records."""
         sent: list[dict[str, Any]] = []
-        kept = patch.object(type(messages.queue()), "_send", lambda _, some: sent.extend(some))
+        kept = patch.object(
+            type(messages.queues().fast), "_send", lambda _, some: sent.extend(some)
+        )
         with kept:
             for _ in range(count):
                 self.fan_out(self.emit())
@@ -280,13 +282,14 @@ def _stack(url: str) -> Iterator[Stack]:
     with mock_aws(), patch.dict(os.environ, environment), quiet:
         os.environ["GATEHOUSE_SETTINGS_KEY"] = resources.make_settings_key()
         os.environ["GATEHOUSE_DELIVERY_QUEUE"] = resources.make_queue("bench")
+        os.environ["GATEHOUSE_SLOW_DELIVERY_QUEUE"] = resources.make_queue("slow")
         _forget()
         yield Stack(url)
         _forget()
 
 
 def _forget() -> None:
-    for made in (connection.client, clients.kms, clients.sqs, connection.tables, messages.queue):
+    for made in (connection.client, clients.kms, clients.sqs, connection.tables, messages.queues):
         made.cache_clear()
 
 

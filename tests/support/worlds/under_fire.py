@@ -146,7 +146,7 @@ class FireWorld:
                 continue
             group = str(resource["Properties"]["CodeUri"]).rpartition("/")[2]
             for event in resource["Properties"].get("Events", {}).values():
-                if event["Type"] != "SQS" or not group.startswith("delivery"):
+                if event["Type"] != "SQS" or "delivery" not in group:
                     continue
                 settings = event["Properties"]
                 most = self._value(settings["ScalingConfig"]["MaximumConcurrency"])
@@ -196,7 +196,7 @@ class FireWorld:
         patch.setattr(clients, "sqs", lambda: self.sqs)
         patch.setattr(clients, "kms", lambda: self.kms)
         patch.setattr(outbound, "send", self.receivers.send)
-        for cached in (connection.tables, connection.keys_table, messages.queue):
+        for cached in (connection.tables, connection.keys_table, messages.queues):
             cached.cache_clear()
 
 
@@ -213,7 +213,7 @@ def under_fire(*, seed: int = 0, limits: Limits | None = None) -> Iterator[FireW
                 yield world
         finally:
             logger.setLevel(level)
-    for cached in (connection.tables, connection.keys_table, messages.queue):
+    for cached in (connection.tables, connection.keys_table, messages.queues):
         cached.cache_clear()
 
 
