@@ -83,7 +83,7 @@ class Key:
     place: Lineage = Lineage()
     predecessor: str | None = None
     successor: str | None = None
-    wallet: str | None = None  # the address that signed in; such a key has no parent
+    wallet: str | None = None  # the address that signed in; successors of such a key have it too
     last_used_at: Micros | None = None  # stored only in the looked-up item
 
     @property

@@ -23,7 +23,8 @@ from gatehouse.identities import actions as identities
 from gatehouse.identities import writes as identity_writes
 from gatehouse.keys import actions, rules, store
 from gatehouse.keys.model import Key, Minted, NewKey, Succession
-from gatehouse.keys.writes import check_caller, counted, prepare, revocation, target
+from gatehouse.keys.writes import check_caller, count, counted, prepare, revocation, target
+from gatehouse.wallets import writes as wallet_writes
 
 
 def rotate(tables: Tables, call: Call, key_id: str, *, grace_seconds: int, prefix: str) -> Minted:
@@ -54,6 +55,7 @@ def rotate(tables: Tables, call: Call, key_id: str, *, grace_seconds: int, prefi
                 old.expires_at,
                 old.rate_limit,
                 metadata=old.metadata,
+                wallet=old.wallet,
                 parent=call.caller.key_id,
                 succeeds=_succession(old, tat=line.tat, until=revoked_at if grace else None),
             ),
@@ -80,8 +82,15 @@ def rotate(tables: Tables, call: Call, key_id: str, *, grace_seconds: int, prefi
             changes.append(change)
             writes |= {f"{name}_{number}": write for name, write in ending.items()}
         del writes["count"]
-        if live:
-            writes["count"] = store.count(tables.main, old.account_id, live)
+        writes |= count(tables.main, old.account_id, made=live)
+        if old.wallet is not None:
+            neighbours = (old.id, old.predecessor, old.successor)
+            writes["wallet"] = wallet_writes.follow_rotation(
+                tables.main,
+                old.wallet,
+                line=[one for one in neighbours if one is not None],
+                to=minted.key.id,
+            )
         if call.caller.key_id not in {old.id, *(key.id for key in line.ending)}:
             # The transaction writes these keys on condition of their versions already.
             writes |= check_caller(tables.main, call)

@@ -145,6 +145,14 @@ def counted(key: Key, now: Micros) -> dict[str, int]:
     return {} if rules.is_expired(key, now) else {store.counter(key.account_id): 1}
 
 
+def count(table: Table, account_id: str, *, made: int) -> dict[str, Write]:
+    """Return the write `count` of a transaction that makes more live keys than it ends, or fewer.
+
+    Its condition fails if the account would have too many. No write if the number stays as it is.
+    """
+    return {"count": store.count(table, account_id, made)} if made else {}
+
+
 def forget_predecessor_writes(
     tables: Tables, key: Key, *, name: str = "successor"
 ) -> dict[str, Write]:

@@ -226,12 +226,12 @@ def _sign_in(
         operator=accounts.get(tables, wallet.account_id).operator,
         now=call.now,
     )
-    changes = [key_writes.creation(minted.key)]
     ended = ending.end_previous(tables, wallet, call.now)
-    if ended is not None:
-        changes.append(ended.change)
-        writes |= ended.writes
-        del writes["count"]  # the number of live keys stays the same
+    changes = [key_writes.creation(minted.key), *ended.changes]
+    del writes["count"]
+    writes |= ended.writes | key_writes.count(
+        tables.main, wallet.account_id, made=1 - sum(ended.counts.values())
+    )
     writes["owner"] = identity_writes.unchanged(tables.main, identity)
     writes["wallet"] = store.set_sign_in_key(
         tables.main, replace(wallet, sign_in_key=minted.key.id), seen=wallet

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from gatehouse.audit import actions as audit
 from gatehouse.audit import endings
@@ -17,30 +18,54 @@ from gatehouse.identities import writes as identity_writes
 from gatehouse.identities.model import Identity
 from gatehouse.keys import actions as keys
 from gatehouse.keys import writes as key_writes
-from gatehouse.keys.model import KeyStatus
+from gatehouse.keys.model import Key, KeyStatus
 from gatehouse.wallets import store
 from gatehouse.wallets.model import Wallet
 
+# At most two keys of a line of rotations live: the newest, and in its grace the one before.
+_MOST_OF_A_LINE = 2
+
 
 @dataclass(frozen=True, slots=True)
-class EndedKey:
-    """The end of a sign-in key: its audit event, its writes, and what its counter loses."""
+class EndedKeys:
+    """The end of sign-in keys: audit events, writes, and what the counter of live keys loses."""
 
-    change: Change
-    writes: Mapping[str, Write]
-    counts: Mapping[str, int]
+    changes: Sequence[Change] = ()
+    writes: dict[str, Write] = field(default_factory=dict)
+    counts: Mapping[str, int] = field(default_factory=dict)
 
 
-def end_previous(tables: Tables, wallet: Wallet, now: Micros) -> EndedKey | None:
-    """Return what revokes the key of the last sign-in, None if it does not live."""
-    if wallet.sign_in_key is None:
-        return None
-    previous = keys.find(tables, wallet.account_id, wallet.sign_in_key)
-    live = {KeyStatus.ACTIVE, KeyStatus.DISABLED}
-    if previous is None or keys.status(previous, now) not in live:
-        return None
-    change, writes = key_writes.revocation(tables, previous, now=now)
-    return EndedKey(change, writes, key_writes.counted(previous, now))
+NOTHING_ENDED = EndedKeys()
+
+
+def end_previous(tables: Tables, wallet: Wallet, now: Micros) -> EndedKeys:
+    """Return what revokes the keys of the last sign-in.
+
+    They are the key of the wallet, which follows each rotation, and in the grace of a rotation the
+    one before it. An expired key is revoked too: somebody could extend it.
+    """
+    found: list[Key] = []
+    key_id = wallet.sign_in_key
+    while key_id is not None and len(found) < _MOST_OF_A_LINE:
+        key = keys.find(tables, wallet.account_id, key_id)
+        if key is None:
+            break
+        found.append(key)
+        key_id = key.predecessor
+    ending = [key for key in found if keys.status(key, now) is not KeyStatus.REVOKED]
+    planned = [key_writes.revocation(tables, key, now=now, together=ending) for key in ending]
+    counts: Counter[str] = Counter()
+    for key in ending:
+        counts.update(key_writes.counted(key, now))
+    return EndedKeys(
+        [change for change, _ in planned],
+        {
+            f"{name}_{number}": write
+            for number, (_, writes) in enumerate(planned)
+            for name, write in writes.items()
+        },
+        counts,
+    )
 
 
 def list_made(tables: Tables, call: Call, by: MadeBy) -> list[Wallet]:
@@ -73,9 +98,14 @@ def detach(tables: Tables, call: Call, wallet: Wallet) -> bool:
 
 
 def unbind(
-    tables: Tables, call: Call, wallet: Wallet, before: Identity, *, ended: EndedKey | None = None
+    tables: Tables,
+    call: Call,
+    wallet: Wallet,
+    before: Identity,
+    *,
+    ended: EndedKeys = NOTHING_ENDED,
 ) -> Identity:
-    """Detach a wallet from its identity, and end a key with it. Returns the identity afterwards.
+    """Detach a wallet from its identity, and end keys with it. Returns the identity afterwards.
 
     Raises Refused if one of them changed meanwhile.
     """
@@ -92,10 +122,10 @@ def unbind(
         writes={
             "identity": identity_writes.replace(tables.main, after, seen=before),
             "wallet": store.unbind(tables.main, wallet),
-            **(ended.writes if ended else {}),
+            **ended.writes,
         },
-        changes=[detaching, *([ended.change] if ended else [])],
-        counts=ended.counts if ended else endings.NO_COUNTS,
+        changes=[detaching, *ended.changes],
+        counts=ended.counts,
         origin=Origin.of(call),
         now=call.now,
     )

@@ -1,6 +1,6 @@
 """`WALLET#<address>`: a wallet's identity. `NONCE#<nonce>`: a used nonce, until it expires."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from gatehouse.core.clock import SECOND, Micros
 from gatehouse.core.maker import Maker
@@ -35,6 +35,18 @@ def set_sign_in_key(table: Table, wallet: Wallet, *, seen: Wallet) -> Write:
     """Write the key of a sign-in, if the previous one is still the one that was seen."""
     condition, values = _unchanged(seen)
     return table.put(_to_item(wallet), condition=condition, names={}, values=values)
+
+
+def follow_rotation(table: Table, address: str, *, line: Collection[str], to: str) -> Write:
+    """Write another sign-in key, if the present one is one of `line`."""
+    values = {f":key_{number}": key_id for number, key_id in enumerate(sorted(line))}
+    return table.change(
+        _key(address),
+        "SET sign_in_key = :to",
+        condition=" OR ".join(f"sign_in_key = {name}" for name in values),
+        names={},
+        values={":to": to, **values},
+    )
 
 
 def use_nonce(table: Table, nonce: str, *, ends_at: Micros) -> Write:
