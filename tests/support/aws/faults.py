@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from botocore.awsrequest import AWSResponse
@@ -14,6 +15,31 @@ Plan = Callable[[int, str], Any]
 
 class Killed(BaseException):
     """Ends the process, for a test: no `except Exception` catches it."""
+
+
+@dataclass
+class KillSwitch:
+    """Counts external calls while armed, and raises Killed once, before or after call `at`."""
+
+    when: str = "before"
+    at: int | None = None
+    calls: int = 0
+    armed: bool = True
+
+    def before(self, *_: Any) -> None:
+        """Count a call, and end the process before it if it is the one."""
+        if self.armed:
+            self.calls += 1
+        self._strike("before")
+
+    def after(self, *_: Any) -> None:
+        """End the process after a call if it is the one."""
+        self._strike("after")
+
+    def _strike(self, when: str) -> None:
+        if self.armed and when == self.when and self.calls == self.at:
+            self.at = None
+            raise Killed
 
 
 class Wire:

@@ -20,32 +20,11 @@ from gatehouse.outbound.client import RequestFailed
 from gatehouse.secrets import actions as vaults
 from gatehouse.signals.model import Signal
 from gatehouse.webhooks.model import Webhook
-from support.aws.faults import Killed
+from support.aws.faults import Killed, KillSwitch
 from support.worlds.deliveries import ACCOUNT, DeliveryWorld
 
 MOST_EVENTS = 200
 VISIBILITY_TIMEOUT = 180 * SECOND
-
-
-@dataclass
-class KillSwitch:
-    """Counts the calls to the outside, and kills the process once: `when` call number `at`."""
-
-    when: str = "before"
-    at: int | None = None
-    calls: int = 0
-
-    def before(self, *_: Any) -> None:
-        self.calls += 1
-        self._kill("before")
-
-    def after(self, *_: Any) -> None:
-        self._kill("after")
-
-    def _kill(self, when: str) -> None:
-        if when == self.when and self.calls == self.at:
-            self.at = None
-            raise Killed
 
 
 @dataclass

@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any
 
 import boto3
 import pytest
-from botocore.exceptions import ClientError
 from moto.awslambda.models import LambdaFunction
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.logs import logs_backends
@@ -24,7 +22,7 @@ from moto.sqs import sqs_backends
 
 from gatehouse.aws import clients, control_plane
 from gatehouse.aws.control_plane import Cloud
-from gatehouse.aws.queue import Outgoing, Queue
+from gatehouse.aws.queue import Queue
 from gatehouse.core import retry
 from gatehouse.core.clock import MINUTE, SECOND, Micros
 from gatehouse.core.errors import GatehouseError
@@ -38,156 +36,22 @@ from gatehouse.logs.adapters.sockets import Sockets
 from gatehouse.logs.broadcast import Relay
 from gatehouse.logs.model import Watch
 from gatehouse.logs.sweep import LogSweep
-from support.aws.faults import Killed, wire
+from support.aws.faults import Killed, KillSwitch, wire
 from support.checks.inspection import items
 from support.worlds.held_clock import HeldClock
+from support.worlds.live_logs_outside import (
+    CloudWatch,
+    FakeTime,
+    InlinePool,
+    OpenSockets,
+    TaskQueue,
+)
 from support.worlds.workloads import zipped
 
 REGION = "us-east-1"
 ACCOUNT = "0190a3c4-7d52-7b1e-8c1e-2f3a4b5c6d7e"
 VISIBLE_AGAIN = 360  # seconds until SQS repeats a failed task
 PUSH_RETRY = 60  # seconds until Lambda retries a failed push; twice as many the second time
-
-
-@dataclass
-class KillSwitch:
-    """Counts external calls while armed, and raises Killed once, before or after call `at`."""
-
-    when: str = "before"
-    at: int | None = None
-    calls: int = 0
-    armed: bool = False
-
-    def before(self, *_: Any) -> None:
-        if self.armed:
-            self.calls += 1
-        self._strike("before")
-
-    def after(self, *_: Any) -> None:
-        self._strike("after")
-
-    def _strike(self, when: str) -> None:
-        if self.armed and when == self.when and self.calls == self.at:
-            self.at = None
-            raise Killed
-
-
-@dataclass
-class OpenSockets:
-    """The open sockets: frames that each received, throttled ones (`stuck`) and closed ones."""
-
-    kill_switch: KillSwitch
-    open: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
-    stuck: set[str] = field(default_factory=set)
-    closed: list[str] = field(default_factory=list)
-    sizes: list[int] = field(default_factory=list)
-
-    def post_to_connection(self, *, ConnectionId: str, Data: bytes) -> None:  # noqa: N803
-        self.kill_switch.before()
-        if ConnectionId not in self.open:
-            raise _refused("GoneException", 410)
-        if ConnectionId in self.stuck:
-            raise _refused("LimitExceededException", 429)
-        self.sizes.append(len(Data))
-        self.open[ConnectionId].append(json.loads(Data))
-        self.kill_switch.after()
-
-    def delete_connection(self, *, ConnectionId: str) -> None:  # noqa: N803
-        self.kill_switch.before()
-        if ConnectionId not in self.open:
-            raise _refused("GoneException", 410)
-        self.closed.append(ConnectionId)
-        self.open.pop(ConnectionId)
-        self.kill_switch.after()
-
-
-def _refused(code: str, status: int) -> ClientError:
-    answer: Any = {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}
-    return ClientError(answer, "PostToConnection")
-
-
-class CloudWatch:
-    """CloudWatch Logs whose searches find a line only `lag` seconds after it was written."""
-
-    def __init__(self, live_logs: LiveLogs) -> None:
-        self.live_logs = live_logs
-        self.lag = 0.0
-        self.refuses: dict[str, str] = {}  # operation → error code
-        self.calls: list[tuple[str, dict[str, Any]]] = []
-        self.put_at: dict[str, Micros] = {}
-        self._real = clients.logs()
-
-    def filter_log_events(self, **request: Any) -> Any:
-        # Ordered by time, as CloudWatch returns events.
-        answer = self._call("filter_log_events", {**request, "interleaved": True})
-        live_logs = self.live_logs
-        answer["events"] = [
-            event
-            for event in answer["events"]
-            if live_logs.written_at.get(event["message"], 0) + self.lag * SECOND
-            <= live_logs.held.at
-        ]
-        return answer
-
-    def put_subscription_filter(self, **request: Any) -> Any:
-        self.put_at.setdefault(request["filterName"], self.live_logs.held.at)
-        return self._call("put_subscription_filter", request)
-
-    def delete_subscription_filter(self, **request: Any) -> Any:
-        return self._call("delete_subscription_filter", request)
-
-    def _call(self, name: str, request: dict[str, Any]) -> Any:
-        self.live_logs.kill_switch.before()
-        self.calls.append((name, request))
-        if name in self.refuses:
-            raise ClientError({"Error": {"Code": self.refuses[name]}}, name)
-        answer = getattr(self._real, name)(**request)
-        self.live_logs.kill_switch.after()
-        return answer
-
-
-@dataclass
-class _Mailbox:
-    live_logs: LiveLogs
-
-    def send(self, messages: Sequence[Outgoing]) -> None:
-        live_logs = self.live_logs
-        live_logs.kill_switch.before()
-        # moto's queue validates the messages; the delays are simulated by `tasks`.
-        live_logs.queue.send(messages)
-        # moto counts the messages of the queue with every message it takes.
-        live_logs.sent.clear()
-        live_logs.tasks += [(live_logs.held.at + one.delay * SECOND, one.body) for one in messages]
-        live_logs.kill_switch.after()
-
-
-class _FakeTime:
-    """Replaces the `time` module: `sleep` advances the clock."""
-
-    def __init__(self) -> None:
-        self.at = 0.0
-
-    def monotonic(self) -> float:
-        return self.at
-
-    def sleep(self, seconds: float) -> None:
-        self.at += seconds
-
-
-class _InlinePool:
-    """Replaces the thread pool, so that Killed ends its work too: threads would continue."""
-
-    def __init__(self, *_: Any) -> None:
-        pass
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def map(self, act: Callable[..., Any], many: Sequence[Any]) -> Iterator[Any]:
-        return map(act, many)
 
 
 class LiveLogs:
@@ -197,7 +61,7 @@ class LiveLogs:
         self, tables: Tables, held: HeldClock, patch: pytest.MonkeyPatch, own_arn: str
     ) -> None:
         self.tables, self.table, self.held = tables, tables.main, held
-        self.kill_switch = KillSwitch()
+        self.kill_switch = KillSwitch(armed=False)
         self.open_sockets = OpenSockets(self.kill_switch)
         self.cloudwatch = CloudWatch(self)
         name = uuid.uuid4().hex
@@ -213,7 +77,7 @@ class LiveLogs:
         self.filter_takes = 0.0
         self.relay = Relay(
             table=self.table,
-            queue=_Mailbox(self),  # type: ignore[arg-type]
+            queue=TaskQueue(self),  # type: ignore[arg-type]
             sockets=Sockets(self.open_sockets),  # type: ignore[arg-type]
             logs=self.cloudwatch,  # type: ignore[arg-type]
             now=held,
@@ -221,11 +85,11 @@ class LiveLogs:
             own_group="/aws/lambda/the-relay",
         )
         self.key = self.make_key()
-        self.time = _FakeTime()
+        self.time = FakeTime()
         for module in (broadcast, retry):
             patch.setattr(module, "time", self.time)
         for module in (broadcast, sweep):
-            patch.setattr(module, "ThreadPoolExecutor", _InlinePool)
+            patch.setattr(module, "ThreadPoolExecutor", InlinePool)
         patch.setattr(LambdaFunction, "invoke", self._pushed)
         self.use_service("orders")
 
