@@ -31,8 +31,8 @@ from moto import mock_aws
 from gatehouse.aws import clients
 from gatehouse.core import clock, ids
 from gatehouse.core.clock import SECOND
-from gatehouse.deliveries import messages
-from gatehouse.dynamo import connection
+from gatehouse.deliveries import messages, rules
+from gatehouse.dynamo import connection, keyspace
 from gatehouse.dynamo.table import Table, transact
 from gatehouse.secrets import actions as vaults
 from gatehouse.signals import store as signals
@@ -41,18 +41,14 @@ from gatehouse.webhooks import writes as webhook_writes
 from gatehouse.webhooks.model import Webhook
 from support.aws import invocation, resources
 from support.aws.memory_dynamo import MemoryDynamo
+from support.aws.write_units import counted
 
 RECEIVER_MS = 50
 BATCH = 10
 ROUNDS = 60
 _ALONE = 3  # deliveries in a round of a side that makes one at a time
-_UNIT = 1_024  # bytes of an item that one write unit pays for
 _TABLE = "bench"
 _PROPERTIES = resources.table_properties("MainTable")
-_INDEXES = {
-    index["IndexName"]: [key["AttributeName"] for key in index["KeySchema"]]
-    for index in _PROPERTIES["GlobalSecondaryIndexes"]
-}
 _ACCOUNT = "0190a3c4-7d52-7b1e-8c1e-2f3a4b5c6d7e"
 _SECRET = "whsec_" + "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="  # the bytes 0 to 31
 _HERE = Path(__file__).parent
@@ -95,44 +91,24 @@ class Asked:
 
 
 class _Counting:
-    """A client of the table in memory: one call at a time, and each is counted."""
+    """A client of the table in memory: one call at a time."""
 
     def __init__(self) -> None:
-        self._memory = MemoryDynamo()
-        self._memory.add_table(_TABLE, _PROPERTIES)
+        self.memory = MemoryDynamo()
+        self.memory.add_table(_TABLE, _PROPERTIES)
         self._lock = Lock()
-        self.asked: Asked | None = None  # None while calls are not counted
 
     def image(self, pk: str, sk: str) -> dict[str, Any]:
-        return self._memory.table(_TABLE).items[pk, sk]
+        return self.memory.table(_TABLE).items[pk, sk]
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
-        operation = getattr(self._memory, name)
+        operation = getattr(self.memory, name)
 
         def call(**request: Any) -> Any:
             with self._lock:
-                asked = self.asked
-                if asked is None:
-                    return operation(**request)
-                kind = "".join(word.capitalize() for word in name.split("_"))
-                asked.requests[f"dynamodb.{kind}"] += 1
-                before = self._written(request)
-                answer = operation(**request)
-                factor = 1 + (kind == "TransactWriteItems")  # DynamoDB counts these twice
-                _pay(asked.units, before, self._written(request), factor=factor)
-                return answer
+                return operation(**request)
 
         return call
-
-    def _written(self, request: dict[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:
-        """Return the current items at the keys that a request writes."""
-        each = [one for write in request.get("TransactItems", ()) for one in write.values()]
-        if "UpdateExpression" in request or "Item" in request:
-            each.append(request)
-        keys = [one.get("Item", one.get("Key")) for one in each]
-        places = [(key["pk"]["S"], key["sk"]["S"]) for key in keys]
-        items = self._memory.table(_TABLE).items
-        return {place: items.get(place, {}) for place in places}
 
 
 class Stack:
@@ -170,8 +146,8 @@ class Stack:
 
     def fan_out(self, signal: Signal) -> None:
         """Pass a signal to the function that reads the stream."""
-        day = signal.created_at // (86_400 * SECOND)
-        image = self.client.image(f"SIGNAL#{_ACCOUNT}#{day}", signal.id)
+        lane = int(signal.id[-1], 16)
+        image = self.client.image(keyspace.SIGNAL.pk(_ACCOUNT, lane), signal.id)
         record = {"dynamodb": {"SequenceNumber": "1", "NewImage": image}}
         answer = self.fanout.handler({"Records": [record]}, invocation.Context())
         _expect(answer == {"batchItemFailures": []})
@@ -197,7 +173,8 @@ class Stack:
         took = time.perf_counter() - started
         for record in records:
             delivery = json.loads(record["body"])["delivery"]
-            status = self.client.image(f"DELIVERY#{delivery}", "DELIVERY")["status"]
+            place = keyspace.DELIVERY.pk(*rules.partition_of(delivery))
+            status = self.client.image(place, delivery)["status"]
             _expect(status == {"S": "delivered"})
         return len(records) / took
 
@@ -235,9 +212,13 @@ def steps() -> list[tuple[str, Asked]]:
         client = boto3.client("sqs")
 
         def count(name: str, act: Callable[[], Any]) -> Any:
-            stack.client.asked = asked = Asked()
-            with _watched(asked):
+            asked = Asked()
+            with counted(stack.client.memory, _TABLE, _PROPERTIES) as written, _watched(asked):
                 done = act()
+            asked.requests.update(
+                {f"dynamodb.{name}": times for name, times in written.requests.items()}
+            )
+            asked.units.update(written.units)
             found.append((name, asked))
             return done
 
@@ -304,26 +285,6 @@ def _watched(asked: Asked) -> Iterator[None]:
 
     with patch.object(botocore.client.BaseClient, "_make_api_call", counted):
         yield
-
-
-def _pay(
-    units: Counter[str],
-    before: dict[tuple[str, str], dict[str, Any]],
-    after: dict[tuple[str, str], dict[str, Any]],
-    *,
-    factor: int,
-) -> None:
-    """Add the write units of items, and those of each index separately."""
-    for (pk, sk), new in after.items():
-        old = before[pk, sk]
-        size = max(len(json.dumps(item, default=repr)) for item in (old, new))
-        kind = (sk if sk.startswith("ATTEMPT#") else pk).partition("#")[0].lower()
-        units[kind] += factor * -(-size // _UNIT)
-        for index, names in _INDEXES.items():
-            was, stands = ([item.get(name) for name in names] for item in (old, new))
-            if was != stands:  # an entry is removed, added, or both
-                there = sum(all(name in item for name in names) for item in (old, new))
-                units[f"index {index}"] += there
 
 
 def _load_usual() -> ModuleType:

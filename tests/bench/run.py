@@ -418,7 +418,10 @@ def _per_delivery() -> Section:
         " request: double for the items of a transaction, and one for each index entry that is"
         " added or removed. Not included are the reads and the idempotency record of `POST /emit`,"
         " reading the stream, which is free for Lambda, and polling the queue: one receive and one"
-        " delete for each batch of up to ten.",
+        " delete for each batch of up to ten. The unit on the webhook is its first success in a"
+        " minute. Ten webhooks cost 53 units, a signal of 20 KB with one webhook 27;"
+        " [0015](decisions/0015-how-deliveries-are-kept.md) says why it is"
+        " eight.",
         ("step", "DynamoDB requests", "write units", "SQS", "KMS"),
         [
             (

@@ -17,7 +17,8 @@ import pytest
 from conformance.mirror import Mirror
 from gatehouse.core import ids
 from gatehouse.core.clock import DAY, SECOND
-from gatehouse.deliveries import rules, store, sweep_rules
+from gatehouse.deliveries import attempt_store, rules, store, sweep_rules
+from gatehouse.deliveries import listing_store as listing
 from gatehouse.deliveries.model import Attempt, Delivery, Outcome, ParkReason, UnparkMessage
 from gatehouse.dynamo import counters
 from gatehouse.dynamo.table import (
@@ -72,25 +73,32 @@ class Chooser:
         now, limit, state = self.now, self.rng.randint(1, 4), self.rng.choice(STATES)
         low, high = sorted(self.rng.choice(self.deliveries).id for _ in range(2))
         flip, every = self.rng.random() < 0.5, [one.id for one in self.deliveries]
-        shard = self.rng.randrange(16)
+        shard = self.rng.randrange(32)
+        attempt = Attempt(self.rng.randint(1, 3), now, 5, self.rng.choice((200, None)), None, "x")
         choices: list[Op] = [
             lambda t: store.insert(t, seen),
             lambda t: store.claim(t, seen.id, attempt=seen.next_attempt, now=now),
             lambda t: store.find(t, seen.id),
             lambda t: store.list_by_ids(t, every),
-            lambda t: store.list_attempts(t, seen.id, limit=limit),
+            lambda t: store.record(t, replace(seen, last=attempt), seen=seen),
+            lambda t: attempt_store.move_out(t, replace(seen, last=attempt)),
+            lambda t: attempt_store.list_all(t, replace(seen, last=attempt), limit=limit),
             lambda t: store.list_due(t, rules.shard_of(seen.id), now=now, limit=limit),
-            lambda t: store.list_ids(t, webhook.id, state, limit=limit, newest_first=flip),
-            lambda t: store.list_ids(t, webhook.id, state, low=low, limit=limit, newest_first=flip),
-            lambda t: store.list_ids(t, webhook.id, state, high=high, limit=limit),
-            lambda t: store.list_ids(t, webhook.id, state, low=low, high=high, limit=limit),
+            lambda t: listing.list_ids(t, webhook.id, state, limit=limit, newest_first=flip),
+            lambda t: listing.list_ids(
+                t, webhook.id, state, low=low, limit=limit, newest_first=flip
+            ),
+            lambda t: listing.list_ids(t, webhook.id, state, high=high, limit=limit),
+            lambda t: listing.list_ids(t, webhook.id, state, low=low, high=high, limit=limit),
             lambda t: store.list_markers(t, limit=limit),
-            lambda t: t.query(f"DELIVERY#{seen.id}", limit=limit),
+            lambda t: listing.count(t, webhook.id, state, low=low),
+            lambda t: list(listing.newest_first(t, [webhook.id], below=high, limit=limit)),
             lambda t: list(t.query_all(f"WEBHOOK#{ACCOUNT}")),
             lambda t: signals.insert(t, signal),
             lambda t: signals.find(t, ACCOUNT, signal.id),
-            lambda t: signals.mark_fanned_out(t, signal),
-            lambda t: signals.list_overdue(t, shard=shard, before=now, limit=limit),
+            lambda t: signals.mark_fanned_out(t, signal.id),
+            lambda t: signals.list_overdue(t, shard, before=now, limit=limit),
+            lambda t: list(signals.newest_first(t, ACCOUNT, before=None, limit=limit)),
             lambda t: webhooks.find(t, ACCOUNT, webhook.id),
             lambda t: webhooks.record_failure(t, webhook, now=now),
             lambda t: webhooks.record_success(t, webhook, now=now, unless_since=now - 60 * SECOND),
@@ -136,7 +144,6 @@ class Chooser:
         )
         webhook = self.rng.choice(self.webhooks)
         newer = replace(webhook, version=self.rng.randint(1, 3), active=self.rng.random() < 0.5)
-        attempt = Attempt(self.rng.randint(1, 3), now, 5, self.rng.choice((200, None)), None, "x")
         by, most = self.rng.choice((1, -1)), self.rng.randint(1, 3)
         keyed = f"webhook {webhook.id}"
         due = replace(seen, due_at=seen.due_at or 1)
@@ -145,7 +152,6 @@ class Chooser:
                 (seen.id, lambda t: store.create(t, seen)),
                 (seen.id, lambda t: store.replace(t, after, seen=seen)),
                 (seen.id, lambda t: store.replace_swept(t, after, seen=due)),
-                (f"{seen.id} {attempt.number}", lambda t: store.put_attempt(t, seen, attempt)),
                 (
                     "mark",
                     lambda t: store.put_marker(t, UnparkMessage(ACCOUNT, webhook.id), now=START),
@@ -161,7 +167,6 @@ class Chooser:
                 (keyed, lambda t: webhooks.remove(t, newer)["webhook"]),
                 (keyed, lambda t: webhooks.check_unchanged(t, newer)),
                 (keyed, lambda t: webhooks.mark_failing(t, webhook, now=now)),
-                (keyed, lambda t: webhooks.clear_failing(t, webhook, now=now)),
                 ("tally", lambda t: counters.move(t, "T", by=by, most=most)),
                 ("tally", lambda t: counters.leave_one(t, "T")),
                 (
@@ -173,7 +178,7 @@ class Chooser:
         )
 
 
-STATES = ("pending", "retrying", "delivered", "dead_letter", store.PARKED)
+STATES = ("retrying", "dead_letter", rules.PARKED)
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,7 @@ def test_on_the_local_engine_the_streams_label_names_the_shard(
     assert health(stack, "engine").totals["delivered"] == 1
 
     label = event["Records"][0]["eventSourceARN"].rpartition("/")[2]
-    assert stack.main.get({"pk": "STATS#POSITION", "sk": label}) is not None
+    assert stack.main.get({"pk": f"STATS#POSITION#{label}", "sk": "POSITION"}) is not None
 
 
 def test_a_batch_without_a_shard_is_refused_on_aws(counter: ModuleType, stack: Tables) -> None:

@@ -21,7 +21,7 @@ from support.aws.invocation import Context, event
 from support.checks.invariants import check_invariants, check_owners_of_keys
 
 BATCH = 25
-SHARDS = 16
+SHARDS, SIGNAL_SHARDS = 64, 32
 
 pytestmark = pytest.mark.usefixtures("delivery_queue", "relay_queue")
 
@@ -139,6 +139,6 @@ def test_a_sweep_with_nothing_to_do_reads_each_place_once_and_logs_nothing(
     sweeper.handler({}, Context())  # forgets the accounts of other tests
     line.clear()
     assert not any(sweeper.handler({}, Context()).values())
-    # Three kinds of markers, both halves of the due index, and watched log groups; no queue.
-    assert line.calls == ["Query"] * (3 + 2 * SHARDS + 1)
+    # Three kinds of markers, due deliveries, signals to fan out, and watched log groups; no queue.
+    assert line.calls == ["Query"] * (3 + SHARDS + SIGNAL_SHARDS + 1)
     assert logs.getvalue() == ""

@@ -33,6 +33,8 @@ def drive(front: Front, table: Table, key: str, *, queue: str, held: HeldClock) 
         assert front("POST", f"/admin/webhooks/{hooks['ok']}/test", key=key).status == 202
         _pause_and_resume(front, table, key, hooks["ok"], queue=queue, held=held)
         since = {"since": "2020-01-01T00:00:00Z"}
+        path = f"/admin/webhooks/{hooks['dead']}/deliveries"
+        assert front("GET", path, key=key, query={"status": "dead_letter"}).json()["data"]
         path = f"/admin/webhooks/{hooks['dead']}/recover"
         recovered = front("POST", path, key=key, body=since).json()
         assert recovered["data"]["count"] > 0, recovered
@@ -58,7 +60,7 @@ def _emit(front: Front, key: str) -> str:
 def _fan_out(front: Front, table: Table, signal_id: str) -> None:
     """Call fan_out with the stream record of a signal."""
     found = table.client.scan(TableName=table.name)["Items"]
-    [item] = [one for one in found if one["sk"]["S"] == signal_id]
+    [item] = [one for one in found if one["sk"]["S"] == signal_id and "fanout" in one]
     event = invocation.event("fan_out")
     event["Records"][0]["dynamodb"]["NewImage"] = item
     done = front.function("fan_out").handler(event, invocation.Context())
@@ -68,7 +70,7 @@ def _fan_out(front: Front, table: Table, signal_id: str) -> None:
 def _fan_out_by_message(table: Table, signal_id: str, *, queue: str) -> None:
     """Send the message that `fan_out` sends for a signal on which it fails."""
     found = table.client.scan(TableName=table.name)["Items"]
-    [item] = [one for one in found if one["sk"]["S"] == signal_id]
+    [item] = [one for one in found if one["sk"]["S"] == signal_id and "fanout" in one]
     body = json.dumps({"fan_out": signal_id, "account": item["pk"]["S"].split("#")[1]})
     clients.sqs().send_message(QueueUrl=queue, MessageBody=body)
 

@@ -128,7 +128,10 @@ def change_a_type(template: dict[str, Any]) -> None:
         (swap_an_index, ["MainTable has 2 index changes (by_other, by_owner)"]),
         (change_an_index, ["Index by_owner of MainTable is changed"]),
         (change_a_key, ["MainTable has another keys"]),
-        (change_the_type_of_a_key, ["MainTable has another keys", "Index by_owner"]),
+        (
+            change_the_type_of_a_key,
+            ["MainTable has another keys", "Index by_listing", "Index by_owner"],
+        ),
         (name_a_table, ["MainTable has another name"]),
         (rename_a_table, ["MainTable is removed or renamed"]),
         (stop_retaining, ["SettingsKey is no longer retained"]),

@@ -29,10 +29,10 @@ from support.worlds.delivery_values import BUSY, ID, MINUTE, NEW, NOW, SECOND, S
 @pytest.mark.parametrize(
     ("webhook", "derived"),
     [
-        ("d", "01945d3c-5c00-7ffb-bbc9-8f3fe99d207d"),
-        ("e", "01945d3c-5c00-705b-afa1-82048c8fce7b"),
-        ("f", "01945d3c-5c00-7077-a0f9-6184bf2dbdca"),
-        ("h", "01945d3c-5c00-75cb-8517-e3fc63a96940"),
+        ("d", "01945d3c-5c00-7ffb-bbc9-8f3f18ac3e73"),
+        ("e", "01945d3c-5c00-705b-afa1-82043f79bb7b"),
+        ("f", "01945d3c-5c00-7077-a0f9-6184252f10c8"),
+        ("h", "01945d3c-5c00-75cb-8517-e3fcaaa94026"),
     ],
 )
 def test_a_derived_id_has_the_layout_of_uuid_7_for_any_digest(webhook: str, derived: str) -> None:
@@ -53,10 +53,47 @@ def test_the_lowest_id_of_a_moment_has_its_milliseconds(moment: int, text: str) 
 
 
 @pytest.mark.parametrize(
-    ("end", "shard"), [("00", 0), ("0f", 15), ("10", 0), ("4a", 10), ("ff", 15), ("a9", 9)]
+    ("digits", "shard"), [("000", 0), ("03f", 63), ("040", 0), ("f4a", 10), ("fff", 63)]
 )
-def test_a_delivery_is_in_one_of_sixteen_shards(end: str, shard: int) -> None:
-    assert rules.shard_of(ID[:-2] + end) == shard
+def test_a_delivery_is_in_one_of_64_shards(digits: str, shard: int) -> None:
+    assert rules.shard_of(f"{ID[:15]}{digits}{ID[18:]}") == shard
+
+
+@pytest.mark.parametrize(("digit", "lane"), [("0", 0), ("7", 7), ("8", 0), ("f", 7)])
+def test_an_id_names_its_partition_by_its_last_nine_digits(digit: str, lane: int) -> None:
+    assert rules.partition_of(f"01945d3c-5c00-739d-a894-4e2{digit}ea69dd4a") == ("ea69dd4a", lane)
+
+
+def test_every_delivery_of_a_webhook_is_in_one_of_its_eight_partitions() -> None:
+    partitions = rules.partitions_of("w")
+    ids = [rules.id_of(f"{SIGNAL[:-3]}{number:03x}", "w") for number in range(200)]
+
+    assert len(partitions) == 8
+    assert {rules.partition_of(one) for one in ids} == set(partitions)
+    assert not {rules.partition_of(rules.id_of(SIGNAL, "x"))} & set(partitions)
+
+
+def test_nothing_lies_between_an_id_and_the_texts_beside_it() -> None:
+    before = "01945d3c-5c00-739d-a894-4e2cea69dd49"
+    after = "01945d3c-5c00-739d-a894-4e2cea69dd4b"
+
+    assert before < rules.below(ID) < ID < rules.above(ID) < after
+
+
+@pytest.mark.parametrize(
+    ("status", "parked", "state"),
+    [
+        (DeliveryStatus.PENDING, None, None),
+        (DeliveryStatus.DELIVERED, None, None),
+        (DeliveryStatus.RETRYING, None, "retrying"),
+        (DeliveryStatus.DEAD_LETTER, None, "dead_letter"),
+        (DeliveryStatus.PENDING, ParkReason.GONE, "parked"),
+    ],
+)
+def test_only_retrying_parked_and_dead_letters_are_in_the_index(
+    status: DeliveryStatus, parked: ParkReason | None, state: str | None
+) -> None:
+    assert rules.listed_state(replace(NEW, status=status, parked=parked)) == state
 
 
 # ---- Attempts ----------------------------------------------------------------------------------

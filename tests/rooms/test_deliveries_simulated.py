@@ -13,8 +13,9 @@ from gatehouse.audit import rules as audit
 from gatehouse.audit import store as audit_store
 from gatehouse.audit.model import Chain
 from gatehouse.core import ids
-from gatehouse.deliveries import batch, store
+from gatehouse.deliveries import attempt_store, batch, store
 from gatehouse.deliveries.model import DeadLetterReason, DeliveryStatus
+from gatehouse.dynamo import lanes
 from support.worlds.deliveries import ACCOUNT
 from support.worlds.simulation import Simulation
 
@@ -24,8 +25,9 @@ PARTS, RUNS = 10, 1_000
 @pytest.fixture(autouse=True)
 def _no_sleep(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "sleep", lambda _: None)
-    monkeypatch.setattr(ids, "secrets", ids.secrets)  # each run replaces it
-    monkeypatch.setattr(batch, "logger", batch.logger)  # and this
+    monkeypatch.setattr(ids, "secrets", ids.secrets)  # each run replaces these three
+    monkeypatch.setattr(batch, "logger", batch.logger)
+    monkeypatch.setattr(lanes, "each", lanes.each)
     monkeypatch.setattr(batch, "_measure", lambda _: None)
 
 
@@ -42,7 +44,7 @@ def _check(world: Simulation) -> None:
             else:
                 assert delivery.reason is DeadLetterReason.EXHAUSTED
                 assert delivery.step > len(webhook.schedule), "given up too early"
-        attempts = store.list_attempts(world.table, delivery.id, limit=100)
+        attempts = attempt_store.list_all(world.table, delivery, limit=100)
         assert [one.number for one in attempts] == [*range(1, delivery.attempt_count + 1)]
         if delivery.status is DeliveryStatus.DELIVERED:
             assert attempts[-1].status_code == 200
@@ -55,7 +57,9 @@ def _check(world: Simulation) -> None:
         if (delivery_id, number) in observed.disturbed:
             continue
         assert len(responses) == 1, "a second POST without a fault"
-        recorded = store.list_attempts(world.table, delivery_id, limit=100)
+        stored = store.find(world.table, delivery_id)
+        assert stored is not None
+        recorded = attempt_store.list_all(world.table, stored, limit=100)
         assert [one.status_code for one in recorded if one.number == number] == responses
     assert observed.internal == 0 or len(observed.faults) >= 5, (
         "parked as internal after few faults"

@@ -51,9 +51,11 @@ def test_a_trusted_peers_signal_is_stored_and_gets_a_receipt(caller: Visitor, va
     assert answer.receipt == rules.receipt(
         trust.secret, signal_id=answer.signal_id, body_hash=body_hash
     )
-    (signal,) = kind(check_invariants(caller.tables, now=caller.now), "SIGNAL#")
+    state = check_invariants(caller.tables, now=caller.now)
+    (signal,), (mark,) = kind(state, "SIGNAL#"), kind(state, "FANOUT#")
+    assert (mark["sk"], mark["account_id"]) == (signal["sk"], trust.peer.account_id)
     assert (signal["content"], signal["origin_peer"]) == ("hello", f"peer:{trust.peer.id}")
-    assert (signal["fanout"], signal["from_identity"]) == ("pending", "agent-7")
+    assert (signal["fanout"], signal["from_identity"]) == ("wanted", "agent-7")
 
 
 def test_no_stored_item_contains_a_peers_secret_in_plain(caller: Visitor, vault: Vault) -> None:

@@ -55,8 +55,8 @@ def test_an_acknowledged_ping_counts_as_acknowledged_only() -> None:
 @pytest.mark.parametrize(
     "item",
     [
-        {"pk": "DELIVERY#d", "sk": "ATTEMPT#1", "account_id": "a", "status": "delivered"},
-        {"pk": "WEBHOOK#d", "sk": "DELIVERY", "account_id": "a", "status": "delivered"},
+        {"pk": "ATTEMPT#d", "sk": "000001", "account_id": "a", "status": "delivered"},
+        {"pk": "WEBHOOK#d", "sk": "d", "account_id": "a", "status": "delivered"},
         {"pk": "SIGNALS#a", "sk": "x", "type": "task", "created_at": AT},
     ],
 )

@@ -306,10 +306,5 @@ def test_the_body_is_compact_and_in_utf_8() -> None:
     assert ": " not in text
 
 
-@pytest.mark.parametrize(("moment", "day"), [(0, 0), (DAY - 1, 0), (DAY, 1), (3 * DAY + 5, 3)])
-def test_a_day_is_numbered_since_the_epoch(moment: int, day: int) -> None:
-    assert rules.day_of(moment) == day
-
-
 def test_the_sweeper_fans_out_after_two_minutes() -> None:
     assert rules.OVERDUE_AFTER == 120_000_000

@@ -1,4 +1,4 @@
-"""Pages of signals: newest first over the days, in bounded reads, without gaps."""
+"""Pages of signals: newest first over all lanes, in bounded reads, without gaps."""
 
 from __future__ import annotations
 
@@ -35,32 +35,38 @@ def _walk(caller: Visitor, **fields: Any) -> tuple[list[str], int]:
         assert pages < 200, "it never ends"
 
 
-def test_an_empty_account_needs_a_bounded_number_of_reads(tables: Tables, room_line: Wire) -> None:
+def test_an_empty_account_needs_one_read_for_each_lane(tables: Tables, room_line: Wire) -> None:
     caller = visitor(tables)
-    for days, reads in ((0, 1), (1, 2), (28, 30), (1, 31), (100, 31)):
-        caller.now += days * DAY
-        room_line.clear()
-        assert signals.page(tables.main, caller.call(), **_query()) == ([], None)
-        assert room_line.calls == ["Query"] * reads, "since the account is, or thirty days ago"
+    room_line.clear()
+    assert signals.page(tables.main, caller.call(), **_query()) == ([], None)
+    assert room_line.calls == ["Query"] * 16
 
 
-def test_a_page_reads_a_bounded_number_of_days(
+def test_a_page_reads_its_lanes_once_whatever_the_age_of_its_signals(
     aws: pytest.MonkeyPatch, tables: Tables, room_line: Wire
 ) -> None:
     caller = visitor(tables)
     with aws.context() as patch:
         patch.setenv("GATEHOUSE_SIGNAL_DAYS", "365")
-        old = emit(caller)
-        caller.now += 364 * DAY
-        new = emit(caller)
+        every = []
+        for _ in range(3):
+            every.insert(0, emit(caller).id)
+            caller.now += 180 * DAY
         room_line.clear()
-        page, before = signals.page(tables.main, caller.call(), **_query())
-        assert [one.id for one in page] == [new.id]
-        assert before is not None
-        assert len(room_line.calls) == 40
-        signal_ids, pages = _walk(caller)
-    assert signal_ids == [new.id, old.id]
-    assert pages == 10
+        page, following = signals.page(tables.main, caller.call(), **_query())
+    assert ([one.id for one in page], following) == (every[:2], None), "the oldest has expired"
+    assert room_line.calls == ["Query"] * 16 + ["BatchGetItem"]
+
+
+def test_pages_merge_the_lanes_by_time_without_gaps(tables: Tables) -> None:
+    caller = visitor(tables)
+    every = []
+    for _ in range(150):
+        every.insert(0, emit(caller).id)
+        caller.now += 1_000
+    assert len({item["pk"] for item in stored(tables)}) == 16
+    for limit, pages in ((1, 150), (7, 22), (149, 2), (150, 1)):
+        assert _walk(caller, limit=limit) == (every, pages)
 
 
 @pytest.mark.parametrize("limit", [1, 3, 50])

@@ -1,10 +1,12 @@
-"""Signals in the table: their items, the index of unfinished fan-outs, pings."""
+"""Signals in the table: their items, the marks of unfinished fan-outs, pings."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any
 
+from gatehouse.core import ids
 from gatehouse.core.clock import DAY, MINUTE, SECOND
 from gatehouse.dynamo import attributes
 from gatehouse.dynamo.table import Tables, transact
@@ -12,7 +14,7 @@ from gatehouse.signals import actions as signals
 from gatehouse.signals import store
 from gatehouse.signals import writes as signal_writes
 from gatehouse.signals.model import TaskStatus
-from support.actors.emitter import emit, stored
+from support.actors.emitter import emit, marks, stored
 from support.actors.visitor import visitor
 from support.checks.inspection import items
 from support.worlds.signal_values import ID, WHOLE, create
@@ -36,38 +38,54 @@ def test_a_stored_signal_is_read_unchanged(tables: Tables) -> None:
     assert store.find(tables.main, "account", ID) == bare
 
 
-def test_a_signal_is_in_the_due_index_until_its_fan_out_is_finished(tables: Tables) -> None:
+def test_a_signal_has_a_mark_until_its_fan_out_is_finished(tables: Tables) -> None:
     caller = visitor(tables)
     signal = emit(caller)
-    (item,) = stored(tables)
-    assert item["pk"] == f"SIGNAL#{caller.account_id}#{caller.now // DAY}"
-    assert item["fanout"] == "pending"
-    assert item["due_pk"] == f"FANOUT#{int(signal.id[-1], 16)}"
-    assert item["due_at"] == signal.created_at + 2 * MINUTE
+    (item,) = written = stored(tables)
+    assert item["pk"] == f"SIGNAL#{caller.account_id}#{int(signal.id[-1], 16)}"
+    assert item["fanout"] == "wanted"
     assert item["ttl"] == signal.expires_at // SECOND == (caller.now + 30 * DAY) // SECOND
-    due = signal.created_at + 2 * MINUTE
-    assert signals.list_not_fanned_out(tables.main, before=due - 1, limit=10) == []
-    assert signals.list_not_fanned_out(tables.main, before=due, limit=10) == [signal]
+    assert [(one["account_id"], one["sk"]) for one in marks(tables)] == [
+        (caller.account_id, signal.id)
+    ]
+    emitted = ids.moment_of(signal.id)
+    due = emitted + 2 * MINUTE
+    assert signals.list_not_fanned_out(tables.main, before=due, limit=10) == []
+    assert signals.list_not_fanned_out(tables.main, before=due + 1_000, limit=10) == [signal]
+    assert signals.get(tables.main, caller.call(), signal.id) == signal
     for _ in range(2):
         signals.mark_fanned_out(tables.main, signal)
-        (item,) = stored(tables)
-        assert not {"fanout", "due_pk", "due_at"} & item.keys()
+        assert marks(tables) == []
+        assert stored(tables) == written, "the signal is not rewritten"
     assert signals.list_not_fanned_out(tables.main, before=due + DAY, limit=10) == []
-    reread = signals.find(tables.main, caller.account_id, signal.id, now=caller.now)
-    assert reread == replace(signal, pending=False)
+    dispatched = replace(signal, pending=False)
+    assert signals.get(tables.main, caller.call(), signal.id) == dispatched
+    query: dict[str, Any] = {"type": None, "ring": None, "limit": 5, "before": None}
+    assert signals.page(tables.main, caller.call(), **query) == ([dispatched], None)
 
 
 def test_a_repeated_insert_of_the_same_signal_changes_nothing(tables: Tables) -> None:
     caller = visitor(tables)
     signal = emit(caller)
+    before = items(tables.main)
     store.insert(tables.main, signal)
-    signals.mark_fanned_out(tables.main, signal)
-    store.insert(tables.main, signal)
-    (item,) = stored(tables)
-    assert "fanout" not in item, "the repeat wrote nothing"
+    assert items(tables.main) == before
 
 
-def test_marking_a_deleted_signal_as_fanned_out_writes_nothing(tables: Tables) -> None:
+def test_a_mark_without_a_signal_is_deleted_after_ten_minutes(tables: Tables) -> None:
+    caller = visitor(tables)
+    signal = emit(caller)
+    transact(
+        tables.main.client, [tables.main.delete({n: stored(tables)[0][n] for n in ("pk", "sk")})]
+    )
+    end = ids.moment_of(signal.id) + 10 * MINUTE
+    assert signals.list_not_fanned_out(tables.main, before=end - 1, limit=10) == []
+    assert len(marks(tables)) == 1
+    assert signals.list_not_fanned_out(tables.main, before=end, limit=10) == []
+    assert marks(tables) == []
+
+
+def test_finishing_the_fan_out_of_a_deleted_signal_writes_nothing(tables: Tables) -> None:
     signals.mark_fanned_out(tables.main, WHOLE)
     assert items(tables.main) == []
 
@@ -75,8 +93,7 @@ def test_marking_a_deleted_signal_as_fanned_out_writes_nothing(tables: Tables) -
 def test_overdue_signals_of_every_shard_are_listed_up_to_the_limit(tables: Tables) -> None:
     caller = visitor(tables)
     every = {emit(caller).id for _ in range(60)}
-    shards = {item["due_pk"] for item in stored(tables)}
-    assert len(shards) > 8
+    assert len({mark["pk"] for mark in marks(tables)}) > 8
     later = caller.now + DAY
     assert {
         one.id for one in signals.list_not_fanned_out(tables.main, before=later, limit=100)
@@ -90,7 +107,7 @@ def test_each_shard_is_listed_first_at_some_minute(tables: Tables) -> None:
     caller = visitor(tables)
     every = {emit(caller).id for _ in range(40)}
     seen: set[str] = set()
-    for minute in range(16):
+    for minute in range(32):
         before = caller.now + 3 * MINUTE + minute * MINUTE
         overdue = signals.list_not_fanned_out(tables.main, before=before, limit=10)
         seen |= {one.id for one in overdue}
@@ -100,11 +117,12 @@ def test_each_shard_is_listed_first_at_some_minute(tables: Tables) -> None:
 def test_a_ping_is_stored_without_fan_out(tables: Tables) -> None:
     caller = visitor(tables)
     ping = signals.ping(caller.account_id, now=caller.now)
-    transact(tables.main.client, [signal_writes.create(tables.main, ping)])
+    transact(tables.main.client, list(signal_writes.create(tables.main, ping).values()))
+    assert marks(tables) == []
     assert signals.find(tables.main, caller.account_id, ping.id, now=caller.now) == ping
     assert ping.expires_at == caller.now + 30 * DAY
     (item,) = stored(tables)
-    assert not {"fanout", "due_pk", "due_at"} & item.keys()
+    assert "fanout" not in item
     assert json.loads(signals.body(ping))["signal_type"] == "ping"
     assert signals.page(tables.main, caller.call(), type="ping", ring=None, limit=1, before=None)[
         0

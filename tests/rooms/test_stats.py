@@ -133,8 +133,11 @@ def test_hours_and_positions_expire_and_totals_do_not(tables: Tables) -> None:
 
     (hour,) = {at for (_, sk), at in ttls.items() if sk == f"{NOW // (60 * MINUTE):08d}"}
     assert NOW // SECOND + 2 * 86_400 < hour <= NOW // SECOND + 3 * 86_400
-    assert ttls["STATS#POSITION", SHARD] == NOW // SECOND + 3 * 86_400
-    assert ttls["STATS#account-0", "TOTAL"] is None
+    assert ttls[f"STATS#POSITION#{SHARD}", "POSITION"] == NOW // SECOND + 3 * 86_400
+    (total,) = [
+        at for (pk, sk), at in ttls.items() if (pk[:15], sk) == ("STATS#account-0", "TOTAL")
+    ]
+    assert total is None
 
 
 def _items(tables: Tables) -> list[dict[str, Any]]:

@@ -40,7 +40,7 @@ PING = signal("a", "s", at=AT, type="ping")
     [
         (None, SIGNAL, ("a", {}, {MINUTE_OF_IT: 1})),
         (None, PING, None),
-        (SIGNAL, {**SIGNAL, "fanout": "done"}, None),
+        (SIGNAL, {**SIGNAL, "claimed_by": "x"}, None),
         (SIGNAL, None, None),
         (SIGNAL, _acked(), ("a", {"acked": 1}, {})),
         (_acked(), _acked(claimed_by="x"), None),
@@ -62,7 +62,7 @@ PING = signal("a", "s", at=AT, type="ping")
             ("b", {"dead_letter": -1, "pending": 1}, {}),
         ),
         (delivery("b", "d", "dead_letter"), None, ("b", {"dead_letter": -1}, {})),
-        (None, {"pk": "DELIVERY#d", "sk": "ATTEMPT#1", "status": "delivered"}, None),
+        (None, {"pk": "ATTEMPT#d", "sk": "000001", "status": "delivered"}, None),
         (None, {"pk": "STATS#a", "sk": "TOTAL", "pending": 1}, None),
         (None, {"pk": "SIGNALS", "sk": "x"}, None),
     ],

@@ -9,9 +9,6 @@ import pytest
 from gatehouse.audit import actions as audit
 from gatehouse.audit.model import Origin
 from gatehouse.core.clock import MINUTE, SECOND
-from gatehouse.core.errors import (
-    Unavailable,
-)
 from gatehouse.dynamo.table import TransactionCanceled, transact
 from gatehouse.secrets.actions import Vault
 from gatehouse.webhooks import actions as webhooks
@@ -19,7 +16,7 @@ from gatehouse.webhooks import health
 from gatehouse.webhooks import writes as webhook_writes
 from support.actors.visitor import Visitor
 from support.actors.webhook_owner import create, marker, reread, update
-from support.aws.faults import Wire, error, first
+from support.aws.faults import Wire, error, first, unreachable
 from support.checks.invariants import check_invariants, kind
 
 pytestmark = pytest.mark.usefixtures("loopback_allowed")
@@ -37,7 +34,7 @@ def test_failures_are_counted_and_a_success_clears_the_count(caller: Visitor, va
     transact(main.client, [webhook_writes.mark_failing(main, one, now=caller.now + 1)])
     after = reread(caller, one)
     assert (after.failure_count, after.failing, after.last_failure_at) == (3, True, caller.now + 1)
-    transact(main.client, [webhook_writes.clear_failing(main, after, now=caller.now + 2)])
+    health.record_success(main, after, now=caller.now + 2)
     after = reread(caller, one)
     assert (after.failure_count, after.failing, after.last_success_at) == (0, False, caller.now + 2)
     assert after.version == 1, "statistics do not change the version"
@@ -78,7 +75,6 @@ def test_records_about_a_deleted_webhook_do_nothing_and_do_not_restore_it(
     health.record_failure(main, one, now=caller.now)
     for write in (
         webhook_writes.mark_failing(main, one, now=caller.now),
-        webhook_writes.clear_failing(main, one, now=caller.now),
         webhook_writes.check_unchanged(main, one),
     ):
         with pytest.raises(TransactionCanceled):
@@ -96,9 +92,13 @@ def test_a_record_retries_on_conflict_and_then_gives_up_without_an_error(
     assert (reread(caller, one).failure_count, len(sleeps)) == (1, 2)
     room_line.before = first(99, busy, "UpdateItem")
     health.record_failure(main, one, now=caller.now)
-    room_line.before = first(1, lambda: error("ThrottlingException"), "UpdateItem")
-    with pytest.raises(Unavailable):
+    for fault in (lambda: error("ThrottlingException"), unreachable):
+        room_line.before = first(1, fault, "UpdateItem")
         health.record_failure(main, one, now=caller.now)
+        room_line.before = first(1, fault, "UpdateItem")
+        health.record_success(main, one, now=caller.now)
+    after = reread(caller, one)
+    assert (after.failure_count, after.last_success_at) == (1, None)
 
 
 def test_check_unchanged_fails_after_an_update_but_not_after_statistics(

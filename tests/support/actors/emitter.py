@@ -28,3 +28,8 @@ def emit(caller: Visitor, **fields: Any) -> Signal:
 def stored(tables: Tables) -> list[dict[str, Any]]:
     """Read every signal's item."""
     return [item for item in items(tables.main) if item["pk"].startswith("SIGNAL#")]
+
+
+def marks(tables: Tables) -> list[dict[str, Any]]:
+    """Read the marks of signals whose fan-out is not finished."""
+    return [item for item in items(tables.main) if item["pk"].startswith("FANOUT#")]

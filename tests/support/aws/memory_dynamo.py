@@ -203,7 +203,10 @@ class MemoryDynamo:
             start=request.get("ExclusiveStartKey"),
             limit=request.get("Limit"),
         )
-        return _answered(page, page, last)
+        answer = _answered(page, page, last)
+        if request.get("Select") == "COUNT":
+            del answer["Items"]
+        return answer
 
     def _scan(self, request: Item) -> Item:
         check_placeholders(request)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from gatehouse.core.clock import DAY, MINUTE
+from gatehouse.core.clock import MINUTE
 from gatehouse.dynamo.attributes import marshal
 
 Item = dict[str, Any]
@@ -16,7 +16,7 @@ ARN = "arn:aws:dynamodb:us-east-1:123456789012:table/main/stream/2026-11-20T08:0
 def signal(account: str, name: str, *, at: int, type: str = "task", **more: Any) -> Item:  # noqa: A002
     """Return a signal's item with the attributes that the counters may read."""
     return {
-        "pk": f"SIGNAL#{account}#{at // DAY}",
+        "pk": f"SIGNAL#{account}#7",
         "sk": name,
         "type": type,
         "created_at": at,
@@ -28,8 +28,8 @@ def signal(account: str, name: str, *, at: int, type: str = "task", **more: Any)
 def delivery(account: str, name: str, status: str, **more: Any) -> Item:
     """Return a delivery's item."""
     return {
-        "pk": f"DELIVERY#{name}",
-        "sk": "DELIVERY",
+        "pk": "DELIVERY#ea69dd4a#7",
+        "sk": name,
         "account_id": account,
         "status": status,
         "created_at": 28_000_000 * MINUTE,

@@ -18,7 +18,7 @@ from gatehouse.aws import clients
 from gatehouse.aws.queue import Queue
 from gatehouse.core import ids
 from gatehouse.core.clock import SECOND, Micros
-from gatehouse.deliveries import message_rules, rules, store, sweep
+from gatehouse.deliveries import attempt_store, message_rules, rules, store, sweep
 from gatehouse.deliveries.attempt import AttemptReport, Worker, make_attempt
 from gatehouse.deliveries.batch import BatchWorker
 from gatehouse.deliveries.fan_out import FannedOut, fan_out, fan_out_records, fan_out_stored
@@ -225,7 +225,7 @@ class DeliveryWorld:
 
     def attempts(self, delivery: Delivery) -> list[Attempt]:
         """Read a delivery's attempts."""
-        return store.list_attempts(self.table, delivery.id, limit=100)
+        return attempt_store.list_all(self.table, delivery, limit=100)
 
     def reread(self, webhook: Webhook) -> Webhook:
         """Read a webhook again."""
@@ -297,3 +297,8 @@ def payload(posted: Posted) -> dict[str, Any]:
     """Parse the body that a receiver got."""
     parsed: dict[str, Any] = json.loads(posted.body)
     return parsed
+
+
+def in_turn(read: Callable[[Any], Any], lanes: Sequence[Any]) -> list[Any]:
+    """Read lanes one after the other, for tests that count or disturb calls in their order."""
+    return [read(lane) for lane in lanes]

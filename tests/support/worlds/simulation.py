@@ -34,6 +34,7 @@ from gatehouse.deliveries.model import (
     RecoverMessage,
 )
 from gatehouse.deliveries.slow_memory import SlowMemory
+from gatehouse.dynamo import lanes
 from gatehouse.dynamo.table import Table, transact
 from gatehouse.keys import store as key_store
 from gatehouse.keys.model import Key
@@ -49,7 +50,7 @@ from support.aws import resources
 from support.aws.faults import Wire
 from support.aws.memory_dynamo import MemoryDynamo
 from support.aws.memory_kms import MemoryKms
-from support.worlds.deliveries import ACCOUNT, SECRET, START, Inline, records
+from support.worlds.deliveries import ACCOUNT, SECRET, START, Inline, in_turn, records
 from support.worlds.simulated_processes import Message, SimulatedProcesses
 
 FAULTS_END: Micros = START + 12 * MINUTE  # no fault is injected later
@@ -78,6 +79,7 @@ class Simulation(SimulatedProcesses):
         self._memories = [SlowMemory(), SlowMemory()]  # of two environments of the fast lane
         batch.logger = _Strict()  # type: ignore[assignment]
         ids.secrets = SimpleNamespace(randbits=self.rng.getrandbits)  # type: ignore[assignment]
+        lanes.each = in_turn
         self._set_up()
 
     def run(self) -> None:

@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping
 
 from gatehouse.audit import actions as audit
 from gatehouse.audit.model import Change, Origin
-from gatehouse.core import ids
-from gatehouse.core.clock import Micros, rfc3339
+from gatehouse.core import ids, settings
+from gatehouse.core.clock import DAY, Micros, rfc3339
 from gatehouse.core.errors import Conflict, Gone, NotFound, Unavailable
 from gatehouse.core.request import Answered, Call
 from gatehouse.core.retry import Backoff
-from gatehouse.deliveries import messages, rules, store
+from gatehouse.deliveries import attempt_store, listing, listing_store, messages, rules, store
 from gatehouse.deliveries import writes as delivery_writes
 from gatehouse.deliveries.messages import DeliveryMessage, DeliveryQueues
 from gatehouse.deliveries.model import (
@@ -32,14 +32,6 @@ from gatehouse.webhooks import actions as webhooks
 
 MOST_ATTEMPTS = 100
 
-# The states in the listing index that a status consists of.
-_STATES = {
-    DeliveryStatus.PENDING: (DeliveryStatus.PENDING.value, store.PARKED),
-    DeliveryStatus.RETRYING: (DeliveryStatus.RETRYING.value,),
-    DeliveryStatus.DELIVERED: (DeliveryStatus.DELIVERED.value,),
-    DeliveryStatus.DEAD_LETTER: (DeliveryStatus.DEAD_LETTER.value,),
-}
-_COUNTED_AT_ONCE = 1_000
 _DELIVERY_CHANGED = Backoff(3)
 
 
@@ -52,29 +44,15 @@ def page(
     limit: int,
     after: str | None,
 ) -> tuple[list[Delivery], str | None]:
-    """List a webhook's deliveries, newest first, and the cursor: a bare id, None at the end."""
+    """List a webhook's deliveries, as `listing.page` does. Raises NotFound."""
     webhook = webhooks.get(table, call.caller.account_id, webhook_id)
-    statuses = [status] if status else [*DeliveryStatus]
-    highest = None if after is None else _below(after)
-    ids_: set[str] = set()
-    for state in (state for one in statuses for state in _STATES[one]):
-        ids_ |= set(store.list_ids(table, webhook.id, state, high=highest, limit=limit + 1))
-    newest_first = sorted(ids_, reverse=True)
-    # The index is a moment behind the table: a delivery may have another status by now.
-    deliveries = [
-        one
-        for one in store.list_by_ids(table, newest_first[:limit])
-        if status is None or one.status is status
-    ]
-    return deliveries, newest_first[limit - 1] if len(newest_first) > limit else None
+    return listing.page(table, [webhook.id], status=status, limit=limit, after=after)
 
 
 def get(table: Table, call: Call, delivery_id: str) -> tuple[Delivery, list[Attempt]]:
     """Read a delivery and its last hundred attempts, oldest first. Raises NotFound."""
     delivery = _get(table, call, delivery_id)
-    attempts = store.list_attempts(table, delivery.id, limit=MOST_ATTEMPTS)
-    # The attempts are read after the delivery, so one of them may be newer than it.
-    return delivery, [one for one in attempts if one.number <= delivery.attempt_count]
+    return delivery, attempt_store.list_all(table, delivery, limit=MOST_ATTEMPTS)
 
 
 def replay(
@@ -106,7 +84,7 @@ def replay(
             raise Gone("The signal is past its retention", code="SIGNAL_EXPIRED")
         if before.status is DeliveryStatus.DELIVERED:
             after = rules.new_delivery(
-                id=ids.new(call.now),
+                id=rules.id_of(ids.new(call.now), before.webhook_id),
                 account_id=before.account_id,
                 webhook_id=before.webhook_id,
                 signal_id=before.signal_id,
@@ -143,25 +121,18 @@ def replay(
 
 
 def count_dead_letters(table: Table, call: Call, webhook_id: str, *, since: Micros) -> int:
-    """Count the dead letters that a recovery would replay: of signals emitted since a time."""
+    """Count the dead letters that a recovery would replay: of signals emitted since a time.
+
+    Those that were given up or replayed a moment ago may be counted as they were before.
+    """
     webhook = webhooks.get(table, call.caller.account_id, webhook_id)
-    low, counted = rules.lowest_id(since), 0
-    while True:
-        ids_ = store.list_ids(
-            table,
-            webhook.id,
-            DeliveryStatus.DEAD_LETTER.value,
-            low=low,
-            newest_first=False,
-            limit=_COUNTED_AT_ONCE,
-        )
-        counted += sum(
-            rules.can_recover(one, asked_at=call.now, now=call.now)
-            for one in store.list_by_ids(table, ids_)
-        )
-        if len(ids_) < _COUNTED_AT_ONCE:
-            return counted
-        low = _above(ids_[-1])
+    kept_since = call.now - settings.SIGNAL_DAYS.number() * DAY
+    return listing_store.count(
+        table,
+        webhook.id,
+        DeliveryStatus.DEAD_LETTER.value,
+        low=rules.lowest_id(max(since, kept_since)),
+    )
 
 
 def recover(
@@ -221,7 +192,7 @@ def ping(
         now=call.now,
     )
     writes = {
-        "signal": signal_writes.create(table, signal),
+        **signal_writes.create(table, signal),
         "delivery": store.create(table, delivery),
     }
     change = Change(
@@ -278,12 +249,3 @@ def _get(table: Table, call: Call, delivery_id: str) -> Delivery:
     if delivery is None or delivery.account_id != call.caller.account_id:
         raise NotFound("Delivery not found", code="DELIVERY_NOT_FOUND")
     return delivery
-
-
-def _below(delivery_id: str) -> str:
-    # A query on an index includes both ends. No id lies between this text and the id.
-    return f"{delivery_id[:-1]}{chr(ord(delivery_id[-1]) - 1)}~"
-
-
-def _above(delivery_id: str) -> str:
-    return f"{delivery_id}~"

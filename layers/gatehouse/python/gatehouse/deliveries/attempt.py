@@ -7,16 +7,15 @@ sweeper sends the next message.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from gatehouse.audit import actions as audit
-from gatehouse.audit.model import Chain, Origin
 from gatehouse.core.clock import SECOND, Micros
 from gatehouse.core.errors import Unavailable
 from gatehouse.core.retry import Backoff
 from gatehouse.deliveries import messages, rules, store
+from gatehouse.deliveries.attempt_record import Recorder
 from gatehouse.deliveries.messages import DeliveryQueues
 from gatehouse.deliveries.model import (
     Attempt,
@@ -25,16 +24,13 @@ from gatehouse.deliveries.model import (
     Delivered,
     Delivery,
     DeliveryStatus,
-    GiveUp,
-    NextAction,
     Outcome,
-    Park,
     ParkReason,
 )
-from gatehouse.dynamo.table import Table, TransactionCanceled, TransactionConflict, Write, transact
+from gatehouse.deliveries.webhook_reads import WebhookReads
+from gatehouse.dynamo.table import Table
 from gatehouse.outbound.client import Reply, RequestFailed
 from gatehouse.signals import actions as signals
-from gatehouse.webhooks import actions as webhooks
 from gatehouse.webhooks import health, signing, slowness
 from gatehouse.webhooks import writes as webhook_writes
 from gatehouse.webhooks.model import Material, Webhook
@@ -42,7 +38,6 @@ from gatehouse.webhooks.secret_cache import SecretCache
 
 TIMEOUT = 10.0  # seconds for a whole attempt
 _WEBHOOK_CHANGED = Backoff(6)
-_CONFLICT = Backoff(6, first=0.01, longest=0.2)
 
 
 class Post(Protocol):
@@ -72,6 +67,7 @@ class Worker:
     post: Post
     now: Callable[[], Micros]
     request_id: str = "-"
+    webhooks: WebhookReads = field(default_factory=WebhookReads)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +90,14 @@ def make_attempt(worker: Worker, message: AttemptMessage) -> AttemptReport:
     )
     if delivery is None:
         return AttemptReport("dropped")
-    for _ in _WEBHOOK_CHANGED.tries():
-        webhook = webhooks.find(worker.table, delivery.account_id, delivery.webhook_id)
+    for number in _WEBHOOK_CHANGED.tries():
+        webhook = worker.webhooks.find(
+            worker.table,
+            delivery.account_id,
+            delivery.webhook_id,
+            now=worker.now(),
+            again=number > 1,
+        )
         if webhook is None:
             return _give_up(worker, delivery, DeadLetterReason.WEBHOOK_DELETED)
         if webhook.active:
@@ -128,16 +130,18 @@ def _attempt(worker: Worker, delivery: Delivery, webhook: Webhook) -> AttemptRep
         share=rules.jitter_share(delivery),
     )
     after = rules.after_attempt(delivery, outcome, action=action, now=ended_at)
-    recorded = _record(worker, delivery, after, attempt, action, webhook)
+    recorded = _recorder(worker, delivery).record(
+        replace(after, last=attempt), action=action, webhook=webhook
+    )
     if recorded is None:
         return AttemptReport("dropped", delivery)
+    if recorded.status is DeliveryStatus.RETRYING and not recorded.unsent:
+        slow = slowness.is_slow_after(webhook, ended_at - started_at, now=ended_at)
+        worker.queue.send([messages.for_attempt(recorded, worker.now(), slow=slow)])
     if isinstance(action, Delivered):
         health.record_success(worker.table, webhook, now=ended_at)
     else:
         health.record_failure(worker.table, webhook, now=ended_at)
-    if recorded.status is DeliveryStatus.RETRYING and not recorded.unsent:
-        slow = slowness.is_slow_after(webhook, ended_at - started_at, now=ended_at)
-        worker.queue.send([messages.for_attempt(recorded, worker.now(), slow=slow)])
     outcome_name = "parked" if recorded.parked else recorded.status.value
     return AttemptReport(outcome_name, recorded, attempt)
 
@@ -170,92 +174,11 @@ def _post(
     return Outcome(status_code=reply.status, error=error, retry_after=wait), reply.body
 
 
-def _record(
-    worker: Worker,
-    delivery: Delivery,
-    after: Delivery,
-    attempt: Attempt,
-    action: NextAction,
-    webhook: Webhook,
-) -> Delivery | None:
-    """Write the attempt and the delivery; None if another worker changed the delivery."""
-    now = worker.now()
-    writes = {
-        "delivery": store.replace(worker.table, after, seen=delivery),
-        "attempt": store.put_attempt(worker.table, after, attempt),
-    }
-    match action:
-        case Delivered() if webhook.failing:
-            writes["webhook"] = webhook_writes.clear_failing(worker.table, webhook, now=now)
-        case GiveUp() if not webhook.failing:
-            writes["webhook"] = webhook_writes.mark_failing(worker.table, webhook, now=now)
-        case Park():
-            return _record_gone(worker, delivery, after, writes, webhook)
-    failed = _commit(worker.table, writes)
-    if "webhook" in failed and "delivery" not in failed:
-        # The webhook was deleted meanwhile. The attempt was made, so it is recorded.
-        del writes["webhook"]
-        failed = _commit(worker.table, writes)
-    return None if failed else after
-
-
-def _record_gone(
-    worker: Worker, delivery: Delivery, after: Delivery, writes: dict[str, Write], webhook: Webhook
-) -> Delivery | None:
-    """Record an attempt that was answered 410, and disable its webhook in the same transaction.
-
-    A webhook that became inactive meanwhile stays as it is. If its URL was changed meanwhile, the
-    410 is not about the new URL: the webhook stays active, and the delivery goes there at once.
-    """
-    seen: Webhook | None = webhook
-    for _ in _WEBHOOK_CHANGED.tries():
-        if seen is None:
-            return None if _commit(worker.table, writes) else after
-        if not seen.active:
-            still_inactive = webhook_writes.check_unchanged(worker.table, seen)
-            failed = _commit(worker.table, {**writes, "webhook": still_inactive})
-        elif seen.url != webhook.url:
-            after = rules.unparked(after, worker.now())
-            writes["delivery"] = store.replace(worker.table, after, seen=delivery)
-            return None if _commit(worker.table, writes) else after
-        else:
-            failed = _disable(worker, seen, writes)
-        if not failed:
-            return after
-        if "delivery" in failed:
-            return None
-        seen = webhooks.find(worker.table, webhook.account_id, webhook.id)
-    raise Unavailable
-
-
-def _disable(worker: Worker, webhook: Webhook, writes: Mapping[str, Write]) -> Sequence[str]:
-    """Disable a webhook together with `writes`; return the names whose conditions failed."""
-    try:
-        health.disable(
-            worker.table,
-            webhook,
-            reason="gone",
-            also=writes,
-            origin=Origin(
-                actor="system:delivery", request_id=worker.request_id, chain=Chain.MACHINE
-            ),
-            now=worker.now(),
-        )
-    except audit.Refused as refused:
-        return list(refused.failed)
-    return []
-
-
 def _park(worker: Worker, delivery: Delivery, webhook: Webhook) -> AttemptReport | None:
     """Park a delivery of an inactive webhook; None if the webhook changed since it was read."""
     parked = rules.parked(delivery, ParkReason.PAUSED)
-    failed = _commit(
-        worker.table,
-        {
-            "delivery": store.replace(worker.table, parked, seen=delivery),
-            "webhook": webhook_writes.check_unchanged(worker.table, webhook),
-        },
-    )
+    unchanged = webhook_writes.check_unchanged(worker.table, webhook)
+    failed = _recorder(worker, delivery).save_with(parked, unchanged)
     if "delivery" in failed:
         return AttemptReport("dropped", delivery)
     return None if failed else AttemptReport("parked", parked)
@@ -263,22 +186,9 @@ def _park(worker: Worker, delivery: Delivery, webhook: Webhook) -> AttemptReport
 
 def _give_up(worker: Worker, delivery: Delivery, reason: DeadLetterReason) -> AttemptReport:
     ended = rules.dead_letter(delivery, reason, worker.now())
-    write = store.replace(worker.table, ended, seen=delivery)
-    failed = _commit(worker.table, {"delivery": write})
-    return AttemptReport("dropped" if failed else ended.status.value, ended)
+    saved = _recorder(worker, delivery).save(ended)
+    return AttemptReport("dropped" if saved is None else ended.status.value, ended)
 
 
-def _commit(table: Table, writes: Mapping[str, Write]) -> Sequence[str]:
-    """Do all writes or none; return the names of those whose conditions failed."""
-    names = list(writes)
-    for _ in _CONFLICT.tries():
-        try:
-            transact(table.client, list(writes.values()))
-        except TransactionCanceled as canceled:
-            if canceled.failed:
-                return [names[position] for position in canceled.failed]
-        except TransactionConflict:
-            pass
-        else:
-            return []
-    raise Unavailable
+def _recorder(worker: Worker, delivery: Delivery) -> Recorder:
+    return Recorder(worker.table, delivery, worker.request_id, worker.now())

@@ -21,7 +21,6 @@ from gatehouse.deliveries.attempt import AttemptReport, Worker, make_attempt
 from gatehouse.deliveries.fan_out import fan_out_stored
 from gatehouse.deliveries.model import AttemptMessage, FanOutMessage, Message, RecoverMessage
 from gatehouse.deliveries.slow_memory import SlowMemory
-from gatehouse.webhooks import actions as webhooks
 from gatehouse.webhooks import slowness
 from gatehouse.webhooks.model import Webhook
 
@@ -98,7 +97,9 @@ class BatchWorker:
 
     def _find_webhook(self, message: AttemptMessage) -> Webhook | None:
         try:
-            return webhooks.find(self.worker.table, message.account_id, message.webhook_id)
+            return self.worker.webhooks.find(
+                self.worker.table, message.account_id, message.webhook_id, now=self.worker.now()
+            )
         except Unavailable:
             return None  # the attempt itself finds that out
 

@@ -76,8 +76,8 @@ def fan_out_stored(
 
     Raises Unavailable.
     """
-    signal = signals.find(table, message.account_id, message.signal_id, now=now)
-    if signal is None or not signal.pending:
+    signal = signals.find_not_fanned_out(table, message.account_id, message.signal_id, now=now)
+    if signal is None:
         return 0
     return fan_out(table, queue, signal, embedding=embedding, now=now)
 
@@ -141,7 +141,7 @@ def _list_wanted(
 
     Each account's webhooks are read once.
     """
-    accounts = list({signal.account_id for signal in batch})
+    accounts = list(dict.fromkeys(signal.account_id for signal in batch))
     listed = _each(lambda one: webhooks.list_all(table, one), accounts)
     by_account = dict(zip(accounts, listed, strict=True))
     slow = {

@@ -13,7 +13,8 @@ Callers see a parked delivery as pending. A replay of a delivered one creates a 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from gatehouse.core.clock import MINUTE, SECOND, Micros
@@ -54,12 +55,30 @@ class DeadLetterReason(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Attempt:
+    """One POST. `duration_ms` is whole; `response` is the first KiB of the response's body.
+
+    `sent` and `received` are the headers of the request and of the response.
+    """
+
+    number: int
+    started_at: Micros
+    duration_ms: int
+    status_code: int | None
+    error: str | None
+    response: str | None
+    url: str | None = None
+    sent: Mapping[str, str] = field(default_factory=dict)
+    received: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Delivery:
     """One signal on its way to one webhook.
 
     Attempts are numbered over all rounds; `step` counts those of this `round`. A worker claims the
     attempt `next_attempt` until `lease_until`. `due_at` is when the sweeper sends the delivery if
-    no attempt was made by then, None if it never does.
+    no attempt was made by then, None if it never does. `last` is the last attempt made.
     """
 
     id: str
@@ -84,6 +103,7 @@ class Delivery:
     delivered_at: Micros | None = None
     ended_at: Micros | None = None
     replay_of: str | None = None
+    last: Attempt | None = None
 
     @property
     def attempt_count(self) -> int:
@@ -94,18 +114,6 @@ class Delivery:
     def is_open(self) -> bool:
         """Whether it may still be attempted."""
         return self.status in OPEN
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """One POST. `duration_ms` is whole; `response` is the first KiB of the response's body."""
-
-    number: int
-    started_at: Micros
-    duration_ms: int
-    status_code: int | None
-    error: str | None
-    response: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,28 +34,65 @@ _RETRY_AFTER_CODES = frozenset({429, 502, 503, 504})
 # together.
 _JITTERED = MINUTE
 _JITTER = 10
-SHARDS = 16
+LANES = 8  # of a webhook
+SHARDS = 64  # of the due index
 SHOWN_BYTES = 1_024
+
+# The states that the listing index has: two statuses, and the open deliveries that wait for their
+# webhook, since unparking reads only them.
+LISTED = frozenset({DeliveryStatus.RETRYING, DeliveryStatus.DEAD_LETTER})
+PARKED = "parked"
 
 # A delivery is kept longer than its signal, so that a late replay gets SIGNAL_EXPIRED, not 404.
 KEPT_AFTER_SIGNAL: Micros = 7 * DAY
 
 
 def id_of(signal_id: str, webhook_id: str) -> str:
-    """Derive a delivery's id: the same for the same signal and webhook, sorted by the signal's."""
+    """Derive a delivery's id: the same for the same signal and webhook, sorted by the signal's.
+
+    Its last 32 bits are the webhook's, so that the id says in which partition the delivery is.
+    """
     digest = hashlib.sha256(f"{signal_id}\n{webhook_id}".encode()).digest()
     moment = UUID(signal_id).int >> 80
     rand_a = int.from_bytes(digest[:2]) & 0xFFF
-    rand_b = int.from_bytes(digest[2:10]) & ((1 << 62) - 1)
+    rand_b = int.from_bytes(digest[2:6]) & ((1 << 30) - 1)
     # The layout of UUIDv7: milliseconds, version, 12 bits, variant, 62 bits.
-    value = (moment << 80) | (7 << 76) | (rand_a << 64) | (0b10 << 62) | rand_b
-    return str(UUID(int=value))
+    value = (moment << 80) | (7 << 76) | (rand_a << 64) | (0b10 << 62) | (rand_b << 32)
+    return str(UUID(int=value | int(_part_of(webhook_id), 16)))
+
+
+def partition_of(delivery_id: str) -> tuple[str, int]:
+    """Return the webhook's part of a delivery's id, and the lane that the delivery is in."""
+    return delivery_id[-8:], int(delivery_id[-9], 16) % LANES
+
+
+def partitions_of(webhook_id: str) -> list[tuple[str, int]]:
+    """Return the part and lane of each partition in which a webhook's deliveries are.
+
+    Another webhook can have the same part; 32 bits make that rare.
+    """
+    return [(_part_of(webhook_id), lane) for lane in range(LANES)]
+
+
+def _part_of(webhook_id: str) -> str:
+    return hashlib.sha256(webhook_id.encode()).hexdigest()[:8]
 
 
 def lowest_id(moment: Micros) -> str:
     """Return a text that sorts before every id of this moment or later."""
     text = f"{max(0, moment) // 1_000:012x}"
     return f"{text[:8]}-{text[8:]}-7000-8000-000000000000"
+
+
+def below(delivery_id: str) -> str:
+    """Return a text that sorts before an id and after every id before it."""
+    # A query on an index includes both ends. No id lies between this text and the id.
+    return f"{delivery_id[:-1]}{chr(ord(delivery_id[-1]) - 1)}~"
+
+
+def above(delivery_id: str) -> str:
+    """Return a text that sorts after an id and before every id after it."""
+    return f"{delivery_id}~"
 
 
 def new_delivery(
@@ -241,7 +278,17 @@ def _without_next_time(delivery: Delivery) -> Delivery:
 
 def shard_of(delivery_id: str) -> int:
     """Return the partition of the due index that a delivery is in."""
-    return int(delivery_id[-2:], 16) % SHARDS
+    return int(delivery_id[15:18], 16) % SHARDS
+
+
+def listed_state(delivery: Delivery) -> str | None:
+    """Return the state under which the listing index has a delivery; None: it is not there.
+
+    Most deliveries never are: they are delivered at once.
+    """
+    if delivery.parked:
+        return PARKED
+    return delivery.status.value if delivery.status in LISTED else None
 
 
 def shown_text(body: bytes) -> str:

@@ -1,7 +1,9 @@
-"""`DELIVERY#<id>`: the delivery as `DELIVERY`, its attempts as `ATTEMPT#<n>`.
+"""`DELIVERY#<webhook's part>#<lane>` by id, each with its last attempt; `WAKE#PENDING`.
 
-Index `by_due` finds what the sweeper may have to send, `by_listing` a webhook's deliveries by
-state. Both are a moment behind the table, so callers read the items they find again.
+A delivery's id says which partition it is in, and partitions are in the order of time: they are
+the list of a webhook's deliveries. Index `by_due` finds what the sweeper may have to send, index
+`by_listing` what is retrying, parked or a dead letter. Both are a moment behind the table, so
+callers read the items they find again.
 """
 
 from __future__ import annotations
@@ -11,10 +13,9 @@ from typing import Any
 
 from gatehouse.core.clock import SECOND, Micros
 from gatehouse.core.errors import Unavailable
-from gatehouse.deliveries import rules
+from gatehouse.deliveries import attempt_store, rules
 from gatehouse.deliveries.model import (
     LEASE,
-    Attempt,
     DeadLetterReason,
     Delivery,
     DeliveryStatus,
@@ -27,7 +28,6 @@ from gatehouse.dynamo import keyspace
 from gatehouse.dynamo.table import ConditionFailed, Item, Table, TransactionConflict, Write
 
 _DUE = ("due_pk", "due_at")
-_LISTED = ("listed_pk", "listed_sk")
 _OPTIONAL = (
     "next_retry_at",
     "due_at",
@@ -43,9 +43,6 @@ _NOT_ATTEMPTED = (
 )
 _NAMES = {"#status": "status", "#round": "round"}
 
-# Parked deliveries have their own partition, because unparking reads only them.
-PARKED = "parked"
-
 
 def create(table: Table, delivery: Delivery) -> Write:
     """Write a new delivery (for a transaction)."""
@@ -58,7 +55,7 @@ def insert(table: Table, delivery: Delivery) -> Delivery:
         table.insert(_to_item(delivery))
     except ConditionFailed as failed:
         if failed.item is not None:
-            return _from_item(failed.item)
+            return from_item(failed.item)
     except TransactionConflict as conflict:
         raise Unavailable from conflict
     return delivery
@@ -67,31 +64,14 @@ def insert(table: Table, delivery: Delivery) -> Delivery:
 def find(table: Table, delivery_id: str) -> Delivery | None:
     """Read a delivery by its id, consistently; None if it does not exist."""
     item = table.get(_key(delivery_id))
-    return None if item is None else _from_item(item)
+    return None if item is None else from_item(item)
 
 
 def list_by_ids(table: Table, delivery_ids: Sequence[str]) -> list[Delivery]:
     """Read deliveries, consistently, in the order of the ids; skips those that do not exist."""
     items = table.batch_get([_key(one) for one in delivery_ids])
-    by_id = {delivery.id: delivery for delivery in map(_from_item, items)}
+    by_id = {delivery.id: delivery for delivery in map(from_item, items)}
     return [by_id[one] for one in delivery_ids if one in by_id]
-
-
-def list_attempts(table: Table, delivery_id: str, *, limit: int) -> list[Attempt]:
-    """Read the last attempts of a delivery, oldest first."""
-    # "ATTEMPT#..." sorts before "DELIVERY".
-    items, _ = table.query(_pk(delivery_id), below="DELIVERY", newest_first=True, limit=limit)
-    return [
-        Attempt(
-            number=item["number"],
-            started_at=item["started_at"],
-            duration_ms=item["duration_ms"],
-            status_code=item.get("status_code"),
-            error=item.get("error"),
-            response=item.get("response"),
-        )
-        for item in reversed(items)
-    ]
 
 
 def claim(table: Table, delivery_id: str, *, attempt: int, now: Micros) -> Delivery | None:
@@ -117,7 +97,7 @@ def claim(table: Table, delivery_id: str, *, attempt: int, now: Micros) -> Deliv
         return None
     except TransactionConflict as conflict:
         raise Unavailable from conflict  # SQS delivers the message again
-    return _from_item(item)
+    return from_item(item)
 
 
 def replace(table: Table, after: Delivery, *, seen: Delivery) -> Write:
@@ -138,50 +118,23 @@ def replace_swept(table: Table, after: Delivery, *, seen: Delivery) -> Write:
     )
 
 
-def put_attempt(table: Table, delivery: Delivery, attempt: Attempt) -> Write:
-    """Write an attempt (for a transaction). Its repeat after a crash overwrites it."""
-    item: Item = {
-        "pk": _pk(delivery.id),
-        "sk": f"ATTEMPT#{attempt.number:06d}",
-        "number": attempt.number,
-        "started_at": attempt.started_at,
-        "duration_ms": attempt.duration_ms,
-        "ttl": delivery.expires_at // SECOND,
-    }
-    for name in ("status_code", "error", "response"):
-        value = getattr(attempt, name)
-        if value is not None:
-            item[name] = value
-    return table.overwrite(item)
+def record(table: Table, after: Delivery, *, seen: Delivery) -> bool:
+    """Write a delivery with its next attempt, by itself; False if `replace` would fail.
+
+    The attempt before must have moved out. Raises TransactionConflict and Unavailable.
+    """
+    try:
+        table.write(replace(table, after, seen=seen))
+    except ConditionFailed as failed:
+        # A try whose response was lost may have written exactly this.
+        return failed.item is not None and from_item(failed.item) == after
+    return True
 
 
 def list_due(table: Table, shard: int, *, now: Micros, limit: int) -> list[str]:
     """List the ids of a shard's deliveries that are due for the sweeper, longest due first."""
     items = table.between(keyspace.DUE.pk(shard), index="by_due", names=_DUE, high=now, limit=limit)
-    return [_id(item) for item in items]
-
-
-def list_ids(
-    table: Table,
-    webhook_id: str,
-    state: str,
-    *,
-    low: str | None = None,
-    high: str | None = None,
-    newest_first: bool = True,
-    limit: int,
-) -> list[str]:
-    """List the ids of a webhook's deliveries in a state: a status, or `parked`."""
-    items = table.between(
-        _listing(webhook_id, state),
-        index="by_listing",
-        names=_LISTED,
-        low=low or None,  # a key of an index must not be empty
-        high=high,
-        newest_first=newest_first,
-        limit=limit,
-    )
-    return [_id(item) for item in items]
+    return [item["sk"] for item in items]
 
 
 def put_marker(table: Table, message: WebhookMessage, *, now: Micros) -> Write:
@@ -230,25 +183,32 @@ def _to_item(delivery: Delivery) -> Item:
         "round": delivery.round,
         "step": delivery.step,
         "lease_until": delivery.lease_until,
-        "sweeps": delivery.sweeps,
-        "unsent": delivery.unsent,
-        "listed_pk": _listing(delivery.webhook_id, PARKED if delivery.parked else delivery.status),
-        "listed_sk": delivery.id,
     }
     for name in _OPTIONAL:
         value = getattr(delivery, name)
         if value is not None:
             item[name] = str(value) if name in {"parked", "reason"} else value
+    if delivery.sweeps:
+        item["sweeps"] = delivery.sweeps
+    if delivery.unsent:
+        item["unsent"] = True
+    if delivery.last is not None:
+        item["attempt"] = attempt_store.encode(delivery.last)
     if delivery.due_at is not None:
         item["due_pk"] = keyspace.DUE.pk(rules.shard_of(delivery.id))
+    state = rules.listed_state(delivery)
+    if state is not None:
+        _, lane = rules.partition_of(delivery.id)
+        item["listed_pk"] = keyspace.LISTED.pk(delivery.webhook_id, state, lane)
     return item
 
 
-def _from_item(item: Item) -> Delivery:
+def from_item(item: Item) -> Delivery:
+    """Parse a delivery's item."""
     fields: dict[str, Any] = {name: item.get(name) for name in _OPTIONAL}
     parked, reason = fields.pop("parked"), fields.pop("reason")
     return Delivery(
-        id=_id(item),
+        id=item["sk"],
         account_id=item["account_id"],
         webhook_id=item["webhook_id"],
         signal_id=item["signal_id"],
@@ -260,10 +220,11 @@ def _from_item(item: Item) -> Delivery:
         round=item["round"],
         step=item["step"],
         lease_until=item["lease_until"],
-        sweeps=item["sweeps"],
-        unsent=item["unsent"],
+        sweeps=item.get("sweeps", 0),
+        unsent=item.get("unsent", False),
         parked=None if parked is None else ParkReason(parked),
         reason=None if reason is None else DeadLetterReason(reason),
+        last=attempt_store.decode(item["attempt"]) if "attempt" in item else None,
         **fields,
     )
 
@@ -277,16 +238,8 @@ def _values(seen: Delivery) -> dict[str, Any]:
     }
 
 
-def _id(item: Item) -> str:
-    return keyspace.DELIVERY.rest_of(str(item["pk"]))
-
-
-def _pk(delivery_id: str) -> str:
-    return keyspace.DELIVERY.pk(delivery_id)
-
-
 def _key(delivery_id: str) -> dict[str, str]:
-    return {"pk": _pk(delivery_id), "sk": "DELIVERY"}
+    return {"pk": keyspace.DELIVERY.pk(*rules.partition_of(delivery_id)), "sk": delivery_id}
 
 
 def _marker_key(message: WebhookMessage) -> dict[str, str]:
@@ -295,7 +248,3 @@ def _marker_key(message: WebhookMessage) -> dict[str, str]:
         # Each recovery has its own marker, since each covers other dead letters.
         sk += f"#{message.asked_at}"
     return {"pk": keyspace.WAKE.pk("PENDING"), "sk": sk}
-
-
-def _listing(webhook_id: str, state: str) -> str:
-    return keyspace.LISTED.pk(webhook_id, state)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from gatehouse.aws.queue import Queue
 from gatehouse.core.clock import MINUTE, Micros
 from gatehouse.core.errors import GatehouseError
-from gatehouse.deliveries import messages, rules, store, sweep_rules
+from gatehouse.deliveries import listing_store, messages, rules, store, sweep_rules
 from gatehouse.deliveries.fan_out import fan_out
 from gatehouse.deliveries.messages import DeliveryMessage, DeliveryQueues
 from gatehouse.deliveries.model import (
@@ -19,7 +19,7 @@ from gatehouse.deliveries.model import (
     RecoverMessage,
     UnparkMessage,
 )
-from gatehouse.dynamo.table import Table, TransactionCanceled, TransactionConflict, Write, transact
+from gatehouse.dynamo.table import ConditionFailed, Table, TransactionConflict, Write
 from gatehouse.signals import actions as signals
 from gatehouse.signals.model import Signal
 from gatehouse.webhooks import actions as webhooks
@@ -137,8 +137,8 @@ def unpark(table: Table, queue: DeliveryQueues, message: UnparkMessage, *, now: 
         webhook = webhooks.find(table, message.account_id, message.webhook_id)
         if webhook is not None and not webhook.active:
             return total
-        page = store.list_ids(
-            table, message.webhook_id, store.PARKED, low=above, newest_first=False, limit=_PAGE
+        page = listing_store.list_ids(
+            table, message.webhook_id, rules.PARKED, low=above, newest_first=False, limit=_PAGE
         )
         parked = [one for one in store.list_by_ids(table, page) if one.is_open and one.parked]
         total += _send(table, queue, [(one, rules.unparked(one, now)) for one in parked], now)
@@ -159,7 +159,7 @@ def recover(table: Table, queue: DeliveryQueues, message: RecoverMessage, *, now
     for _ in range(_MOST_PAGES):
         if webhooks.find(table, message.account_id, message.webhook_id) is None:
             return total
-        page = store.list_ids(
+        page = listing_store.list_ids(
             table,
             message.webhook_id,
             DeliveryStatus.DEAD_LETTER.value,
@@ -197,7 +197,7 @@ def _send(
 def _write(table: Table, write: Write) -> bool:
     """Do one write; False if another process changed the item first."""
     try:
-        transact(table.client, [write])
-    except (TransactionCanceled, TransactionConflict):
+        table.write(write)
+    except (ConditionFailed, TransactionConflict):
         return False
     return True

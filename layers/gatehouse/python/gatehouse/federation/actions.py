@@ -147,7 +147,7 @@ def receive(  # noqa: PLR0913 - a request and its proof
         )
     guard = idempotency.sent_by(call.guard, account=peer.account_id, identity=f"peer:{peer.id}")
     idempotency.check(tables.main, guard)
-    signal, write = signals.receive(
+    signal, stored = signals.receive(
         tables.main,
         peer.account_id,
         type=signal_type,
@@ -181,7 +181,7 @@ def receive(  # noqa: PLR0913 - a request and its proof
             audit.commit(
                 tables.main,
                 peer.account_id,
-                writes={"signal": write, "peer": spend, "nonce": nonce},
+                writes={**stored, "peer": spend, "nonce": nonce},
                 changes=[change],
                 origin=origin,
                 now=call.now,

@@ -86,7 +86,7 @@ def change_of(record: Record) -> tuple[str, Sums] | None:
         _move(change, _acked(old), _acked(new))
         if not old and new["type"] != PING:
             change.minutes[new["created_at"] // MINUTE] += 1
-    elif kind == "DELIVERY" and keys["sk"] == "DELIVERY":
+    elif kind == "DELIVERY":
         account_id = (new or old)["account_id"]
         _move(change, _total_of(old), _total_of(new))
     else:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from gatehouse.core import ids, settings
@@ -15,14 +16,21 @@ from gatehouse.identities import actions as identities
 from gatehouse.policy import actions as policy
 from gatehouse.policy.model import Resource
 from gatehouse.signals import rules, store
-from gatehouse.signals.model import LEASE, PING, STORED_TYPES, NewSignal, Signal, TaskStatus
+from gatehouse.signals.model import (
+    LEASE,
+    PING,
+    STORED_TYPES,
+    Mark,
+    NewSignal,
+    Signal,
+    TaskStatus,
+)
 
 EMIT, INSPECT, CLAIM, ACK = "signal:emit", "signal:inspect", "task:claim", "task:ack"
 
 # How much one call of `page` reads at most before it returns a cursor. The characters are those of
 # contents, payloads and metadata: even as JSON within JSON, with every character escaped, they stay
 # below the six megabytes that a Lambda response may have.
-_MOST_READS = 40
 _MOST_SIGNALS = 1_000
 _MOST_CHARACTERS = 400_000
 
@@ -55,7 +63,7 @@ def emit(
     else:
         idempotency.once(
             table,
-            [store.create(table, signal)],
+            list(store.create(table, signal).values()),
             claim=call.guard,
             made=f"signal:{signal.id}",
             answer=answer,
@@ -72,8 +80,8 @@ def receive(
     from_identity: str,
     peer: str,
     now: Micros,
-) -> tuple[Signal, Write]:
-    """Check a signal that a peer sent; return it and the write that stores it."""
+) -> tuple[Signal, dict[str, Write]]:
+    """Check a signal that a peer sent; return it and the writes that store it."""
     checked = rules.check_type(type)
     signal = Signal(
         id=ids.new(now),
@@ -119,8 +127,8 @@ def from_image(image: Mapping[str, Any]) -> Signal:
 
 
 def mark_fanned_out(table: Table, signal: Signal) -> None:
-    """Mark a signal's fan-out as finished; does nothing if the signal was deleted."""
-    store.mark_fanned_out(table, signal)
+    """Mark a signal's fan-out as finished. May be repeated."""
+    store.mark_fanned_out(table, signal.id)
 
 
 def find(table: Table, account_id: str, signal_id: str, *, now: Micros) -> Signal | None:
@@ -129,13 +137,25 @@ def find(table: Table, account_id: str, signal_id: str, *, now: Micros) -> Signa
     return None if signal is None or signal.expires_at <= now else signal
 
 
+def find_not_fanned_out(
+    table: Table, account_id: str, signal_id: str, *, now: Micros
+) -> Signal | None:
+    """Read a signal whose fan-out is not finished; None if it is, or there is no such signal."""
+    signal = find(table, account_id, signal_id, now=now)
+    if signal is None:
+        return None
+    [current] = store.with_state(table, [signal])
+    return current if current.pending else None
+
+
 def get(table: Table, call: Call, signal_id: str) -> Signal:
     """Read a signal that the caller may see. Raises NotFound."""
     caller = call.caller
     signal = find(table, caller.account_id, signal_id, now=call.now)
     if signal is None or not rules.may_see(caller.grants.permissions, signal):
         raise _not_found()
-    return signal
+    [shown] = store.with_state(table, [signal])
+    return shown
 
 
 def page(
@@ -149,42 +169,33 @@ def page(
 ) -> tuple[list[Signal], str | None]:
     """List the signals that the caller may see, newest first, and the cursor, None at the end.
 
-    Reads backwards day by day, but only so much in one call: a page may have fewer signals than
-    `limit`, even none, and still have a cursor. Raises BadInput, or PolicyDenied if the key's
-    permissions exclude the type or the ring.
+    Reads only so many signals in one call: a page may have fewer signals than `limit`, even none,
+    and still have a cursor. Raises BadInput, or PolicyDenied if the key's permissions exclude the
+    type or the ring.
     """
     if type is not None and type not in STORED_TYPES:
         raise BadInput(f"type must be one of {', '.join(STORED_TYPES)}", details={"field": "type"})
     rules.check_label(ring, field="ring")
     _permit(call, INSPECT, Resource(signal_type=type, ring=ring))
     account_id, permissions = call.caller.account_id, call.caller.grants.permissions
-    kept_since = call.now - settings.SIGNAL_DAYS.number() * DAY
-    # An account has no signal older than itself.
-    oldest = rules.day_of(max(kept_since, ids.moment_of(account_id)))
-    day = rules.day_of(call.now)
-    if before is not None:
-        day = min(day, rules.day_of(ids.moment_of(before)))
+    oldest = ids.lowest(call.now - settings.SIGNAL_DAYS.number() * DAY)
     page: list[Signal] = []
-    reads = seen = characters = 0
-    while day >= oldest:
-        if reads == _MOST_READS or seen >= _MOST_SIGNALS or characters >= _MOST_CHARACTERS:
-            return page, before
-        signals, more = store.list_day(table, account_id, day=day, before=before, limit=limit + 1)
-        reads += 1
-        for signal in signals:
-            wanted = type in {None, signal.type} and ring in {None, signal.to_ring}
-            live = signal.expires_at > call.now
-            if wanted and live and rules.may_see(permissions, signal):
-                if len(page) == limit or characters >= _MOST_CHARACTERS:
-                    return page, before
-                page.append(signal)
-            before = signal.id
-            seen += 1
-            characters += len(signal.content) + len(signal.payload) + len(signal.metadata)
-        if not more:
-            before = ids.lowest(day * DAY)
-            day -= 1
-    return page, None
+    following = None
+    characters = 0
+    found = store.newest_first(table, account_id, before=before, limit=limit + 1)
+    for number, signal in enumerate(found):
+        if signal.id < oldest:
+            break
+        if number == _MOST_SIGNALS or characters >= _MOST_CHARACTERS:
+            return store.with_state(table, page), following
+        wanted = type in {None, signal.type} and ring in {None, signal.to_ring}
+        if wanted and signal.expires_at > call.now and rules.may_see(permissions, signal):
+            if len(page) == limit:
+                return store.with_state(table, page), following
+            page.append(signal)
+        following = signal.id
+        characters += len(signal.content) + len(signal.payload) + len(signal.metadata)
+    return store.with_state(table, page), None
 
 
 def claim(table: Table, call: Call, signal_id: str) -> Signal:
@@ -197,7 +208,7 @@ def claim(table: Table, call: Call, signal_id: str) -> Signal:
     if not rules.may_claim(signal, me):
         raise _conflict("The signal is addressed to another identity")
     try:
-        return store.claim(table, signal, by=me, until=call.now + LEASE, now=call.now)
+        claimed = store.claim(table, signal, by=me, until=call.now + LEASE, now=call.now)
     except ConditionFailed as failed:
         current = _current(failed, call.now)
         if current.acked:
@@ -205,6 +216,7 @@ def claim(table: Table, call: Call, signal_id: str) -> Signal:
         raise _conflict("The signal is claimed by another identity") from failed
     except TransactionConflict as conflict:
         raise Unavailable from conflict
+    return replace(claimed, pending=signal.pending)
 
 
 def ack(table: Table, call: Call, signal_id: str) -> Signal:
@@ -214,16 +226,17 @@ def ack(table: Table, call: Call, signal_id: str) -> Signal:
     """
     signal, me = _get_permitted(table, call, signal_id, ACK)
     try:
-        return store.ack(table, signal, by=me, now=call.now)
+        acked = store.ack(table, signal, by=me, now=call.now)
     except ConditionFailed as failed:
         current = _current(failed, call.now)
         if current.acked and current.claimed_by == me:
-            return current
+            return replace(current, pending=signal.pending)
         if current.task_status is TaskStatus.CLAIMED and current.claimed_by == me:
             raise _conflict("The claim has expired; claim the signal again") from failed
         raise _conflict("Only the identity that claimed the signal may acknowledge it") from failed
     except TransactionConflict as conflict:
         raise Unavailable from conflict
+    return replace(acked, pending=signal.pending)
 
 
 def list_not_fanned_out(table: Table, *, before: Micros, limit: int) -> list[Signal]:
@@ -232,14 +245,30 @@ def list_not_fanned_out(table: Table, *, before: Micros, limit: int) -> list[Sig
     Starts with the next shard each minute, so that signals whose fan-out always fails do not block
     the others.
     """
-    keys: list[dict[str, str]] = []
+    marks: list[Mark] = []
     start = before // MINUTE
     for step in range(store.SHARDS):
-        if len(keys) >= limit:
+        if len(marks) >= limit:
             break
         shard = (start + step) % store.SHARDS
-        keys += store.list_overdue(table, shard=shard, before=before, limit=limit - len(keys))
-    return store.list_pending(table, keys)
+        marks += list_marks(table, shard, before=before, limit=limit - len(marks))
+    return list_marked(table, marks, now=before)
+
+
+def list_marks(table: Table, shard: int, *, before: Micros, limit: int) -> list[Mark]:
+    """List a shard's marks of signals whose fan-out was due before a moment, oldest first."""
+    return store.list_overdue(table, shard, before=before - rules.OVERDUE_AFTER, limit=limit)
+
+
+def list_marked(table: Table, marks: Sequence[Mark], *, now: Micros) -> list[Signal]:
+    """Read the signals of marks; delete the old marks of signals that were never stored."""
+    found = store.list_marked(table, marks)
+    stored = {signal.id for signal in found}
+    for mark in marks:
+        old = ids.moment_of(mark.signal_id) + rules.ABANDONED_AFTER <= now
+        if old and mark.signal_id not in stored:
+            store.mark_fanned_out(table, mark.signal_id)
+    return found
 
 
 def _get_permitted(table: Table, call: Call, signal_id: str, action: str) -> tuple[Signal, str]:

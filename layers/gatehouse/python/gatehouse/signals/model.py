@@ -55,7 +55,8 @@ class Signal:
     `from_identity` is `identity:<id>`, or what a peer said; `to_identity` and `claimed_by` are
     `identity:<id>`, `parent_id` is `signal:<id>`. `urgency` is a number from 0 to 1 as text, and
     `payload` and `metadata` are compact JSON objects as text, because no fractions are stored.
-    `pending`: fan-out is not finished. `task_status` is as stored: a claim whose lease has expired
+    `pending`: fan-out is wanted and not known to be finished; only the mark says whether it is.
+    `task_status` is as stored: a claim whose lease has expired
     still is `claimed`.
     """
 
@@ -85,3 +86,11 @@ class Signal:
     def acked(self) -> bool:
         """Whether the signal was acknowledged."""
         return self.task_status is TaskStatus.ACKED
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A signal whose fan-out is not finished."""
+
+    account_id: str
+    signal_id: str

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from gatehouse.core import exact_json, ids
-from gatehouse.core.clock import DAY, MINUTE, Micros, rfc3339
+from gatehouse.core.clock import MINUTE, Micros, rfc3339
 from gatehouse.core.errors import BadInput, FieldRequired
 from gatehouse.core.grants import SIGNAL_TYPES, Permissions
 from gatehouse.core.text import NOT_PLAIN, is_message, is_plain
@@ -26,6 +26,8 @@ from gatehouse.signals.model import (
 
 # When the sweeper fans a signal out, if the stream's reader has not done it.
 OVERDUE_AFTER: Micros = 2 * MINUTE
+# When the sweeper deletes a mark whose signal does not exist: no request takes that long.
+ABANDONED_AFTER: Micros = 10 * MINUTE
 
 
 def check_type(text: str) -> str:
@@ -223,8 +225,3 @@ def body(signal: Signal) -> bytes:
     """Return the body that webhooks receive: the same bytes for each attempt, as it is signed."""
     shown = view(as_emitted(signal), signal.created_at)
     return exact_json.dumps(shown).encode()
-
-
-def day_of(moment: Micros) -> int:
-    """Return the number of the day, which is part of a signal's partition key."""
-    return moment // DAY

@@ -1,34 +1,45 @@
-"""`SIGNAL#<account>#<day>` by id; the day comes from the time in the id.
+"""`SIGNAL#<account>#<lane>` by id, in 16 lanes, and `FANOUT#<shard>`: signals still to fan out.
 
-Until its fan-out is finished, a signal has the attribute `fanout`, which the stream's reader is
-filtered by, and is in one of 16 shards of the index `by_due`, where the sweeper finds it.
+A signal to fan out has the attribute `fanout`, which the stream's reader is filtered by, and a
+mark in one of 32 shards. The mark is written before the signal, or with it, and deleted when the
+fan-out is finished: a signal is never rewritten for it. The sweeper finds the marks that are left.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from gatehouse.core import ids
 from gatehouse.core.clock import SECOND, Micros
-from gatehouse.dynamo import attributes, keyspace
+from gatehouse.dynamo import attributes, keyspace, lanes
 from gatehouse.dynamo.table import ConditionFailed, Item, Table, Write
-from gatehouse.signals import rules
-from gatehouse.signals.model import Signal, TaskStatus
+from gatehouse.signals.model import Mark, Signal, TaskStatus
 
-SHARDS = 16
-PENDING = "pending"
+LANES = 16
+SHARDS = 32
+_WANTED = "wanted"
 # Attributes that are stored only if the signal has them.
 _OPTIONAL = ("from_role", "to_role", "to_ring", "to_identity", "parent_id", "origin_peer")
 
 
-def create(table: Table, signal: Signal) -> Write:
-    """Write a new signal (for a transaction)."""
-    return table.put_new(_item(signal))
+def create(table: Table, signal: Signal) -> dict[str, Write]:
+    """Return the writes of a new signal and its mark, for one transaction."""
+    writes = {"signal": table.put_new(_item(signal))}
+    if signal.pending:
+        writes["mark"] = table.overwrite(_mark(signal))
+    return writes
 
 
 def insert(table: Table, signal: Signal) -> None:
-    """Write a new signal."""
+    """Write a new signal.
+
+    The mark is written first. If the process dies in between, nobody was answered, and the sweeper
+    deletes the mark.
+    """
+    if signal.pending:
+        table.write(table.overwrite(_mark(signal)))
     try:
         table.insert(_item(signal))
     except ConditionFailed:
@@ -43,12 +54,21 @@ def find(table: Table, account_id: str, signal_id: str) -> Signal | None:
     return None if item is None else from_item(item)
 
 
-def list_day(
-    table: Table, account_id: str, *, day: int, before: str | None, limit: int
-) -> tuple[list[Signal], bool]:
-    """List signals of one day, newest first, older than the id `before`; True: maybe more."""
-    items, more = table.query(_pk(account_id, day), below=before, newest_first=True, limit=limit)
-    return [from_item(item) for item in items], more
+def newest_first(
+    table: Table, account_id: str, *, before: str | None, limit: int
+) -> Iterator[Signal]:
+    """Yield an account's signals that are older than the id `before`, newest first.
+
+    `limit` is how many are likely wanted: each lane is read in pages of about its share.
+    """
+    size = limit // LANES + 1
+
+    def read(lane: int, after: str | None) -> tuple[list[Signal], bool]:
+        pk = keyspace.SIGNAL.pk(account_id, lane)
+        items, more = table.query(pk, below=after or before, newest_first=True, limit=size)
+        return [from_item(item) for item in items], more
+
+    return lanes.merged(read, range(LANES), key=lambda one: one.id, newest_first=True)
 
 
 def claim(table: Table, signal: Signal, *, by: str, until: Micros, now: Micros) -> Signal:
@@ -89,35 +109,28 @@ def ack(table: Table, signal: Signal, *, by: str, now: Micros) -> Signal:
     return from_item(item)
 
 
-def mark_fanned_out(table: Table, signal: Signal) -> None:
-    """Mark a signal's fan-out as finished; does nothing if the signal was deleted."""
-    try:
-        table.update(
-            _key(signal.account_id, signal.id),
-            "REMOVE fanout, due_pk, due_at",
-            condition="attribute_exists(pk)",
-            names={},
-            values={},
-        )
-    except ConditionFailed:
-        return
+def mark_fanned_out(table: Table, signal_id: str) -> None:
+    """Delete a signal's mark: its fan-out is finished. Does nothing if there is none."""
+    table.write(table.delete(_mark_key(signal_id)))
 
 
-def list_overdue(table: Table, *, shard: int, before: Micros, limit: int) -> list[Item]:
-    """List the keys of a shard's signals that were due before a moment, longest overdue first."""
-    items = table.between(
-        keyspace.FANOUT.pk(shard),
-        index="by_due",
-        names=("due_pk", "due_at"),
-        high=before,
-        limit=limit,
-    )
-    return [{"pk": item["pk"], "sk": item["sk"]} for item in items]
+def list_overdue(table: Table, shard: int, *, before: Micros, limit: int) -> list[Mark]:
+    """List a shard's marks of signals that were emitted before a moment, oldest first."""
+    items, _ = table.query(keyspace.FANOUT.pk(shard), below=ids.lowest(before), limit=limit)
+    return [Mark(item["account_id"], item["sk"]) for item in items]
 
 
-def list_pending(table: Table, keys: list[Item]) -> list[Signal]:
-    """Read signals; leave out those fanned out since, which the index does not show yet."""
-    return [from_item(item) for item in table.batch_get(keys) if item.get("fanout") == PENDING]
+def list_marked(table: Table, marks: Sequence[Mark]) -> list[Signal]:
+    """Read the signals of marks; those that do not exist are left out."""
+    keys = [_key(one.account_id, one.signal_id) for one in marks]
+    return [from_item(item) for item in table.batch_get(keys)]
+
+
+def with_state(table: Table, signals: Sequence[Signal]) -> list[Signal]:
+    """Return signals with `pending` as their marks say now."""
+    keys = [_mark_key(one.id) for one in signals if one.pending]
+    marked = {item["sk"] for item in table.batch_get(keys)}
+    return [replace(one, pending=one.id in marked) for one in signals]
 
 
 def from_image(image: Mapping[str, Any]) -> Signal:
@@ -140,7 +153,7 @@ def from_item(item: Item) -> Signal:
         tags=tuple(item.get("tags", ())),
         payload=item.get("payload", "{}"),
         metadata=item.get("metadata", "{}"),
-        pending=item.get("fanout") == PENDING,
+        pending="fanout" in item,
         task_status=None if status is None else TaskStatus(status),
         claimed_by=item.get("claimed_by"),
         claim_expires_at=item.get("claim_expires_at"),
@@ -160,9 +173,7 @@ def _item(signal: Signal) -> Item:
         "ttl": signal.expires_at // SECOND,
     }
     if signal.pending:
-        item["fanout"] = PENDING
-        item["due_pk"] = keyspace.FANOUT.pk(int(signal.id[-1], 16) % SHARDS)
-        item["due_at"] = signal.created_at + rules.OVERDUE_AFTER
+        item["fanout"] = _WANTED
     if signal.tags:
         item["tags"] = list(signal.tags)
     if signal.task_status is not None:
@@ -174,8 +185,13 @@ def _item(signal: Signal) -> Item:
 
 
 def _key(account_id: str, signal_id: str) -> dict[str, str]:
-    return {"pk": _pk(account_id, rules.day_of(ids.moment_of(signal_id))), "sk": signal_id}
+    # The last digits of an id are random.
+    return {"pk": keyspace.SIGNAL.pk(account_id, int(signal_id[-1], 16)), "sk": signal_id}
 
 
-def _pk(account_id: str, day: int) -> str:
-    return keyspace.SIGNAL.pk(account_id, day)
+def _mark(signal: Signal) -> Item:
+    return {**_mark_key(signal.id), "account_id": signal.account_id}
+
+
+def _mark_key(signal_id: str) -> dict[str, str]:
+    return {"pk": keyspace.FANOUT.pk(int(signal_id[-3:-1], 16) % SHARDS), "sk": signal_id}

@@ -1,4 +1,4 @@
-"""The write that stores a signal, for other rooms' transactions."""
+"""The writes that store a signal, for other rooms' transactions."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ from gatehouse.signals import store
 from gatehouse.signals.model import Signal
 
 
-def create(table: Table, signal: Signal) -> Write:
-    """Write a new signal. The condition fails if its id exists already."""
+def create(table: Table, signal: Signal) -> dict[str, Write]:
+    """Write a new signal and its mark. The condition of `signal` fails if its id exists already."""
     return store.create(table, signal)

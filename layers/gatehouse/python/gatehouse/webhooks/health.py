@@ -9,6 +9,7 @@ from dataclasses import replace
 from gatehouse.audit import actions as audit
 from gatehouse.audit.model import Change, Origin
 from gatehouse.core.clock import MINUTE, Micros
+from gatehouse.core.errors import Unavailable
 from gatehouse.core.retry import Backoff
 from gatehouse.dynamo.table import ConditionFailed, Table, TransactionConflict, Write
 from gatehouse.webhooks import rules, store
@@ -55,7 +56,7 @@ def record_success(table: Table, webhook: Webhook, *, now: Micros) -> None:
     """Record a success: clear `failing` and `failure_count`, set `last_success_at`.
 
     Skipped if both are clear and a success was recorded in the last minute. Does nothing if the
-    webhook was deleted.
+    webhook was deleted, or the table is unavailable.
     """
     last, since = webhook.last_success_at, now - MINUTE
     if last is not None and last >= since and not webhook.failing and not webhook.failure_count:
@@ -64,11 +65,14 @@ def record_success(table: Table, webhook: Webhook, *, now: Micros) -> None:
 
 
 def record_failure(table: Table, webhook: Webhook, *, now: Micros) -> None:
-    """Count a failed attempt. Does nothing if the webhook was deleted; never sets `failing`."""
+    """Count a failed attempt; never sets `failing`.
+
+    Does nothing if the webhook was deleted, or the table is unavailable.
+    """
     _record(lambda: store.record_failure(table, webhook, now=now))
 
 
 def _record(write: Callable[[], None]) -> None:
-    # A count that is one too low is no reason to fail a delivery.
-    with contextlib.suppress(ConditionFailed, TransactionConflict):
+    # A count that is one too low is no reason to fail a delivery, whose attempt is recorded.
+    with contextlib.suppress(ConditionFailed, TransactionConflict, Unavailable):
         _CONFLICT.call(write, on=TransactionConflict)

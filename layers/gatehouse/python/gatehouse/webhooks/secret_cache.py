@@ -1,8 +1,8 @@
 """Reads what deliveries are signed with, and caches it for each version of a webhook.
 
-A worker reads the webhook before every attempt. Secrets and headers change only in a transaction
-that increments its version. So what was decrypted for one version stays true for that version, and
-the second delivery needs neither a read nor a call to KMS.
+A worker reads the webhook of each attempt. Secrets and headers change only in a transaction that
+increments its version. So what was decrypted for one version stays true for that version, and the
+second delivery needs neither a read nor a call to KMS.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from gatehouse.secrets.actions import Vault
 from gatehouse.webhooks import sealed_store, secret_rules
 from gatehouse.webhooks.model import Material, SealedSecrets, Webhook
 
-_MOST_CACHED = 500  # webhooks
+_MOST_CACHED = 5_000  # webhooks
 
 
 def find_secrets(table: Table, vault: Vault, webhook: Webhook) -> SealedSecrets | None:

@@ -94,17 +94,6 @@ def mark_failing(table: Table, webhook: Webhook, *, now: Micros) -> Write:
     )
 
 
-def clear_failing(table: Table, webhook: Webhook, *, now: Micros) -> Write:
-    """Clear `failing` and `failure_count`. The condition fails if the webhook was deleted."""
-    return table.change(
-        _key(webhook.account_id, webhook.id),
-        _CLEAR_FAILURES,
-        condition=_EXISTS,
-        names={},
-        values={":false": False, ":zero": 0, ":now": now},
-    )
-
-
 def record_success(table: Table, webhook: Webhook, *, now: Micros, unless_since: Micros) -> None:
     """Record a success: clear `failing` and `failure_count`, set `last_success_at`.
 

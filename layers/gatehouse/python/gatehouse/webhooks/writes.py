@@ -48,8 +48,3 @@ def check_unchanged(table: Table, webhook: Webhook) -> Write:
 def mark_failing(table: Table, webhook: Webhook, *, now: Micros) -> Write:
     """Set `failing`. The condition fails if the webhook was deleted."""
     return store.mark_failing(table, webhook, now=now)
-
-
-def clear_failing(table: Table, webhook: Webhook, *, now: Micros) -> Write:
-    """Clear `failing` and `failure_count`. The condition fails if the webhook was deleted."""
-    return store.clear_failing(table, webhook, now=now)
