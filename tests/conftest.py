@@ -6,7 +6,7 @@ import io
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -82,12 +82,8 @@ def _forget_clients() -> None:
     _forget_tables()
 
 
-def _without_dynamodb(make: Callable[..., Any]) -> Callable[..., Any]:
-    def make_another(service: str, **settings: Any) -> Any:
-        assert service != "dynamodb", "DynamoDB's client is the one of dynamo.connection"
-        return make(service, **settings)
-
-    return make_another
+def _no_tables() -> Any:
+    raise AssertionError("a test that uses tables names the fixture that makes them")
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +95,7 @@ def aws() -> Iterator[pytest.MonkeyPatch]:
     with pytest.MonkeyPatch.context() as patch, mock_aws():
         for name, value in ENVIRONMENT.items():
             patch.setenv(name, value)
-        patch.setattr(clients, "make", _without_dynamodb(clients.make))
+        patch.setattr(connection, "client", _no_tables)
         _forget_clients()
         yield patch
         _forget_clients()

@@ -16,7 +16,7 @@ from pathlib import Path
 # A test compares these with the clients that the code creates.
 SERVICES = frozenset(
     {
-        *("apigatewaymanagementapi", "cloudwatch", "dynamodb", "ecs", "kms", "lambda", "logs"),
+        *("apigatewaymanagementapi", "cloudwatch", "ecs", "kms", "lambda", "logs"),
         *("resourcegroupstaggingapi", "sqs"),
     }
 )

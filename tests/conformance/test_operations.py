@@ -6,9 +6,9 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
 
 from conformance.mirror import Mirror
+from gatehouse.dynamo.answers import CallRefused
 from gatehouse.dynamo.attributes import marshal
 from gatehouse.dynamo.table import Tables
 from support.aws.memory_dynamo import MemoryDynamo
@@ -114,7 +114,7 @@ def test_updates_write_alike(
 ) -> None:
     """The mirror compares the answer, and the tables' items at the end of the test."""
     if (key != KEY and "= n" in expression) or ("- n" in expression and key != KEY):
-        with pytest.raises(ClientError, match="ValidationException"):
+        with pytest.raises(CallRefused, match="ValidationException"):
             update(client, tables.main.name, expression, values=values, key=key)
     else:
         update(client, tables.main.name, expression, values=values, key=key)
@@ -149,16 +149,16 @@ def double() -> MemoryDynamo:
 def test_updates_that_dynamodb_refuses_are_refused(
     double: MemoryDynamo, expression: str, values: dict[str, Any]
 ) -> None:
-    with pytest.raises(ClientError, match="ValidationException"):
+    with pytest.raises(CallRefused, match="ValidationException"):
         update(double, "main", expression, values=values)
     assert double.get_item(TableName="main", Key=marshal(KEY))["Item"] == marshal(KEPT)
 
 
 @pytest.mark.parametrize("due_at", ["1", None])
 def test_a_key_of_another_type_is_refused(double: MemoryDynamo, due_at: str | None) -> None:
-    with pytest.raises(ClientError, match="ValidationException"):
+    with pytest.raises(CallRefused, match="ValidationException"):
         double.put_item(TableName="main", Item=marshal({**KEY, "due_at": due_at}))
-    with pytest.raises(ClientError, match="ValidationException"):
+    with pytest.raises(CallRefused, match="ValidationException"):
         double.get_item(TableName="main", Key=marshal({"pk": "p", "sk": 1}))
 
 
@@ -180,7 +180,7 @@ def test_a_key_of_another_type_is_refused(double: MemoryDynamo, due_at: str | No
 def test_malformed_requests_are_refused_alike(
     client: Mirror, tables: Tables, operation: str, request_: dict[str, Any]
 ) -> None:
-    with pytest.raises(ClientError, match="ValidationException"):
+    with pytest.raises(CallRefused, match="ValidationException"):
         getattr(client, operation)(TableName=tables.main.name, **request_)
 
 
@@ -199,7 +199,7 @@ def test_a_transaction_has_at_most_a_hundred_writes_each_of_another_item(
         ]
 
     for names in (["same", "same"], [str(number) for number in range(101)]):
-        with pytest.raises(ClientError, match="ValidationException"):
+        with pytest.raises(CallRefused, match="ValidationException"):
             client.transact_write_items(TransactItems=puts(names))
     client.transact_write_items(TransactItems=puts([str(number) for number in range(100)]))
 
@@ -363,7 +363,7 @@ def test_batches_are_read_and_written_alike(client: Mirror, tables: Tables) -> N
     answer = client.batch_get_item(RequestItems={name: {"Keys": keys, "ConsistentRead": True}})
     assert len(answer["Responses"][name]) == 2
     for wrong in ([keys[0], keys[0]], [marshal({"pk": "p", "sk": str(n)}) for n in range(101)]):
-        with pytest.raises(ClientError, match="ValidationException"):
+        with pytest.raises(CallRefused, match="ValidationException"):
             client.batch_get_item(RequestItems={name: {"Keys": wrong}})
     client.batch_write_item(
         RequestItems={

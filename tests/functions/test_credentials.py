@@ -10,7 +10,7 @@ from gatehouse.core.errors import Unavailable
 from gatehouse.credentials import rules
 from support.actors.people import Holder, People
 from support.aws.api_gateway import ARN, Front
-from support.aws.faults import Wire, error, first, unreachable
+from support.aws.faults import Wire, error, first, no_answer
 from support.aws.invocation import Context, load
 from support.worlds.held_clock import HeldClock
 
@@ -178,7 +178,7 @@ def test_the_policy_allows_the_whole_stage_in_its_own_partition(
 @pytest.mark.parametrize(
     "fault",
     [
-        unreachable,
+        no_answer,
         lambda: error("ProvisionedThroughputExceededException"),
         lambda: error("ThrottlingException"),
         lambda: error("InternalServerError", 500),

@@ -11,7 +11,7 @@ import pytest
 from gatehouse.core.errors import CODES
 from support.actors.people import Holder, People
 from support.aws.api_gateway import DOMAIN, Front
-from support.aws.faults import Wire, conflict_in_transaction, error, first, unreachable
+from support.aws.faults import Wire, conflict_in_transaction, error, first, no_answer
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +104,7 @@ def test_docs_url_is_absolute_with_the_stage_or_the_domain(
     [
         (lambda: error("ThrottlingException"), "Query ThrottlingException"),
         (lambda: error("InternalServerError", 500), "Query InternalServerError"),
-        (unreachable, "EndpointConnectionError"),
+        (no_answer, "CallUnanswered"),
     ],
 )
 @pytest.mark.parametrize("path", ["/api/auth/keys", "/v1/api-keys", "/admin/audit"])

@@ -10,7 +10,7 @@ from gatehouse.web.gateway_event import base_url_of
 from house import sources
 from support.actors.people import People
 from support.aws.api_gateway import DOMAIN, Front, routes
-from support.aws.faults import Wire, error, first, unreachable
+from support.aws.faults import Wire, error, first, no_answer
 from support.worlds.held_clock import HeldClock
 
 
@@ -43,7 +43,7 @@ def test_service_health_lists_every_room_as_a_module(
 
 @pytest.mark.parametrize(
     "fault",
-    [unreachable, lambda: error("ThrottlingException"), lambda: error("InternalServerError", 500)],
+    [no_answer, lambda: error("ThrottlingException"), lambda: error("InternalServerError", 500)],
 )
 def test_readiness_is_503_if_a_table_does_not_answer(
     front: Front, line: Wire, fault: object
@@ -91,7 +91,7 @@ def test_every_public_get_answers_head_with_the_same_headers(
         assert (head.status, head.text) == (200, "")
         assert head.headers | {"x-request-id": got.request_id} == got.headers
         assert int(got.headers["content-length"]) == len(got.text.encode()) > 0
-    line.before = first(1, unreachable, "GetItem")
+    line.before = first(1, no_answer, "GetItem")
     assert front("HEAD", "/readyz").status == 503
     assert front("HEAD", "/health", query={"x": "1"}).status == 400
 

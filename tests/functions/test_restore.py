@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterator
 from typing import Any
 
 import boto3
 import pytest
 
 from gatehouse.dynamo import connection
+from gatehouse.dynamo.client import DynamoClient
 from gatehouse_cli import restored_tables
 from gatehouse_cli.errors import CommandError
 from support.actors.people import People
-from support.aws import resources
+from support.aws import resources, table_server
 from support.aws.api_gateway import Front
 
 DECLARED = {
@@ -31,11 +33,15 @@ def use(patch: pytest.MonkeyPatch, names: dict[str, str]) -> Front:
 
 
 @pytest.fixture(scope="module")
-def dynamo(aws: pytest.MonkeyPatch) -> Any:
-    """DynamoDB is moto here, which can restore tables."""
-    client = boto3.client("dynamodb")
-    aws.setattr(connection, "client", lambda: client)
-    return client
+def dynamo(aws: pytest.MonkeyPatch) -> Iterator[Any]:
+    """DynamoDB is moto here, which can restore tables; functions reach it over HTTP."""
+    with table_server.serve(table_server.moto) as url:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("AWS_ENDPOINT_URL_DYNAMODB", url)
+            client = DynamoClient()
+        aws.setattr(connection, "client", lambda: client)
+        yield boto3.client("dynamodb")
+        client.close()
 
 
 def restored(client: Any, source: str) -> str:

@@ -10,7 +10,7 @@ import pytest
 
 from support.actors.people import Holder, People
 from support.aws.api_gateway import Front, answer_of, error_text, extended_id, routes
-from support.aws.faults import Wire, error, first, unreachable
+from support.aws.faults import Wire, error, first, no_answer
 from support.aws.invocation import Answer, Context
 
 GROUPS = {
@@ -204,7 +204,7 @@ def test_a_bug_is_a_500_without_details(
 @pytest.mark.parametrize(
     "fault",
     [
-        unreachable,
+        no_answer,
         lambda: error("ProvisionedThroughputExceededException"),
         lambda: error("ThrottlingException"),
         lambda: error("InternalServerError", 500),

@@ -7,10 +7,10 @@ import json
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
 
 from gatehouse.core import clock
 from gatehouse.core.errors import Unavailable
+from gatehouse.dynamo.answers import CallRefused
 from gatehouse.dynamo.table import Tables
 from gatehouse.keys import actions as keys
 from support.actors.members import SWEEPER, change, member, unlimited_admin, visitor_with
@@ -110,7 +110,7 @@ def test_no_error_in_endings_stops_other_accounts_and_duties(
         return None
 
     line.before = refuse_the_first
-    with pytest.raises(ClientError):
+    with pytest.raises(CallRefused):
         sweeper.handler({}, Context())
     line.clear()
     state = check_invariants(stack, now=other.now)

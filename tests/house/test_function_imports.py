@@ -22,12 +22,14 @@ from house import sources
 from house.sources import FUNCTIONS, PACKAGE, ROOT
 
 BOTOCORE = {"botocore", "dateutil", "jmespath", "six", "urllib3"}
-POWERTOOLS = {"aws_lambda_powertools", "typing_extensions"}
+# The logger reads the version of botocore, of which it loads nothing else: that would bring urllib3.
+POWERTOOLS = {"aws_lambda_powertools", "typing_extensions", "jmespath", "botocore"}
 PYDANTIC = {"pydantic", "pydantic_core", "annotated_types", "typing_inspection"}
 FASTAPI = PYDANTIC | {
     *("fastapi", "starlette", "anyio", "mangum", "opentelemetry", "annotated_doc"),
 }
-API = BOTOCORE | POWERTOOLS | FASTAPI
+API = POWERTOOLS | FASTAPI
+CLOUD_API = BOTOCORE | API
 
 VAULT = {"cryptography", "_cffi_backend"}
 # Sign-In with Ethereum, in the one function that does it.
@@ -56,37 +58,38 @@ BRINGS = {
 LOADED = {
     "keys_account": API,
     "keys_admin": API,
-    "authorizer": BOTOCORE | POWERTOOLS,
+    "authorizer": POWERTOOLS,
     "bootstrap": BOTOCORE | POWERTOOLS | VAULT | PYDANTIC | {"yaml"},
-    "deliveries": API | VAULT,
+    "deliveries": CLOUD_API | VAULT,
     "delivery_worker": BOTOCORE | POWERTOOLS | VAULT,
     "fan_out": BOTOCORE | POWERTOOLS | VAULT,
-    "federation": API | VAULT,
+    "federation": CLOUD_API | VAULT,
     "keys_services": API,
     "log_relay": BOTOCORE | POWERTOOLS,
-    "health_metrics": API,
+    "health_metrics": CLOUD_API,
     "people": API,
     "public": API,
-    "services": API | VAULT,
+    "services": CLOUD_API | VAULT,
     "slow_delivery_worker": BOTOCORE | POWERTOOLS | VAULT,
     "signals": API,
     "sockets": BOTOCORE | POWERTOOLS,
-    "statistics": BOTOCORE | POWERTOOLS,
+    "statistics": POWERTOOLS,
     "sweeper": BOTOCORE | POWERTOOLS | VAULT,
     "rewrap": BOTOCORE | POWERTOOLS | VAULT,
-    "secrets": API | VAULT,
+    "secrets": CLOUD_API | VAULT,
     "verification": API,
-    "wallets": API | VAULT | SIWE,
-    "webhooks": API | VAULT,
+    "wallets": CLOUD_API | VAULT | SIWE,
+    "webhooks": CLOUD_API | VAULT,
 }
 # On every request's path: each of our own modules here costs every cold start of the API.
 AUTHORIZERS_OWN = {
-    *("aws.clients", "core.clock", "core.errors", "core.grants", "core.observe"),
+    *("core.clock", "core.errors", "core.grants", "core.observe"),
     *("core.principal", "core.retry", "core.settings"),
-    *("dynamo.attributes", "dynamo.connection", "dynamo.keyspace", "dynamo.table"),
-    *("dynamo.transactions", "dynamo.write_builder"),
+    *("dynamo.answers", "dynamo.attributes", "dynamo.client", "dynamo.connection"),
+    *("dynamo.endpoint", "dynamo.kept_connections", "dynamo.keyspace", "dynamo.signing"),
+    *("dynamo.table", "dynamo.transactions", "dynamo.write_builder"),
     *("credentials.actions", "credentials.model", "credentials.rules", "credentials.store"),
-    *("aws", "core", "credentials", "dynamo"),
+    *("core", "credentials", "dynamo"),
 }
 
 
@@ -165,6 +168,7 @@ def test_the_authorizer_imports_of_ours_what_it_needs() -> None:
 def test_what_is_before_every_answer_loads_no_web_framework() -> None:
     for function in ("authorizer", "sockets", "log_relay"):
         assert not LOADED[function] & {*FASTAPI, "boto3"}
+    assert LOADED["authorizer"] == POWERTOOLS
 
 
 @pytest.mark.slow

@@ -18,7 +18,7 @@ from gatehouse.keys import lists as key_lists
 from gatehouse.keys import rotation, rules, store
 from gatehouse.keys.model import MOST_LIVE, Key, KeyFilter, KeyPatch
 from support.actors.visitor import Visitor, key_request, visitor
-from support.aws.faults import Wire, error, first, unreachable
+from support.aws.faults import Wire, error, first, no_answer
 from support.checks.inspection import check_everything
 
 
@@ -173,7 +173,7 @@ def test_a_failing_table_is_503_and_nothing_is_written(
 ) -> None:
     caller = visitor(tables)
     for fault in (
-        unreachable,
+        no_answer,
         lambda: error("ThrottlingException"),
         lambda: error(
             "TransactionCanceledException",

@@ -17,7 +17,7 @@ from gatehouse.dynamo.table import Tables
 from gatehouse.signals import actions as signals
 from gatehouse.signals.model import NewSignal, Signal
 from support.actors.visitor import Visitor, visitor
-from support.aws.faults import Killed, Wire, die_at, first, unreachable
+from support.aws.faults import Killed, Wire, die_at, first, no_answer
 from support.checks.inspection import items
 
 MOST_CALLS = 10
@@ -135,7 +135,7 @@ def test_while_the_table_is_unavailable_no_request_succeeds(
 ) -> None:
     caller = visitor(tables)
     token = None if operation == "PutItem" else "once"
-    room_line.before = first(1, unreachable, operation)
+    room_line.before = first(1, no_answer, operation)
     with pytest.raises(Unavailable):
         emit(caller, token=token)
     assert ids_of(caller) == set()

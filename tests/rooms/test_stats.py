@@ -19,7 +19,7 @@ from support.aws.faults import (
     die_at,
     error,
     first,
-    unreachable,
+    no_answer,
 )
 from support.aws.stream_records import Stream, delivery, signal
 
@@ -203,7 +203,7 @@ FAULTS: dict[str, Callable[[], Any]] = {
     "conflict": lambda: conflict_in_transaction(4),
     "conflict alone": lambda: error("TransactionConflictException"),
     "throttled": lambda: error("ThrottlingException"),
-    "unreachable": unreachable,
+    "unreachable": no_answer,
 }
 
 

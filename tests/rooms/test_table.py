@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import botocore.session
 import pytest
-from botocore.config import Config
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,6 +13,7 @@ from gatehouse.core.errors import BadInput, IdempotencyReused, Unavailable
 from gatehouse.core.request import Guard
 from gatehouse.core.settings import Setting, SettingError
 from gatehouse.dynamo import idempotency
+from gatehouse.dynamo.client import DynamoClient
 from gatehouse.dynamo.table import (
     ConditionFailed,
     Table,
@@ -152,13 +151,9 @@ def test_a_validation_error_of_dynamodb_is_raised_as_it_is(tables: Tables, room_
         transact(tables.main.client, [tables.main.put_new(KEY)])
 
 
-def test_an_unreachable_table_raises_unavailable(aws: pytest.MonkeyPatch) -> None:
-    del aws
-    client = botocore.session.get_session().create_client(
-        "dynamodb",
-        endpoint_url="http://127.0.0.1:9",
-        config=Config(connect_timeout=1, retries={"total_max_attempts": 1}),
-    )
+def test_an_unreachable_table_raises_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    client = DynamoClient()
     with pytest.raises(Unavailable):
         Table("any", client).get(KEY)
     with pytest.raises(Unavailable):

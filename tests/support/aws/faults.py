@@ -10,6 +10,8 @@ from typing import Any
 from botocore.awsrequest import AWSResponse
 from botocore.exceptions import EndpointConnectionError
 
+from gatehouse.dynamo.answers import CallUnanswered
+
 Plan = Callable[[int, str], Any]
 
 
@@ -105,9 +107,14 @@ def conflict_in_transaction(writes: int) -> tuple[AWSResponse, dict[str, Any]]:
     return error("TransactionCanceledException", CancellationReasons=reasons)
 
 
+def no_answer() -> None:
+    """Raise the error of a table that does not answer."""
+    raise CallUnanswered("for a test")
+
+
 def unreachable() -> None:
-    """Raise the error of a client that cannot connect."""
-    raise EndpointConnectionError(endpoint_url="https://dynamodb.us-east-1.amazonaws.com")
+    """Raise the error of another service's client that cannot connect."""
+    raise EndpointConnectionError(endpoint_url="https://kms.us-east-1.amazonaws.com")
 
 
 def first(times: int, fault: Callable[[], Any], operation: str | None = None) -> Plan:

@@ -1,7 +1,7 @@
 """DynamoDB in memory: a client with the operations that the rooms use, and no others.
 
-It answers and fails as botocore's client does, and emits the same events around each call, so
-that a test can watch or disturb it. What it answers is compared with moto, operation by
+It answers and fails as `gatehouse.dynamo.client` does, and emits botocore's events around each
+call, so that a test can watch or disturb it. What it answers is compared with moto, operation by
 operation, in tests/conformance.
 """
 
@@ -13,9 +13,9 @@ from threading import RLock
 from types import SimpleNamespace
 from typing import Any
 
-from botocore.exceptions import ClientError
 from botocore.hooks import HierarchicalEmitter
 
+from gatehouse.dynamo.answers import CallRefused
 from support.aws.expressions import (
     InvalidExpression,
     Item,
@@ -37,19 +37,19 @@ Change = tuple[str, Item | None, Item | None]
 class Exceptions:
     """Error classes by code, as a client of botocore has them."""
 
-    ClientError = ClientError
+    ClientError = CallRefused
 
-    def __getattr__(self, code: str) -> type[ClientError]:
+    def __getattr__(self, code: str) -> type[CallRefused]:
         return _error_class(code)
 
 
 @cache
-def _error_class(code: str) -> type[ClientError]:
-    return type(code, (ClientError,), {})
+def _error_class(code: str) -> type[CallRefused]:
+    return type(code, (CallRefused,), {})
 
 
-def client_error(operation: str, code: str, **parsed: Any) -> ClientError:
-    """Make the error that botocore raises for an answer."""
+def client_error(operation: str, code: str, **parsed: Any) -> CallRefused:
+    """Make the error that the client raises for an answer."""
     answer: Any = {"Error": {"Code": code, "Message": f"{code} from memory"}, **parsed}
     return _error_class(code)(answer, operation)
 
@@ -138,7 +138,7 @@ class MemoryDynamo:
             status, parsed = answer[0].status_code, answer[1]
         events.emit(f"after-call.dynamodb.{name}", model=model, parsed=parsed)
         if status >= 300:
-            raise _error_class(parsed["Error"]["Code"])(parsed, name)  # type: ignore[arg-type]
+            raise _error_class(parsed["Error"]["Code"])(parsed, name)
         return parsed
 
     def _answer(self, name: str, request: Item, act: Callable[[Item], Item]) -> tuple[int, Item]:

@@ -1,6 +1,6 @@
 """Clients of AWS services, each created once per execution environment, on first use.
 
-`dynamo.connection` creates DynamoDB's, with the same `make`.
+DynamoDB has a client of its own, `dynamo.client`.
 """
 
 from __future__ import annotations

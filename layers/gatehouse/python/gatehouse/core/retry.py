@@ -40,7 +40,7 @@ class Backoff:
         """
         for attempt in range(1, self.attempts + 1):
             if attempt > 1:
-                self._wait(attempt - 1)
+                self.wait(attempt - 1)
             yield attempt
 
     def call(self, act: Callable[[], Result], *, on: type[Exception]) -> Result:
@@ -53,7 +53,8 @@ class Backoff:
                     raise
         raise ValueError("attempts must be 1 or more")
 
-    def _wait(self, failures: int) -> None:
+    def wait(self, failures: int) -> None:
+        """Wait after so many failed tries, 1 or more."""
         longest = min(self.longest, self.first * 2 ** (failures - 1))
         if longest > 0:
             time.sleep(longest * random.uniform(self.least, 1))  # noqa: S311 - jitter

@@ -9,9 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from gatehouse.core.errors import Unavailable
+from gatehouse.dynamo.answers import CallUnanswered, CallRefused
 from gatehouse.dynamo.attributes import unmarshal
 
 if TYPE_CHECKING:
@@ -78,8 +77,8 @@ def call(operation: Callable[..., Any], **request: Any) -> Any:
     """Call DynamoDB; raise its errors as those above. An unknown error is raised as it is."""
     try:
         return operation(**request)
-    except ClientError as error:
-        code = error.response["Error"]["Code"]
+    except CallRefused as error:
+        code = error.code
         if code == "ConditionalCheckFailedException":
             old: Any = error.response.get("Item")
             raise ConditionFailed(unmarshal(old) if old else None) from error
@@ -90,12 +89,11 @@ def call(operation: Callable[..., Any], **request: Any) -> Any:
         if code in _TRANSIENT:
             raise Unavailable from error
         raise
-    except BotoCoreError as error:
-        # Unreachable, timed out, no credentials: whether it was done is unknown.
+    except CallUnanswered as error:
         raise Unavailable from error
 
 
-def _canceled(error: ClientError) -> Exception:
+def _canceled(error: CallRefused) -> Exception:
     reasons: Any = error.response.get("CancellationReasons", [])
     codes = [reason.get("Code", "None") for reason in reasons]
     failed = {
