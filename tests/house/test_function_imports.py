@@ -22,7 +22,7 @@ from house import sources
 from house.sources import FUNCTIONS, PACKAGE, ROOT
 
 BOTOCORE = {"botocore", "dateutil", "jmespath", "six", "urllib3"}
-# The logger reads the version of botocore, of which it loads nothing else: that would bring urllib3.
+# To register a header the logger loads botocore's first module, which loads no other of botocore.
 POWERTOOLS = {"aws_lambda_powertools", "typing_extensions", "jmespath", "botocore"}
 PYDANTIC = {"pydantic", "pydantic_core", "annotated_types", "typing_inspection"}
 FASTAPI = PYDANTIC | {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import random
 from typing import Any
 
@@ -56,10 +56,10 @@ def test_thousands_of_requests_are_signed_as_botocore_signs_them(
         host = chance.choice((f"dynamodb.{region}.amazonaws.com", "127.0.0.1:4566"))
         caller = Credentials(plain(1, 30), text(50) + "x", chance.choice(("", plain(1, 900))))
         signer = Signer(host, region, caller)
-        moment = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+        moment = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
         for _ in range(50):
             # Often the same day, and sometimes an earlier one: the key of a day is kept.
-            moment += datetime.timedelta(seconds=chance.randrange(-10_000, 40_000))
+            moment += dt.timedelta(seconds=chance.randrange(-10_000, 40_000))
             monkeypatch.setattr(
                 botocore.auth, "get_current_datetime", lambda moment=moment, **_: moment
             )

@@ -1,8 +1,8 @@
 """DynamoDB's JSON: requests as bytes, answers as botocore's client returns them, and its errors.
 
-    CallFailed            what `transactions.call` catches
-      CallRefused         DynamoDB answered with an error
-      CallUnanswered      it did not answer, or not in full: whether it wrote is unknown
+CallFailed            what `transactions.call` catches
+  CallRefused         DynamoDB answered with an error
+  CallUnanswered      it did not answer, or not in full: whether it wrote is unknown
 """
 
 from __future__ import annotations
@@ -49,13 +49,13 @@ def encode(request: Mapping[str, Any]) -> bytes:
     return _JSON.encode(request).encode()
 
 
-def decode(operation: str, status: int, body: bytes, *, crc32: str | None) -> dict[str, Any]:
+def decode(operation: str, status: int, body: bytes, *, crc32: bytes | None) -> dict[str, Any]:
     """Return an answer. `crc32` is the checksum that came with the body, in decimal.
 
     Raises CallRefused for an error. Raises CallUnanswered for a body that is damaged, and for a
     server error that names no code.
     """
-    if crc32 is not None and crc32 != str(zlib.crc32(body)):
+    if crc32 is not None and crc32 != b"%d" % zlib.crc32(body):
         raise CallUnanswered(f"{operation}: the answer does not match its checksum")
     try:
         # Only a binary value has this name: the rest is parsed without a call for each object.
@@ -63,7 +63,9 @@ def decode(operation: str, status: int, body: bytes, *, crc32: str | None) -> di
         answer = json.loads(body, object_hook=hook)
     except ValueError as error:
         if status == _OK or status >= _SERVER_ERROR:
-            raise CallUnanswered(f"{operation}: status {status} with a body that is not JSON") from error
+            raise CallUnanswered(
+                f"{operation}: status {status} with a body that is not JSON"
+            ) from error
         answer = {}
     if not isinstance(answer, dict):
         raise CallUnanswered(f"{operation}: status {status} with a body that is not an object")

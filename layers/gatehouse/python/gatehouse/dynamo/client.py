@@ -11,9 +11,9 @@ import time
 from typing import Any
 
 from gatehouse.core.retry import Backoff
-from gatehouse.dynamo.answers import CallUnanswered, CallFailed, CallRefused, decode, encode
+from gatehouse.dynamo.answers import CallFailed, CallRefused, CallUnanswered, decode, encode
 from gatehouse.dynamo.endpoint import endpoint, find_credentials, region
-from gatehouse.dynamo.kept_connections import BrokenAnswer, HttpAnswer, KeptConnections
+from gatehouse.dynamo.kept_connections import BrokenAnswer, KeptConnections
 from gatehouse.dynamo.signing import Signer
 
 # A caller of the API is waiting: after two attempts it gets 503. The waits are botocore's.
@@ -42,7 +42,7 @@ class DynamoClient:
         here = region()
         there = endpoint(here)
         caller = find_credentials()
-        self._signer = caller and Signer(there.authority, here, caller)
+        self._signer = None if caller is None else Signer(there.authority, here, caller)
         self._connections = KeptConnections(there)
 
     def close(self) -> None:
@@ -95,13 +95,11 @@ class DynamoClient:
         at = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
         request = self._signer.request(operation, body, at=at)
         try:
-            answer: HttpAnswer = self._connections.exchange(request)
+            answer = self._connections.exchange(request)
         except (OSError, BrokenAnswer) as error:
             raise CallUnanswered(f"{operation}: {type(error).__name__}") from error
         checksum = answer.headers.get(b"x-amz-crc32")
-        return decode(
-            operation, answer.status, answer.body, crc32=checksum and checksum.decode("latin-1")
-        )
+        return decode(operation, answer.status, answer.body, crc32=checksum)
 
 
 def _find_retry(error: CallFailed) -> Backoff | None:

@@ -54,9 +54,7 @@ def endpoint(region: str) -> Endpoint:
         url = os.environ.get(variable)
         if url:
             return _parse(url, variable)
-    suffix = next(
-        (name for start, name in _SUFFIXES.items() if region.startswith(start)), _SUFFIX
-    )
+    suffix = next((name for start, name in _SUFFIXES.items() if region.startswith(start)), _SUFFIX)
     return Endpoint("https", f"dynamodb.{region}.{suffix}", 443)
 
 

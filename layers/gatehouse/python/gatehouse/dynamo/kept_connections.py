@@ -20,8 +20,9 @@ from gatehouse.dynamo.endpoint import Endpoint
 CONNECT_TIMEOUT = 1.0  # seconds, the TLS handshake included
 READ_TIMEOUT = 2.0  # seconds between two pieces of an answer
 _MOST_IDLE = 40  # connections that are kept open
-_MOST_HEADERS = 100
-_LONGEST_LINE = 65_536
+_LONGEST_HEAD = 65_536  # bytes of a status and headers, or of the size of a chunk
+_PIECE = 16_384  # a larger buffer is mapped anew for each read
+_END = b"\r\n"
 
 
 class BrokenAnswer(Exception):
@@ -103,7 +104,7 @@ class _Connection:
             opened.close()
             raise
         self._socket = opened
-        self._file = opened.makefile("rb")
+        self._unread = bytearray()  # what came and is not part of an answer yet
         self._poll = select.poll()
         self._poll.register(opened, select.POLLIN)
 
@@ -113,72 +114,83 @@ class _Connection:
 
     def close(self) -> None:
         with suppress(OSError):
-            self._file.close()
             self._socket.close()
 
     def exchange(self, request: bytes) -> tuple[HttpAnswer, bool]:
         """Return an answer, and whether the connection can take another request."""
         self._socket.sendall(request)
-        version, status = self._status()
-        headers = self._headers()
-        closing = b"close" in headers.get(b"connection", b"").lower()
-        body, framed = self._body(headers)
-        return HttpAnswer(status, headers, body), framed and not closing and version == b"HTTP/1.1"
-
-    def _line(self) -> bytes:
-        line = self._file.readline(_LONGEST_LINE)
-        if not line.endswith(b"\n"):
-            raise BrokenAnswer("the connection ended within a line, or the line is too long")
-        return line
-
-    def _status(self) -> tuple[bytes, int]:
-        line = self._line()
-        version, _, rest = line.partition(b" ")
-        if not version.startswith(b"HTTP/1.") or not rest[:3].isdigit() or rest[:1] < b"2":
-            raise BrokenAnswer("the answer does not begin with a final status of HTTP/1")
-        return version, int(rest[:3])
-
-    def _headers(self) -> dict[bytes, bytes]:
-        headers: dict[bytes, bytes] = {}
-        for _ in range(_MOST_HEADERS):
-            line = self._line()
-            if line in (b"\r\n", b"\n"):
-                return headers
-            name, _, value = line.partition(b":")
-            headers[name.lower()] = value.strip()
-        raise BrokenAnswer("too many headers")
+        status, *lines = self._until(_END * 2).split(_END)
+        version, code = _parse_status(status)
+        headers = {
+            name.lower(): value.strip() for name, _, value in (one.partition(b":") for one in lines)
+        }
+        body, ended = self._body(headers)
+        closes = ended or self._unread or b"close" in headers.get(b"connection", b"").lower()
+        return HttpAnswer(code, headers, body), not closes and version == b"HTTP/1.1"
 
     def _body(self, headers: dict[bytes, bytes]) -> tuple[bytes, bool]:
-        """Return the body, and whether its length was known."""
+        """Return the body, and whether the end of the connection was its end."""
         if b"chunked" in headers.get(b"transfer-encoding", b"").lower():
-            return self._chunks(), True
+            return self._chunks(), False
         length = headers.get(b"content-length")
-        if length is None:
-            return self._file.read(), False
-        if not length.isdigit():
-            raise BrokenAnswer("Content-Length is not a number")
-        return self._exactly(int(length)), True
-
-    def _exactly(self, length: int) -> bytes:
-        body = self._file.read(length)
-        if len(body) < length:
-            raise BrokenAnswer("the connection ended within the body")
-        return body
+        if length is not None:
+            return self._exactly(_parse_length(length, base=10)), False
+        while self._receive():
+            pass
+        return self._exactly(len(self._unread)), True
 
     def _chunks(self) -> bytes:
         body = b""
-        while True:
-            size = self._line().partition(b";")[0].strip()
-            try:
-                length = int(size, 16)
-            except ValueError:
-                raise BrokenAnswer("the size of a chunk is not a number") from None
-            if length == 0:
-                break
+        while length := _parse_length(self._until(_END).partition(b";")[0], base=16):
             body += self._exactly(length)
-            self._line()
-        self._headers()  # trailers
+            self._until(_END)
+        while self._until(_END):
+            pass  # a trailer
         return body
+
+    def _until(self, mark: bytes) -> bytes:
+        """Take what comes before a mark, and the mark, which is not returned."""
+        while (found := self._unread.find(mark)) < 0:
+            if len(self._unread) > _LONGEST_HEAD:
+                raise BrokenAnswer("the head of the answer is too long")
+            if not self._receive():
+                raise BrokenAnswer("the connection ended within the head of the answer")
+        taken = self._exactly(found)
+        del self._unread[: len(mark)]
+        return taken
+
+    def _exactly(self, length: int) -> bytes:
+        while len(self._unread) < length:
+            if not self._receive():
+                raise BrokenAnswer("the connection ended within the body of the answer")
+        taken = bytes(self._unread[:length])
+        del self._unread[:length]
+        return taken
+
+    def _receive(self) -> bool:
+        """Wait for more; False at the end of the connection."""
+        piece = self._socket.recv(_PIECE)
+        self._unread += piece
+        return bool(piece)
+
+
+def _parse_status(line: bytes) -> tuple[bytes, int]:
+    version, _, rest = line.partition(b" ")
+    code = rest[:3]
+    # An interim answer, 1xx, comes only to a request that asks for it.
+    if not version.startswith(b"HTTP/1.") or not code.isdigit() or code < b"200":
+        raise BrokenAnswer("the answer does not begin with a final status of HTTP/1")
+    return version, int(code)
+
+
+def _parse_length(text: bytes, *, base: int) -> int:
+    digits = text.strip()
+    if not digits.isalnum():
+        raise BrokenAnswer("the length of the body is not a number")
+    try:
+        return int(digits, base)
+    except ValueError:
+        raise BrokenAnswer("the length of the body is not a number") from None
 
 
 def _load_trust() -> ssl.SSLContext:

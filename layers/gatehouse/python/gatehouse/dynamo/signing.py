@@ -42,8 +42,7 @@ class Signer:
             (f"\nx-amz-security-token:{token}" if token else "") + f"\nx-amz-target:{_TARGET}",
         )
         self._head = (
-            f"POST / HTTP/1.1\r\nHost: {host}\r\nContent-Type: {_CONTENT_TYPE}\r\n"
-            "Accept-Encoding: identity\r\nX-Amz-Date: ",
+            f"POST / HTTP/1.1\r\nHost: {host}\r\nContent-Type: {_CONTENT_TYPE}\r\nX-Amz-Date: ",
             (f"\r\nX-Amz-Security-Token: {token}" if token else "")
             + f"\r\nX-Amz-Target: {_TARGET}",
         )
@@ -61,7 +60,8 @@ class Signer:
         head = (
             f"{before}{at}{between}{operation}\r\nAuthorization: {_ALGORITHM} "
             f"Credential={self._key_id}/{scope}, SignedHeaders={self._names}, "
-            f"Signature={signature}\r\nContent-Length: {len(body)}\r\n\r\n"
+            f"Signature={signature}\r\nContent-Length: {len(body)}\r\n"
+            "Accept-Encoding: identity\r\n\r\n"
         )
         return head.encode("latin-1") + body
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gatehouse.core.errors import Unavailable
-from gatehouse.dynamo.answers import CallUnanswered, CallRefused
+from gatehouse.dynamo.answers import CallRefused, CallUnanswered
 from gatehouse.dynamo.attributes import unmarshal
 
 if TYPE_CHECKING:
