@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor, as_completed, wait
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
 
 from gatehouse.core.clock import SECOND
+from gatehouse.dynamo.answers import CallRefused
 from gatehouse.dynamo.attributes import marshal
 from gatehouse.dynamo.table import (
     ConditionFailed,
@@ -115,7 +115,7 @@ def test_an_index_partition_without_capacity_refuses_the_write_of_the_table() ->
     def act() -> None:
         for n in range(1_000):
             _put(client, _item(f"p{n}", "s", listed_pk="one", listed_sk=str(n)))
-        with pytest.raises(ClientError) as refused:
+        with pytest.raises(CallRefused) as refused:
             _put(client, _item("another", "s", listed_pk="one", listed_sk="another"))
         assert refused.value.response["Error"]["Code"] == "ThrottlingException"
         _put(client, _item("another", "s"))  # which changes no entry of the index
@@ -215,7 +215,7 @@ def test_the_client_tries_twice_and_waits_up_to_a_second_where_it_is_throttled()
 
     def act() -> None:
         _put(client, _item("p", "1"))
-        with pytest.raises(ClientError):
+        with pytest.raises(CallRefused):
             _put(client, _item("p", "2"))
 
     time.run(act)

@@ -15,9 +15,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from botocore.exceptions import ClientError
-
 from gatehouse.core.clock import SECOND, Micros
+from gatehouse.dynamo.answers import CallRefused
 from support.aws.capacity import Capacity, Partition, read_units, write_units
 from support.aws.expressions import Item
 from support.aws.memory_dynamo import Change, MemoryDynamo, Refused
@@ -100,7 +99,7 @@ class ThrottledDynamo(MemoryDynamo):
         for attempt in range(1, self.limits.attempts):
             try:
                 return self._sent(name, request, act)
-            except ClientError as error:
+            except CallRefused as error:
                 if error.response["Error"]["Code"] not in _THROTTLED:
                     raise
             wait = self.limits.first_wait * 2 ** (attempt - 1)
