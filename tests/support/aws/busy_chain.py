@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from botocore.exceptions import ClientError
-
+from gatehouse.dynamo.answers import CallRefused
 from support.actors.visitor import Visitor
 from support.aws.faults import conflict_in_transaction
 
@@ -28,4 +27,4 @@ def busy_chain(caller: Visitor) -> Callable[[int, str], Any]:
 
 def conflict(writes: int) -> Exception:
     """Return the error of a transaction with that many writes that met another one."""
-    return ClientError(conflict_in_transaction(writes)[1], "TransactWriteItems")
+    return CallRefused(conflict_in_transaction(writes)[1], "TransactWriteItems")
