@@ -41,6 +41,11 @@ class Setting:
             raise SettingError(f"{self.name} must be a whole number") from error
 
 
+def of_aws(name: str) -> str:
+    """Return a variable that Lambda or the local engine sets by itself; empty if it is not set."""
+    return os.environ.get(name, "")
+
+
 KEYS_TABLE = Setting("GATEHOUSE_KEYS_TABLE", "table of the keys as looked up")
 MAIN_TABLE = Setting("GATEHOUSE_MAIN_TABLE", "table of everything else")
 DEFAULT_RATE_LIMIT = Setting(

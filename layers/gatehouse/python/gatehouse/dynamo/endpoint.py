@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from gatehouse.core import settings
 from gatehouse.dynamo.signing import Credentials
 
 # Host suffixes of the partitions, by the start of a region's name.
@@ -42,7 +42,7 @@ class EndpointInvalid(Exception):
 
 def region() -> str:
     """Return the region: Lambda sets both variables, the engine and shells often one."""
-    return os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION", "us-east-1")
+    return settings.of_aws("AWS_REGION") or settings.of_aws("AWS_DEFAULT_REGION") or "us-east-1"
 
 
 def endpoint(region: str) -> Endpoint:
@@ -51,7 +51,7 @@ def endpoint(region: str) -> Endpoint:
     Raises EndpointInvalid.
     """
     for variable in ("AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL"):
-        url = os.environ.get(variable)
+        url = settings.of_aws(variable)
         if url:
             return _parse(url, variable)
     suffix = next((name for start, name in _SUFFIXES.items() if region.startswith(start)), _SUFFIX)
@@ -60,12 +60,10 @@ def endpoint(region: str) -> Endpoint:
 
 def find_credentials() -> Credentials | None:
     """Return the credentials of the environment, where a Lambda function has them for its life."""
-    key_id, secret = (
-        os.environ.get(name, "") for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+    key_id, secret, token = map(
+        settings.of_aws, ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
     )
-    if not key_id or not secret:
-        return None
-    return Credentials(key_id, secret, os.environ.get("AWS_SESSION_TOKEN", ""))
+    return Credentials(key_id, secret, token) if key_id and secret else None
 
 
 def _parse(url: str, variable: str) -> Endpoint:

@@ -6,7 +6,6 @@ an email. See docs/decisions.
 
 from __future__ import annotations
 
-import os
 import select
 import socket
 import ssl
@@ -15,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from threading import Lock
 
+from gatehouse.core import settings
 from gatehouse.dynamo.endpoint import Endpoint
 
 CONNECT_TIMEOUT = 1.0  # seconds, the TLS handshake included
@@ -194,4 +194,4 @@ def _parse_length(text: bytes, *, base: int) -> int:
 
 
 def _load_trust() -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=os.environ.get("AWS_CA_BUNDLE") or None)
+    return ssl.create_default_context(cafile=settings.of_aws("AWS_CA_BUNDLE") or None)
