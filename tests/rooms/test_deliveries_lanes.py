@@ -248,52 +248,69 @@ def attempt(webhook_id: str, account_id: str = "a") -> AttemptMessage:
     return AttemptMessage("d", 1, account_id, webhook_id)
 
 
-def test_an_account_that_used_up_its_time_has_only_quick_webhooks_in_the_fast_lane() -> None:
-    memory = SlowMemory()
-    memory.note(attempt("quick"), SECOND - 1, NOW)
-    memory.note(attempt("one"), 10 * SECOND, NOW)
-    assert not memory.is_slow(attempt("new"), NOW)
-
-    memory.note(attempt("two"), 7 * SECOND, NOW)
-    assert not memory.is_slow(attempt("new"), NOW), "at its bound"
-    memory.note(attempt("three"), SECOND + 1, NOW)
-
-    assert memory.is_slow(attempt("new"), NOW)
-    assert not memory.is_slow(attempt("quick"), NOW)
-    assert not memory.is_slow(attempt("quick"), NOW + slow_memory.PROVEN - 1)
-    assert not memory.is_slow(attempt("new", "another account"), NOW)
-
-
-def test_a_webhook_is_proven_quick_for_a_minute_and_until_it_is_not() -> None:
+def over_budget() -> SlowMemory:
+    """Return a memory in which account `a` has used up its time."""
     memory = SlowMemory()
     for number in range(10):
         memory.note(attempt(f"slow{number}"), 10 * SECOND, NOW)
-    memory.note(attempt("quick"), 0, NOW)
+    return memory
 
-    assert not memory.is_slow(attempt("quick"), NOW + MINUTE - 1)
-    assert memory.is_slow(attempt("quick"), NOW + MINUTE)
+
+def succeeded(at: Micros) -> Webhook:
+    return Webhook("w", "a", "https://one.example/in", 0, last_success_at=at)
+
+
+def test_an_account_has_a_budget_of_time_for_slow_attempts_of_unmarked_webhooks() -> None:
+    memory = SlowMemory()
+    memory.note(attempt("one"), 10 * SECOND, NOW)
+    memory.note(attempt("two"), 7 * SECOND, NOW)
+    assert not memory.is_over_budget(attempt("new"), None, NOW), "at its bound"
+
+    memory.note(attempt("three"), SECOND + 1, NOW)
+
+    assert memory.is_over_budget(attempt("new"), None, NOW)
+    assert not memory.is_over_budget(attempt("new", "another account"), None, NOW)
+
+
+def test_a_webhook_that_was_quick_here_within_a_minute_is_not_concerned() -> None:
+    memory = over_budget()
+    memory.note(attempt("quick"), SECOND - 1, NOW)
+
+    assert not memory.is_over_budget(attempt("quick"), None, NOW + MINUTE - 1)
+    assert memory.is_over_budget(attempt("quick"), None, NOW + MINUTE)
     memory.note(attempt("quick"), SECOND, NOW)
-    assert memory.is_slow(attempt("quick"), NOW)
+    assert memory.is_over_budget(attempt("quick"), None, NOW)
+
+
+def test_a_webhook_with_a_success_elsewhere_is_not_concerned_unless_it_was_slow_here() -> None:
+    memory = over_budget()
+    late = NOW + slow_memory.SUCCESSFUL
+
+    assert not memory.is_over_budget(attempt("w"), succeeded(NOW - slow_memory.SUCCESSFUL + 1), NOW)
+    assert memory.is_over_budget(attempt("w"), succeeded(NOW - slow_memory.SUCCESSFUL), NOW)
+    assert memory.is_over_budget(attempt("slow1"), succeeded(NOW), late - 1)
+    assert not memory.is_over_budget(attempt("slow1"), succeeded(late), late)
 
 
 def test_an_account_is_forgiven_a_tenth_of_the_time_that_passes() -> None:
-    memory = SlowMemory()
-    for number in range(100):
-        memory.note(attempt(f"slow{number}"), 10 * SECOND, NOW)
+    memory = over_budget()
     allowed = (slow_memory.MOST_OWED - slow_memory.BUDGET) * slow_memory.FORGIVEN
 
-    assert memory.is_slow(attempt("new"), NOW + allowed - slow_memory.FORGIVEN)
-    assert not memory.is_slow(attempt("new"), NOW + allowed)
+    assert memory.is_over_budget(attempt("new"), None, NOW + allowed - slow_memory.FORGIVEN)
+    assert not memory.is_over_budget(attempt("new"), None, NOW + allowed)
 
 
 def test_the_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slow_memory, "_MOST_WEBHOOKS", 2)
-    monkeypatch.setattr(slow_memory, "_MOST_ACCOUNTS", 2)
     memory = SlowMemory()
     for name in ("a", "b", "a", "c"):
         memory.learn(name, NOW)
 
-    assert [memory.is_slow(attempt(name), NOW) for name in ("a", "b", "c")] == [True, False, True]
+    assert [memory.is_marked(attempt(name), NOW) for name in ("a", "b", "c")] == [
+        True,
+        False,
+        True,
+    ]
 
 
 def test_many_webhooks_of_one_account_that_hang_cost_an_environment_one_batch(

@@ -90,7 +90,8 @@ class BatchWorker:
         wanted = {
             one.message.webhook_id: one.message
             for one in received
-            if isinstance(one.message, AttemptMessage) and not self._remembers(one.message, now)
+            if isinstance(one.message, AttemptMessage)
+            and not (self.memory is not None and self.memory.is_marked(one.message, now))
         }
         found = self.pool.map(self._find_webhook, wanted.values())
         return {one.id: one for one in found if one is not None}
@@ -102,9 +103,6 @@ class BatchWorker:
             )
         except Unavailable:
             return None  # the attempt itself finds that out
-
-    def _remembers(self, message: AttemptMessage, now: Micros) -> bool:
-        return self.memory is not None and self.memory.is_slow(message, now)
 
     def _split(
         self, received: Sequence[_Received], found: Mapping[str, Webhook]
@@ -119,10 +117,12 @@ class BatchWorker:
     def _is_slow(self, message: Message, found: Mapping[str, Webhook]) -> bool:
         if self.memory is None or not isinstance(message, AttemptMessage):
             return False
-        webhook = found.get(message.webhook_id)
+        now, webhook = self.worker.now(), found.get(message.webhook_id)
         if webhook is not None and webhook.slowness.slow:
-            self.memory.learn(webhook.id, self.worker.now())
-        return self._remembers(message, self.worker.now())
+            self.memory.learn(webhook.id, now)
+        return self.memory.is_marked(message, now) or self.memory.is_over_budget(
+            message, webhook, now
+        )
 
     def _forward(self, slow: Sequence[_Received], failed: list[str]) -> None:
         """Send the messages of slow webhooks to the slow lane; they are not claimed yet."""
