@@ -222,3 +222,17 @@ def test_a_forged_cursor_cannot_read_items_that_are_not_events(front: Front, adm
         made_up = ids.cursor(listing, account, position, secret=secret)
         answer = front("GET", "/admin/audit", key=admin.key, query={"after": made_up})
         assert answer.status == 400
+
+
+@pytest.mark.usefixtures("settings_key")
+def test_a_passing_key_may_store_a_provider_key_which_no_request_returns(
+    front: Front, people: People, admin: Holder
+) -> None:
+    passing = people.key(admin, expires_at=in_an_hour(), rate_limit=5)
+    stored = "provider " + "text of the test"
+    path = "/api/auth/providers/elsewhere"
+    assert front("PUT", path, key=passing.key, body={"apiKey": stored}).status == 204
+    shown = front("GET", path, key=admin.key)
+    assert shown.status == 200
+    assert stored not in shown.text
+    assert front("DELETE", path, key=passing.key).status == 204

@@ -12,9 +12,12 @@ import os
 import re
 import shutil
 import subprocess
+import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,7 @@ import httpx
 import pytest
 from standardwebhooks.webhooks import Webhook
 
+from gatehouse.signals.model import LARGEST_METADATA, LARGEST_PAYLOAD, LONGEST_CONTENT
 from gatehouse.webhooks import signing
 from house.test_examples import DOCS, blocks
 
@@ -200,6 +204,64 @@ def test_the_page_s_code_accepts_only_genuine_requests(language: str, tmp_path: 
 
 def test_every_language_on_the_page_is_tested() -> None:
     assert set(re.findall(r"^```(\w+)$", TEXT, re.MULTILINE)) == {*LANGUAGES, "python", "json"}
+
+
+# ---- The whole receiver -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def receiver(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[dict[str, Any], httpx.Client]]:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WEBHOOK_SECRET", OLD)
+    names = page()
+    with ThreadingHTTPServer(("127.0.0.1", 0), names["Receiver"]) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_port}/in"
+        with httpx.Client(base_url=url, trust_env=False) as client:
+            yield names, client
+        server.shutdown()
+        thread.join()
+
+
+def test_the_whole_receiver_stores_a_delivery_once_and_works_on_it_once(
+    receiver: tuple[dict[str, Any], httpx.Client], capsys: pytest.CaptureFixture[str]
+) -> None:
+    names, client = receiver
+    case = fresh(OLD, body=b'{"content": "once"}', at=int(time.time()))
+    posted = [client.post("", content=case.body, headers=case.headers) for _ in range(3)]
+
+    assert [one.status_code for one in posted] == [204] * 3
+    store = names["open_store"]()
+    for _ in range(2):
+        names["work"](store)
+    store.close()
+    assert capsys.readouterr().out == 'delivery:x {"content": "once"}\n'
+
+
+def test_the_whole_receiver_stores_nothing_that_is_not_genuine(
+    receiver: tuple[dict[str, Any], httpx.Client],
+) -> None:
+    names, client = receiver
+    case = fresh(OTHER, body=b"{}", at=int(time.time()))
+
+    assert client.post("", content=case.body, headers=case.headers).status_code == 401
+    names["LARGEST"] = 2
+    assert client.post("", content=b"{ }", headers=case.headers).status_code == 413
+    assert client.post("", content=iter([b"{}"]), headers=case.headers).status_code == 413
+    assert client.get("").status_code == 501
+    store = names["open_store"]()
+    assert store.execute("SELECT count(*) FROM deliveries").fetchone() == (0,)
+    store.close()
+
+
+def test_no_delivery_is_larger_than_what_the_whole_receiver_reads() -> None:
+    """Each character of a content may be six in JSON; other fields are bounded in bytes."""
+    largest = 6 * LONGEST_CONTENT + LARGEST_PAYLOAD + LARGEST_METADATA + 64 * 1_024
+
+    assert largest < page()["LARGEST"]
 
 
 # ---- X-Chorus headers, and the vector ---------------------------------------------------------

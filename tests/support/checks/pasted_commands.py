@@ -11,7 +11,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from support.worlds.deployed_stack import PROJECT, Deployed, command
+from support.worlds.deployed_stack import PROJECT, Deployed, command, free_ports
 
 PAGES = [
     PROJECT / "README.md",
@@ -20,11 +20,14 @@ PAGES = [
 ]
 # A block that begins with this comment is not run: the reader sees what it needs.
 NEEDS = "# Needs "
+# Where the pages' receiver listens. A test takes a free port: others may run beside it.
+RECEIVER_PORT = "9000"
 _FENCE = re.compile(r"^```([a-z]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _SEPARATOR = "\x1e"
 # What a reader does by hand: wait when the public routes are throttled, or when a busy engine
 # answers too late.
 _PRELUDE = r"""
+trap 'kill $(jobs -p) 2> /dev/null || true' EXIT
 curl() {
   local answer tries
   for tries in $(seq 100); do
@@ -94,7 +97,9 @@ def check_page(stack: Deployed, page: Path, folder: Path) -> None:
     _prepare(stack, folder)
     script = folder / "page.sh"
     run = [block for block in blocks(page) if block.is_run]
-    script.write_text(_PRELUDE + "".join(_step(run, position) for position in range(len(run))))
+    steps = "".join(_step(run, position) for position in range(len(run)))
+    (port,) = free_ports(1)
+    script.write_text(_PRELUDE + steps.replace(RECEIVER_PORT, str(port)))
     # Only what a fresh terminal has: the page itself must set the stack's URL and key.
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     done = subprocess.run(
@@ -118,6 +123,7 @@ def check_page(stack: Deployed, page: Path, folder: Path) -> None:
 def _prepare(stack: Deployed, folder: Path) -> None:
     """Make a folder that looks like the clone from which the stack was started."""
     (folder / ".gatehouse").mkdir()
+    (folder / "docs").symlink_to(PROJECT / "docs")
     shutil.copy(stack.home.env_file, folder / ".gatehouse" / "local.env")
     programs = folder / ".venv" / "bin"
     programs.mkdir(parents=True)
