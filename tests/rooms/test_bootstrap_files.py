@@ -174,7 +174,16 @@ def test_a_dry_run_writes_nothing_and_shows_no_invite_code(tables: Tables, opera
             "invites:\n  - {name: a, max_uses: 1001}",
             "line 2: invites[0].max_uses must be at most 1000",
         ),
-        ("rings:\n  - {nmae: a}", "line 2: rings[0].nmae is not a known field; known are desc"),
+        (
+            "rings:\n  - {nmae: a}",
+            "line 2: rings[0].nmae is not a known field: did you mean name?",
+        ),
+        ("identites: []", "line 1: identites is not a known field: did you mean identities?"),
+        (
+            "identities:\n  - {name: a, permissions: {signalTypes: []}}",
+            "line 2: identities[0].permissions.signalTypes is not a known field:"
+            " did you mean signal_types?",
+        ),
         ("rings:\n  - 5\n  - {}", "line 2: rings[0] must be a mapping"),
         ("rings:\n  - name: 5", "line 2: rings[0].name must be a text"),
         ("rings:\n  - name: 2026-01-01", "line 2: rings[0].name must be a text"),
@@ -207,6 +216,17 @@ def test_the_error_for_a_bad_file_names_line_and_field(
         apply(tables, text)
     assert refused.value.message.startswith(message)
     assert count_events(tables, operator) == before
+
+
+def test_a_misspelled_value_is_answered_with_the_nearest_one(tables: Tables, operator: str) -> None:
+    for text, meant in (
+        ("scopes: [agents:wirte]", "agents:write"),
+        ("permissions: {memory_scopes: [querry]}", "query"),
+        ("type: agnet", "agent"),
+    ):
+        with pytest.raises(BadInput) as refused:
+            apply(tables, f"identities:\n  - name: a\n    {text}")
+        assert refused.value.message.endswith(f". Did you mean {meant}?")
 
 
 VALUES = st.recursive(

@@ -21,6 +21,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from gatehouse.bootstrap.model import Located, Seed, SeedIdentity, SeedInvite, SeedName, SeedWebhook
 from gatehouse.core.errors import BadInput
 from gatehouse.core.grants import KNOWN_SCOPES, MEMORY_OPERATIONS, SIGNAL_TYPES, Grants, Permissions
+from gatehouse.core.nearest import did_you_mean, find_nearest
 from gatehouse.core.text import is_plain
 from gatehouse.core.unset import UNSET
 from gatehouse.identities.model import ClawType, IdentityType
@@ -72,7 +73,9 @@ def _one_of(*allowed: str) -> AfterValidator:
     def check(value: str) -> str:
         if value not in allowed:
             raise PydanticCustomError(
-                "not_allowed", "must be one of {allowed}", {"allowed": ", ".join(allowed)}
+                "not_allowed",
+                "must be one of {allowed}{hint}",
+                {"allowed": ", ".join(allowed), "hint": did_you_mean(value, allowed)},
             )
         return value
 
@@ -234,8 +237,12 @@ def _first_error(root: Located, errors: Sequence[ErrorDetails]) -> BadInput:
 
 def _message(error: ErrorDetails) -> str:
     if error["type"] == "extra_forbidden":
-        known = ", ".join(sorted(_model_at(error["loc"][:-1]).model_fields))
-        return f"is not a known field; known are {known}"
+        *within, name = error["loc"]
+        known = sorted(_model_at(within).model_fields)
+        nearest = find_nearest(str(name), known)
+        if nearest is not None:
+            return f"is not a known field: did you mean {nearest}?"
+        return f"is not a known field; known are {', '.join(known)}"
     template = _MESSAGES.get(error["type"])
     return error["msg"] if template is None else template.format(**error.get("ctx", {}))
 
