@@ -180,9 +180,8 @@ def test_a_dry_run_writes_nothing_and_shows_no_invite_code(tables: Tables, opera
         ),
         ("identites: []", "line 1: identites is not a known field: did you mean identities?"),
         (
-            "identities:\n  - {name: a, permissions: {signalTypes: []}}",
-            "line 2: identities[0].permissions.signalTypes is not a known field:"
-            " did you mean signal_types?",
+            "invites:\n  - {name: a, permissions: {signalTypes: []}}",
+            "line 2: invites[0].permissions.signalTypes is not a known field: did you mean sig",
         ),
         ("rings:\n  - 5\n  - {}", "line 2: rings[0] must be a mapping"),
         ("rings:\n  - name: 5", "line 2: rings[0].name must be a text"),
@@ -218,7 +217,8 @@ def test_the_error_for_a_bad_file_names_line_and_field(
     assert count_events(tables, operator) == before
 
 
-def test_a_misspelled_value_is_answered_with_the_nearest_one(tables: Tables, operator: str) -> None:
+@pytest.mark.usefixtures("operator")
+def test_a_misspelled_value_is_answered_with_the_nearest_one(tables: Tables) -> None:
     for text, meant in (
         ("scopes: [agents:wirte]", "agents:write"),
         ("permissions: {memory_scopes: [querry]}", "query"),
