@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from gatehouse.audit import endings, sweep
 from gatehouse.audit.model import MOST_WRITES, Change, Origin
@@ -105,6 +106,41 @@ def test_endings_with_large_events_are_recorded_in_parts(
     assert sweep.sweep(table, now=caller.now) == 6
     assert room_line.calls.count("TransactWriteItems") == 2
     assert State(caller.tables).endings(caller.account_id) == []
+
+
+def test_an_ending_that_cannot_be_recorded_delays_no_other_of_its_chain(
+    caller: Visitor, busy: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = caller.tables.main
+    busy()
+    for target in ("thing:0", "thing:bad", "thing:2"):
+        caller.now += 1_000  # ids sort by milliseconds
+        endings.end(
+            table,
+            caller.account_id,
+            writes={"thing": table.put_new({"pk": target, "sk": "THING"})},
+            changes=[Change("thing.end", target)],
+            origin=Origin.of(caller.call()),
+            now=caller.now,
+        )
+    monkeypatch.undo()
+    with monkeypatch.context() as patched:
+        real = table.client.transact_write_items
+
+        def refusing(**request: Any) -> Any:
+            if "thing:bad" in str(request):
+                error = {"Error": {"Code": "ValidationException", "Message": "too large"}}
+                raise ClientError(error, "TransactWriteItems")
+            return real(**request)
+
+        patched.setattr(table.client, "transact_write_items", refusing)
+        with pytest.raises(ClientError):
+            sweep.sweep(table, now=caller.now)
+    state = State(caller.tables)
+    targets = [event["target"] for event in state.events(caller.account_id)[-2:]]
+    assert targets == ["thing:0", "thing:2"]
+    assert len(state.endings(caller.account_id)) == 1
+    assert sweep.sweep(table, now=caller.now) == 1
 
 
 def test_endings_without_their_counter_are_recorded_and_the_defect_is_logged(

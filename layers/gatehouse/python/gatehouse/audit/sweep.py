@@ -86,11 +86,30 @@ def _take_turn(
         mine = [ending for ending in waiting if ending.origin.chain is chain]
         try:
             for group in _groups(mine):
-                endings.record(table, group, now=now, conflicts=conflicts)
-                turn.recorded += len(group)
+                _record(table, group, turn, now=now, conflicts=conflicts)
         except Exception as error:  # noqa: BLE001 - also a bug, a missing permission
             turn.failed = error
     return turn
+
+
+def _record(
+    table: Table, group: Sequence[Ending], turn: _Turn, *, now: Micros, conflicts: Backoff
+) -> None:
+    """Record a group in one transaction, or else each ending by itself.
+
+    So an ending that cannot be recorded, whatever the defect, delays no other of its chain.
+    Raises Unavailable while the chain is busy.
+    """
+    try:
+        endings.record(table, group, now=now, conflicts=conflicts)
+        turn.recorded += len(group)
+    except Unavailable:
+        raise
+    except Exception as error:  # noqa: BLE001 - also a bug, a missing permission
+        turn.failed = error
+        if len(group) > 1:
+            for one in group:
+                _record(table, [one], turn, now=now, conflicts=conflicts)
 
 
 def _groups(waiting: Sequence[Ending]) -> Iterator[list[Ending]]:
