@@ -120,6 +120,28 @@ def test_a_file_that_the_build_changed_is_unpacked(
     assert files(unpack(scratch, "one", CONTENT).resolve()) == CONTENT
 
 
+def test_no_file_of_an_archive_is_written_outside_its_copy(scratch: Path, tmp_path: Path) -> None:
+    """The engine's own check of names is left out: see `namelist`."""
+    names = ("../../outside.py", "/outside.py", "a/../../outside.py", "inside.py")
+    folder = unpack(scratch, "one", dict.fromkeys(names, b"X = 1\n"))
+
+    assert {path.name for path in folder.resolve().rglob("*.py")} == {"outside.py", "inside.py"}
+    assert all(path.is_relative_to(folder.resolve()) for path in tmp_path.rglob("outside.py"))
+    assert not Path("/outside.py").exists()
+
+
+def test_a_folder_that_is_not_empty_gets_all_files(scratch: Path) -> None:
+    folder = scratch / "one" / "layer_0"
+    folder.mkdir(parents=True)
+    (folder / "kept.py").write_bytes(b"")
+    archive = scratch / "one" / "layer_0.zip"
+    archive.write_bytes(packed(CONTENT))
+    with SharedArchive(archive) as opened:
+        opened.extractall(folder)
+
+    assert files(folder) == {**CONTENT, "kept.py": b""}
+
+
 def test_a_module_that_unpacks_in_another_way_is_refused() -> None:
     with pytest.raises(RuntimeError, match="does not unpack with the module zipfile"):
         share(ModuleType("another"))
