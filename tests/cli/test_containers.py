@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import http.server
 import ipaddress
 import json
@@ -18,7 +19,13 @@ import pytest
 from click.testing import CliRunner
 
 from gatehouse_cli.errors import CommandError
-from gatehouse_cli.local import answers, container_runs, container_template, containers
+from gatehouse_cli.local import (
+    answers,
+    container_code,
+    container_runs,
+    container_template,
+    containers,
+)
 from gatehouse_cli.local.containers import Bridge
 from gatehouse_cli.local.engine_access import EngineAccess
 from gatehouse_cli.local.folder import LocalFolder
@@ -72,6 +79,55 @@ def test_functions_run_in_the_runtime_that_was_built_for(copied: dict[str, Any])
 
     assert (shared["Runtime"], shared["Architectures"]) == ("python3.12", ["x86_64"])
     assert "Environment" not in shared
+
+
+def test_a_function_has_no_layers_so_that_sam_builds_no_image_for_each_call(
+    copied: dict[str, Any],
+) -> None:
+    every = {function: copied["Resources"][function]["Properties"] for function in FUNCTIONS}
+
+    assert "Layers" not in copied["Globals"]["Function"]
+    assert not [function for function, properties in every.items() if "Layers" in properties]
+    for function, properties in every.items():
+        assert properties["CodeUri"] == f"containers-5001/{function}"
+
+
+def test_a_function_s_folder_has_its_files_and_those_of_its_layers(tmp_path: Path) -> None:
+    """As on Lambda, the function's own file is found first, then that of the last layer."""
+    built = {
+        "DepsLayer/python/a.py": "deps",
+        "DepsLayer/python/b/c.py": "deps",
+        "GatehouseLayer/python/a.py": "gatehouse",
+        "GatehouseLayer/python/handler.py": "gatehouse",
+        "WalletLayer/python/w.py": "wallet",
+        "WalletsFunction/handler.py": "wallets",
+        "PeopleFunction/handler.py": "people",
+    }
+    for name, text in built.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    template = copy.deepcopy(TEMPLATE)
+    for name in {one.partition("/")[0] for one in built}:
+        kind = "ContentUri" if name.endswith("Layer") else "CodeUri"
+        template["Resources"][name]["Properties"][kind] = name
+
+    functions = ["WalletsFunction", "PeopleFunction"]
+    for _ in range(2):  # the second time over the first
+        container_code.lay_out(template, tmp_path, port=5001, functions=functions)
+
+    people = {"a.py": "gatehouse", "b/c.py": "deps", "handler.py": "people"}
+    assert files(tmp_path / "containers-5001/PeopleFunction") == people
+    wallets = people | {"w.py": "wallet", "handler.py": "wallets"}
+    assert files(tmp_path / "containers-5001/WalletsFunction") == wallets
+    assert (tmp_path / "GatehouseLayer/python/handler.py").read_text() == "gatehouse"
+
+
+def files(folder: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(folder)): path.read_text()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
 
 
 def test_only_its_owner_reads_the_copy_which_may_hold_settings_keys(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import yaml
 
 from gatehouse_cli import samconfig
 from gatehouse_cli.errors import CommandError, OptionError
-from gatehouse_cli.local import container_template, containers, engine_access
+from gatehouse_cli.local import container_code, container_template, containers, engine_access
 from gatehouse_cli.local.aws import Clients, clients
 from gatehouse_cli.local.engine_access import EngineAccess
 from gatehouse_cli.local.folder import LocalFolder
@@ -90,12 +90,14 @@ def prepared(project: Path, home: LocalFolder, *, skip_pull: bool) -> Iterator[C
     with sam.alone(target["Architecture"]):
         built = sam.build(target["Architecture"])
         variables = _deployed(project, access, built)
+        container_code.lay_out(
+            _read(built), built.parent, port=access.port, functions=list(variables)
+        )
         template = container_template.write(built, variables, port=access.port, target=target)
         options = [
             "--template-file", str(template),
             "--parameter-overrides", *samconfig.overrides(target),
             "--add-host", f"{containers.HOST}:host-gateway",
-            "--layer-cache-basedir", str(home.root / "sam" / "layers"),
         ]  # fmt: skip
         if skip_pull:
             options.append("--skip-pull-image")

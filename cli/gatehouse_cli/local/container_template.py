@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from gatehouse_cli.local import container_code
 from gatehouse_cli.local.containers import HOST
 from gatehouse_cli.local.engine_access import LOOPBACK
 
@@ -40,16 +41,21 @@ def for_containers(
     port: int,
     target: Mapping[str, str],
 ) -> dict[str, Any]:
-    """Return a copy of a template, intrinsic functions in their long form, for `sam local`."""
+    """Return a copy of a template, intrinsic functions in their long form, for `sam local`.
+
+    Its functions have no layers; see `container_code`.
+    """
     changed = copy.deepcopy(template)
     shared = changed["Globals"]["Function"]
     shared.pop("Environment", None)
+    shared.pop("Layers", None)
     shared["Runtime"] = target["PythonRuntime"]
     shared["Architectures"] = [target["Architecture"]]
     for name in functions(template):
-        changed["Resources"][name]["Properties"]["Environment"] = {
-            "Variables": _variables(deployed[name], port)
-        }
+        properties = changed["Resources"][name]["Properties"]
+        properties["Environment"] = {"Variables": _variables(deployed[name], port)}
+        properties["CodeUri"] = container_code.folder_of(port, name)
+        properties.pop("Layers", None)
     return changed
 
 
