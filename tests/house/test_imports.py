@@ -15,7 +15,6 @@ HOMES = {
     },
     "mypy_boto3_apigatewaymanagementapi": {"[aws]", "[logs]"},
     "mypy_boto3_cloudwatch": {"[aws]", "[services]"},
-    "mypy_boto3_dynamodb": {"[dynamo]"},
     "mypy_boto3_ecs": {"[aws]", "[services]"},
     "mypy_boto3_kms": {"[aws]", "[secrets]"},
     "mypy_boto3_lambda": {"[aws]", "[services]"},

@@ -89,7 +89,7 @@ def test_an_item_comes_back_as_it_was_written(play: Play) -> None:
     "operation",
     [
         *("get_item", "batch_get_item", "query", "scan", "put_item", "update_item"),
-        "transact_write_items",
+        *("delete_item", "transact_write_items"),
     ],
 )
 def test_each_operation_names_itself_and_sends_its_request(play: Play, operation: str) -> None:

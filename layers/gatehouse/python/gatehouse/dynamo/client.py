@@ -73,6 +73,10 @@ class DynamoClient:
         """Change an item."""
         return self._call("UpdateItem", request)
 
+    def delete_item(self, **request: Any) -> dict[str, Any]:
+        """Delete an item."""
+        return self._call("DeleteItem", request)
+
     def transact_write_items(self, **request: Any) -> dict[str, Any]:
         """Write items together or not at all, once for both attempts."""
         return self._call("TransactWriteItems", {"ClientRequestToken": _token(), **request})

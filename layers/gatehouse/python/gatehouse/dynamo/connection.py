@@ -7,21 +7,16 @@ A handler that needs them on every request opens them at import, in Lambda's ini
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, Any
 
 from gatehouse.core import settings
 from gatehouse.dynamo.client import DynamoClient
 from gatehouse.dynamo.table import Table, Tables
 
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
-
 
 @cache
-def client() -> DynamoDBClient:
-    """Create the DynamoDB client. Sends nothing."""
-    made: Any = DynamoClient()  # it has those operations of botocore's client that tables use
-    return made  # type: ignore[no-any-return]
+def client() -> DynamoClient:
+    """Create the client of both tables. Sends nothing."""
+    return DynamoClient()
 
 
 @cache

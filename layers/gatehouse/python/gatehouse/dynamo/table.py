@@ -22,7 +22,7 @@ from gatehouse.dynamo.transactions import (
 from gatehouse.dynamo.write_builder import WriteBuilder, conditional
 
 if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
+    from gatehouse.dynamo.client import DynamoClient
 
 # Stores import the table, its writes and its errors from here.
 __all__ = [
@@ -47,7 +47,7 @@ _UNPROCESSED = Backoff(4, first=0.02)
 class Table(WriteBuilder):
     """One table by name. `client` is botocore's or boto3's low-level client."""
 
-    client: DynamoDBClient = field(repr=False)
+    client: DynamoClient = field(repr=False)
 
     def check_readable(self, *, key: Sequence[str]) -> None:
         """Raise Unavailable unless the table answers a read; `key` names its key attributes.

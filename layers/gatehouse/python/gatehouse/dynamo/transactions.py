@@ -14,7 +14,7 @@ from gatehouse.dynamo.answers import CallRefused, CallUnanswered
 from gatehouse.dynamo.attributes import unmarshal
 
 if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
+    from gatehouse.dynamo.client import DynamoClient
 
 Item = dict[str, Any]
 
@@ -67,7 +67,7 @@ class Write:
     request: Mapping[str, Any]
 
 
-def transact(client: DynamoDBClient, writes: Sequence[Write]) -> None:
+def transact(client: DynamoClient, writes: Sequence[Write]) -> None:
     """Make all writes or none. Raises TransactionCanceled, TransactionConflict, Unavailable."""
     items: list[Any] = [{write.kind: dict(write.request)} for write in writes]
     call(client.transact_write_items, TransactItems=items)
