@@ -62,6 +62,9 @@ ACTIONS = {
     },
     "AWS::Logs::MetricFilter": {"logs:PutMetricFilter", "logs:DeleteMetricFilter"},
     "AWS::SQS::Queue": {"sqs:CreateQueue", "sqs:SetQueueAttributes", "sqs:DeleteQueue"},
+    "AWS::XRay::SamplingRule": {
+        *("xray:CreateSamplingRule", "xray:UpdateSamplingRule", "xray:DeleteSamplingRule"),
+    },
 }
 ALLOWED = {action for statement in STATEMENTS for action in statement["Action"]}
 

@@ -33,9 +33,22 @@ def test_a_function_has_a_log_group_with_retention() -> None:
     }
 
 
-def test_every_function_is_traced() -> None:
+def test_functions_are_traced_unless_they_read_a_queue_or_a_stream() -> None:
+    """Nobody waits for those, and each of their batches would be a trace that costs."""
     assert TEMPLATE["Globals"]["Function"]["Tracing"] == "Active"
-    assert not [name for name, block in LAMBDAS.items() if "Tracing" in block]
+    reading = {name for name in LAMBDAS if event_of(name, "SQS") or event_of(name, "DynamoDB")}
+    assert {
+        name: block["Tracing"] for name, block in LAMBDAS.items() if "Tracing" in block
+    } == dict.fromkeys(reading, "Disabled")
+
+
+def test_a_share_of_requests_to_the_api_is_traced() -> None:
+    rule = RESOURCES["TraceSamplingRule"]["Properties"]["SamplingRule"]
+
+    assert rule["ServiceName"] == {"Fn::Sub": "${AWS::StackName}/live"}
+    assert rule["FixedRate"] == {"Ref": "TraceSampling"}
+    assert RESOURCES["Api"]["Properties"]["Name"] == {"Fn::Sub": "${AWS::StackName}"}
+    assert RESOURCES["Api"]["Properties"]["StageName"] == "live"
 
 
 def test_access_logs_do_not_hold_the_query_string() -> None:

@@ -21,6 +21,9 @@ VARIABLES = {
     "GATEHOUSE_HEALTH_SOURCE": "logs",  # The engine writes few metrics.
 }
 
+# Types of resources that the engine refuses.
+UNKNOWN_TYPES = ("AWS::XRay::SamplingRule",)
+
 # Actions that the engine requires in addition to the one on the left.
 ALSO_ASKED = {
     "sqs:SendMessage": "sqs:SendMessageBatch",
@@ -47,6 +50,11 @@ def for_engine(template: dict[str, Any], endpoint: str) -> dict[str, Any]:
     """Return a copy of a template, intrinsic functions in their long form, for the engine."""
     changed = copy.deepcopy(template)
     _set_variables(changed["Globals"]["Function"], endpoint)
+    changed["Resources"] = {
+        name: resource
+        for name, resource in changed["Resources"].items()
+        if resource["Type"] not in UNKNOWN_TYPES
+    }
     for name, resource in changed["Resources"].items():
         properties = resource.get("Properties", {})
         if resource["Type"] == "AWS::Serverless::Function":
