@@ -226,7 +226,22 @@ def test_tables_outlive_the_stack_and_can_be_restored() -> None:
         # A failed first deployment must be able to delete it; `gatehouse deploy` protects it later.
         assert "DeletionProtectionEnabled" not in block
         assert block["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
-        assert block["BillingMode"] == "PAY_PER_REQUEST"
+        assert block["BillingMode"] == {"Ref": "BillingMode"}
+
+
+def test_tables_are_on_demand_and_provisioned_ones_have_units_for_every_index() -> None:
+    assert TEMPLATE["Parameters"]["BillingMode"]["Default"] == "PAY_PER_REQUEST"
+    rule = TEMPLATE["Rules"]["ProvisionedTablesHaveUnits"]
+    asserted = {one["Assert"]["Fn::Not"][0]["Fn::Equals"][0]["Ref"] for one in rule["Assertions"]}
+    used: set[str] = set()
+    for table in ("KeysTable", "MainTable"):
+        block = RESOURCES[table]["Properties"]
+        for one in [block, *block.get("GlobalSecondaryIndexes", [])]:
+            condition, there, otherwise = one["ProvisionedThroughput"]["Fn::If"]
+            assert (condition, otherwise) == ("Provisioned", {"Ref": "AWS::NoValue"})
+            used |= {value["Ref"] for value in there.values()}
+
+    assert used == asserted | {"IndexUnits"}
 
 
 def test_the_keys_table_has_no_time_to_live_and_no_stream() -> None:

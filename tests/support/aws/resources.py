@@ -58,10 +58,16 @@ TABLES = (("KeysTable", "GATEHOUSE_KEYS_TABLE"), ("MainTable", "GATEHOUSE_MAIN_T
 
 
 def table_properties(logical: str) -> dict[str, Any]:
-    """Return what a call that creates this table of the template needs to know."""
-    properties = _template()["Resources"][logical]["Properties"]
-    wanted = ("BillingMode", "AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes")
-    return {name: properties[name] for name in wanted if name in properties}
+    """Return what a call that creates this table of the template, on demand, needs to know."""
+    properties = copy.deepcopy(_template()["Resources"][logical]["Properties"])
+    wanted = ("AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes")
+    for index in properties.get("GlobalSecondaryIndexes", []):
+        index.pop("ProvisionedThroughput")
+        index.pop("WarmThroughput", None)
+    return {
+        "BillingMode": "PAY_PER_REQUEST",
+        **{name: properties[name] for name in wanted if name in properties},
+    }
 
 
 def make_tables(dynamo: MemoryDynamo, suffix: str) -> dict[str, str]:

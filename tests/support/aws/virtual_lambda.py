@@ -111,7 +111,7 @@ class StreamReaders:
         assert there is not None
         self._numbers += 1
         one = record_of_images(self._numbers, old, new)
-        if not any(_matches(pattern, one) for pattern in self._patterns):
+        if not any(matches(pattern, one) for pattern in self._patterns):
             return
         pk, sk = there["pk"]["S"], there.get("sk", {"S": ""})["S"]
         shard = zlib.crc32(pk.encode()) % self._shards
@@ -157,12 +157,12 @@ def _received(message: Queued) -> dict[str, Any]:
     }
 
 
-def _matches(pattern: Mapping[str, Any], value: Any) -> bool:
+def matches(pattern: Mapping[str, Any], value: Any) -> bool:
     """Whether an event's part matches a filter's: lists name the values allowed."""
     for name, wanted in pattern.items():
         found = value.get(name) if isinstance(value, dict) else None
         if isinstance(wanted, dict):
-            if not _matches(wanted, found or {}):
+            if not matches(wanted, found or {}):
                 return False
         elif found not in wanted and not any(_allows(one, found) for one in wanted):
             return False
