@@ -11,16 +11,23 @@ from gatehouse.aws.queue import Queue
 from gatehouse.core import ids
 from gatehouse.core.clock import HOUR, MINUTE, SECOND, Micros
 from gatehouse.core.errors import Unavailable
+from gatehouse.core.grants import FULL
+from gatehouse.core.principal import Principal
+from gatehouse.core.request import Answered, Call
+from gatehouse.deliveries import actions as deliveries
 from gatehouse.deliveries import message_rules, slow_memory
 from gatehouse.deliveries.batch import BatchWorker
 from gatehouse.deliveries.messages import DeliveryMessage, DeliveryQueues
 from gatehouse.deliveries.model import AttemptMessage, DeliveryStatus
 from gatehouse.deliveries.slow_memory import SlowMemory
+from gatehouse.dynamo.table import transact
+from gatehouse.keys import store as key_store
+from gatehouse.keys.model import Key
 from gatehouse.webhooks import slow_rules, slowness
 from gatehouse.webhooks.model import NOT_SLOW, Slowness, Webhook
 from support.aws.faults import Wire
 from support.aws.memory_dynamo import client_error
-from support.worlds.deliveries import DeliveryWorld, Inline, records
+from support.worlds.deliveries import ACCOUNT, DeliveryWorld, Inline, records
 
 NOW: Micros = 1_800_000_000 * SECOND
 MARKED = Slowness(slow=True, since=NOW, count=1)
@@ -48,6 +55,14 @@ def slow_webhook(world: DeliveryWorld, url: str = "https://slow.example/in") -> 
 def lanes(world: DeliveryWorld) -> list[bool]:
     """Say of each message whether it is in the slow lane, in the order of their times."""
     return [body in world.slow for _, body in sorted(world.sent)]
+
+
+def admin_call(world: DeliveryWorld) -> Call:
+    """Return a request of an admin of the account."""
+    key = Key("key", ACCOUNT, ACCOUNT, "default", "hk", "", FULL, ACCOUNT, world.time)
+    transact(world.table.client, list(key_store.create(world.table, key).values()))
+    admin = Principal(key.id, ACCOUNT, ACCOUNT, "hk", FULL, True, "central", "active", False)  # noqa: FBT003
+    return Call("request", world.time, admin)
 
 
 # ---- The mark -----------------------------------------------------------------------------------
@@ -161,6 +176,31 @@ def test_fan_out_sends_deliveries_to_slow_webhooks_through_the_slow_lane(
     }
     assert found.pop(quick.id) is False
     assert list(found.values()) == [True]
+
+
+def test_a_replay_and_a_ping_to_a_slow_webhook_use_the_slow_lane(world: DeliveryWorld) -> None:
+    webhook, signal = world.webhook(), world.emit()
+    world.fan_out(signal)
+    assert world.work_next() == []
+    slowness.note(world.table, webhook, 5 * SECOND, now=world.time)
+
+    admin = admin_call(world)
+    deliveries.replay(
+        world.table,
+        admin,
+        world.outbox,
+        delivery_id=world.delivery(signal, webhook).id,
+        answered=lambda _: Answered(202, ""),
+    )
+    deliveries.ping(
+        world.table,
+        admin,
+        world.outbox,
+        webhook_id=webhook.id,
+        answered=lambda _: Answered(202, ""),
+    )
+
+    assert lanes(world) == [True, True]
 
 
 def test_a_message_for_a_webhook_marked_meanwhile_is_forwarded_before_it_is_claimed(

@@ -72,9 +72,8 @@ def replay(
     """
     for _ in _DELIVERY_CHANGED.tries():
         before = _get(table, call, delivery_id)
-        webhooks.check_reach(
-            webhooks.get(table, call.caller.account_id, before.webhook_id), call.caller
-        )
+        webhook = webhooks.get(table, call.caller.account_id, before.webhook_id)
+        webhooks.check_reach(webhook, call.caller)
         # After the check: this key may be narrower than the one that was used first.
         idempotency.check(table, call.guard)
         if before.is_open and before.parked is not ParkReason.INTERNAL:
@@ -115,7 +114,7 @@ def replay(
             )
         except audit.Refused:
             continue
-        _send(queue, messages.for_attempt(after, call.now))
+        _send(queue, messages.for_attempt(after, call.now, slow=webhook.slowness.slow))
         return answer
     raise Unavailable
 
@@ -200,7 +199,7 @@ def ping(
     )
     answer = answered(delivery)
     _commit(table, call, writes, change=change, made=f"delivery:{delivery.id}", answer=answer)
-    _send(queue, messages.for_attempt(delivery, call.now))
+    _send(queue, messages.for_attempt(delivery, call.now, slow=webhook.slowness.slow))
     return answer
 
 
