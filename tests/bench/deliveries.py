@@ -213,7 +213,7 @@ def steps() -> list[tuple[str, Asked]]:
 
         def count(name: str, act: Callable[[], Any]) -> Any:
             asked = Asked()
-            with counted(stack.client.memory, _TABLE, _PROPERTIES) as written, _watched(asked):
+            with counted(stack.client.memory) as written, _watched(asked):
                 done = act()
             asked.requests.update(
                 {f"dynamodb.{name}": times for name, times in written.requests.items()}

@@ -7,21 +7,17 @@ from collections.abc import Iterator
 
 import pytest
 
-from gatehouse.dynamo import attributes
-from support.aws import resources
 from support.aws.memory_dynamo import MemoryDynamo
-from support.aws.write_units import WriteUnits, counted, size_of
+from support.aws.write_units import counted
 from support.worlds.deliveries import DeliveryWorld
-
-PROPERTIES = resources.table_properties("MainTable")
 
 
 @pytest.fixture
-def units(world: DeliveryWorld) -> Iterator[WriteUnits]:
+def units(world: DeliveryWorld) -> Iterator[Counter[str]]:
     client = world.table.client
     assert isinstance(client, MemoryDynamo)
-    with counted(client, world.table.name, PROPERTIES) as units:
-        yield units
+    with counted(client) as counts:
+        yield counts.units
 
 
 def _deliver(world: DeliveryWorld, *, webhooks: int = 1) -> None:
@@ -33,15 +29,15 @@ def _deliver(world: DeliveryWorld, *, webhooks: int = 1) -> None:
     world.pass_time(1)
 
 
-def _cost(world: DeliveryWorld, units: WriteUnits, *, content: str = "hot") -> Counter[str]:
-    units.units.clear()
+def _cost(world: DeliveryWorld, units: Counter[str], *, content: str = "hot") -> Counter[str]:
+    units.clear()
     world.fan_out(world.emit(content=content))
     world.run()
-    return units.units
+    return units
 
 
 def test_a_delivery_taken_at_once_costs_eight_units_with_its_signal(
-    world: DeliveryWorld, units: WriteUnits
+    world: DeliveryWorld, units: Counter[str]
 ) -> None:
     _deliver(world)
 
@@ -49,14 +45,14 @@ def test_a_delivery_taken_at_once_costs_eight_units_with_its_signal(
 
 
 def test_ten_webhooks_cost_five_units_each_beside_the_signals_three(
-    world: DeliveryWorld, units: WriteUnits
+    world: DeliveryWorld, units: Counter[str]
 ) -> None:
     _deliver(world, webhooks=10)
 
     assert _cost(world, units) == {"signal": 1, "fanout": 2, "delivery": 30, "index by_due": 20}
 
 
-def test_a_large_signal_is_written_once(world: DeliveryWorld, units: WriteUnits) -> None:
+def test_a_large_signal_is_written_once(world: DeliveryWorld, units: Counter[str]) -> None:
     _deliver(world)
 
     cost = _cost(world, units, content="x" * 20_000)
@@ -64,7 +60,7 @@ def test_a_large_signal_is_written_once(world: DeliveryWorld, units: WriteUnits)
 
 
 def test_the_first_success_in_a_minute_is_noted_on_the_webhook(
-    world: DeliveryWorld, units: WriteUnits
+    world: DeliveryWorld, units: Counter[str]
 ) -> None:
     _deliver(world)
     world.pass_time(60)
@@ -73,7 +69,7 @@ def test_the_first_success_in_a_minute_is_noted_on_the_webhook(
 
 
 def test_a_retry_costs_nine_units_more_and_moves_its_first_attempt_out(
-    world: DeliveryWorld, units: WriteUnits
+    world: DeliveryWorld, units: Counter[str]
 ) -> None:
     _deliver(world)
     world.receiver.answers["https://r0.example/in"] = [500]
@@ -88,9 +84,3 @@ def test_a_retry_costs_nine_units_more_and_moves_its_first_attempt_out(
         "index by_listing": 2,
         "webhook": 2,
     }
-
-
-def test_the_size_of_an_item_counts_names_and_values() -> None:
-    item = attributes.marshal({"pk": "ab", "n": 1_800_000_000, "b": b"123", "t": True, "m": {}})
-
-    assert size_of(item) == (2 + 2) + (1 + 3) + (1 + 3) + (1 + 1) + (1 + 3)

@@ -17,7 +17,7 @@ from gatehouse.core import ids
 from gatehouse.core.clock import DAY, SECOND, Micros
 from gatehouse.core.observe import logger
 from gatehouse.deliveries import messages
-from gatehouse.dynamo import connection
+from gatehouse.dynamo import connection, lanes
 from gatehouse.dynamo.table import Table, Tables, transact
 from gatehouse.outbound import client as outbound
 from gatehouse.secrets import actions as vaults
@@ -196,7 +196,7 @@ class FireWorld:
         patch.setattr(clients, "sqs", lambda: self.sqs)
         patch.setattr(clients, "kms", lambda: self.kms)
         patch.setattr(outbound, "send", self.receivers.send)
-        for cached in (connection.tables, connection.keys_table, messages.queues):
+        for cached in (connection.tables, connection.keys_table, messages.queues, lanes.pool):
             cached.cache_clear()
 
 
@@ -213,7 +213,7 @@ def under_fire(*, seed: int = 0, limits: Limits | None = None) -> Iterator[FireW
                 yield world
         finally:
             logger.setLevel(level)
-    for cached in (connection.tables, connection.keys_table, messages.queues):
+    for cached in (connection.tables, connection.keys_table, messages.queues, lanes.pool):
         cached.cache_clear()
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-from dataclasses import dataclass, field
+from concurrent.futures import Future
+from dataclasses import dataclass
 from threading import Lock
 
 from gatehouse.core.clock import SECOND, Micros
@@ -16,11 +16,10 @@ from gatehouse.webhooks.model import Webhook
 MOST_AGE: Micros = SECOND // 4
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
 class _Read:
-    lock: Lock = field(default_factory=Lock)
-    at: Micros | None = None
-    webhook: Webhook | None = None
+    at: Micros
+    found: Future[Webhook | None]
 
 
 class WebhookReads:
@@ -29,19 +28,27 @@ class WebhookReads:
     def __init__(self) -> None:
         """Start empty."""
         self._lock = Lock()
-        self._reads: dict[Hashable, _Read] = {}
+        self._reads: dict[tuple[str, str], _Read] = {}
 
     def find(
         self, table: Table, account_id: str, webhook_id: str, *, now: Micros, again: bool = False
     ) -> Webhook | None:
         """Return a webhook as it is, or was a moment ago; None if it does not exist.
 
-        `again`: read it, however short ago that was done.
+        `again`: read it, however short ago that was done. Raises Unavailable.
         """
+        key = (account_id, webhook_id)
+        mine: Future[Webhook | None] = Future()
         with self._lock:
-            read = self._reads.setdefault((account_id, webhook_id), _Read())
-        with read.lock:
-            if again or read.at is None or now - read.at > MOST_AGE:
-                read.webhook = webhooks.find(table, account_id, webhook_id)
-                read.at = now
-            return read.webhook
+            read = self._reads.get(key)
+            if read is None or again or now - read.at > MOST_AGE:
+                read = self._reads[key] = _Read(now, mine)
+        if read.found is not mine:
+            return read.found.result()  # waits, if another thread is reading it
+        try:
+            mine.set_result(webhooks.find(table, account_id, webhook_id))
+        except BaseException as error:
+            self._reads.pop(key, None)
+            mine.set_exception(error)
+            raise
+        return mine.result()

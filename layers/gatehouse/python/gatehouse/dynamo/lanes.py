@@ -23,7 +23,7 @@ Page = tuple[list[Read], bool]
 
 def each(read: Callable[[Lane], Read], lanes: Sequence[Lane]) -> list[Read]:
     """Read every lane, side by side; return the results in the order of the lanes."""
-    return list(_pool().map(read, lanes))
+    return list(pool().map(read, lanes))
 
 
 def merged(
@@ -53,5 +53,6 @@ def merged(
 
 
 @cache
-def _pool() -> ThreadPoolExecutor:
+def pool() -> ThreadPoolExecutor:
+    """Return the threads of this environment that read lanes."""
     return ThreadPoolExecutor(_SIDE_BY_SIDE, thread_name_prefix="lane")
