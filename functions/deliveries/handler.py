@@ -123,7 +123,10 @@ async def listing(
     limit: Limit = 50,
     after: After = None,
 ) -> Answer[list[DeliveryView]]:
-    """List a webhook's deliveries, newest first, of one status or of all."""
+    """List a webhook's deliveries, newest first, of one status or of all.
+
+    A page may be short, even empty, and still have a cursor.
+    """
     if status is not None and status not in [*DeliveryStatus]:
         statuses = ", ".join(DeliveryStatus)
         raise BadInput(f"status must be one of {statuses}", details={"field": "status"})
