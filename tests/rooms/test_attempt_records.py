@@ -13,14 +13,14 @@ from gatehouse.deliveries import attempt_store, rules, store
 from gatehouse.deliveries.model import Attempt, Delivered, Delivery, DeliveryStatus, Outcome
 from gatehouse.dynamo.table import transact
 from gatehouse.webhooks import writes as webhook_writes
-from support.aws.faults import Killed, Wire, conflict_in_transaction, error, first, unreachable
+from support.aws.faults import Killed, Wire, conflict_in_transaction, error, first, no_answer
 from support.aws.memory_table import size_of
 from support.worlds.deliveries import DeliveryWorld
 
 BUSY: dict[str, Callable[[], Any]] = {
     "conflict": lambda: error("TransactionConflictException"),
     "throttled": lambda: error("ThrottlingException"),
-    "unreachable": unreachable,
+    "unanswered": no_answer,
 }
 
 
@@ -88,7 +88,7 @@ def test_a_record_whose_answer_was_lost_is_recognized(
     def lose(_: int, operation: str) -> None:
         if operation == "PutItem" and not lost:
             lost.append(operation)
-            unreachable()
+            no_answer()
 
     room_line.after = lose
     [report] = world.run()

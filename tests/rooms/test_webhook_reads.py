@@ -10,7 +10,7 @@ from gatehouse.core.clock import SECOND
 from gatehouse.core.errors import Unavailable
 from gatehouse.deliveries.webhook_reads import WebhookReads
 from gatehouse.webhooks.model import Webhook
-from support.aws.faults import Wire, first, unreachable
+from support.aws.faults import Wire, first, no_answer
 from support.worlds.deliveries import ACCOUNT, DeliveryWorld
 
 
@@ -59,7 +59,7 @@ def test_ten_threads_share_one_read_of_each_webhook(world: DeliveryWorld, room_l
 
 def test_a_read_that_failed_is_not_kept(world: DeliveryWorld, room_line: Wire) -> None:
     reads, webhook = WebhookReads(), world.webhook()
-    room_line.before = first(1, unreachable, "GetItem")
+    room_line.before = first(1, no_answer, "GetItem")
 
     with pytest.raises(Unavailable):
         _find(reads, world, webhook)

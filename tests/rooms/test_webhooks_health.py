@@ -16,7 +16,7 @@ from gatehouse.webhooks import health
 from gatehouse.webhooks import writes as webhook_writes
 from support.actors.visitor import Visitor
 from support.actors.webhook_owner import create, marker, reread, update
-from support.aws.faults import Wire, error, first, unreachable
+from support.aws.faults import Wire, error, first, no_answer
 from support.checks.invariants import check_invariants, kind
 
 pytestmark = pytest.mark.usefixtures("loopback_allowed")
@@ -92,7 +92,7 @@ def test_a_record_retries_on_conflict_and_then_gives_up_without_an_error(
     assert (reread(caller, one).failure_count, len(sleeps)) == (1, 2)
     room_line.before = first(99, busy, "UpdateItem")
     health.record_failure(main, one, now=caller.now)
-    for fault in (lambda: error("ThrottlingException"), unreachable):
+    for fault in (lambda: error("ThrottlingException"), no_answer):
         room_line.before = first(1, fault, "UpdateItem")
         health.record_failure(main, one, now=caller.now)
         room_line.before = first(1, fault, "UpdateItem")
