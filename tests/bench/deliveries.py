@@ -31,7 +31,7 @@ from moto import mock_aws
 from gatehouse.aws import clients
 from gatehouse.core import clock, ids
 from gatehouse.core.clock import SECOND
-from gatehouse.deliveries import messages, rules
+from gatehouse.deliveries import messages, partition_rules
 from gatehouse.dynamo import connection, keyspace
 from gatehouse.dynamo.table import Table, transact
 from gatehouse.secrets import actions as vaults
@@ -173,7 +173,7 @@ class Stack:
         took = time.perf_counter() - started
         for record in records:
             delivery = json.loads(record["body"])["delivery"]
-            place = keyspace.DELIVERY.pk(*rules.partition_of(delivery))
+            place = keyspace.DELIVERY.pk(*partition_rules.partition_of(delivery))
             status = self.client.image(place, delivery)["status"]
             _expect(status == {"S": "delivered"})
         return len(records) / took

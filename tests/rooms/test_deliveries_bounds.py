@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from gatehouse.deliveries import rules
+from gatehouse.deliveries import partition_rules, rules
 from gatehouse.deliveries.model import (
     Attempt,
     DeadLetterReason,
@@ -61,23 +61,26 @@ def test_a_delivery_is_in_one_of_64_shards(digits: str, shard: int) -> None:
 
 @pytest.mark.parametrize(("digit", "lane"), [("0", 0), ("7", 7), ("8", 0), ("f", 7)])
 def test_an_id_names_its_partition_by_its_last_nine_digits(digit: str, lane: int) -> None:
-    assert rules.partition_of(f"01945d3c-5c00-739d-a894-4e2{digit}ea69dd4a") == ("ea69dd4a", lane)
+    assert partition_rules.partition_of(f"01945d3c-5c00-739d-a894-4e2{digit}ea69dd4a") == (
+        "ea69dd4a",
+        lane,
+    )
 
 
 def test_every_delivery_of_a_webhook_is_in_one_of_its_eight_partitions() -> None:
-    partitions = rules.partitions_of("w")
+    partitions = partition_rules.partitions_of("w")
     ids = [rules.id_of(f"{SIGNAL[:-3]}{number:03x}", "w") for number in range(200)]
 
     assert len(partitions) == 8
-    assert {rules.partition_of(one) for one in ids} == set(partitions)
-    assert not {rules.partition_of(rules.id_of(SIGNAL, "x"))} & set(partitions)
+    assert {partition_rules.partition_of(one) for one in ids} == set(partitions)
+    assert not {partition_rules.partition_of(rules.id_of(SIGNAL, "x"))} & set(partitions)
 
 
 def test_nothing_lies_between_an_id_and_the_texts_beside_it() -> None:
     before = "01945d3c-5c00-739d-a894-4e2cea69dd49"
     after = "01945d3c-5c00-739d-a894-4e2cea69dd4b"
 
-    assert before < rules.below(ID) < ID < rules.above(ID) < after
+    assert before < partition_rules.below(ID) < ID < partition_rules.above(ID) < after
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 
 from gatehouse.core.clock import Micros
-from gatehouse.deliveries import listing_store, rules, store
+from gatehouse.deliveries import listing_store, partition_rules, rules, store
 from gatehouse.deliveries.model import Delivery, DeliveryStatus
 from gatehouse.dynamo.table import Table
 
@@ -64,7 +64,7 @@ def _newest_first(
         webhook_ids,
         [status.value],
         low=low,
-        high=None if below is None else rules.below(below),
+        high=None if below is None else partition_rules.below(below),
         limit=limit + 1,
     )
     while some := list(islice(ids, limit + 1)):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
-from gatehouse.deliveries import rules, store
+from gatehouse.deliveries import partition_rules, store
 from gatehouse.deliveries.model import Delivery
 from gatehouse.dynamo import keyspace, lanes
 from gatehouse.dynamo.table import Table
@@ -27,7 +27,7 @@ def newest_first(
     Only ids less than `below`. `limit` is how many are likely wanted: each lane is read in pages of
     about its share, and no lane is read on before its page is used up.
     """
-    parts = {part for one in webhook_ids for part in rules.partitions_of(one)}
+    parts = {part for one in webhook_ids for part in partition_rules.partitions_of(one)}
     size = _page_size(limit, len(parts))
 
     def read(part: tuple[str, int], after: str | None) -> tuple[list[Delivery], bool]:
@@ -58,16 +58,16 @@ def listed(
         keyspace.LISTED.pk(webhook_id, state, lane)
         for webhook_id in webhook_ids
         for state in states
-        for lane in range(rules.LANES)
+        for lane in range(partition_rules.LANES)
     ]
     size = _page_size(limit, len(partitions))
 
     def read(pk: str, after: str | None) -> tuple[list[str], bool]:
         lowest, highest = low or None, high  # a key of an index must not be empty
         if after is not None and newest_first:
-            highest = rules.below(after)
+            highest = partition_rules.below(after)
         elif after is not None:
-            lowest = rules.above(after)
+            lowest = partition_rules.above(after)
         items = table.between(
             pk,
             index="by_listing",
@@ -115,7 +115,7 @@ def count(table: Table, webhook_id: str, state: str, *, low: str) -> int:
         pk = keyspace.LISTED.pk(webhook_id, state, lane)
         return table.count(pk, index="by_listing", names=_LISTED, low=low)
 
-    return sum(lanes.each(read, range(rules.LANES)))
+    return sum(lanes.each(read, range(partition_rules.LANES)))
 
 
 def _page_size(limit: int, partitions: int) -> int:

@@ -12,6 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from gatehouse.core.clock import DAY, MINUTE, SECOND, Micros
+from gatehouse.deliveries import partition_rules
 from gatehouse.deliveries.message_rules import LONGEST_DELAY
 from gatehouse.deliveries.model import (
     GRACE,
@@ -34,7 +35,6 @@ _RETRY_AFTER_CODES = frozenset({429, 502, 503, 504})
 # together.
 _JITTERED = MINUTE
 _JITTER = 10
-LANES = 8  # of a webhook
 SHARDS = 64  # of the due index
 SHOWN_BYTES = 1_024
 
@@ -58,41 +58,13 @@ def id_of(signal_id: str, webhook_id: str) -> str:
     rand_b = int.from_bytes(digest[2:6]) & ((1 << 30) - 1)
     # The layout of UUIDv7: milliseconds, version, 12 bits, variant, 62 bits.
     value = (moment << 80) | (7 << 76) | (rand_a << 64) | (0b10 << 62) | (rand_b << 32)
-    return str(UUID(int=value | int(_part_of(webhook_id), 16)))
-
-
-def partition_of(delivery_id: str) -> tuple[str, int]:
-    """Return the webhook's part of a delivery's id, and the lane that the delivery is in."""
-    return delivery_id[-8:], int(delivery_id[-9], 16) % LANES
-
-
-def partitions_of(webhook_id: str) -> list[tuple[str, int]]:
-    """Return the part and lane of each partition in which a webhook's deliveries are.
-
-    Another webhook can have the same part; 32 bits make that rare.
-    """
-    return [(_part_of(webhook_id), lane) for lane in range(LANES)]
-
-
-def _part_of(webhook_id: str) -> str:
-    return hashlib.sha256(webhook_id.encode()).hexdigest()[:8]
+    return str(UUID(int=value | int(partition_rules.part_of(webhook_id), 16)))
 
 
 def lowest_id(moment: Micros) -> str:
     """Return a text that sorts before every id of this moment or later."""
     text = f"{max(0, moment) // 1_000:012x}"
     return f"{text[:8]}-{text[8:]}-7000-8000-000000000000"
-
-
-def below(delivery_id: str) -> str:
-    """Return a text that sorts before an id and after every id before it."""
-    # A query on an index includes both ends. No id lies between this text and the id.
-    return f"{delivery_id[:-1]}{chr(ord(delivery_id[-1]) - 1)}~"
-
-
-def above(delivery_id: str) -> str:
-    """Return a text that sorts after an id and before every id after it."""
-    return f"{delivery_id}~"
 
 
 def new_delivery(

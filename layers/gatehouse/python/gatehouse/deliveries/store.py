@@ -13,7 +13,7 @@ from typing import Any
 
 from gatehouse.core.clock import SECOND, Micros
 from gatehouse.core.errors import Unavailable
-from gatehouse.deliveries import attempt_store, rules
+from gatehouse.deliveries import attempt_store, partition_rules, rules
 from gatehouse.deliveries.model import (
     LEASE,
     DeadLetterReason,
@@ -198,7 +198,7 @@ def _to_item(delivery: Delivery) -> Item:
         item["due_pk"] = keyspace.DUE.pk(rules.shard_of(delivery.id))
     state = rules.listed_state(delivery)
     if state is not None:
-        _, lane = rules.partition_of(delivery.id)
+        _, lane = partition_rules.partition_of(delivery.id)
         item["listed_pk"] = keyspace.LISTED.pk(delivery.webhook_id, state, lane)
     return item
 
@@ -239,7 +239,10 @@ def _values(seen: Delivery) -> dict[str, Any]:
 
 
 def _key(delivery_id: str) -> dict[str, str]:
-    return {"pk": keyspace.DELIVERY.pk(*rules.partition_of(delivery_id)), "sk": delivery_id}
+    return {
+        "pk": keyspace.DELIVERY.pk(*partition_rules.partition_of(delivery_id)),
+        "sk": delivery_id,
+    }
 
 
 def _marker_key(message: WebhookMessage) -> dict[str, str]:
