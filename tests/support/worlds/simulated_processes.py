@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from botocore.exceptions import ClientError
+
 from gatehouse.core.clock import SECOND, Micros
 from gatehouse.core.errors import GatehouseError, Unavailable
 from gatehouse.deliveries.model import LEASE
@@ -143,6 +145,8 @@ class SimulatedProcesses:
     def _fail(self, name: str) -> None:
         if name in {"Send", "Depth"}:
             raise Unavailable
+        if name == "Decrypt":
+            raise ClientError({"Error": {"Code": "ThrottlingException"}}, name)
         if name != "Post":
             raise client_error(name, "ThrottlingException")
         attempt = self._jobs[-1].attempt
