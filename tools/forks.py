@@ -151,14 +151,8 @@ def _tests(run: Run, folder: Path) -> dict[str, Any]:
     arguments = ["-x", "-q", "--no-header", "--tb=no", "--timeout=0", "--hypothesis-seed=1"]
     # What is imported before the fork stays as it is.
     arguments += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
-    arguments += [
-        "-p",
-        "no:cacheprovider",
-        "-p",
-        "pytest_timeout",
-        "-p",
-        "_hypothesis_pytestplugin",
-    ]
+    # By the names that pyproject.toml has, too: another name would load a plugin twice.
+    arguments += ["-p", "no:cacheprovider", "-p", "timeout", "-p", "hypothesispytest"]
     arguments += [f"--basetemp={folder / 'files'}", *run.files]
     code = pytest.main(arguments, plugins=[watch])
     status = {0: "passed", 1: "failed"}.get(int(code), "broken")

@@ -4,6 +4,7 @@ import ast
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -180,7 +181,10 @@ def project(tmp_path: Path) -> Path:
     (tmp_path / "tools/mutants.toml").write_text(SETTINGS)
     (tmp_path / "module.py").write_text(MODULE)
     (tmp_path / "test_module.py").write_text(TESTS)
-    (tmp_path / "pytest.ini").write_text("[pytest]\npythonpath = .\n")
+    # With the options of this repository: the tool must run under them.
+    options = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]
+    added = " ".join(options["addopts"])
+    (tmp_path / "pytest.ini").write_text(f"[pytest]\npythonpath = .\naddopts = {added}\n")
     return tmp_path
 
 

@@ -33,6 +33,7 @@ from support.actors.members import (
 from support.actors.visitor import Visitor, key_request
 from support.aws.busy_chain import busy_chain
 from support.aws.faults import Killed, Wire, die_at
+from support.aws.snapshot import Rewind
 from support.checks.inspection import State
 from support.checks.invariants import check_invariants, check_owners_of_keys
 
@@ -172,10 +173,12 @@ def test_a_crash_at_any_call_leaves_no_ending_without_its_event(
     tables: Tables, room_line: Wire, prepare: Prepare, when: str
 ) -> None:
     took_effect = []
+    caller = unlimited_admin(tables)
+    act, ended = prepare(caller)
+    trail = len(State(tables).events(caller.account_id))
+    start = Rewind(tables)
     for number in range(1, MOST_CALLS):
-        caller = unlimited_admin(tables)
-        act, ended = prepare(caller)
-        trail = len(State(tables).events(caller.account_id))
+        start.back()
         room_line.clear()
         setattr(room_line, when, die_at(number))
         try:
