@@ -19,6 +19,7 @@ from support.actors.people import Holder
 from support.actors.signers import signed
 from support.aws.api_gateway import Front, error_text
 from support.aws.invocation import Answer
+from support.checks.examples import at_most
 from support.checks.inspection import State
 from support.worlds.held_clock import HeldClock
 
@@ -145,7 +146,9 @@ def test_every_bad_sign_in_returns_the_same_error(front: Front, admin: Holder) -
 
 
 @settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=at_most(40, quick=20),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(data=st.data())
 def test_any_altered_message_or_signature_is_401_and_never_500(

@@ -31,6 +31,11 @@ class Module:
     def tree(self) -> ast.Module:
         return _tree(self.path)
 
+    @property
+    def nodes(self) -> tuple[ast.AST, ...]:
+        """Every node of the file, in the order of `ast.walk`."""
+        return _nodes(self.path)
+
     def imports(self) -> frozenset[str]:
         """Return every module that is imported anywhere in the file, also for types only."""
         return _imports(self.path, loaded=False)
@@ -49,6 +54,7 @@ def rooms() -> list[Module]:
     return [module for module in _package() if module.room not in FOUNDATION]
 
 
+@cache
 def _package() -> list[Module]:
     return [
         Module(_dotted(path), path, path.relative_to(PACKAGE).parts[0], _part(path))
@@ -90,6 +96,7 @@ def everything() -> list[Module]:
     return [*_package(), *functions()]
 
 
+@cache
 def by_name() -> dict[str, Module]:
     """Return all modules by their dotted names."""
     return {module.name: module for module in everything()}
@@ -120,7 +127,7 @@ def vendor(name: str) -> str | None:
 
 def defined(module: Module) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
     """Yield the functions and methods of a module."""
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             yield node
 
@@ -128,6 +135,11 @@ def defined(module: Module) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
 @cache
 def _tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(), path.name)
+
+
+@cache
+def _nodes(path: Path) -> tuple[ast.AST, ...]:
+    return tuple(ast.walk(_tree(path)))
 
 
 @cache

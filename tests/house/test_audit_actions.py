@@ -19,7 +19,7 @@ PLACEHOLDER = "<id>"
 def _calls(name: str) -> Iterator[ast.Call]:
     """Find the calls of a class, `Change(...)` or `audit.Change(...)`."""
     for module in sources.everything():
-        for node in ast.walk(module.tree):
+        for node in module.nodes:
             if isinstance(node, ast.Call):
                 called = node.func
                 if name in {getattr(called, "id", None), getattr(called, "attr", None)}:

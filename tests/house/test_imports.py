@@ -202,12 +202,12 @@ def test_rules_and_models_take_the_time_as_an_argument() -> None:
     for module in PURE:
         asked = {
             f"{node.value.id}.{node.attr}"
-            for node in ast.walk(module.tree)
+            for node in module.nodes
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
         }
         named = {
             f"clock.{alias.name}"
-            for node in ast.walk(module.tree)
+            for node in module.nodes
             if isinstance(node, ast.ImportFrom) and node.module == "gatehouse.core.clock"
             for alias in node.names
         }
@@ -271,7 +271,7 @@ def test_no_module_reexports_a_name_under_an_alias() -> None:
 def _is_module(module: Module, name: str) -> bool:
     return any(
         (alias.asname or alias.name) == name and f"{node.module}.{alias.name}" in KNOWN
-        for node in ast.walk(module.tree)
+        for node in module.nodes
         if isinstance(node, ast.ImportFrom)
         for alias in node.names
     )

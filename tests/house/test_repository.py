@@ -80,7 +80,7 @@ def test_the_layer_keeps_botocore_s_data_of_what_we_call_and_of_nothing_else() -
     called = {
         node.args[0].value
         for module in sources.everything()
-        for node in ast.walk(module.tree)
+        for node in module.nodes
         if isinstance(node, ast.Call)
         and ast.unparse(node.func) in {"make", "_control_plane", "clients.make"}
         and node.args

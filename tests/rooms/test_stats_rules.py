@@ -14,6 +14,7 @@ from gatehouse.deliveries.model import DeliveryStatus
 from gatehouse.health_metrics import rules
 from gatehouse.health_metrics.model import Portion, Sums
 from support.aws.stream_records import Item, Stream, delivery, record, signal
+from support.checks.examples import at_most
 
 AT = 29_920_890 * MINUTE + 17 * SECOND
 MINUTE_OF_IT = 29_920_890
@@ -237,7 +238,7 @@ class Counters:
         return True
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=at_most(300), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(history=HISTORIES, most=st.integers(2, 8), data=st.data())
 def test_the_counters_equal_a_recount_for_any_batches_and_crashes(
     history: list[Any], most: int, data: st.DataObject
