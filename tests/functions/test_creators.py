@@ -36,20 +36,15 @@ ABSENT = {
 
 
 @pytest.fixture
-def boss(people: People) -> Holder:
-    return people.tenant()
-
-
-@pytest.fixture
-def ada(front: Front, boss: Holder) -> Holder:
-    """Return a second admin: they came by an invite and were promoted by the boss."""
+def ada(front: Front, admin: Holder) -> Holder:
+    """Return a second admin: they came by an invite and were promoted by the first."""
     body = {"name": "Ada", "type": "human", "long": True}
-    code = front("POST", "/invite/create", key=boss.key, body=body).json()["data"]["code"]
+    code = front("POST", "/invite/create", key=admin.key, body=body).json()["data"]["code"]
     body = {"code": code, "name": "Ada", "type": "human"}
     key = front("POST", "/invite", body=body).json()["data"]["api_key"]
     me = front("GET", "/v1/whoami", key=key).json()["data"]
-    member = Holder(boss.account_id, me["identity"]["id"], me["key"]["id"], key)
-    assert change(front, boss, member, is_admin=True).status == 200
+    member = Holder(admin.account_id, me["identity"]["id"], me["key"]["id"], key)
+    assert change(front, admin, member, is_admin=True).status == 200
     return member
 
 
@@ -114,22 +109,22 @@ def activate(front: Front, by: Holder, webhook: str) -> Answer:
 
 @pytest.mark.parametrize(("reason", "patches"), ABSENT.items(), ids=ABSENT)
 def test_what_an_admin_made_waits_and_goes_on_with_them(
-    front: Front, boss: Holder, ada: Holder, stack: Tables, reason: str, patches: Any
+    front: Front, admin: Holder, ada: Holder, stack: Tables, reason: str, patches: Any
 ) -> None:
     away, back = patches
-    theirs, others = Work(front, ada), Work(front, boss)
-    left = change(front, boss, ada, **away).json()["data"]
+    theirs, others = Work(front, ada), Work(front, admin)
+    left = change(front, admin, ada, **away).json()["data"]
     assert (left["waiting"], "resumed" in left) == (theirs.ids(), False)
-    assert theirs.state(boss) == (False, reason, "waiting", 401)
+    assert theirs.state(admin) == (False, reason, "waiting", 401)
     assert theirs.redeem().status == 410
-    assert others.state(boss) == (True, None, "active", 201)
+    assert others.state(admin) == (True, None, "active", 201)
 
-    returned = change(front, boss, ada, **back).json()["data"]
+    returned = change(front, admin, ada, **back).json()["data"]
     assert (returned["resumed"], "waiting" in returned) == (theirs.ids(), False)
-    assert theirs.state(boss) == (True, None, "active", 201)
+    assert theirs.state(admin) == (True, None, "active", 201)
     assert theirs.redeem().status == 201
     assert (
-        change(front, boss, ada, name="Ada")
+        change(front, admin, ada, name="Ada")
         .json()["data"]
         .keys()
         .isdisjoint({"waiting", "resumed"})
@@ -138,15 +133,15 @@ def test_what_an_admin_made_waits_and_goes_on_with_them(
 
 
 def test_views_and_audit_events_name_who_made_a_thing(
-    front: Front, boss: Holder, ada: Holder
+    front: Front, admin: Holder, ada: Holder
 ) -> None:
     made = {one for ids in Work(front, ada).ids().values() for one in ids}
     maker = {"created_by": f"identity:{ada.identity_id}", "created_by_key": f"api_key:{ada.key_id}"}
     for path in ("/admin/webhooks", "/admin/peers", "/admin/invites"):
-        listed = front("GET", path, key=boss.key).json()["data"]
+        listed = front("GET", path, key=admin.key).json()["data"]
         (shown,) = [one for one in listed if one["id"] in made]
         assert {name: shown[name] for name in maker} == maker, path
-    trail = front("GET", "/admin/audit", key=boss.key).json()["data"]["events"]
+    trail = front("GET", "/admin/audit", key=admin.key).json()["data"]["events"]
     theirs = [event for event in trail if event["actor"] == maker["created_by"]]
     creations = [event for event in theirs if event["action"].endswith((".create", ".trust"))][:3]
     assert len(creations) == len(made)
@@ -155,7 +150,7 @@ def test_views_and_audit_events_name_who_made_a_thing(
 
 
 def test_the_reason_follows_the_state_of_the_creator(
-    front: Front, boss: Holder, ada: Holder
+    front: Front, admin: Holder, ada: Holder
 ) -> None:
     theirs = Work(front, ada)
     for fields, reason in (
@@ -167,50 +162,50 @@ def test_the_reason_follows_the_state_of_the_creator(
         ({"scopes": ["services:*", "agents:*"]}, "creator_demoted"),
         ({"scopes": ["*"]}, None),
     ):
-        assert change(front, boss, ada, **fields).status == 200
-        assert theirs.state(boss)[:2] == (reason is None, reason)
+        assert change(front, admin, ada, **fields).status == 200
+        assert theirs.state(admin)[:2] == (reason is None, reason)
 
 
 def test_a_webhook_that_an_admin_paused_stays_paused_when_its_creator_is_back(
-    front: Front, boss: Holder, ada: Holder
+    front: Front, admin: Holder, ada: Holder
 ) -> None:
     theirs = Work(front, ada)
     path = f"/admin/webhooks/{theirs.webhook}"
-    assert front("PATCH", path, key=boss.key, body={"active": False}).status == 200
-    left = change(front, boss, ada, status="suspended").json()["data"]
+    assert front("PATCH", path, key=admin.key, body={"active": False}).status == 200
+    left = change(front, admin, ada, status="suspended").json()["data"]
     assert left["waiting"]["webhooks"] == []
-    change(front, boss, ada, status="active")
-    assert theirs.state(boss)[:2] == (False, None)
+    change(front, admin, ada, status="active")
+    assert theirs.state(admin)[:2] == (False, None)
 
 
 def test_another_admin_adopts_a_waiting_webhook_within_their_reach(
-    front: Front, people: People, boss: Holder, ada: Holder
+    front: Front, people: People, admin: Holder, ada: Holder
 ) -> None:
     theirs = Work(front, ada)
-    change(front, boss, ada, status="removed")
-    narrow = people.key(boss, scopes=["admin:manage"])
+    change(front, admin, ada, status="removed")
+    narrow = people.key(admin, scopes=["admin:manage"])
     assert activate(front, narrow, theirs.webhook).status == 403
-    adopted = activate(front, boss, theirs.webhook).json()["data"]
+    adopted = activate(front, admin, theirs.webhook).json()["data"]
     assert (adopted["active"], adopted["disabled_reason"]) == (True, None)
-    assert adopted["created_by"] == f"identity:{boss.identity_id}"
-    assert adopted["created_by_key"] == f"api_key:{boss.key_id}"
-    left = change(front, boss, ada, status="suspended").json()["data"]
+    assert adopted["created_by"] == f"identity:{admin.identity_id}"
+    assert adopted["created_by_key"] == f"api_key:{admin.key_id}"
+    left = change(front, admin, ada, status="suspended").json()["data"]
     assert "waiting" not in left, "they were absent before"
-    assert theirs.state(boss)[0] is True
+    assert theirs.state(admin)[0] is True
 
 
 def test_an_admin_who_activates_for_an_active_creator_adopts_nothing(
-    front: Front, boss: Holder, ada: Holder
+    front: Front, admin: Holder, ada: Holder
 ) -> None:
     theirs = Work(front, ada)
     path = f"/admin/webhooks/{theirs.webhook}"
-    front("PATCH", path, key=boss.key, body={"active": False})
-    shown = activate(front, boss, theirs.webhook).json()["data"]
+    front("PATCH", path, key=admin.key, body={"active": False})
+    shown = activate(front, admin, theirs.webhook).json()["data"]
     assert shown["created_by"] == f"identity:{ada.identity_id}"
 
 
 def test_deliveries_that_waited_with_the_creator_are_sent_after_their_return(
-    front: Front, boss: Holder, ada: Holder, stack: Tables
+    front: Front, admin: Holder, ada: Holder, stack: Tables
 ) -> None:
     webhook = Work(front, ada).webhook.removeprefix("webhook:")
 
@@ -218,30 +213,30 @@ def test_deliveries_that_waited_with_the_creator_are_sent_after_their_return(
         markers = kind(check_invariants(stack, now=clock.now()), "WAKE#")
         return any(item["sk"].endswith(webhook) for item in markers)
 
-    change(front, boss, ada, status="suspended")
+    change(front, admin, ada, status="suspended")
     assert not marked()
-    change(front, boss, ada, status="active")
+    change(front, admin, ada, status="active")
     assert marked()
 
 
 def test_the_sweeper_pauses_what_a_crash_left_active(
-    front: Front, boss: Holder, ada: Holder, stack: Tables, line: Wire
+    front: Front, admin: Holder, ada: Holder, stack: Tables, line: Wire
 ) -> None:
     theirs = Work(front, ada)
     line.clear()
     line.before = lambda *_: (
         error("ThrottlingException") if "TransactWriteItems" in line.calls[:-1] else None
     )
-    assert change(front, boss, ada, status="suspended").status == 503
+    assert change(front, admin, ada, status="suspended").status == 503
     line.clear()
-    assert theirs.state(boss)[0] is True
+    assert theirs.state(admin)[0] is True
     assert front.function("sweeper").handler({}, Context())["memberships"] == 1
-    assert theirs.state(boss)[:2] == (False, "creator_suspended")
+    assert theirs.state(admin)[:2] == (False, "creator_suspended")
     check_invariants(stack, now=clock.now())
 
 
 def test_a_creator_who_is_back_before_their_webhook_is_paused_keeps_it_active(
-    front: Front, boss: Holder, ada: Holder, stack: Tables, line: Wire
+    front: Front, admin: Holder, ada: Holder, stack: Tables, line: Wire
 ) -> None:
     theirs = Work(front, ada)
 
@@ -253,14 +248,14 @@ def test_a_creator_who_is_back_before_their_webhook_is_paused_keeps_it_active(
 
     line.clear()
     line.before = come_back_first
-    assert change(front, boss, ada, status="suspended").status == 200
+    assert change(front, admin, ada, status="suspended").status == 200
     assert line.before is None
     line.clear()
-    assert theirs.state(boss) == (True, None, "active", 201)
+    assert theirs.state(admin) == (True, None, "active", 201)
 
 
 def test_a_webhook_created_while_its_creator_is_suspended_is_refused(
-    front: Front, boss: Holder, ada: Holder, stack: Tables, line: Wire
+    front: Front, admin: Holder, ada: Holder, stack: Tables, line: Wire
 ) -> None:
     def suspend_first(_: int, operation: str) -> None:
         if operation == "TransactWriteItems":
@@ -271,15 +266,15 @@ def test_a_webhook_created_while_its_creator_is_suspended_is_refused(
     line.before = suspend_first
     refused = front("POST", "/admin/webhooks", key=ada.key, body={"url": URL})
     assert (refused.status, refused.json()["error"]["code"]) == (409, "IDENTITY_NOT_ACTIVE")
-    assert front("GET", "/admin/webhooks", key=boss.key).json()["data"] == []
+    assert front("GET", "/admin/webhooks", key=admin.key).json()["data"] == []
 
 
 def test_an_activation_and_the_suspension_of_the_creator_leave_nothing_active(
-    front: Front, boss: Holder, ada: Holder, stack: Tables, line: Wire
+    front: Front, admin: Holder, ada: Holder, stack: Tables, line: Wire
 ) -> None:
     theirs = Work(front, ada)
     path = f"/admin/webhooks/{theirs.webhook}"
-    front("PATCH", path, key=boss.key, body={"active": False})
+    front("PATCH", path, key=admin.key, body={"active": False})
 
     def suspend_first(_: int, operation: str) -> None:
         if operation == "TransactWriteItems":
@@ -288,17 +283,17 @@ def test_an_activation_and_the_suspension_of_the_creator_leave_nothing_active(
 
     line.clear()
     line.before = suspend_first
-    shown = activate(front, boss, theirs.webhook).json()["data"]
-    assert (shown["active"], shown["created_by"]) == (True, f"identity:{boss.identity_id}")
+    shown = activate(front, admin, theirs.webhook).json()["data"]
+    assert (shown["active"], shown["created_by"]) == (True, f"identity:{admin.identity_id}")
 
 
 def test_what_revoked_keys_made_is_listed_and_ended(
-    front: Front, people: People, boss: Holder, ada: Holder, stack: Tables
+    front: Front, people: People, admin: Holder, ada: Holder, stack: Tables
 ) -> None:
     other = people.key(ada)
     first, second = Work(front, ada), Work(front, other)
     by, main, now = MadeBy(key_ids=frozenset({ada.key_id})), stack.main, clock.now()
-    front("PATCH", f"/admin/webhooks/{first.webhook}", key=boss.key, body={"active": False})
+    front("PATCH", f"/admin/webhooks/{first.webhook}", key=admin.key, body={"active": False})
     assert {
         "webhooks": webhooks.list_made(main, ada.account_id, by),
         "peers": peers.list_made(main, ada.account_id, by),
@@ -311,14 +306,14 @@ def test_what_revoked_keys_made_is_listed_and_ended(
             "invites": invites.end_made(main, ada.account_id, by, origin=ORIGIN, now=now),
         } == expected
     assert first.redeem().status == 410
-    shown = front("GET", f"/admin/webhooks/{first.webhook}", key=boss.key).json()["data"]
+    shown = front("GET", f"/admin/webhooks/{first.webhook}", key=admin.key).json()["data"]
     assert (shown["active"], shown["disabled_reason"]) == (False, "creator_key_revoked")
-    assert second.state(boss) == (True, None, "active", 201)
+    assert second.state(admin) == (True, None, "active", 201)
     assert second.redeem().status == 201
-    change(front, boss, ada, status="suspended")
-    change(front, boss, ada, status="active")
+    change(front, admin, ada, status="suspended")
+    change(front, admin, ada, status="active")
     assert (
-        front("GET", f"/admin/webhooks/{first.webhook}", key=boss.key).json()["data"]["active"]
+        front("GET", f"/admin/webhooks/{first.webhook}", key=admin.key).json()["data"]["active"]
         is False
     )
     adopted = activate(front, other, first.webhook).json()["data"]

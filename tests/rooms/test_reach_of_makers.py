@@ -113,12 +113,12 @@ def _local(aws: pytest.MonkeyPatch) -> Iterator[None]:
     aws.delenv("GATEHOUSE_OUTBOUND")
 
 
-def _boss(stack: Tables) -> Visitor:
+def _admin(stack: Tables) -> Visitor:
     return visitor(stack).unlimited()
 
 
-def _as(boss: Visitor, fields: dict[str, Any]) -> Visitor:
-    return replace(boss, principal=replace(boss.principal, **fields))
+def _as(admin: Visitor, fields: dict[str, Any]) -> Visitor:
+    return replace(admin, principal=replace(admin.principal, **fields))
 
 
 def _check_key(caller: Visitor, held: Grants, expires_at: int | None, rate: int | None) -> None:
@@ -132,12 +132,12 @@ def _check_key(caller: Visitor, held: Grants, expires_at: int | None, rate: int 
 def test_a_key_can_do_nothing_that_its_maker_cannot(
     stack: Tables, fields: dict[str, Any], asked: Grants, expires_at: Any, rate_limit: Any
 ) -> None:
-    boss = _boss(stack)
-    caller = _as(boss, {**fields, "expires_at": _at(boss, fields["expires_at"])})
+    admin = _admin(stack)
+    caller = _as(admin, {**fields, "expires_at": _at(admin, fields["expires_at"])})
     request = key_request(
         scopes=asked.scopes,
         permissions=asked.permissions.to_dict(),
-        expires_at=_at(boss, expires_at),
+        expires_at=_at(admin, expires_at),
         rate_limit=rate_limit,
     )
     try:
@@ -157,15 +157,15 @@ def test_a_changed_key_can_do_nothing_that_neither_it_nor_its_changer_could(
     *,
     enabled: bool,
 ) -> None:
-    boss = _boss(stack)
+    admin = _admin(stack)
     made = key_of(
-        *(boss, boss),
+        *(admin, admin),
         scopes=asked.scopes,
         permissions=asked.permissions.to_dict(),
         rate_limit=60,
     ).key
-    caller = _as(boss, {**fields, "expires_at": _at(boss, fields["expires_at"])})
-    patch = KeyPatch(enabled=enabled, expires_at=_at(boss, expires_at), rate_limit=rate_limit)
+    caller = _as(admin, {**fields, "expires_at": _at(admin, fields["expires_at"])})
+    patch = KeyPatch(enabled=enabled, expires_at=_at(admin, expires_at), rate_limit=rate_limit)
     try:
         after = keys.patch(caller.tables, caller.call(), made.id, patch)
     except GrantsExceeded:
@@ -179,8 +179,8 @@ def test_a_changed_key_can_do_nothing_that_neither_it_nor_its_changer_could(
 def test_an_invites_key_can_do_nothing_that_the_inviter_cannot(
     stack: Tables, fields: dict[str, Any], asked: Grants
 ) -> None:
-    boss = _boss(stack)
-    caller = _as(boss, {**fields, "expires_at": _at(boss, fields["expires_at"])})
+    admin = _admin(stack)
+    caller = _as(admin, {**fields, "expires_at": _at(admin, fields["expires_at"])})
     request = InviteRequest("n", "human", asked.scopes, asked.permissions.to_dict(), long=True)
     try:
         made = invites.create(caller.tables, caller.call(), request)
@@ -193,8 +193,8 @@ def test_an_invites_key_can_do_nothing_that_the_inviter_cannot(
 def test_a_webhook_receives_nothing_that_its_creator_cannot_see(
     stack: Tables, vault: Vault, fields: dict[str, Any], asked: NewFilters
 ) -> None:
-    boss = _boss(stack)
-    caller = _as(boss, {**fields, "expires_at": _at(boss, fields["expires_at"])})
+    admin = _admin(stack)
+    caller = _as(admin, {**fields, "expires_at": _at(admin, fields["expires_at"])})
     try:
         made = webhooks.create(
             stack.main, caller.call(), vault, fields=WebhookFields(url=URL, filters=asked)
@@ -213,11 +213,11 @@ def test_a_changed_webhook_receives_nothing_more_that_its_changer_cannot_see(
     asked: NewFilters,
     url: str,
 ) -> None:
-    boss = _boss(stack)
+    admin = _admin(stack)
     before = webhooks.create(
-        stack.main, boss.call(), vault, fields=WebhookFields(url=URL, filters=first)
+        stack.main, admin.call(), vault, fields=WebhookFields(url=URL, filters=first)
     ).webhook
-    caller = _as(boss, {**fields, "expires_at": _at(boss, fields["expires_at"])})
+    caller = _as(admin, {**fields, "expires_at": _at(admin, fields["expires_at"])})
     try:
         after = webhooks.update(
             stack.main,
@@ -257,11 +257,13 @@ def test_a_peer_sends_nothing_that_the_key_that_trusted_it_cannot(
     *,
     every: bool,
 ) -> None:
-    boss = _boss(stack)
-    caller = _as(boss, {**fields, "expires_at": _at(boss, fields["expires_at"])})
+    admin = _admin(stack)
+    caller = _as(admin, {**fields, "expires_at": _at(admin, fields["expires_at"])})
     allowed = ["signal:*"] if every else [f"signal:{name}" for name in types]
     try:
-        peer = trusted(caller, vault, allowed_scopes=allowed, expires_at=_at(boss, expires_at)).peer
+        peer = trusted(
+            caller, vault, allowed_scopes=allowed, expires_at=_at(admin, expires_at)
+        ).peer
     except GrantsExceeded:
         return
     # A peer names no ring and no task type.
@@ -291,16 +293,16 @@ def test_a_changed_identity_can_do_nothing_more_that_its_changer_cannot(
     second: dict[str, Any],
     limit: Any,
 ) -> None:
-    boss = _boss(stack)
-    target = member(boss, scopes=held.scopes, permissions=held.permissions.to_dict())
-    key_of(boss, target, scopes=[], permissions=held.permissions.to_dict(), rate_limit=limit)
-    before = change(boss, target, **first)
-    caller = _as(boss, {**fields, "expires_at": _at(boss, fields["expires_at"])})
+    admin = _admin(stack)
+    target = member(admin, scopes=held.scopes, permissions=held.permissions.to_dict())
+    key_of(admin, target, scopes=[], permissions=held.permissions.to_dict(), rate_limit=limit)
+    before = change(admin, target, **first)
+    caller = _as(admin, {**fields, "expires_at": _at(admin, fields["expires_at"])})
     try:
         change(caller, target, **second)
     except (GrantsExceeded, Conflict):
         return
-    after = identities.get(stack.main, boss.account_id, target.principal.identity_id)
+    after = identities.get(stack.main, admin.account_id, target.principal.identity_id)
     raised = (
         (after.is_admin and not before.is_admin)
         or (before.claw_type.value == "service" and after.claw_type.value != "service")
