@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 import yaml
 
-from gatehouse_cli import stack_functions
+from gatehouse_cli import stack_functions, yaml_text
 from gatehouse_cli.aws_session import find_stack, open_session, stack_options
 from gatehouse_cli.errors import CommandError, OptionError
 from gatehouse_cli.stack_functions import RefusedError, readable_errors, stack_outputs
@@ -124,7 +124,7 @@ def webhook_secrets(text: str) -> dict[str, str]:
 
     """
     try:
-        file = yaml.safe_load(text)
+        file = yaml_text.load(text)
     except yaml.YAMLError:
         return {}
     entries = file.get("webhooks") if isinstance(file, dict) else None

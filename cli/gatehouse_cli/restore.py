@@ -8,9 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 import click
-import yaml
 
-from gatehouse_cli import aws_sam, restored_tables, samconfig, stack_functions, stack_state
+from gatehouse_cli import (
+    aws_sam,
+    restored_tables,
+    samconfig,
+    stack_functions,
+    stack_state,
+    yaml_text,
+)
 from gatehouse_cli.aws_session import open_session, place_option
 from gatehouse_cli.project import find_project
 from gatehouse_cli.restored_tables import TABLES, Restored
@@ -39,7 +45,7 @@ def restore(place: str, keys_table: str, main_table: str) -> None:
     with stack_functions.readable_errors(target.stack):
         click.echo(stack_state.check(client, target.stack)[1], err=True)
         built = aws_sam.build(project, place)
-        template = yaml.safe_load(built.read_text(encoding="utf-8"))
+        template = yaml_text.load(built.read_text(encoding="utf-8"))
         names = dict(zip(TABLES, (keys_table, main_table), strict=True))
         dynamo = session.client("dynamodb")
         tables = {
@@ -74,7 +80,7 @@ def _deploy_onto(
     """Deploy a copy of the built template, beside it since its paths are relative."""
     path = built.with_name("restored.yaml")
     changed = restored_tables.without_tables(template, tables)
-    path.write_text(yaml.safe_dump(changed, sort_keys=False), encoding="utf-8")
+    path.write_text(yaml_text.dump(changed), encoding="utf-8")
     aws_sam.deploy(project, place, path, samconfig.read(project, place).parameters)
 
 
@@ -92,7 +98,7 @@ def adopt(
     """
     deployed = client.get_template(StackName=stack, TemplateStage="Processed")["TemplateBody"]
     if isinstance(deployed, str):
-        deployed = yaml.safe_load(deployed)
+        deployed = yaml_text.load(deployed)
     text = json.dumps(restored_tables.with_tables(deployed, template, list(tables)))
     # One that failed stays, so each attempt has a name of its own.
     name = f"gatehouse-restore-{int(time.time())}"

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from gatehouse_cli import yaml_text
 from gatehouse_cli.local import engine_template
 from support.aws import resources
 
@@ -157,13 +156,13 @@ def test_the_template_itself_is_not_changed() -> None:
 
 def test_the_copy_stands_beside_the_built_template_and_reads_the_same(tmp_path: Path) -> None:
     built = tmp_path / "template.yaml"
-    built.write_text(yaml.safe_dump(AWS))
+    built.write_text(yaml_text.dump(AWS))
 
     path = engine_template.write(built, ENDPOINT, 4566)
 
     assert path == tmp_path / "engine-4566.yaml"
-    assert yaml.safe_load(path.read_text()) == ENGINE
-    assert yaml.safe_load(built.read_text()) == AWS
+    assert yaml_text.load(path.read_text()) == ENGINE
+    assert yaml_text.load(built.read_text()) == AWS
 
 
 # ---- What no parameter can change on AWS -------------------------------------------------------

@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-import yaml
-
-from gatehouse_cli import samconfig
+from gatehouse_cli import samconfig, yaml_text
 from gatehouse_cli.errors import CommandError, OptionError
 from gatehouse_cli.local import container_code, container_template, containers, engine_access
 from gatehouse_cli.local.aws import Clients, clients
@@ -164,4 +162,4 @@ def _variables(to: Clients, stack: str, function: str) -> dict[str, str]:
 
 
 def _read(template: Path) -> dict[str, Any]:
-    return dict(yaml.safe_load(template.read_text(encoding="utf-8")))
+    return dict(yaml_text.load(template.read_text(encoding="utf-8")))

@@ -9,8 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from gatehouse_cli import yaml_text
 from gatehouse_cli.local import container_code
 from gatehouse_cli.local.containers import HOST
 from gatehouse_cli.local.engine_access import LOOPBACK
@@ -26,11 +25,11 @@ def write(
     `deployed` are the variables of each function in the engine, by logical id. `port` is the
     engine's. `target` are the parameters of the build.
     """
-    template = yaml.safe_load(built.read_text(encoding="utf-8"))
+    template = yaml_text.load(built.read_text(encoding="utf-8"))
     path = built.with_name(f"containers-{port}.yaml")
     path.touch(mode=0o600)  # Functions' variables can be settings keys.
     copied = for_containers(template, deployed, port=port, target=target)
-    path.write_text(yaml.safe_dump(copied, sort_keys=False), encoding="utf-8")
+    path.write_text(yaml_text.dump(copied), encoding="utf-8")
     return path
 
 

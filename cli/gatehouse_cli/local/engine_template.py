@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
+from gatehouse_cli import yaml_text
 
 # IAM condition keys that the engine does not evaluate: it passes some and refuses others unread.
 UNEVALUATED = ("aws:ResourceTag/", "dynamodb:LeadingKeys", "kms:EncryptionContext:")
@@ -40,9 +40,9 @@ def write(built: Path, endpoint: str, port: int) -> Path:
 
     `endpoint` is where the engine manages APIs. The port keeps copies of several engines apart.
     """
-    template = yaml.safe_load(built.read_text(encoding="utf-8"))
+    template = yaml_text.load(built.read_text(encoding="utf-8"))
     path = built.with_name(f"engine-{port}.yaml")
-    path.write_text(yaml.safe_dump(for_engine(template, endpoint), sort_keys=False))
+    path.write_text(yaml_text.dump(for_engine(template, endpoint)))
     return path
 
 

@@ -6,6 +6,8 @@ from typing import Any
 
 import yaml
 
+from gatehouse_cli import yaml_text
+
 
 @dataclass(frozen=True)
 class GatewayResponse:
@@ -17,7 +19,7 @@ class GatewayResponse:
     templates: dict[str, str]
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(yaml_text.SafeLoader):
     """Reads `!Ref`, `!GetAtt` and other tags as their plain values."""
 
 
