@@ -294,7 +294,14 @@ def test_a_kms_failure_stops_a_step_and_the_next_run_continues(
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize(("old", "new"), [("", ONE), (ONE, TWO), (ONE, "")])
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("", ONE),
+        pytest.param(ONE, TWO, marks=pytest.mark.slow),
+        pytest.param(ONE, "", marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.parametrize("service", ["dynamodb", "kms"])
 def test_killed_at_any_call_nothing_is_lost_and_a_rerun_finishes(
     keyed: KeyedStack, room_line: Wire, kms: Wire, service: str, old: str, new: str, when: str

@@ -88,12 +88,18 @@ def create_tables(suffix: str) -> dict[str, str]:
     return environment
 
 
+@cache
+def _client(service: str) -> Any:
+    """Return one client for all test files: to make one takes longer than a call."""
+    return boto3.client(service)
+
+
 def make_queue(name: str) -> str:
     """Create a queue and return its URL."""
-    return str(boto3.client("sqs").create_queue(QueueName=name)["QueueUrl"])
+    return str(_client("sqs").create_queue(QueueName=name)["QueueUrl"])
 
 
 def make_settings_key() -> str:
     """Create the template's KMS key and return its id."""
-    made = boto3.client("kms").create_key(Description="settings")
+    made = _client("kms").create_key(Description="settings")
     return str(made["KeyMetadata"]["KeyId"])
