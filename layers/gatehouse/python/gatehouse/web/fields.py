@@ -39,7 +39,7 @@ _LONGEST_ID = 64  # a kind and a UUID
 _LONGEST_MOMENT = 64
 _LONGEST_CURSOR = 512
 _SHOWN_KINDS = {"api_key": "API key"}
-_DIGITS = re.compile("[0-9]+")
+_DIGITS = re.compile("-?[0-9]+")  # A negative number is out of bounds, not malformed.
 _SMALLEST_ENTRY = 6  # bytes of `"a":1,` in compact JSON
 
 
@@ -168,7 +168,7 @@ After = Annotated[str, documented(maxLength=_LONGEST_CURSOR)] | None
 
 
 def _digits(value: object) -> object:
-    """Refuse what pydantic also reads as a number: a sign, spaces, `5.0`, `1_0`, other digits."""
+    """Refuse what pydantic also reads as a number: `+5`, spaces, `5.0`, `1_0`, other digits."""
     if isinstance(value, str) and not _DIGITS.fullmatch(value):
         raise PydanticCustomError("int_parsing", "must be digits")
     return value
