@@ -14,7 +14,7 @@ from gatehouse.deliveries.attempt import Worker
 from gatehouse.deliveries.batch import BatchWorker
 from gatehouse.deliveries.slow_memory import SlowMemory
 from gatehouse.dynamo import connection
-from gatehouse.outbound import client as outbound
+from gatehouse.outbound.client import Sender
 from gatehouse.secrets import actions as vaults
 from gatehouse.webhooks.secret_cache import SecretCache
 
@@ -23,6 +23,7 @@ QUEUES = messages.queues()
 
 _POOL = ThreadPoolExecutor(10)  # the mapping's batch size
 _MEMORY = SlowMemory()
+_SENDER = Sender()  # keeps connections to receivers between invocations
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
@@ -31,7 +32,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         TABLES.main,
         QUEUES,
         _secrets(),
-        post=outbound.send,
+        post=_SENDER.send,
         now=clock.now,
         request_id=str(context.aws_request_id),
     )

@@ -11,7 +11,7 @@ from gatehouse.deliveries import messages
 from gatehouse.deliveries.attempt import Worker
 from gatehouse.deliveries.batch import BatchWorker
 from gatehouse.dynamo import connection
-from gatehouse.outbound import client as outbound
+from gatehouse.outbound.client import Sender
 from gatehouse.secrets import actions as vaults
 from gatehouse.webhooks.secret_cache import SecretCache
 
@@ -19,6 +19,7 @@ TABLES = connection.tables()
 QUEUES = messages.queues()
 
 _POOL = ThreadPoolExecutor(100)  # the mapping's batch size
+_SENDER = Sender()  # keeps connections to receivers between invocations
 
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
@@ -27,7 +28,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         TABLES.main,
         QUEUES,
         _secrets(),
-        post=outbound.send,
+        post=_SENDER.send,
         now=clock.now,
         request_id=str(context.aws_request_id),
     )

@@ -11,6 +11,7 @@ import pytest
 from gatehouse.core.errors import BadInput
 from gatehouse.outbound import addresses, client, headers, resolver, urls, wire
 from gatehouse.outbound.answer import shown
+from gatehouse.outbound.exchange import Channel, Request
 from gatehouse.outbound.failure import BadAnswer, RequestFailed
 
 # ---- Addresses ---------------------------------------------------------------------------------
@@ -278,14 +279,15 @@ def test_a_request_has_one_deadline_and_a_limit_on_received_bytes(
 ) -> None:
     seen: list[Any] = []
 
-    def exchange(*args: Any, **given: Any) -> str:
-        seen.append((args[2].ends_at, args[2].allowance, args[2].family, given))
-        return "answer"
+    def exchange(channel: Channel, request: Request) -> tuple[str, float]:
+        seen.append((channel.wire.ends_at, channel.wire.allowance, channel.wire.family, request))
+        return "answer", 0.0
 
     monkeypatch.setattr(wire.time, "monotonic", lambda: 100.0)
     monkeypatch.setattr(wire.Wire, "connect", lambda _self, _address: None)
     monkeypatch.setattr(client, "exchange", exchange)
-    url = "https://8.8.8.8"
+    monkeypatch.setenv("GATEHOUSE_OUTBOUND", "local")
+    url = "http://127.0.0.1"
     assert client.send("GET", url, headers={"User-Agent": "a"}, **options) == "answer"
-    given = {"headers": {"User-Agent": "a"}, "body": b"", "most": most}
-    assert seen == [(ends_at, allowance, socket.AF_INET, given)]
+    request = Request("GET", urls.allowed(url), {"User-Agent": "a"}, b"", most)
+    assert seen == [(ends_at, allowance, socket.AF_INET, request)]

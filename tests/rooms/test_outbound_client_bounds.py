@@ -13,7 +13,7 @@ import pytest
 from gatehouse.core.errors import BadInput
 from gatehouse.outbound import client, resolver, urls, wire
 from gatehouse.outbound.addresses import Unfit
-from gatehouse.outbound.exchange import Reply, exchange
+from gatehouse.outbound.exchange import Channel, Reply, Request, exchange
 from gatehouse.outbound.failure import BadAnswer, RequestFailed
 
 # ---- Before anything is sent -------------------------------------------------------------------
@@ -168,7 +168,9 @@ def _exchanged(method: str, answer: bytes, *, most: int, body: bytes = b"") -> t
         theirs.sendall(answer)
         theirs.shutdown(socket.SHUT_WR)
         target = urls.allowed("http://127.0.0.1:9000/in?a=b")
-        reply = exchange(method, target, one, headers={"X-A": "1"}, body=body, most=most)
+        request = Request(method, target, {"X-A": "1"}, body, most)
+        reply, idle = exchange(Channel(one, target), request)
+        assert idle == 0
         return reply, theirs.recv(10_000)
 
 

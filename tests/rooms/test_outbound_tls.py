@@ -8,6 +8,7 @@ import ssl
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -208,6 +209,80 @@ def test_tls_before_1_2_is_refused(trusted: Authority) -> None:
     with receiving(saying(response()), tls=context) as receiver:
         assert kind_of(receiver.port) == "tls"
         assert receiver.requests == []
+
+
+# ---- Connections that are kept -----------------------------------------------------------------
+
+
+@pytest.fixture
+def sender() -> Iterator[outbound.Sender]:
+    one = outbound.Sender()
+    yield one
+    one.close()
+
+
+def post(sender: outbound.Sender, port: int, *, host: str = HOST, **options: Any) -> Reply:
+    options = {"body": b"{}", "timeout": LATE, "most": 100, "owner": "w", **options}
+    return sender.send("POST", f"https://{host}:{port}/", headers={}, **options)
+
+
+def test_a_kept_connection_needs_no_second_handshake(
+    trusted: Authority, sender: outbound.Sender
+) -> None:
+    with receiving(saying(response(b"ok")), tls=trusted.server(HOST), each=9) as receiver:
+        assert [post(sender, receiver.port).body for _ in range(4)] == [b"ok"] * 4
+        assert (receiver.connections, len(receiver.requests)) == (1, 4)
+
+
+def test_a_kept_connection_is_not_used_for_a_name_that_its_certificate_lacks(
+    trusted: Authority, sender: outbound.Sender, names: Names
+) -> None:
+    names.say("other.example.com", ["127.0.0.1"])
+    with receiving(saying(response()), tls=trusted.server(HOST), each=9) as receiver:
+        post(sender, receiver.port)
+        with pytest.raises(outbound.RequestFailed) as failed:
+            post(sender, receiver.port, host="other.example.com")
+        assert (failed.value.kind, len(receiver.requests)) == ("tls", 1)
+
+
+@pytest.mark.parametrize("is_seen", [True, False])
+@pytest.mark.parametrize("proper", [True, False], ids=["close_notify", "cut"])
+def test_a_closed_connection_of_tls_is_replaced(
+    trusted: Authority,
+    sender: outbound.Sender,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    proper: bool,
+    is_seen: bool,
+) -> None:
+    def answer(connection: socket.socket, _: bytes) -> None:
+        assert isinstance(connection, ssl.SSLSocket)
+        connection.sendall(response())
+        if proper:
+            connection.settimeout(0)
+            with suppress(OSError):
+                connection.unwrap()
+
+    if not is_seen:
+        monkeypatch.setattr(exchange.Channel, "is_quiet", True)
+    with receiving(answer, tls=trusted.server(HOST)) as receiver:
+        for number in (1, 2, 3):
+            assert post(sender, receiver.port).status == 200
+            assert (receiver.connections, len(receiver.requests)) == (number, number)
+            time.sleep(0.05)
+
+
+def test_bytes_behind_an_answer_within_tls_end_the_connection(
+    trusted: Authority, sender: outbound.Sender
+) -> None:
+    """One record has the answer, the next one more than it: both arrive together."""
+
+    def answer(connection: socket.socket, _: bytes) -> None:
+        connection.sendall(response(b"a" * 100))
+        connection.sendall(b"HTTP/1.1 500 Never\r\n\r\n")
+
+    with receiving(answer, tls=trusted.server(HOST), each=9) as receiver:
+        assert [post(sender, receiver.port).status for _ in range(3)] == [200] * 3
 
 
 # ---- The deadline ------------------------------------------------------------------------------

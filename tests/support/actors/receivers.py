@@ -49,13 +49,22 @@ def response(body: bytes = b"", *, status: str = "200 OK", headers: str = "") ->
 
 @contextmanager
 def receiving(
-    answer: Answer, *, tls: ssl.SSLContext | None = None, host: str = "127.0.0.1", port: int = 0
+    answer: Answer,
+    *,
+    tls: ssl.SSLContext | None = None,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    each: int = 1,
 ) -> Iterator[Receiver]:
-    """Listen while the block runs; call `answer` for each connection after its whole request."""
+    """Listen while the block runs; call `answer` after each whole request.
+
+    A connection is closed after `each` requests, or when the client closes it.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.create_server((host, port), family=family) as server:
         receiver = Receiver(server.getsockname()[1])
         threads: list[threading.Thread] = []
+        kept: list[socket.socket] = []
 
         def serve(accepted: socket.socket) -> None:
             # In many tests the client closes the connection or refuses the certificate.
@@ -63,9 +72,14 @@ def receiving(
                 accepted.settimeout(20)
                 connection = tls.wrap_socket(accepted, server_side=True) if tls else accepted
                 with connection:
-                    request = whole_request(connection)
-                    receiver.requests.append(request)
-                    answer(connection, request)
+                    if each > 1:
+                        kept.append(connection)
+                    for _ in range(each):
+                        request = whole_request(connection)
+                        if not request and each > 1:
+                            break
+                        receiver.requests.append(request)
+                        answer(connection, request)
 
         def accept() -> None:
             with suppress(OSError):
@@ -83,6 +97,9 @@ def receiving(
             receiver.over.set()
             server.shutdown(socket.SHUT_RDWR)
             acceptor.join(10)
+            for one in kept:
+                with suppress(OSError):
+                    socket.socket.shutdown(one, socket.SHUT_RDWR)
             for thread in threads:
                 thread.join(10)
 

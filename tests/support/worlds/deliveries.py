@@ -81,7 +81,9 @@ class Receiver:
         body: bytes,
         timeout: float,
         most: int,
+        owner: str,
     ) -> Reply:
+        assert owner
         assert (method, timeout, most) == ("POST", 10.0, 1_024)
         self.seen.append(Posted(self.now(), url, dict(headers), body))
         queued = self.answers.get(url)

@@ -41,7 +41,7 @@ _WEBHOOK_CHANGED = Backoff(6)
 
 
 class Post(Protocol):
-    """Sends a request, as `outbound.send` does."""
+    """Sends a request, as a Sender of `outbound` does."""
 
     def __call__(
         self,
@@ -52,6 +52,7 @@ class Post(Protocol):
         body: bytes,
         timeout: float,
         most: int,
+        owner: str,
     ) -> Reply:
         """Send a request; raises RequestFailed."""
         ...
@@ -165,6 +166,7 @@ def _post(
             body=body,
             timeout=TIMEOUT,
             most=rules.SHOWN_BYTES,
+            owner=webhook.id,
         )
     except RequestFailed as failed:
         return Outcome(error=failed.kind), b""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from gatehouse.core.text import plain
-from gatehouse.outbound.failure import BadAnswer
+from gatehouse.outbound.failure import BadAnswer, ClosedUnanswered
 
 MAX_LINES = 65_536  # bytes of all lines together: status, headers, chunk sizes, trailers
 MAX_HEADERS = 256  # lines
@@ -47,9 +47,11 @@ class ReadAnswer:
 def read_answer(recv: Callable[[int], bytes], *, method: str, most: int) -> ReadAnswer:
     """Read an answer, and up to `most` bytes of its body; `recv` returns b"" at the end.
 
-    Raises OSError or BadAnswer if there is no status.
+    Raises OSError or BadAnswer if there is no status: ClosedUnanswered if there is no byte.
     """
     source = _Source(recv)
+    if not source.fill():
+        raise ClosedUnanswered
     for _ in range(MAX_INTERIM + 1):
         answer = _begun(source)
         interim = 100 <= answer.status < 200 and answer.status != _SWITCHING  # noqa: PLR2004
@@ -135,7 +137,7 @@ class _Source:
 def _begun(source: _Source) -> ReadAnswer:
     """Read a status line. The error of a line that ends after the status is in the answer."""
     if source.is_empty and not source.fill():
-        raise ConnectionResetError("closed without an answer")
+        raise ConnectionResetError("closed after an interim answer")
     error: Exception | None = None
     try:
         line = source.line()

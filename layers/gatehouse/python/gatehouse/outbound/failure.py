@@ -27,6 +27,14 @@ class BadAnswer(Exception):
     """What a host sent is not valid HTTP, is incomplete, or is longer than an answer needs."""
 
 
+class ClosedUnanswered(ConnectionError):
+    """The host closed the connection before it sent any byte of an answer."""
+
+
+class Unheard(ClosedUnanswered):
+    """The host closed the connection before any byte of the request reached it."""
+
+
 class RequestFailed(Exception):
     """A request got no answer. `kind` is one of those above; the message is safe to show."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import select
 import socket
+import struct
 import time
 from collections.abc import Sequence
 
@@ -11,6 +12,8 @@ from gatehouse.outbound.addresses import Address
 from gatehouse.outbound.failure import BadAnswer
 
 _MAX_DIALLED = 4  # of a host's addresses
+# The place of `tcpi_bytes_acked` in Linux's struct tcp_info.
+_ACKNOWLEDGED = struct.Struct("=120xQ")
 
 
 class Wire(socket.socket):
@@ -19,6 +22,7 @@ class Wire(socket.socket):
     The timeout of a plain socket starts again with every received byte.
     """
 
+    address: Address
     ends_at: float
     allowance: int
 
@@ -41,6 +45,16 @@ class Wire(socket.socket):
         if data:  # TLS often has nothing to send
             self.wait()
             super().sendall(data, flags)
+
+    def acknowledged(self) -> int | None:
+        """Return how many sent bytes the peer's system has acknowledged; None if unknown."""
+        if not hasattr(socket, "TCP_INFO"):
+            return None
+        try:
+            info = self.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _ACKNOWLEDGED.size)
+            return int(_ACKNOWLEDGED.unpack(info)[0])
+        except (OSError, struct.error):
+            return None
 
     def is_readable(self) -> bool:
         """Return whether there are bytes to receive, an end or an error, without waiting."""
@@ -78,6 +92,7 @@ def dial(addresses: Sequence[Address], port: int, *, ends_at: float) -> Wire:
             wire.close()
             failure = error
         else:
+            wire.address = address
             wire.ends_at = ends_at
             return wire
     raise failure
