@@ -68,6 +68,7 @@ _ALSO = {
     ("delete", "/auth/wallet"): {"404", "409"},
     ("post", "/auth/siwe-login"): {"401", "409"},
     ("post", "/federation/inbound"): {"401", "403", "429"},
+    ("get", "/admin/webhooks/deliveries"): {"404"},
     ("post", "/admin/webhooks/deliveries/{id}/replay"): {"409", "410"},
     ("post", "/emit"): {"404"},
     ("post", "/claim"): {"404", "409"},

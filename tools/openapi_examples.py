@@ -56,6 +56,14 @@ _MADE = (
         *("get", "/admin/webhooks/{id}/deliveries", "200", "/data/0/id"),
         *("/admin/webhooks/deliveries/{id}", "id"),
     ),
+    (
+        *("get", "/admin/webhooks/deliveries", "200", "/data/0/id"),
+        *("/admin/webhooks/deliveries/{id}", "id"),
+    ),
+    (
+        *("get", "/admin/webhooks/deliveries/{id}", "200", "/data/signal_id"),
+        *("/signals/{id}", "id"),
+    ),
     ("post", "/emit", "201", "/data/id", "/signals/{id}", "id"),
     ("post", "/federation/trust", "201", "/data/peer_id", "/admin/peers/{id}", "id"),
     ("post", "/invite", "201", "/data/identity/id", "/admin/identities/{id}", "id"),

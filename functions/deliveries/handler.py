@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import Response
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from gatehouse.core import ids
 from gatehouse.core.clock import Micros, rfc3339
@@ -20,12 +20,13 @@ from gatehouse.policy.model import MANAGE
 from gatehouse.web import bodies
 from gatehouse.web.door import Caller, Door, next_cursor, position
 from gatehouse.web.envelopes import Answer, Body, answer, written
-from gatehouse.web.fields import After, Limit, Moment, id_in_path, one_of
+from gatehouse.web.fields import After, Limit, Moment, id_in_path, id_of, one_of
 from gatehouse.web.strict_route import send
 from gatehouse.web.surfaces import ADMIN
 
 TABLES = connection.tables()
 LISTING = "admin:deliveries"
+LONGEST_EVENT = 100  # characters
 
 door = Door(ADMIN, title="Deliveries")
 handler = door.handler
@@ -50,7 +51,10 @@ class DeliveryView(BaseModel):
 
 
 class AttemptView(BaseModel):
-    """One POST. `error` is the error's class: address, unresolvable, refused, timeout, tls, ..."""
+    """One POST. `error` is the error's class: address, unresolvable, refused, timeout, tls, ...
+
+    A header is null where its value is not kept: it is sealed, or sets a cookie.
+    """
 
     number: int
     started_at: str
@@ -58,6 +62,9 @@ class AttemptView(BaseModel):
     status_code: int | None
     error: str | None
     response: str | None
+    url: str | None
+    request_headers: dict[str, str | None]
+    response_headers: dict[str, str | None]
 
 
 class DeliveryDetail(DeliveryView):
@@ -127,20 +134,47 @@ async def listing(
 
     A page may be short, even empty, and still have a cursor.
     """
-    if status is not None and status not in [*DeliveryStatus]:
-        statuses = ", ".join(DeliveryStatus)
-        raise BadInput(f"status must be one of {statuses}", details={"field": "status"})
     webhook_id = _id(id, "webhook")
     listed = f"{LISTING}:{webhook_id}"
     page, following = deliveries.page(
         TABLES.main,
         call,
         webhook_id,
-        status=None if status is None else DeliveryStatus(status),
+        status=_status(status),
         limit=limit,
         after=position(call, listed, after),
     )
     cursor = next_cursor(response, call, listed, following=following)
+    return answer(call, [DeliveryView(**_view(one)) for one in page], cursor)
+
+
+@door.route("GET", "/admin/webhooks/deliveries", needs=manage, response_model_exclude_unset=True)
+async def listing_of_all(
+    call: Caller,
+    response: Response,
+    status: Annotated[str, one_of(DeliveryStatus)] | None = None,
+    webhook: Annotated[str, id_of("webhook")] | None = None,
+    event: Annotated[str, Field(max_length=LONGEST_EVENT)] | None = None,
+    since: Moment | None = None,
+    limit: Limit = 50,
+    after: After = None,
+) -> Answer[list[DeliveryView]]:
+    """List the deliveries of all webhooks, newest first.
+
+    `since`: only those of signals emitted from then on. A page may be short, even empty, and still
+    have a cursor.
+    """
+    page, following = deliveries.page_of_all(
+        TABLES.main,
+        call,
+        webhook_id=None if webhook is None else _id(webhook, "webhook", field="webhook"),
+        status=_status(status),
+        event=event,
+        since=0 if since is None else bodies.moment(since, field="since"),
+        limit=limit,
+        after=position(call, LISTING, after),
+    )
+    cursor = next_cursor(response, call, LISTING, following=following)
     return answer(call, [DeliveryView(**_view(one)) for one in page], cursor)
 
 
@@ -212,11 +246,20 @@ async def recover(
     )
 
 
-def _id(text: str, kind: str) -> str:
+def _id(text: str, kind: str, *, field: str = "id") -> str:
     bare = ids.read(text, kind=kind)
     if bare is None:
-        raise BadInput(f"Invalid {kind} id", code="VALIDATION_INVALID_ID", details={"field": "id"})
+        raise BadInput(f"Invalid {kind} id", code="VALIDATION_INVALID_ID", details={"field": field})
     return bare
+
+
+def _status(text: str | None) -> DeliveryStatus | None:
+    if text is None:
+        return None
+    if text not in [*DeliveryStatus]:
+        statuses = ", ".join(DeliveryStatus)
+        raise BadInput(f"status must be one of {statuses}", details={"field": "status"})
+    return DeliveryStatus(text)
 
 
 def _moment(moment: Micros | None) -> str | None:
@@ -248,4 +291,7 @@ def _attempt(attempt: Attempt) -> AttemptView:
         status_code=attempt.status_code,
         error=attempt.error,
         response=attempt.response,
+        url=attempt.url,
+        request_headers=dict(attempt.sent),
+        response_headers=dict(attempt.received),
     )

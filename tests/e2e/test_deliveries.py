@@ -30,7 +30,10 @@ DELIVERY = {
     "id", "webhook_id", "signal_id", "event", "status", "reason", "attempt_count",
     "last_status_code", "next_retry_at", "created_at", "delivered_at", "replay_of",
 }  # fmt: skip
-ATTEMPT = {"number", "started_at", "duration_ms", "status_code", "error", "response"}
+ATTEMPT = {
+    "number", "started_at", "duration_ms", "status_code", "error", "response", "url",
+    "request_headers", "response_headers",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -123,7 +126,25 @@ def test_a_signal_arrives_at_once_and_signed(sent: Sent) -> None:
     assert set(attempt) == ATTEMPT
     assert (attempt["number"], attempt["status_code"], attempt["response"]) == (1, 200, "thanks")
     assert request.header("webhook-id") == delivery["id"]
+    assert attempt["url"] == sent.receiver.url("/ok")
+    for name, value in attempt["request_headers"].items():
+        assert request.header(name) == value
+    assert attempt["response_headers"] == {"content-length": "6"}
     assert _webhook(sent.tenant, sent.hooks["ok"].id)["last_success_at"] is not None
+
+
+def test_the_deliveries_of_all_webhooks_are_listed_together(sent: Sent) -> None:
+    sent.ended("ok", "delivered")
+    path = "/admin/webhooks/deliveries?event=alert&limit=100"
+
+    def found(query: str = "") -> set[str]:
+        answer = sent.tenant.stack.call("GET", f"{path}{query}", key=sent.tenant.key)
+        return {one["id"] for one in answer.json()["data"]}
+
+    one = sent.delivery("ok")["id"]
+    assert {one, sent.delivery("wanted")["id"]} < found()
+    assert found(f"&webhook={sent.hooks['ok'].id}&status=delivered") == {one}
+    assert found("&since=2100-01-01T00:00:00Z") == set()
 
 
 def test_a_hanging_receiver_times_out_and_delays_no_other(sent: Sent) -> None:

@@ -106,6 +106,8 @@ def _work(front: Front, queue: str, *, worker: str = "delivery_worker") -> None:
 
 def _use_deliveries(front: Front, key: str, hook: str) -> None:
     listed = front("GET", f"/admin/webhooks/{hook}/deliveries", key=key).json()["data"]
+    for query in ({}, {"webhook": hook, "status": "dead_letter"}):
+        assert front("GET", "/admin/webhooks/deliveries", key=key, query=query).status == 200
     path = f"/admin/webhooks/deliveries/{listed[0]['id']}"
     assert front("GET", path, key=key).status == 200
     once = {"Idempotency-Key": hook}

@@ -10,7 +10,7 @@ import itertools
 import pytest
 
 from gatehouse.core.clock import DAY, SECOND
-from gatehouse.deliveries import rules
+from gatehouse.deliveries import attempt_store, rules
 from gatehouse.deliveries.attempt import make_attempt
 from gatehouse.deliveries.model import (
     AttemptMessage,
@@ -20,6 +20,8 @@ from gatehouse.deliveries.model import (
 )
 from gatehouse.dynamo.attributes import unmarshal
 from gatehouse.outbound.client import Reply
+from support.aws.memory_dynamo import MemoryDynamo
+from support.aws.memory_table import size_of
 from support.worlds.deliveries import ACCOUNT, SECRET, DeliveryWorld, payload
 
 
@@ -281,3 +283,60 @@ def test_another_status_decides_as_well_if_the_answer_breaks(
     assert (attempt.status_code, attempt.error) == (reply.status, error)
     if reply.status == 429:
         assert delivery.next_retry_at == world.time + 50 * SECOND
+
+
+def test_an_attempt_keeps_its_url_and_headers_and_no_sealed_value(world: DeliveryWorld) -> None:
+    webhook, signal = world.webhook(), world.emit()
+    world.receiver.always = Reply(500, {"server": "s", "set-cookie": "secret"}, b"no")
+    world.fan_out(signal)
+    world.process_next()
+    world.receiver.always = "timeout"
+    world.process_next()
+    world.set_url(webhook, "https://two.example/in")
+    world.process_next()
+
+    first, second, third = world.attempts(world.delivery(signal, webhook))
+    posted = world.receiver.seen[0].headers
+    assert (first.url, second.url) == ("https://one.example/in", "https://one.example/in")
+    assert third.url == "https://two.example/in"
+    assert first.sent == {**posted, "X-A": None}
+    assert first.received == {"server": "s", "set-cookie": None}
+    assert (second.sent["X-A"], second.received) == (None, {})
+    assert second.sent["webhook-signature"] == world.receiver.seen[1].headers["webhook-signature"]
+
+
+USUAL = {
+    "server": "cloudflare",
+    "date": "Mon, 30 Nov 2026 16:42:00 GMT",
+    "content-type": "application/json; charset=utf-8",
+    "content-length": "17",
+    "connection": "keep-alive",
+    "x-request-id": "6f1c1d5e-52a5-4d44-9a28-0d1c6f7a9b3e",
+    "strict-transport-security": "max-age=31536000; includeSubDomains",
+    "cf-ray": "8f1a2b3c4d5e6f70-FRA",
+    "cf-cache-status": "DYNAMIC",
+    "vary": "Accept-Encoding",
+    "set-cookie": "a=b",
+    "x-powered-by": "Express",
+    "etag": 'W/"2-nOO9QiTIwXgNtWtBJezz8kv3SLc"',
+}
+
+
+def test_a_delivery_with_a_usual_response_is_one_write_unit(world: DeliveryWorld) -> None:
+    webhook, signal = world.webhook("https://hooks.example.com/gatehouse/in"), world.emit()
+    world.receiver.always = Reply(200, USUAL, b'{"received":true}')
+    world.fan_out(signal)
+    world.run()
+
+    delivery = world.delivery(signal, webhook)
+    assert delivery.last is not None
+    assert delivery.last.received == {**USUAL, "set-cookie": None}
+    client = world.table.client
+    assert isinstance(client, MemoryDynamo)
+    [item] = [
+        item
+        for (_, sk), item in client.table(world.table.name).items.items()
+        if sk == delivery.id and "attempt" in item
+    ]
+    assert size_of(item) <= 900  # of 1,024: retrying deliveries have a little more
+    assert attempt_store.decode(attempt_store.encode(delivery.last)) == delivery.last

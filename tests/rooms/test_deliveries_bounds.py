@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from gatehouse.deliveries import partition_rules, rules
+from gatehouse.deliveries import header_rules, partition_rules, rules
 from gatehouse.deliveries.model import (
     Attempt,
     DeadLetterReason,
@@ -19,6 +19,7 @@ from gatehouse.deliveries.model import (
     Outcome,
     Park,
     ParkReason,
+    Posted,
     Retry,
 )
 from support.worlds.delivery_values import BUSY, ID, MINUTE, NEW, NOW, SECOND, SIGNAL, STILL, WEEK
@@ -348,16 +349,50 @@ def test_an_audit_event_shows_webhook_status_and_attempts() -> None:
     [(-1, 0), (0, 0), (999, 0), (1_000, 1), (1_999, 1), (10_000_000, 10_000)],
 )
 def test_an_attempts_duration_is_in_whole_milliseconds(took: int, milliseconds: int) -> None:
+    posted = Posted("https://a.example", {"X-A": None}, {"server": "b"}, b"x" * 1_025)
     record = rules.attempt_of(
-        BUSY, Outcome(500), started_at=NOW, ended_at=NOW + took, body=b"x" * 1_025
+        BUSY, Outcome(500), started_at=NOW, ended_at=NOW + took, posted=posted
     )
 
-    assert record == Attempt(4, NOW, milliseconds, 500, None, "x" * 1_024)
+    assert record == Attempt(
+        *(4, NOW, milliseconds, 500, None, "x" * 1_024),
+        *("https://a.example", {"X-A": None}, {"server": "b"}),
+    )
 
 
 def test_an_attempt_without_a_response_has_no_text() -> None:
-    record = rules.attempt_of(
-        BUSY, Outcome(error="timeout"), started_at=NOW, ended_at=NOW, body=b""
-    )
+    posted = Posted("https://a.example", {"X-A": "b"})
+    outcome = Outcome(error="timeout")
+    record = rules.attempt_of(BUSY, outcome, started_at=NOW, ended_at=NOW, posted=posted)
 
-    assert record == Attempt(4, NOW, 0, None, "timeout", None)
+    assert record == Attempt(4, NOW, 0, None, "timeout", None, "https://a.example", {"X-A": "b"})
+
+
+# ---- Headers that are kept ---------------------------------------------------------------------
+
+
+def test_the_headers_that_a_webhook_adds_are_kept_by_name_only() -> None:
+    kept = header_rules.kept_sent({"webhook-id": "i", "X-B": "c"}, {"X-Token": "secret"})
+
+    assert kept == {"X-Token": None, "webhook-id": "i", "X-B": "c"}
+
+
+def test_a_cookie_of_a_receiver_is_kept_by_name_only() -> None:
+    received = {"set-cookie": "session=secret", "cookies": "2"}
+
+    assert header_rules.kept_received(received) == {"set-cookie": None, "cookies": "2"}
+
+
+def test_kept_headers_are_bounded_in_number_length_and_bytes() -> None:
+    many = {f"x-{number}": "a" for number in range(33)}
+    assert list(header_rules.kept_received(many)) == list(many)[:32]
+
+    kept = header_rules.kept_received({"a": "v" * 256, "b": "w" * 257})
+    assert kept == {"a": "v" * 256, "b": "w" * 255 + "…"}
+
+    # Names and values have 1,024 bytes together.
+    full = {"a": "v" * 255, "b": "v" * 255, "c": "v" * 255, "d": "v" * 250}
+    assert header_rules.kept_received({**full, "e": "1234"}) == {**full, "e": "1234"}
+    assert header_rules.kept_received({**full, "e": "12345", "f": "123"}) == {**full, "f": "123"}
+    assert header_rules.kept_received({**full, "é": "é"}) == {**full, "é": "é"}
+    assert header_rules.kept_received({**full, "é": "éé"}) == full

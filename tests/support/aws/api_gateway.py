@@ -73,7 +73,8 @@ def routes() -> tuple[Route, ...]:
                     re.compile(pattern),
                 )
             )
-    return tuple(found)
+    # A segment without a parameter is preferred, as by API Gateway.
+    return tuple(sorted(found, key=lambda one: [part[:1] == "{" for part in one.path.split("/")]))
 
 
 def extended_id(request_id: str) -> str:

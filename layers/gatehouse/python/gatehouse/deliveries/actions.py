@@ -49,6 +49,38 @@ def page(
     return listing.page(table, [webhook.id], status=status, limit=limit, after=after)
 
 
+def page_of_all(
+    table: Table,
+    call: Call,
+    *,
+    webhook_id: str | None,
+    status: DeliveryStatus | None,
+    event: str | None,
+    since: Micros,
+    limit: int,
+    after: str | None,
+) -> tuple[list[Delivery], str | None]:
+    """List the deliveries of one or all webhooks of the account, as `listing.page` does.
+
+    Raises NotFound if `webhook_id` is not one of them.
+    """
+    account_id = call.caller.account_id
+    chosen = (
+        webhooks.list_all(table, account_id)
+        if webhook_id is None
+        else [webhooks.get(table, account_id, webhook_id)]
+    )
+    return listing.page(
+        table,
+        [webhook.id for webhook in chosen],
+        status=status,
+        event=event,
+        since=since,
+        limit=limit,
+        after=after,
+    )
+
+
 def get(table: Table, call: Call, delivery_id: str) -> tuple[Delivery, list[Attempt]]:
     """Read a delivery and its last hundred attempts, oldest first. Raises NotFound."""
     delivery = _get(table, call, delivery_id)

@@ -14,7 +14,7 @@ from typing import Protocol
 from gatehouse.core.clock import SECOND, Micros
 from gatehouse.core.errors import Unavailable
 from gatehouse.core.retry import Backoff
-from gatehouse.deliveries import messages, rules, store
+from gatehouse.deliveries import header_rules, messages, rules, store
 from gatehouse.deliveries.attempt_record import Recorder
 from gatehouse.deliveries.messages import DeliveryQueues
 from gatehouse.deliveries.model import (
@@ -26,6 +26,7 @@ from gatehouse.deliveries.model import (
     DeliveryStatus,
     Outcome,
     ParkReason,
+    Posted,
 )
 from gatehouse.deliveries.webhook_reads import WebhookReads
 from gatehouse.dynamo.table import Table
@@ -118,10 +119,10 @@ def _attempt(worker: Worker, delivery: Delivery, webhook: Webhook) -> AttemptRep
     if material is None:  # it is deleted together with its webhook
         return _give_up(worker, delivery, DeadLetterReason.WEBHOOK_DELETED)
     body = signals.body(signal)
-    outcome, response = _post(worker, delivery, webhook, material, body)
+    outcome, posted = _post(worker, delivery, webhook, material, body)
     ended_at = worker.now()
     attempt = rules.attempt_of(
-        delivery, outcome, started_at=started_at, ended_at=ended_at, body=response
+        delivery, outcome, started_at=started_at, ended_at=ended_at, posted=posted
     )
     action = rules.next_action(
         delivery.step,
@@ -149,8 +150,8 @@ def _attempt(worker: Worker, delivery: Delivery, webhook: Webhook) -> AttemptRep
 
 def _post(
     worker: Worker, delivery: Delivery, webhook: Webhook, material: Material, body: bytes
-) -> tuple[Outcome, bytes]:
-    """Send the signed POST; return its outcome and the start of the response's body."""
+) -> tuple[Outcome, Posted]:
+    """Send the signed POST; return its outcome and what is kept of it."""
     signed = signing.headers(
         material.secrets,
         delivery_id=f"delivery:{delivery.id}",
@@ -158,6 +159,7 @@ def _post(
         timestamp=worker.now() // SECOND,
         body=body,
     )
+    posted = Posted(webhook.url, header_rules.kept_sent(signed, material.headers))
     try:
         reply = worker.post(
             "POST",
@@ -169,11 +171,15 @@ def _post(
             owner=webhook.id,
         )
     except RequestFailed as failed:
-        return Outcome(error=failed.kind), b""
+        return Outcome(error=failed.kind), posted
     wait = rules.parse_retry_after(reply.headers.get("retry-after"), worker.now())
     redirected = 300 <= reply.status < 400  # noqa: PLR2004
     error = "redirect" if redirected else reply.broken
-    return Outcome(status_code=reply.status, error=error, retry_after=wait), reply.body
+    received = header_rules.kept_received(reply.headers)
+    return (
+        Outcome(status_code=reply.status, error=error, retry_after=wait),
+        replace(posted, received=received, body=reply.body),
+    )
 
 
 def _park(worker: Worker, delivery: Delivery, webhook: Webhook) -> AttemptReport | None:

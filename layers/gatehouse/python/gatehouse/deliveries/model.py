@@ -58,7 +58,8 @@ class DeadLetterReason(StrEnum):
 class Attempt:
     """One POST. `duration_ms` is whole; `response` is the first KiB of the response's body.
 
-    `sent` and `received` are the headers of the request and of the response.
+    `sent` and `received` are headers of the request and of the response, None for a value that is
+    not kept.
     """
 
     number: int
@@ -68,8 +69,8 @@ class Attempt:
     error: str | None
     response: str | None
     url: str | None = None
-    sent: Mapping[str, str] = field(default_factory=dict)
-    received: Mapping[str, str] = field(default_factory=dict)
+    sent: Mapping[str, str | None] = field(default_factory=dict)
+    received: Mapping[str, str | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +127,19 @@ class Outcome:
     status_code: int | None = None
     error: str | None = None
     retry_after: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """What an attempt sent and received. `body` is the start of the response's body.
+
+    None stands for a header's value that is not kept.
+    """
+
+    url: str
+    sent: Mapping[str, str | None]
+    received: Mapping[str, str | None] = field(default_factory=dict)
+    body: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

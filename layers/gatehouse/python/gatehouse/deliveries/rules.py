@@ -26,6 +26,7 @@ from gatehouse.deliveries.model import (
     Outcome,
     Park,
     ParkReason,
+    Posted,
     Retry,
 )
 
@@ -278,7 +279,7 @@ def audit_view(delivery: Delivery) -> dict[str, Any]:
 
 
 def attempt_of(
-    delivery: Delivery, outcome: Outcome, *, started_at: Micros, ended_at: Micros, body: bytes
+    delivery: Delivery, outcome: Outcome, *, started_at: Micros, ended_at: Micros, posted: Posted
 ) -> Attempt:
     """Return the record of an attempt."""
     return Attempt(
@@ -287,5 +288,8 @@ def attempt_of(
         duration_ms=max(0, ended_at - started_at) // 1_000,
         status_code=outcome.status_code,
         error=outcome.error,
-        response=None if outcome.status_code is None else shown_text(body),
+        response=None if outcome.status_code is None else shown_text(posted.body),
+        url=posted.url,
+        sent=posted.sent,
+        received=posted.received,
     )
