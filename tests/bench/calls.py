@@ -1,8 +1,8 @@
-"""Count the table calls of an authorized request, where botocore sends them.
+"""Count the table calls of an authorized request, where its client sends them.
 
-The tables are moto's, in this process. The clock is a number that the bench advances, so request
-rates are exact on any machine: whether a request takes one call or two depends on whether its key
-is busy, and so only on the clock.
+The tables are moto's, behind a server in this process. The clock is a number that the bench
+advances, so request rates are exact on any machine: whether a request takes one call or two
+depends on whether its key is busy, and so only on the clock.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ from moto import mock_aws
 from gatehouse.core import clock
 from gatehouse.credentials import rules
 from gatehouse.dynamo import connection
-from support.aws import invocation, resources
+from gatehouse.dynamo.client import DynamoClient
+from gatehouse.dynamo.kept_connections import HttpAnswer
+from support.aws import invocation, resources, table_server
 from support.aws.api_gateway import Front
 
 LIMIT = 6_000  # the stack's default
@@ -56,22 +58,25 @@ class Clock:
 
 @dataclass
 class Meter:
-    """Counts the requests and bytes that botocore sends and receives."""
+    """Counts the requests of a client, and the bytes of their bodies and answers."""
 
     calls: int = 0
     sent: int = 0
     received: int = 0
 
-    def watch(self, client: Any) -> None:
-        client.meta.events.register("before-send.dynamodb", self._sent)
-        client.meta.events.register("response-received.dynamodb", self._received)
+    def watch(self, client: DynamoClient) -> None:
+        """Count from now on."""
+        connections: Any = client._connections  # noqa: SLF001 - each request passes here
+        exchange = connections.exchange
 
-    def _sent(self, request: Any, **_: Any) -> None:
-        self.calls += 1
-        self.sent += len(request.body or b"")
+        def counted(request: bytes) -> HttpAnswer:
+            answer: HttpAnswer = exchange(request)
+            self.calls += 1
+            self.sent += len(request.partition(b"\r\n\r\n")[2])
+            self.received += len(answer.body)
+            return answer
 
-    def _received(self, response_dict: Any, **_: Any) -> None:
-        self.received += len(response_dict["body"])
+        connections.exchange = counted
 
 
 @contextlib.contextmanager
@@ -84,8 +89,13 @@ def tables() -> Iterator[None]:
         "GATEHOUSE_ACCOUNT_CREATION": "open",
         "GATEHOUSE_DEFAULT_RATE_LIMIT": str(LIMIT),
     }
-    with mock_aws(), patch.dict(os.environ, credentials):
+    with (
+        mock_aws(),
+        table_server.serve(table_server.moto) as url,
+        patch.dict(os.environ, credentials),
+    ):
         os.environ.update(resources.create_tables("bench"))
+        os.environ["AWS_ENDPOINT_URL_DYNAMODB"] = url
         _forget_clients()
         yield
         _forget_clients()

@@ -1,9 +1,10 @@
-"""Split the time of one warm authorized request. Runs alone on the deployed files, without a table.
+"""Split the processor time of a warm authorized request. Runs alone on the deployed files.
 
-    python own_time.py <requests> <item.json> <event.json>
+    python own_time.py <requests> <event.json>
 
-The handler is the one on the path. A hook inside botocore answers instead of DynamoDB, so the rest
-is the handler's own work and botocore's: serializing, signing and parsing. Prints JSON.
+The handler is the one on the path, with the client that it has. AWS_ENDPOINT_URL_DYNAMODB names a
+server in another process, so only this process's work counts: the handler's own, its log line
+included, and the client's (serializing, signing, sending, receiving and parsing). Prints JSON.
 """
 
 from __future__ import annotations
@@ -13,23 +14,10 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
-from unittest.mock import patch
-
-import botocore.client
-from botocore.awsrequest import AWSResponse
-
-
-class _Body:
-    """A response's body as botocore reads it."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-
-    def stream(self, **_: Any) -> list[bytes]:
-        return [self._data]
 
 
 class _Lambda:
@@ -42,61 +30,53 @@ class _Lambda:
     memory_limit_in_mb = 1024
 
 
-def main(requests: int, item: dict[str, Any], event: dict[str, Any]) -> dict[str, float]:
-    """Time so many requests: whole, within botocore, and the difference, in milliseconds."""
-    answers = {
-        "GetItem": json.dumps({"Item": item}).encode(),
-        "UpdateItem": json.dumps({"Attributes": item | {"requests": {"N": "1"}}}).encode(),
-    }
+def main(requests: int, event: dict[str, Any]) -> dict[str, float]:
+    """Time so many requests: whole, within the client, and the difference, in ms of CPU."""
     spent: list[float] = []
-    made = botocore.client.BaseClient._make_api_call  # noqa: SLF001 - each request passes here
 
-    def answer(request: Any, **_: Any) -> AWSResponse:
-        operation = request.headers["X-Amz-Target"].decode().rpartition(".")[2]
-        headers = {"Content-Type": "application/x-amz-json-1.0"}
-        return AWSResponse(request.url, 200, headers, _Body(answers[operation]))
+    def timed(call: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(*arguments: Any, **named: Any) -> Any:
+            started = time.thread_time()
+            try:
+                return call(*arguments, **named)
+            finally:
+                spent.append(time.thread_time() - started)
 
-    def timed(client: Any, operation: str, arguments: dict[str, Any]) -> Any:
-        started = time.perf_counter()
-        try:
-            return made(client, operation, arguments)
-        finally:
-            spent.append(time.perf_counter() - started)
+        return counted
 
-    with patch.object(botocore.client.BaseClient, "_make_api_call", timed):
-        import handler  # noqa: PLC0415 - the function under measurement, found by its path
+    import handler  # noqa: PLC0415 - the function under measurement, found by its path
 
-        for client in _clients(handler):
-            client.meta.events.register_first("before-send.dynamodb", answer)
-        every, botocores = [], []
-        for _ in range(requests):
-            spent.clear()
-            started = time.perf_counter()
-            verdict = handler.handler(event, _Lambda())
-            every.append(time.perf_counter() - started)
-            botocores.append(sum(spent))
-            if verdict["policyDocument"]["Statement"][0]["Effect"] != "Allow":
-                raise RuntimeError("a live key was refused")
+    client = _client(handler)
+    for operation in ("get_item", "update_item"):
+        setattr(client, operation, timed(getattr(client, operation)))
+    every, within = [], []
+    for _ in range(requests):
+        spent.clear()
+        started = time.thread_time()
+        verdict = handler.handler(event, _Lambda())
+        every.append(time.thread_time() - started)
+        within.append(sum(spent))
+        if verdict["policyDocument"]["Statement"][0]["Effect"] != "Allow":
+            raise RuntimeError("a live key was refused")
+        if not spent:
+            raise RuntimeError("the client that is measured was not called")
     warm = slice(requests // 10, None)
-    own = [(whole - inner) * 1000 for whole, inner in zip(every, botocores, strict=True)]
+    own = [(whole - inner) * 1000 for whole, inner in zip(every, within, strict=True)]
     return {
         "total_ms": median(every[warm]) * 1000,
-        "botocore_ms": median(botocores[warm]) * 1000,
+        "client_ms": median(within[warm]) * 1000,
         "own_ms": median(own[warm]),
         "own_p99_ms": quantiles(own[warm], n=100)[98],
     }
 
 
-def _clients(handler: Any) -> list[Any]:
-    """Return the clients of our handler (`TABLE.client`) or of the usual (`table.meta.client`)."""
-    if hasattr(handler, "TABLE"):
-        return [handler.TABLE.client]
-    return [handler.table.meta.client]
+def _client(handler: Any) -> Any:
+    """Return the client of our handler (`TABLE.client`) or of the usual (`table.meta.client`)."""
+    return handler.TABLE.client if hasattr(handler, "TABLE") else handler.table.meta.client
 
 
 if __name__ == "__main__":
-    count, item_file, event_file = sys.argv[1:]
-    arguments = [json.loads(Path(name).read_text()) for name in (item_file, event_file)]
+    count, event_file = sys.argv[1:]
     with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
-        found = main(int(count), *arguments)
+        found = main(int(count), json.loads(Path(event_file).read_text()))
     sys.stdout.write(json.dumps(found))
