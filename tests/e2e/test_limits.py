@@ -10,7 +10,6 @@ import pytest
 
 from gatehouse.credentials import actions as credentials
 from gatehouse.credentials.model import Code
-from gatehouse.dynamo.table import Table
 from support.actors.deployed_tenant import Tenant, open_tenant
 from support.worlds.deployed_stack import Deployed
 
@@ -64,8 +63,7 @@ def test_at_one_moment_exactly_the_limit_passes(tenant: Tenant) -> None:
     """The authorizer's own action on the engine's table: four environments, sixteen threads."""
     calls, limit = 200, 50
     key = tenant.make_key(rate_limit=limit)["key"]
-    client = tenant.stack.client("dynamodb")
-    table = Table(tenant.stack.outputs["KeysTableName"], client)
+    table = tenant.stack.room_table("KeysTableName")
     memories = [credentials.Memory() for _ in range(4)]
     now = time.time_ns() // 1000
 

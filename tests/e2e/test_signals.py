@@ -15,7 +15,6 @@ from gatehouse.core.errors import Conflict
 from gatehouse.core.grants import FULL
 from gatehouse.core.principal import Principal
 from gatehouse.core.request import Call
-from gatehouse.dynamo.table import Table
 from gatehouse.signals import actions as signals
 from support.actors.deployed_tenant import Tenant, add_member, open_tenant
 from support.worlds.deployed_stack import Deployed
@@ -205,8 +204,7 @@ def test_of_fifty_parallel_claims_on_the_table_one_succeeds(
     stack: Deployed, tenant: Tenant
 ) -> None:
     """Straight on the engine's table: fifty requests would be a hundred processes here."""
-    client = stack.client("dynamodb")
-    table = Table(stack.outputs["MainTableName"], client)
+    table = stack.room_table("MainTableName")
     task = emitted(tenant)["id"].removeprefix("signal:")
 
     def claim(number: int) -> str | None:

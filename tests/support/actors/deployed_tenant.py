@@ -12,7 +12,7 @@ import httpx
 from gatehouse.core import ids
 from gatehouse.core.grants import Grants, Permissions
 from gatehouse.credentials import writes as credentials
-from gatehouse.dynamo.table import Table, Tables, transact
+from gatehouse.dynamo.table import Tables, transact
 from gatehouse.identities import writes as identities
 from gatehouse.identities.model import ClawType, Identity, IdentityType, Membership
 from gatehouse.keys import writes as key_writes
@@ -85,10 +85,8 @@ def add_member(
     The rooms write both items directly, as they write an account's first admin: an invite for
     each member would use up the public route's throttle.
     """
-    client = tenant.stack.client("dynamodb")
     tables = Tables(
-        Table(tenant.stack.outputs["KeysTableName"], client),
-        Table(tenant.stack.outputs["MainTableName"], client),
+        tenant.stack.room_table("KeysTableName"), tenant.stack.room_table("MainTableName")
     )
     now = time.time_ns() // 1000
     grants = Grants(scopes, Permissions())
@@ -111,7 +109,7 @@ def add_member(
         operator=False,
         now=now,
     )
-    transact(client, [identities.create(tables.main, member), *writes.values()])
+    transact(tables.main.client, [identities.create(tables.main, member), *writes.values()])
     return minted.secret
 
 

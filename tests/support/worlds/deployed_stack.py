@@ -19,13 +19,17 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import httpx
 
+from gatehouse.dynamo.client import DynamoClient
+from gatehouse.dynamo.table import Table
 from gatehouse_cli.local import engine_access, env_file
 from gatehouse_cli.local.aws import session
 from gatehouse_cli.local.engine_access import EngineAccess
 from gatehouse_cli.local.folder import LocalFolder
+from gatehouse_cli.local.sam import REGION
 from gatehouse_cli.local.stack import Plan, running
 
 PROJECT = Path(__file__).parents[3]
@@ -68,6 +72,10 @@ class Deployed:
     def client(self, service: str) -> Any:
         """Return a boto3 client of the engine, as its root."""
         return _client(service, self.access)
+
+    def room_table(self, output: str) -> Table:
+        """Return one of the stack's tables as the rooms use it, called as the engine's root."""
+        return Table(self.outputs[output], _table_client(self.access))
 
     def table(self, output: str) -> Any:
         """Return one of the stack's tables: `KeysTableName` or `MainTableName`."""
@@ -139,6 +147,19 @@ def _access(home: LocalFolder) -> EngineAccess:
 @cache
 def _client(service: str, access: EngineAccess) -> Any:
     return session(access).client(service, endpoint_url=access.endpoint)  # type: ignore[call-overload]
+
+
+@cache
+def _table_client(access: EngineAccess) -> DynamoClient:
+    caller = {
+        "AWS_ENDPOINT_URL_DYNAMODB": access.endpoint,
+        "AWS_ACCESS_KEY_ID": access.key_id,
+        "AWS_SECRET_ACCESS_KEY": access.secret,
+        "AWS_SESSION_TOKEN": "",
+        "AWS_REGION": REGION,
+    }
+    with patch.dict(os.environ, caller):
+        return DynamoClient()
 
 
 @cache
