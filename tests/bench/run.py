@@ -12,12 +12,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import random
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, median
 from typing import Any
@@ -34,6 +32,7 @@ import connections  # noqa: E402 - as above
 import deliveries  # noqa: E402 - as above
 import emulator  # noqa: E402 - as above
 from processes import serving  # noqa: E402 - as above
+from report import Budget, Section, report  # noqa: E402 - as above
 
 from support.aws import resources  # noqa: E402 - as above
 
@@ -69,32 +68,6 @@ _PARTS = (
     *("init", "calls", "own-time", "growth", "deliveries", "connections", "per-delivery"),
     "engine",
 )
-# Why a budget is missed, where that is known; printed below the table.
-_WHY_MISSED = {
-    "emit to received, median": (
-        "It includes the time in which the local engine polls the stream and the queue."
-    ),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """One row of the table of budgets."""
-
-    what: str
-    measured: str
-    allowed: str
-    passed: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Section:
-    """One table of the report."""
-
-    title: str
-    text: str
-    head: tuple[str, ...]
-    rows: list[tuple[str, ...]]
 
 
 def main() -> int:
@@ -123,7 +96,7 @@ def main() -> int:
         "engine": lambda: _on_the_engine(budgets),
     }
     sections = [section for part in parts for section in measured[part]()]
-    text = _report(sections, budgets)
+    text = report(sections, budgets)
     sys.stdout.write(text)
     if options.write:
         (ROOT / "docs" / "benchmarks.md").write_text(text)
@@ -561,42 +534,6 @@ def _ratio(what: str, measured: float, most: float) -> Budget:
 
 def _under(what: str, measured: float, most: int) -> Budget:
     return Budget(what, f"{measured:.0f} ms", f"under {most} ms here", measured < most)
-
-
-def _report(sections: list[Section], budgets: list[Budget]) -> str:
-    machine = f"{platform.machine()}, {os.cpu_count()} CPUs, Python {platform.python_version()}"
-    parts = [
-        "# Benchmarks",
-        (
-            "After reading this page you know what Gatehouse costs in time and in requests to AWS,"
-            " and how that compares with the usual way to build the same."
-        ),
-        (
-            f"Written by `make bench ARGS=--write`, on {machine}. Ratios are similar on other"
-            " machines; milliseconds are not."
-        ),
-        "## Budgets",
-        _table(
-            ("budget", "measured", "allowed", ""),
-            [
-                (budget.what, budget.measured, budget.allowed, "PASS" if budget.passed else "FAIL")
-                for budget in budgets
-            ],
-        ),
-        *(f"Missed: {what}. {_WHY_MISSED.get(what, '')}".strip() for what in _missed(budgets)),
-    ]
-    for section in sections:
-        parts += [f"## {section.title}", section.text, _table(section.head, section.rows)]
-    return "\n\n".join(parts) + "\n"
-
-
-def _missed(budgets: list[Budget]) -> list[str]:
-    return [budget.what for budget in budgets if not budget.passed]
-
-
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    lines = [head, tuple("---" for _ in head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _say(text: str) -> None:
