@@ -18,6 +18,7 @@ from gatehouse.dynamo.table import (
     TransactionConflict,
     transact,
 )
+from gatehouse.webhooks.secret_cache import SecretCache
 from support.aws.throttled_table import LATENCIES, Limits, ThrottledDynamo
 from support.aws.virtual_threads import in_virtual_time
 from support.aws.virtual_time import Stuck, VirtualTime
@@ -251,6 +252,22 @@ def test_thread_pools_and_futures_of_the_library_run_in_virtual_time() -> None:
 
     assert ended == [("map", 2.0), ("as_completed", 5.0), ("timeout", 6.0)]
     assert time.now == 6 * SECOND
+
+
+def test_a_lock_of_our_rooms_waits_in_virtual_time() -> None:
+    time = VirtualTime()
+    begun: list[float] = []
+    with in_virtual_time(time):
+        cache = SecretCache(None, None)  # type: ignore[arg-type]
+
+        def act() -> None:
+            with cache._lock:  # noqa: SLF001
+                begun.append(time.seconds)
+                time.sleep(1)
+
+        time.run(act, act, act)
+
+    assert begun == [0.0, 1.0, 2.0]
 
 
 def test_a_run_is_the_same_for_the_same_seed() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import queue
 import random
@@ -13,7 +14,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import _base
 from concurrent.futures import thread as pools
 from contextlib import contextmanager
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -67,6 +68,33 @@ class _SimpleQueue:
         return self._held.popleft()
 
 
+class _Lock:
+    """`threading.Lock` of virtual time. Outside of a run it is free."""
+
+    def __init__(self, virtual: VirtualTime) -> None:
+        self._virtual, self._held, self._freed = virtual, False, Waiting(virtual)
+
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:  # noqa: FBT001, FBT002
+        while self._held and self._virtual.actor is not None:
+            if not blocking or not self._freed.wait(None if timeout < 0 else timeout):
+                return False
+        self._held = True
+        return True
+
+    def release(self) -> None:
+        self._held = False
+        self._freed.notify()
+
+    def locked(self) -> bool:
+        return self._held
+
+    def __enter__(self) -> bool:
+        return self.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
 class _Event:
     """`threading.Event` of virtual time."""
 
@@ -91,8 +119,8 @@ class _Event:
 def in_virtual_time(virtual: VirtualTime, seed: int = 0) -> Iterator[None]:
     """Give our rooms and functions, and thread pools made from now on, this clock.
 
-    Locks stay real: nobody holds one while he waits, and only one actor runs. Random numbers
-    (jitter of retries) depend on the seed.
+    Random numbers (jitter of retries) depend on the seed. What our modules cache is forgotten
+    before and after: a pool or a lock belongs to one clock.
     """
 
     def bound(kind: Any) -> Any:
@@ -123,9 +151,14 @@ def in_virtual_time(virtual: VirtualTime, seed: int = 0) -> Iterator[None]:
     state = random.getstate()
     quiet = logging.getLogger("concurrent.futures")  # it reports the actors that are stopped
     with pytest.MonkeyPatch.context() as patch:
-        for module in list(sys.modules.values()):
-            if module.__name__.startswith(OURS) and vars(module).get("time") is time:
+        for module in _our_modules():
+            if vars(module).get("time") is time:
                 patch.setattr(module, "time", clock)
+            if vars(module).get("Lock") is threading.Lock:
+                patch.setattr(module, "Lock", bound(_Lock))
+            for made in list(vars(module).values()):
+                if isinstance(made, type) and made.__module__ == module.__name__:
+                    _make_locks(made, bound(_Lock), patch)
         patch.setattr(_base, "threading", threads)
         patch.setattr(pools, "threading", threads)
         patch.setattr(
@@ -135,7 +168,36 @@ def in_virtual_time(virtual: VirtualTime, seed: int = 0) -> Iterator[None]:
         )
         patch.setattr(quiet, "disabled", True)
         random.seed(seed)
+        _forget_cached()
         try:
             yield
         finally:
             random.setstate(state)
+    _forget_cached()
+
+
+def _our_modules() -> list[ModuleType]:
+    return [one for one in list(sys.modules.values()) if one.__name__.startswith(OURS)]
+
+
+def _forget_cached() -> None:
+    for module in _our_modules():
+        for made in vars(module).values():
+            if isinstance(made, functools._lru_cache_wrapper):  # noqa: SLF001 - its only name
+                made.cache_clear()
+
+
+def _make_locks(owner: type, lock: Callable[[], _Lock], patch: pytest.MonkeyPatch) -> None:
+    """Let a data class with locks make them of virtual time."""
+    fields = getattr(owner, "__dataclass_fields__", {})
+    names = [name for name, one in fields.items() if one.default_factory is threading.Lock]
+    if not names:
+        return
+    real = owner.__init__  # type: ignore[misc]
+
+    def init(self: Any, *args: Any, **kwargs: Any) -> None:
+        real(self, *args, **kwargs)
+        for name in names:
+            object.__setattr__(self, name, lock())
+
+    patch.setattr(owner, "__init__", init)

@@ -16,8 +16,7 @@ from gatehouse.aws import clients
 from gatehouse.core import ids
 from gatehouse.core.clock import DAY, SECOND, Micros
 from gatehouse.core.observe import logger
-from gatehouse.deliveries import messages
-from gatehouse.dynamo import connection, lanes
+from gatehouse.dynamo import connection
 from gatehouse.dynamo.table import Table, Tables, transact
 from gatehouse.outbound import client as outbound
 from gatehouse.secrets import actions as vaults
@@ -196,8 +195,6 @@ class FireWorld:
         patch.setattr(clients, "sqs", lambda: self.sqs)
         patch.setattr(clients, "kms", lambda: self.kms)
         patch.setattr(outbound, "send", self.receivers.send)
-        for cached in (connection.tables, connection.keys_table, messages.queues, lanes.pool):
-            cached.cache_clear()
 
 
 @contextmanager
@@ -213,8 +210,6 @@ def under_fire(*, seed: int = 0, limits: Limits | None = None) -> Iterator[FireW
                 yield world
         finally:
             logger.setLevel(level)
-    for cached in (connection.tables, connection.keys_table, messages.queues, lanes.pool):
-        cached.cache_clear()
 
 
 def percentile(values: Sequence[float], share: float) -> float:
