@@ -58,7 +58,7 @@ def _memberships(origin: Origin) -> dict[str, int]:
 
 def _deliveries(origin: Origin) -> dict[str, int]:
     del origin  # unused: sweeping deliveries writes no audit events
-    return asdict(sweep.sweep(TABLES.main, QUEUES, embedding=_embedding(), now=clock.now()))
+    return asdict(sweep.sweep(TABLES.main, QUEUES, now=clock.now()))
 
 
 def _logs(origin: Origin) -> dict[str, int]:
@@ -75,9 +75,3 @@ def _relay() -> Relay:
         logs=clients.logs(),
         now=clock.now,
     )
-
-
-@cache
-def _embedding() -> Queue | None:
-    url = settings.EMBEDDING_QUEUE.text()
-    return Queue(url, clients.sqs()) if url else None

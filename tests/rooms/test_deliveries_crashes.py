@@ -16,10 +16,11 @@ import pytest
 from gatehouse.audit import rules as audit
 from gatehouse.audit import store as audit_store
 from gatehouse.audit.model import Chain
-from gatehouse.deliveries import rules
+from gatehouse.deliveries import message_rules, rules
 from gatehouse.deliveries.model import (
     DeadLetterReason,
     DeliveryStatus,
+    DueMessage,
     FanOutMessage,
     RecoverMessage,
     UnparkMessage,
@@ -192,7 +193,7 @@ def _recover(world: KillableWorld) -> Case:
 def _sweep_a_lost_record(world: KillableWorld) -> Case:
     _prepared(world, webhooks=2)
     world.pass_time(121)
-    return Case(world.sweep)
+    return Case(world.sweep_only)
 
 
 def _sweep_lost_messages(world: KillableWorld) -> Case:
@@ -200,12 +201,35 @@ def _sweep_lost_messages(world: KillableWorld) -> Case:
     world.fan_out(world.signals[0])
     world.sent.clear()
     world.pass_time(121)
-    return Case(world.sweep)
+    return Case(world.sweep_only)
+
+
+def _send_due(world: KillableWorld) -> Case:
+    _prepared(world, webhooks=2)
+    world.fan_out(world.signals[0])
+    world.sent.clear()
+    world.pass_time(121)
+    world.sweep_only()
+    assert {type(message_rules.read(body)) for _, body in world.sent} == {DueMessage}
+    return Case(world.process_next)
 
 
 def _sweep_a_marker(world: KillableWorld) -> Case:
     _with_parked(world)
-    return Case(world.sweep)
+    world.pass_time(121)
+    return Case(world.sweep_only)
+
+
+def _last_pass(world: KillableWorld) -> Case:
+    """Nothing is left to replay: the message deletes the marker."""
+    _with_dead_letters(world)
+    message = RecoverMessage(ACCOUNT, world.webhooks[0].id, rules.lowest_id(0), world.time)
+    world.queue_message(message)
+    world.run()
+    assert world.markers()
+    world.pass_time(300)
+    world.sweep_only()
+    return Case(world.process_next)
 
 
 CASES: list[Prepare] = [
@@ -231,7 +255,9 @@ MORE_CASES: list[Prepare] = [
     _unpark,
     _sweep_a_lost_record,
     _sweep_lost_messages,
+    _send_due,
     _sweep_a_marker,
+    _last_pass,
 ]
 
 

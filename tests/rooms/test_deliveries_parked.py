@@ -156,6 +156,7 @@ def test_parked_deliveries_of_a_deleted_webhook_are_given_up(world: DeliveryWorl
     world.run()
     world.put_marker(UnparkMessage(ACCOUNT, webhook.id))
     world.remove(webhook)
+    world.pass_time(121)
 
     assert world.sweep().unparked == 1
     world.run()

@@ -21,6 +21,7 @@ from gatehouse.deliveries.model import (
     Delivered,
     Delivery,
     DeliveryStatus,
+    DueMessage,
     FanOutMessage,
     GiveUp,
     Message,
@@ -229,6 +230,8 @@ def test_a_sweep_during_a_backlog_does_not_count() -> None:
         UnparkMessage("a", "w"),
         UnparkMessage("a", "w", "x"),
         RecoverMessage("a", "w", "0", NOW),
+        RecoverMessage("a", "w", "0", NOW, 7),
+        DueMessage(63, 9, NOW),
     ],
 )
 def test_messages_survive_writing_and_reading(
@@ -243,10 +246,14 @@ def test_message_bodies_never_change_because_old_ones_wait_in_the_queue() -> Non
         == '{"delivery":"d","attempt":3,"account":"a","webhook":"w"}'
     )
     assert message_rules.write(FanOutMessage("a", "s")) == '{"fan_out":"s","account":"a"}'
-    assert message_rules.write(UnparkMessage("a", "w")) == '{"wake":"w","account":"a","above":""}'
+    assert message_rules.write(DueMessage(7, 9)) == '{"due":7,"visible":9,"above":0}'
+    assert (
+        message_rules.write(UnparkMessage("a", "w", sent=2))
+        == '{"wake":"w","account":"a","above":"","sent":2}'
+    )
     assert (
         message_rules.write(RecoverMessage("a", "w", "i", 7))
-        == '{"recover":"w","account":"a","above":"i","asked_at":7}'
+        == '{"recover":"w","account":"a","above":"i","asked_at":7,"sent":0}'
     )
 
 

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import io
+import json
 from typing import Any
 
 import pytest
 
 from gatehouse.core.clock import DAY, HOUR, SECOND
 from gatehouse.core.errors import Unavailable
-from gatehouse.deliveries import rules, store
+from gatehouse.deliveries import marker_store, message_rules, rules
 from gatehouse.deliveries.model import (
     DeliveryStatus,
     ParkReason,
     RecoverMessage,
     UnparkMessage,
 )
-from gatehouse.signals import actions as signals
 from gatehouse.webhooks.model import Filters
 from support.worlds.deliveries import ACCOUNT, DeliveryWorld
 
@@ -115,8 +116,8 @@ def test_the_sweeper_sends_a_retry_after_more_than_15_minutes_to_the_second(
     assert 0 <= second.at - at < SECOND
 
 
-def test_a_delivery_that_five_sweeps_sent_in_vain_is_parked_as_internal(
-    world: DeliveryWorld,
+def test_a_delivery_that_was_sent_five_times_in_vain_is_parked_as_internal(
+    world: DeliveryWorld, logs: io.StringIO
 ) -> None:
     webhook, signal = world.webhook(), world.emit()
     world.fan_out(signal)
@@ -126,8 +127,10 @@ def test_a_delivery_that_five_sweeps_sent_in_vain_is_parked_as_internal(
         world.pass_time(minutes * 60)
         sweeps.append(world.sweep())
 
-    assert (sum(one.sent for one in sweeps), sum(one.internal for one in sweeps)) == (5, 1)
+    assert [one.sent for one in sweeps] == [1, 1, 1, 1, 1, 0]
     assert world.delivery(signal, webhook).parked is ParkReason.INTERNAL
+    [line] = [json.loads(text) for text in logs.getvalue().splitlines()]
+    assert line["internal"] == 1, "the alarm's filter counts this line"
 
 
 def test_the_sweeper_leaves_a_running_attempt_alone(world: DeliveryWorld) -> None:
@@ -144,14 +147,46 @@ def test_the_sweeper_leaves_a_running_attempt_alone(world: DeliveryWorld) -> Non
 
 def test_a_marker_is_deleted_only_after_the_index_must_be_up_to_date(world: DeliveryWorld) -> None:
     message = UnparkMessage(ACCOUNT, world.webhook().id)
-    world.put_marker(message)
+    world.queue_message(message)
 
-    world.sweep()
-    assert store.list_markers(world.table, limit=5) == [(message, world.time)]
+    world.run()
+    assert world.markers() == [message]
     world.pass_time(121)
     world.sweep()
 
-    assert store.list_markers(world.table, limit=5) == []
+    assert world.markers() == []
+
+
+def test_the_sweeper_asks_once_for_the_work_of_a_marker(world: DeliveryWorld) -> None:
+    world.put_marker(UnparkMessage(ACCOUNT, world.webhook().id))
+    asked = []
+    for seconds in (119, 2, 60, 300):
+        world.pass_time(seconds)
+        asked.append(world.sweep_only().markers)
+
+    assert asked == [0, 1, 0, 1]
+
+
+def test_a_long_recovery_goes_on_by_messages_and_the_sweeper_lets_it(world: DeliveryWorld) -> None:
+    webhook = world.webhook()
+    for _ in range(501):
+        world.fan_out(world.emit())
+    world.remove(webhook)
+    world.run(most=600)
+    world.restore(webhook)
+    world.pass_time(1)
+    message = RecoverMessage(ACCOUNT, webhook.id, rules.lowest_id(0), world.time)
+    world.queue_message(message)
+
+    world.process_next()
+    following = [message_rules.read(body) for _, body in world.sent]
+    [continued] = [one for one in following if isinstance(one, RecoverMessage)]
+    assert (continued.sent, len(following)) == (500, 501)
+    world.pass_time(121)
+    assert world.sweep_only().markers == 0
+    world.run(most=600)
+
+    assert len(world.receiver.seen) == 501
 
 
 def test_the_sweeper_does_a_recovery_whose_message_was_lost(world: DeliveryWorld) -> None:
@@ -162,6 +197,7 @@ def test_the_sweeper_does_a_recovery_whose_message_was_lost(world: DeliveryWorld
     world.pass_time(1)
     lowest = rules.lowest_id(world.time - DAY)
     world.put_marker(RecoverMessage(ACCOUNT, webhook.id, lowest, world.time))
+    world.pass_time(121)
 
     assert world.sweep().unparked == 1
     world.run()
@@ -169,10 +205,10 @@ def test_the_sweeper_does_a_recovery_whose_message_was_lost(world: DeliveryWorld
     assert world.delivery(signal, webhook).status is DeliveryStatus.DELIVERED
     world.pass_time(180)
     world.sweep()
-    assert store.list_markers(world.table, limit=5) == []
+    assert world.markers() == []
 
 
-def test_a_signal_whose_fan_out_fails_does_not_stop_the_rest_of_the_sweep(
+def test_an_error_in_one_part_of_a_sweep_does_not_stop_the_others(
     world: DeliveryWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.webhook()
@@ -184,10 +220,10 @@ def test_a_signal_whose_fan_out_fails_does_not_stop_the_rest_of_the_sweep(
     def fail(*_: Any) -> None:
         raise Unavailable
 
-    monkeypatch.setattr(signals, "mark_fanned_out", fail)
+    monkeypatch.setattr(marker_store, "list_all", fail)
 
     with pytest.raises(Unavailable):
-        world.sweep()
+        world.sweep_only()
     world.run()
 
     assert len(world.receiver.seen) == 2

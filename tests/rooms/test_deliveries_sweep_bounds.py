@@ -6,15 +6,18 @@ from dataclasses import replace
 
 import pytest
 
+from gatehouse.core import ids
 from gatehouse.deliveries import message_rules, sweep_rules
 from gatehouse.deliveries.model import (
     AttemptMessage,
     DeliveryStatus,
+    DueMessage,
     FanOutMessage,
     ParkReason,
     RecoverMessage,
     UnparkMessage,
 )
+from gatehouse.signals.model import Mark
 from support.worlds.delivery_values import BUSY, MINUTE, NEW, NOW, SECOND, STILL, WEEK
 
 # ---- Messages ----------------------------------------------------------------------------------
@@ -26,10 +29,11 @@ def test_messages_of_the_published_format_are_read() -> None:
     attempt = '{"delivery":"d","attempt":3,"account":"a","webhook":"w"}'
     assert read(attempt) == AttemptMessage("d", 3, "a", "w")
     assert read('{"fan_out":"s","account":"a"}') == FanOutMessage("a", "s")
-    assert read('{"wake":"w","account":"a","above":"i"}') == UnparkMessage("a", "w", "i")
-    assert read('{"recover":"w","account":"a","above":"i","asked_at":7}') == RecoverMessage(
-        "a", "w", "i", 7
-    )
+    assert read('{"due":63,"visible":9,"above":5}') == DueMessage(63, 9, 5)
+    wake = '{"wake":"w","account":"a","above":"i","sent":2}'
+    assert read(wake) == UnparkMessage("a", "w", "i", 2)
+    recover = '{"recover":"w","account":"a","above":"i","asked_at":7,"sent":2}'
+    assert read(recover) == RecoverMessage("a", "w", "i", 7, 2)
 
 
 @pytest.mark.parametrize(
@@ -75,21 +79,38 @@ def test_a_busy_queue_gets_what_is_15_minutes_late(
 
 
 @pytest.mark.parametrize(
-    ("visible", "count"), [(0, 40), (1, 25), (999, 25), (1_000, 26), (1_999, 26), (2_000, 27)]
+    ("visible", "count"), [(0, 40), (1, 1), (63_999, 1), (64_000, 2), (127_999, 2), (128_000, 3)]
 )
-def test_a_busy_queue_gets_25_and_one_for_each_1000_messages(visible: int, count: int) -> None:
+def test_a_busy_queue_gets_one_of_a_shard_and_one_for_each_64000_messages(
+    visible: int, count: int
+) -> None:
     late = [replace(NEW, id=str(number), next_retry_at=NOW - WEEK) for number in range(40)]
 
     assert sweep_rules.choose_to_send(late, NOW, visible=visible) == late[:count]
 
 
-def test_a_sweep_sends_at_most_1000_and_those_without_a_message_first() -> None:
-    overdue = [replace(NEW, id=f"o{number}") for number in range(600)]
-    unsent = [replace(NEW, id=f"u{number}", unsent=True) for number in range(600)]
+@pytest.mark.parametrize("visible", [0, 1])
+def test_those_without_a_message_are_sent_first_and_also_to_a_busy_queue(visible: int) -> None:
+    overdue = [replace(NEW, id=f"o{number}", next_retry_at=NOW - MINUTE) for number in range(3)]
+    unsent = [replace(NEW, id=f"u{number}", unsent=True) for number in range(3)]
 
-    chosen = sweep_rules.choose_to_send([*overdue, *unsent], NOW, visible=0)
+    chosen = sweep_rules.choose_to_send([*overdue, *unsent], NOW, visible=visible)
 
-    assert chosen == [*unsent, *overdue[:400]]
+    assert chosen == [*unsent, *([] if visible else overdue)]
+
+
+@pytest.mark.parametrize(
+    ("visible", "count"), [(0, 40), (1, 25), (999, 25), (1_000, 26), (1_999, 26), (2_000, 27)]
+)
+def test_a_busy_queue_gets_25_late_signals_and_one_for_each_1000_messages(
+    visible: int, count: int
+) -> None:
+    marks = [Mark("a", ids.new(NOW - 15 * MINUTE)) for _ in range(40)]
+    early = Mark("a", ids.new(NOW - 15 * MINUTE + 1_000))
+
+    chosen = sweep_rules.choose_to_fan_out([*marks, early], NOW, visible=visible)
+
+    assert chosen == ([*marks, early] if not visible else marks[:count])
 
 
 @pytest.mark.parametrize(

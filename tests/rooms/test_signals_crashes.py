@@ -97,7 +97,7 @@ def test_every_stored_signal_has_a_mark(tables: Tables, room_line: Wire, token: 
     caller = visitor(tables)
     assert killed(room_line, "after", 3, lambda: emit(caller, token=token)), "at the write"
     overdue = signals.list_not_fanned_out(tables.main, before=caller.now + 10**12, limit=10)
-    assert {signal.id for signal in overdue} == ids_of(caller) != set()
+    assert {one.signal_id for one in overdue} == ids_of(caller) != set()
 
 
 @pytest.mark.parametrize("what", ["claim", "ack"])

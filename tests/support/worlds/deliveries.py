@@ -18,15 +18,16 @@ from gatehouse.aws import clients
 from gatehouse.aws.queue import Queue
 from gatehouse.core import ids
 from gatehouse.core.clock import SECOND, Micros
-from gatehouse.deliveries import attempt_store, message_rules, rules, store, sweep
+from gatehouse.deliveries import attempt_store, marker_store, message_rules, rules, store, sweep
 from gatehouse.deliveries.attempt import AttemptReport, Worker, make_attempt
 from gatehouse.deliveries.batch import BatchWorker
-from gatehouse.deliveries.fan_out import FannedOut, fan_out, fan_out_records, fan_out_stored
+from gatehouse.deliveries.fan_out import FannedOut, fan_out, fan_out_records
 from gatehouse.deliveries.messages import DeliveryMessage, DeliveryQueues
 from gatehouse.deliveries.model import (
     Attempt,
     AttemptMessage,
     Delivery,
+    DueMessage,
     FanOutMessage,
     Message,
     RecoverMessage,
@@ -34,12 +35,14 @@ from gatehouse.deliveries.model import (
 )
 from gatehouse.deliveries.slow_memory import SlowMemory
 from gatehouse.deliveries.sweep import DeliverySweep
+from gatehouse.deliveries.tasks import do_task
 from gatehouse.dynamo.table import Table, Tables, transact
 from gatehouse.outbound.client import Reply, RequestFailed
 from gatehouse.secrets.actions import Vault
 from gatehouse.signals import store as signal_store
 from gatehouse.signals.model import Signal
 from gatehouse.webhooks import actions as webhooks
+from gatehouse.webhooks import store as webhook_store
 from gatehouse.webhooks import writes as webhook_writes
 from gatehouse.webhooks.model import Webhook
 from gatehouse.webhooks.secret_cache import SecretCache
@@ -96,6 +99,19 @@ class Receiver:
             return answer
         code, extra = answer if isinstance(answer, tuple) else (answer, {})
         return Reply(code, extra, b"said " + str(code).encode())
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What a sweep asked for, and what its tasks did.
+
+    Overdue deliveries sent, deliveries unparked or replayed, and signals fanned out.
+    """
+
+    asked: DeliverySweep
+    sent: int
+    unparked: int
+    signals: int
 
 
 class DeliveryWorld:
@@ -160,21 +176,45 @@ class DeliveryWorld:
         """Fan out the signals of a batch of stream records."""
         return fan_out_records(self.table, self.outbox, signals, embedding=None, now=self.time)
 
-    def sweep(self) -> DeliverySweep:
-        """Run the sweeper once."""
-        return sweep.sweep(self.table, self.outbox, embedding=None, now=self.time)
+    def sweep_only(self) -> DeliverySweep:
+        """Run the sweeper once. It only sends messages."""
+        return sweep.sweep(self.table, self.outbox, now=self.time)
+
+    def sweep(self) -> Swept:
+        """Run the sweeper once, and at once the tasks that it sends, and those that follow them."""
+        before = list(self.sent)
+        asked = self.sweep_only()
+        done = {DueMessage: 0, RecoverMessage: 0, UnparkMessage: 0, FanOutMessage: 0}
+        while tasks := [one for one in self.sent if one not in before and self._is_task(one)]:
+            self.sent.remove(tasks[0])
+            message = message_rules.read(tasks[0][1])
+            done[type(message)] += do_task(
+                self.table, self.outbox, message, embedding=None, now=self.time
+            )
+        woken = done[RecoverMessage] + done[UnparkMessage]
+        return Swept(asked, done[DueMessage], woken, asked.signals)
+
+    def _is_task(self, sent: tuple[Micros, str]) -> bool:
+        at, body = sent
+        return at <= self.time and not isinstance(message_rules.read(body), AttemptMessage)
 
     def pass_time(self, seconds: float) -> None:
         """Move the clock."""
         self.time += int(seconds * SECOND)
 
     def queue_message(self, message: Message) -> None:
-        """Add a message that is visible now."""
+        """Add a message that is visible now, with the marker that it must have."""
+        if isinstance(message, UnparkMessage | RecoverMessage):
+            self.put_marker(message)
         self.sent.append((self.time, message_rules.write(message)))
 
     def put_marker(self, message: UnparkMessage | RecoverMessage) -> None:
-        """Write a marker, as an admin's request does."""
-        transact(self.table.client, [store.put_marker(self.table, message, now=self.time)])
+        """Write a marker, as an admin's request does. The sweeper waits two minutes for it."""
+        transact(self.table.client, [marker_store.put(self.table, message, now=self.time)])
+
+    def markers(self) -> list[UnparkMessage | RecoverMessage]:
+        """Return the work that is marked."""
+        return [one.message for one in marker_store.list_all(self.table)]
 
     def run(self, most: int = 200) -> list[AttemptReport]:
         """Process messages in the order in which they become visible, until none is left."""
@@ -195,12 +235,7 @@ class DeliveryWorld:
         message = message_rules.read(body)
         if isinstance(message, AttemptMessage):
             return make_attempt(self.worker, message)
-        if isinstance(message, FanOutMessage):
-            fan_out_stored(self.table, self.outbox, message, embedding=None, now=self.time)
-        elif isinstance(message, RecoverMessage):
-            sweep.recover(self.table, self.outbox, message, now=self.time)
-        elif isinstance(message, UnparkMessage):
-            sweep.unpark(self.table, self.outbox, message, now=self.time)
+        do_task(self.table, self.outbox, message, embedding=None, now=self.time)
         return None
 
     def work_next(self) -> list[str]:
@@ -250,6 +285,10 @@ class DeliveryWorld:
             names={"#name": name},
             values={":value": value, ":one": 1},
         )
+
+    def restore(self, webhook: Webhook) -> None:
+        """Put a removed webhook back."""
+        transact(self.table.client, [webhook_store.create(self.table, webhook)["webhook"]])
 
     def remove(self, webhook: Webhook) -> None:
         """Delete a webhook, without the audit event."""

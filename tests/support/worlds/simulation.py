@@ -24,16 +24,15 @@ from gatehouse.deliveries import actions as deliveries
 from gatehouse.deliveries import batch, message_rules, rules, store, sweep
 from gatehouse.deliveries.attempt import Worker
 from gatehouse.deliveries.batch import BatchWorker
-from gatehouse.deliveries.fan_out import fan_out_records, fan_out_stored
+from gatehouse.deliveries.fan_out import fan_out_records
 from gatehouse.deliveries.messages import DeliveryMessage
 from gatehouse.deliveries.model import (
     AttemptMessage,
     Delivery,
-    FanOutMessage,
     ParkReason,
-    RecoverMessage,
 )
 from gatehouse.deliveries.slow_memory import SlowMemory
+from gatehouse.deliveries.tasks import do_task
 from gatehouse.dynamo import lanes
 from gatehouse.dynamo.table import Table, transact
 from gatehouse.keys import store as key_store
@@ -251,9 +250,7 @@ class Simulation(SimulatedProcesses):
         self._before("Send")
         for one in messages:
             at = self._soon() + one.delay * SECOND
-            is_recovery = isinstance(message_rules.read(one.body), RecoverMessage)
-            # A long recovery continues by message, and nothing else continues it.
-            if not is_recovery and self._strikes("message lost"):
+            if self._strikes("message lost"):
                 continue
             if self._strikes("message late"):
                 at += self.rng.randrange(600 * SECOND)
@@ -278,14 +275,10 @@ class Simulation(SimulatedProcesses):
         if isinstance(content, AttemptMessage):
             attempt = (content.delivery_id, content.attempt)
             done = self._job(lambda: self._attempt(message), attempt)
-        elif isinstance(content, FanOutMessage):
-            done = self._job(
-                lambda: fan_out_stored(self.table, self, content, embedding=None, now=self.time)  # type: ignore[arg-type]
-            )
-        elif isinstance(content, RecoverMessage):
-            done = self._job(lambda: sweep.recover(self.table, self, content, now=self.time))  # type: ignore[arg-type]
         else:
-            done = self._job(lambda: sweep.unpark(self.table, self, content, now=self.time))  # type: ignore[arg-type]
+            done = self._job(
+                lambda: do_task(self.table, self, content, embedding=None, now=self.time)  # type: ignore[arg-type]
+            )
         if not done and message.receives < MOST_RECEIVES:
             self._put(max(self.time, received_at + VISIBILITY_TIMEOUT), message)
 
@@ -301,7 +294,7 @@ class Simulation(SimulatedProcesses):
     def _sweep(self) -> None:
         self._at(self.time + MINUTE, self._sweep)
         if self._is_due() or self.rng.random() < 0.1:
-            self._job(lambda: sweep.sweep(self.table, self, embedding=None, now=self.time))  # type: ignore[arg-type]
+            self._job(lambda: sweep.sweep(self.table, self, now=self.time))  # type: ignore[arg-type]
 
     def _is_due(self) -> bool:
         """Return whether a sweep would find anything to do, without a call."""

@@ -12,7 +12,15 @@ from gatehouse.core.clock import DAY, Micros, rfc3339
 from gatehouse.core.errors import Conflict, Gone, NotFound, Unavailable
 from gatehouse.core.request import Answered, Call
 from gatehouse.core.retry import Backoff
-from gatehouse.deliveries import attempt_store, listing, listing_store, messages, rules, store
+from gatehouse.deliveries import (
+    attempt_store,
+    listing,
+    listing_store,
+    marker_store,
+    messages,
+    rules,
+    store,
+)
 from gatehouse.deliveries import writes as delivery_writes
 from gatehouse.deliveries.messages import DeliveryMessage, DeliveryQueues
 from gatehouse.deliveries.model import (
@@ -191,7 +199,7 @@ def recover(
     answer = answered(counted)
     message = RecoverMessage(call.caller.account_id, webhook_id, rules.lowest_id(since), call.now)
     # The marker guarantees the work: after a 202 the client does not retry.
-    writes = {"marker": store.put_marker(table, message, now=call.now)}
+    writes = {"marker": marker_store.put(table, message, now=call.now)}
     _commit(table, call, writes, change=change, made=f"webhook:{webhook_id}", answer=answer)
     _send(queue, messages.for_webhook(message))
     return answer

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor, Future, wait
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
@@ -16,11 +16,11 @@ from gatehouse.aws.queue import Queue
 from gatehouse.core.clock import SECOND, Micros
 from gatehouse.core.errors import GatehouseError, Unavailable
 from gatehouse.core.observe import flush, logger, measure
-from gatehouse.deliveries import messages, sweep
+from gatehouse.deliveries import messages
 from gatehouse.deliveries.attempt import AttemptReport, Worker, make_attempt
-from gatehouse.deliveries.fan_out import fan_out_stored
-from gatehouse.deliveries.model import AttemptMessage, FanOutMessage, Message, RecoverMessage
+from gatehouse.deliveries.model import AttemptMessage, Message
 from gatehouse.deliveries.slow_memory import SlowMemory
+from gatehouse.deliveries.tasks import do_task
 from gatehouse.webhooks import slowness
 from gatehouse.webhooks.model import Webhook
 
@@ -192,26 +192,16 @@ class BatchWorker:
                 report = make_attempt(worker, message)
                 _log(message, report, one.line)
                 return report
-            if isinstance(message, FanOutMessage):
-                sent = fan_out_stored(
-                    worker.table, worker.queue, message, embedding=self.embedding, now=worker.now()
-                )
-            elif isinstance(message, RecoverMessage):
-                sent = sweep.recover(worker.table, worker.queue, message, now=worker.now())
-            else:
-                sent = sweep.unpark(worker.table, worker.queue, message, now=worker.now())
+            sent = do_task(
+                worker.table, worker.queue, message, embedding=self.embedding, now=worker.now()
+            )
         except GatehouseError:
             logger.exception("delivery_unavailable", **one.line)
             return None
         except Exception:  # noqa: BLE001 - a bug in one must not repeat the attempts of the others
             logger.exception("delivery_bug", **one.line)
             return None
-        about: dict[str, Any] = (
-            {"signal_id": message.signal_id}
-            if isinstance(message, FanOutMessage)
-            else {"webhook_id": message.webhook_id}
-        )
-        logger.info("sent_on", deliveries=sent, **about, **one.line)
+        logger.info("sent_on", deliveries=sent, **asdict(message), **one.line)
         return sent
 
 

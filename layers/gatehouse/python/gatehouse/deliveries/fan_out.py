@@ -58,7 +58,7 @@ def fan_out_records(
     done = fan_out_all(table, queue, batch, embedding=embedding, now=now)
     failed = [signal for signal in batch if signal.id in done.errors]
     try:
-        queue.send([messages.for_fan_out(signal) for signal in failed])
+        queue.send([messages.for_fan_out(FanOutMessage(one.account_id, one.id)) for one in failed])
     except Unavailable:
         return FannedOut(done.deliveries, done.errors, frozenset(done.errors))
     return done

@@ -10,6 +10,7 @@ from gatehouse.core.clock import SECOND, Micros
 from gatehouse.deliveries.model import (
     AttemptMessage,
     Delivery,
+    DueMessage,
     FanOutMessage,
     Message,
     RecoverMessage,
@@ -31,14 +32,17 @@ def write(message: Message) -> str:
             }
         case FanOutMessage(account_id, signal_id):
             fields = {"fan_out": signal_id, "account": account_id}
-        case UnparkMessage(account_id, webhook_id, above):
-            fields = {"wake": webhook_id, "account": account_id, "above": above}
-        case RecoverMessage(account_id, webhook_id, above, asked_at):
+        case DueMessage(shard, visible, since):
+            fields = {"due": shard, "visible": visible, "above": since}
+        case UnparkMessage(account_id, webhook_id, above, sent):
+            fields = {"wake": webhook_id, "account": account_id, "above": above, "sent": sent}
+        case RecoverMessage(account_id, webhook_id, above, asked_at, sent):
             fields = {
                 "recover": webhook_id,
                 "account": account_id,
                 "above": above,
                 "asked_at": asked_at,
+                "sent": sent,
             }
     return json.dumps(fields, separators=(",", ":"))
 
@@ -52,9 +56,13 @@ def read(body: str) -> Message:
         )
     if "fan_out" in fields:
         return FanOutMessage(fields["account"], fields["fan_out"])
+    if "due" in fields:
+        return DueMessage(fields["due"], fields["visible"], fields["above"])
     if "wake" in fields:
-        return UnparkMessage(fields["account"], fields["wake"], fields["above"])
-    return RecoverMessage(fields["account"], fields["recover"], fields["above"], fields["asked_at"])
+        return UnparkMessage(fields["account"], fields["wake"], fields["above"], fields["sent"])
+    return RecoverMessage(
+        fields["account"], fields["recover"], fields["above"], fields["asked_at"], fields["sent"]
+    )
 
 
 def delay(delivery: Delivery, now: Micros) -> int:

@@ -17,11 +17,13 @@ from gatehouse.deliveries import message_rules
 from gatehouse.deliveries.model import (
     AttemptMessage,
     Delivery,
+    DueMessage,
     FanOutMessage,
     Message,
     WebhookMessage,
 )
-from gatehouse.signals.model import Signal
+
+_DUE_GROUP = "due"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +87,17 @@ def for_webhook(message: WebhookMessage) -> DeliveryMessage:
     return _message(message)
 
 
-def for_fan_out(signal: Signal) -> DeliveryMessage:
+def for_fan_out(message: FanOutMessage) -> DeliveryMessage:
     """Return the message that asks a worker to fan out a signal."""
-    return _message(FanOutMessage(signal.account_id, signal.id))
+    return _message(message)
 
 
-def _message(message: Message, delay: int = 0, *, slow: bool = False) -> DeliveryMessage:
+def for_due(message: DueMessage) -> DeliveryMessage:
+    """Return the message about a shard of the due index. These form a group of their own."""
+    return DeliveryMessage(message_rules.write(message), _DUE_GROUP)
+
+
+def _message(
+    message: AttemptMessage | FanOutMessage | WebhookMessage, delay: int = 0, *, slow: bool = False
+) -> DeliveryMessage:
     return DeliveryMessage(message_rules.write(message), message.account_id, delay, slow)

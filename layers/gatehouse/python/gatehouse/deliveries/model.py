@@ -194,26 +194,40 @@ class FanOutMessage:
 class UnparkMessage:
     """Asks a worker to send a webhook's parked deliveries whose ids are above `above`.
 
-    The webhook is active again, or was deleted.
+    The webhook is active again, or was deleted. `sent` counts those sent by the same pass before.
     """
 
     account_id: str
     webhook_id: str
     above: str = ""
+    sent: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class RecoverMessage:
     """Asks a worker to replay a webhook's dead letters whose ids are above `above`.
 
-    Only those given up before `asked_at`.
+    Only those given up before `asked_at`. `sent` counts those replayed by the same pass before.
     """
 
     account_id: str
     webhook_id: str
     above: str
     asked_at: Micros
+    sent: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DueMessage:
+    """Asks a worker to send what is due in a shard of the due index, from the time `above` on.
+
+    `visible` messages were in the queues when the sweeper began.
+    """
+
+    shard: int
+    visible: int
+    above: Micros = 0
 
 
 WebhookMessage = UnparkMessage | RecoverMessage
-Message = AttemptMessage | FanOutMessage | WebhookMessage
+Message = AttemptMessage | FanOutMessage | DueMessage | WebhookMessage

@@ -1,4 +1,4 @@
-"""`DELIVERY#<webhook's part>#<lane>` by id, each with its last attempt; `WAKE#PENDING`.
+"""`DELIVERY#<webhook's part>#<lane>` by id, each with its last attempt.
 
 A delivery's id says which partition it is in, and partitions are in the order of time: they are
 the list of a webhook's deliveries. Index `by_due` finds what the sweeper may have to send, index
@@ -20,9 +20,6 @@ from gatehouse.deliveries.model import (
     Delivery,
     DeliveryStatus,
     ParkReason,
-    RecoverMessage,
-    UnparkMessage,
-    WebhookMessage,
 )
 from gatehouse.dynamo import keyspace
 from gatehouse.dynamo.table import ConditionFailed, Item, Table, TransactionConflict, Write
@@ -131,41 +128,17 @@ def record(table: Table, after: Delivery, *, seen: Delivery) -> bool:
     return True
 
 
-def list_due(table: Table, shard: int, *, now: Micros, limit: int) -> list[str]:
-    """List the ids of a shard's deliveries that are due for the sweeper, longest due first."""
-    items = table.between(keyspace.DUE.pk(shard), index="by_due", names=_DUE, high=now, limit=limit)
-    return [item["sk"] for item in items]
+def list_due(
+    table: Table, shard: int, *, low: Micros = 0, now: Micros, limit: int
+) -> list[tuple[str, Micros]]:
+    """List a shard's deliveries that are due for the sweeper: ids and times, longest due first.
 
-
-def put_marker(table: Table, message: WebhookMessage, *, now: Micros) -> Write:
-    """Write the marker of work on a webhook's deliveries (for a transaction)."""
-    item: Item = {**_marker_key(message), "marked_at": now, "above": message.above}
-    if isinstance(message, RecoverMessage):
-        item["asked_at"] = message.asked_at
-    return table.overwrite(item)
-
-
-def list_markers(table: Table, *, limit: int) -> list[tuple[WebhookMessage, Micros]]:
-    """Read the markers, as messages, and when each was written."""
-    items, _ = table.query(keyspace.WAKE.pk("PENDING"), limit=limit)
-    markers: list[tuple[WebhookMessage, Micros]] = []
-    for item in items:
-        account_id, webhook_id, *_ = item["sk"].split("#")
-        message: WebhookMessage = UnparkMessage(account_id, webhook_id, item["above"])
-        if "asked_at" in item:
-            message = RecoverMessage(account_id, webhook_id, item["above"], item["asked_at"])
-        markers.append((message, item["marked_at"]))
-    return markers
-
-
-def delete_marker(table: Table, message: WebhookMessage, *, marked_at: Micros) -> Write:
-    """Delete a marker. The condition fails if it was written again since `marked_at`."""
-    return table.delete_if(
-        _marker_key(message),
-        condition="marked_at = :seen",
-        names={},
-        values={":seen": marked_at},
+    Those due from `low` on.
+    """
+    items = table.between(
+        keyspace.DUE.pk(shard), index="by_due", names=_DUE, low=low, high=now, limit=limit
     )
+    return [(item["sk"], item["due_at"]) for item in items]
 
 
 def _to_item(delivery: Delivery) -> Item:
@@ -243,11 +216,3 @@ def _key(delivery_id: str) -> dict[str, str]:
         "pk": keyspace.DELIVERY.pk(*partition_rules.partition_of(delivery_id)),
         "sk": delivery_id,
     }
-
-
-def _marker_key(message: WebhookMessage) -> dict[str, str]:
-    sk = f"{message.account_id}#{message.webhook_id}"
-    if isinstance(message, RecoverMessage):
-        # Each recovery has its own marker, since each covers other dead letters.
-        sk += f"#{message.asked_at}"
-    return {"pk": keyspace.WAKE.pk("PENDING"), "sk": sk}

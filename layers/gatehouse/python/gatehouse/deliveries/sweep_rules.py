@@ -5,30 +5,40 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from gatehouse.core import ids
 from gatehouse.core.clock import MINUTE, Micros
 from gatehouse.deliveries import rules
 from gatehouse.deliveries.model import GRACE, MOST_SWEEPS, Delivery, ParkReason
+from gatehouse.signals.model import Mark
 
 # While the queue has a backlog, the sweeper sends only a few deliveries that are this late: a
 # message that waits its turn is as late as one that was lost.
 LATE: Micros = 15 * MINUTE
 _NEXT_LOOK: Micros = 30 * MINUTE
-_MOST_SENT = 1_000
-_FEW = 25
+_FEW = 25  # signals
+_MESSAGES_FOR_ONE_MORE = 1_000
 
 
 def choose_to_send(due: Sequence[Delivery], now: Micros, *, visible: int) -> list[Delivery]:
-    """Return the due deliveries that the sweeper sends; `visible` messages wait in the queue.
+    """Return the due deliveries of a shard that are sent; `visible` messages wait in the queue.
 
-    Those that had no message yet are always sent. While the queue is busy, of the others only a few
-    that are very late are sent, because a lost one is among the very late.
+    Those that had no message yet are always sent. While the queue is busy, of the others one that
+    is very late is sent, because a lost one is among the very late.
     """
     never_sent = [one for one in due if one.unsent]
     overdue = [one for one in due if not one.unsent]
     if visible:
         late = [one for one in overdue if now - (one.next_retry_at or one.created_at) >= LATE]
-        overdue = late[: _FEW + visible // 1_000]
-    return [*never_sent, *overdue][:_MOST_SENT]
+        overdue = late[: 1 + visible // (rules.SHARDS * _MESSAGES_FOR_ONE_MORE)]
+    return [*never_sent, *overdue]
+
+
+def choose_to_fan_out(marks: Sequence[Mark], now: Micros, *, visible: int) -> list[Mark]:
+    """Return the marks of signals that the sweeper asks to fan out; `visible` messages wait."""
+    if not visible:
+        return list(marks)
+    late = [one for one in marks if now - ids.moment_of(one.signal_id) >= LATE]
+    return late[: _FEW + visible // _MESSAGES_FOR_ONE_MORE]
 
 
 def after_sweep(delivery: Delivery, now: Micros, *, backlog: bool) -> Delivery:

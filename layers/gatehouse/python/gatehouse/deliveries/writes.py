@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gatehouse.core.clock import Micros
-from gatehouse.deliveries import store
+from gatehouse.deliveries import marker_store
 from gatehouse.deliveries.model import UnparkMessage
 from gatehouse.dynamo.table import Table, Write
 
@@ -16,4 +16,4 @@ def unpark_marker(
     The sweeper sends the parked deliveries of each webhook that has one.
     """
     message = UnparkMessage(account_id, webhook_id)
-    return {"unpark": store.put_marker(table, message, now=now)}
+    return {"unpark": marker_store.put(table, message, now=now)}

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from gatehouse.core import ids, settings
-from gatehouse.core.clock import DAY, MINUTE, Micros
+from gatehouse.core.clock import DAY, Micros
 from gatehouse.core.errors import BadInput, Conflict, NotFound, Unavailable
 from gatehouse.core.request import Answered, Call
-from gatehouse.dynamo import idempotency
+from gatehouse.dynamo import idempotency, lanes
 from gatehouse.dynamo.table import ConditionFailed, Table, TransactionConflict, Write
 from gatehouse.identities import actions as identities
 from gatehouse.policy import actions as policy
@@ -140,9 +141,14 @@ def find(table: Table, account_id: str, signal_id: str, *, now: Micros) -> Signa
 def find_not_fanned_out(
     table: Table, account_id: str, signal_id: str, *, now: Micros
 ) -> Signal | None:
-    """Read a signal whose fan-out is not finished; None if it is, or there is no such signal."""
+    """Read a signal whose fan-out is not finished; None if it is, or there is no such signal.
+
+    Deletes the mark of a signal that was not stored ten minutes after it, or whose retention ended.
+    """
     signal = find(table, account_id, signal_id, now=now)
     if signal is None:
+        if ids.moment_of(signal_id) + rules.ABANDONED_AFTER <= now:
+            store.mark_fanned_out(table, signal_id)
         return None
     [current] = store.with_state(table, [signal])
     return current if current.pending else None
@@ -239,36 +245,21 @@ def ack(table: Table, call: Call, signal_id: str) -> Signal:
     return replace(acked, pending=signal.pending)
 
 
-def list_not_fanned_out(table: Table, *, before: Micros, limit: int) -> list[Signal]:
-    """List at most `limit` signals whose fan-out was due before a moment and is not finished.
+def list_not_fanned_out(table: Table, *, before: Micros, limit: int) -> list[Mark]:
+    """List the marks of signals whose fan-out was due before a moment and is not finished.
 
-    Starts with the next shard each minute, so that signals whose fan-out always fails do not block
-    the others.
+    At most `limit`, and of each shard at most its share, so that signals whose fan-out always
+    fails do not block those of other shards. Reads the shards side by side.
     """
-    marks: list[Mark] = []
-    start = before // MINUTE
-    for step in range(store.SHARDS):
-        if len(marks) >= limit:
-            break
-        shard = (start + step) % store.SHARDS
-        marks += list_marks(table, shard, before=before, limit=limit - len(marks))
-    return list_marked(table, marks, now=before)
+    share = -(-limit // store.SHARDS)
+    due = before - rules.OVERDUE_AFTER
 
+    def read(shard: int) -> list[Mark]:
+        return store.list_overdue(table, shard, before=due, limit=share)
 
-def list_marks(table: Table, shard: int, *, before: Micros, limit: int) -> list[Mark]:
-    """List a shard's marks of signals whose fan-out was due before a moment, oldest first."""
-    return store.list_overdue(table, shard, before=before - rules.OVERDUE_AFTER, limit=limit)
-
-
-def list_marked(table: Table, marks: Sequence[Mark], *, now: Micros) -> list[Signal]:
-    """Read the signals of marks; delete the old marks of signals that were never stored."""
-    found = store.list_marked(table, marks)
-    stored = {signal.id for signal in found}
-    for mark in marks:
-        old = ids.moment_of(mark.signal_id) + rules.ABANDONED_AFTER <= now
-        if old and mark.signal_id not in stored:
-            store.mark_fanned_out(table, mark.signal_id)
-    return found
+    found = lanes.each(read, range(store.SHARDS))
+    oldest_first = sorted(itertools.chain.from_iterable(found), key=lambda one: one.signal_id)
+    return oldest_first[:limit]
 
 
 def _get_permitted(table: Table, call: Call, signal_id: str, action: str) -> tuple[Signal, str]:

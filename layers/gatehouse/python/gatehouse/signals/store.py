@@ -120,12 +120,6 @@ def list_overdue(table: Table, shard: int, *, before: Micros, limit: int) -> lis
     return [Mark(item["account_id"], item["sk"]) for item in items]
 
 
-def list_marked(table: Table, marks: Sequence[Mark]) -> list[Signal]:
-    """Read the signals of marks; those that do not exist are left out."""
-    keys = [_key(one.account_id, one.signal_id) for one in marks]
-    return [from_item(item) for item in table.batch_get(keys)]
-
-
 def with_state(table: Table, signals: Sequence[Signal]) -> list[Signal]:
     """Return signals with `pending` as their marks say now."""
     keys = [_mark_key(one.id) for one in signals if one.pending]
