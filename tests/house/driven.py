@@ -39,7 +39,7 @@ def drive(front: Front, table: Table, key: str, *, queue: str, held: HeldClock) 
         recovered = front("POST", path, key=key, body=since).json()
         assert recovered["data"]["count"] > 0, recovered
         _work(front, queue)
-        _lose_and_sweep(front, key, held)
+        _lose_and_sweep(front, key, queue=queue, held=held)
         _work(front, queue)
         assert front("DELETE", f"/admin/webhooks/{hooks['gone']}", key=key).status == 200
         _work(front, queue)
@@ -127,11 +127,14 @@ def _pause_and_resume(
     held.advance(seconds=180)
 
 
-def _lose_and_sweep(front: Front, key: str, held: HeldClock) -> None:
+def _lose_and_sweep(front: Front, key: str, *, queue: str, held: HeldClock) -> None:
     """Emit a signal without a stream record, then lose the message of its delivery."""
     _emit(front, key)
     held.advance(seconds=180)
     sweeper = front.function("sweeper").handler
     assert sweeper({}, invocation.Context())["signals"] >= 1
+    work = front.function("delivery_worker").handler
+    assert work(drain(queue), invocation.Context()) == {"batchItemFailures": []}
+    assert drain(queue)["Records"], "the messages of the deliveries"
     held.advance(seconds=180)
-    sweeper({}, invocation.Context())
+    assert sweeper({}, invocation.Context())["shards"] >= 1

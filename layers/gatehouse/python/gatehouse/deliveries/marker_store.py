@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gatehouse.core.clock import Micros
+from gatehouse.core.clock import MINUTE, Micros
 from gatehouse.core.errors import Unavailable
-from gatehouse.deliveries.model import GRACE, RecoverMessage, UnparkMessage, WebhookMessage
+from gatehouse.deliveries.model import RecoverMessage, UnparkMessage, WebhookMessage
 from gatehouse.dynamo import keyspace
 from gatehouse.dynamo.table import ConditionFailed, Item, Table, TransactionConflict, Write
 
+_SENT_BY_ITS_WRITER: Micros = MINUTE
 _MOST = 5_000  # markers that one sweep reads, about 1 MB
 
 
@@ -31,7 +32,7 @@ def put(table: Table, message: WebhookMessage, *, now: Micros) -> Write:
     item: Item = {
         **_key(message),
         "marked_at": now,
-        "send_at": now + GRACE,
+        "send_at": now + _SENT_BY_ITS_WRITER,
         "above": message.above,
     }
     if isinstance(message, RecoverMessage):
