@@ -218,11 +218,13 @@ class ThrottledDynamo(MemoryDynamo):
         return answer
 
     def _query(self, request: Item) -> Item:
-        answer = super()._query(request)
+        answer = super()._query({name: request[name] for name in request if name != "Select"})
         value = request["KeyConditionExpression"].split(" AND ")[0].split()[2]
         partition = str(*request["ExpressionAttributeValues"][value].values())
         size = sum(map(size_of, answer["Items"]))
         self._read(request, request.get("IndexName", ""), partition, size)
+        if request.get("Select") == "COUNT":
+            del answer["Items"]
         return answer
 
     def _read(self, request: Item, index: str, partition: str, size: int) -> None:

@@ -138,8 +138,12 @@ class FireWorld:
         self.readers[function] = readers
         return readers
 
-    def start_workers(self, **concurrency: int) -> None:
-        """Start every function that receives messages of deliveries, as the template says."""
+    def start_workers(self, *, share: float = 1) -> None:
+        """Start the functions that receive messages of deliveries, as the template says.
+
+        With a share of their environments: these are independent, so a share of the load does the
+        same to them.
+        """
         for name, resource in self._template["Resources"].items():
             if resource["Type"] != "AWS::Serverless::Function":
                 continue
@@ -153,7 +157,7 @@ class FireWorld:
                     self.time,
                     self.sqs.queues[settings["Queue"]["Fn::GetAtt"][0]],
                     group,
-                    concurrency=concurrency.get(name, most),
+                    concurrency=max(1, round(most * share)),
                     batch=self._value(settings["BatchSize"]),
                     window=self._value(settings.get("MaximumBatchingWindowInSeconds", 0)),
                 )
