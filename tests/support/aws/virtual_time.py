@@ -75,13 +75,15 @@ class VirtualTime:
             self._queue(actor, self.now + round(max(0.0, seconds) * SECOND))
             self._hand_over(actor)
 
-    def spawn(self, act: Callable[[], Any], name: str = "actor") -> Actor:
-        """Start an actor. It runs when the present one waits; an error in it ends the run."""
+    def spawn(
+        self, act: Callable[[], Any], name: str = "actor", *, at: Micros | None = None
+    ) -> Actor:
+        """Start an actor, now or at a time. An error in it ends the run."""
         actor = Actor(act, name)
         self._actors.add(actor)
         thread = threading.Thread(target=self._live, args=(actor,), name=name, daemon=True)
         thread.start()
-        self._queue(actor, self.now)
+        self._queue(actor, self.now if at is None else max(at, self.now))
         return actor
 
     def run(self, *acts: Callable[[], Any], until: Micros | None = None) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 import random
 from collections import defaultdict
 from collections.abc import Callable
@@ -18,9 +17,10 @@ from gatehouse.dynamo.table import TransactionConflict
 from gatehouse.outbound.client import RequestFailed
 from support.aws.faults import Killed
 from support.aws.memory_dynamo import client_error
+from support.aws.virtual_time import Actor, VirtualTime, Waiting
 from support.worlds.deliveries import START
 
-MOST_NESTED = 3  # jobs that run inside a call of another job
+MOST_AT_ONCE = 4  # jobs; the others wait
 
 AttemptId = tuple[str, int]  # a delivery's id and the number of an attempt
 
@@ -58,33 +58,34 @@ class SimulatedProcesses:
     """Runs jobs at their times. A call of a job may fail, freeze the process or kill it."""
 
     def __init__(self, seed: int) -> None:
+        self.clock = VirtualTime(START)
         self.rng = random.Random(seed)  # noqa: S311 - repeatable
-        self.time = START
         self.observed = Observed()
         self.budget = self.rng.choice((0, 1, 2, 3, 5, 8))
-        self._events: list[tuple[Micros, int, Callable[[], None], Message | None]] = []
-        self._number = 0
-        self._jobs: list[Job] = []
+        self._jobs: dict[Actor | None, Job] = {}
+        self._workers_free = Waiting(self.clock)
         self._faulty = False
 
-    def _at(self, at: Micros, act: Callable[[], None], message: Message | None = None) -> None:
-        self._number += 1
-        heapq.heappush(self._events, (at, self._number, act, message))
+    @property
+    def time(self) -> Micros:
+        """The present time."""
+        return self.clock.now
+
+    def _at(self, at: Micros, act: Callable[[], None]) -> None:
+        self.clock.spawn(act, at=at)
 
     def _soon(self) -> Micros:
         return self.time + self.rng.randrange(SECOND)
 
     def _pass_to(self, until: Micros) -> None:
-        while len(self._jobs) < MOST_NESTED and self._events and self._events[0][0] <= until:
-            at, _, act, _ = heapq.heappop(self._events)
-            self.time = max(self.time, at)
-            act()
-        self.time = max(self.time, until)
+        """Let the other processes run until a time."""
+        self.clock.sleep((until - self.time) / SECOND)
 
     def _job(self, act: Callable[[], Any], attempt: AttemptId | None = None) -> bool:
         """Run a job in its own process; False if it failed or died."""
-        job = Job(self.time, attempt)
-        self._jobs.append(job)
+        while len(self._jobs) >= MOST_AT_ONCE:
+            self._workers_free.wait()
+        job = self._jobs[self.clock.actor] = Job(self.time, attempt)
         try:
             act()
         except (Killed, Unavailable, TransactionConflict):
@@ -97,10 +98,17 @@ class SimulatedProcesses:
                 raise
             return True  # an admin's request was refused
         finally:
-            self._jobs.pop()
+            del self._jobs[self.clock.actor]
+            self._workers_free.notify()
             if attempt and self.time - job.started_at >= LEASE:
                 self.observed.disturbed.add(attempt)
         return True
+
+    @property
+    def _attempted(self) -> AttemptId | None:
+        """The attempt that the present job makes."""
+        job = self._jobs.get(self.clock.actor)
+        return None if job is None else job.attempt
 
     def _strikes(self, what: str, chance: float = 0.15) -> bool:
         if not self._faulty or self.budget == 0 or self.rng.random() >= chance:
@@ -110,11 +118,10 @@ class SimulatedProcesses:
         return True
 
     def _disturb(self, what: str) -> bool:
-        if not self._jobs or not self._strikes(what, 0.02):
+        if self.clock.actor not in self._jobs or not self._strikes(what, 0.02):
             return False
-        attempt = self._jobs[-1].attempt
-        if attempt:
-            self.observed.disturbed.add(attempt)
+        if self._attempted:
+            self.observed.disturbed.add(self._attempted)
         return True
 
     def _before(self, name: str) -> None:
@@ -149,7 +156,7 @@ class SimulatedProcesses:
             raise ClientError({"Error": {"Code": "ThrottlingException"}}, name)
         if name != "Post":
             raise client_error(name, "ThrottlingException")
-        attempt = self._jobs[-1].attempt
+        attempt = self._attempted
         assert attempt is not None
         self.observed.responses[attempt].append(None)
         raise RequestFailed("connection")

@@ -65,6 +65,7 @@ class Simulation(SimulatedProcesses):
     def __init__(self, seed: int) -> None:
         super().__init__(seed)
         self.webhooks: list[Webhook] = []
+        self._messages: dict[int, Micros] = {}  # when each in the queue becomes visible
         self.removed: dict[str, Micros] = {}
         self.signals: list[Signal] = []
         client = MemoryDynamo()
@@ -83,6 +84,9 @@ class Simulation(SimulatedProcesses):
 
     def run(self) -> None:
         """Run until the faults end, activate every webhook, and run until everything has ended."""
+        self.clock.run(self._run)
+
+    def _run(self) -> None:
         self._faulty = True
         self._pass_to(FAULTS_END)
         self._faulty = False
@@ -105,7 +109,7 @@ class Simulation(SimulatedProcesses):
 
     def is_over(self) -> bool:
         """Whether every delivery has ended, and no message is left."""
-        if any(message is not None for *_, message in self._events):
+        if self._messages:
             return False
         return all(
             webhook.id in self.removed if one is None else not one.is_open
@@ -262,27 +266,34 @@ class Simulation(SimulatedProcesses):
     def depth(self) -> Depth:
         """Return the number of visible messages, sometimes a wrong one."""
         self._before("Depth")
-        visible = sum(message is not None and at <= self.time for at, *_, message in self._events)
+        visible = sum(at <= self.time for at in self._messages.values())
         return Depth(self.rng.randrange(4) if self._strikes("wrong depth") else visible, 0)
 
     def _put(self, at: Micros, message: Message) -> None:
-        self._at(at, lambda: self._receive(message), message)
+        self._messages[id(message)] = at
+        self._at(at, lambda: self._receive(message))
 
     def _receive(self, message: Message) -> None:
-        message.receives += 1
-        received_at = self.time
         content = message_rules.read(message.body)
+        received_at = self.time
         if isinstance(content, AttemptMessage):
             attempt = (content.delivery_id, content.attempt)
             done = self._job(lambda: self._attempt(message), attempt)
         else:
-            done = self._job(
-                lambda: do_task(self.table, self, content, embedding=None, now=self.time)  # type: ignore[arg-type]
-            )
+            done = self._job(lambda: self._do_task(message, content))
         if not done and message.receives < MOST_RECEIVES:
             self._put(max(self.time, received_at + VISIBILITY_TIMEOUT), message)
 
+    def _do_task(self, message: Message, content: Any) -> None:
+        self._take(message)
+        do_task(self.table, self, content, embedding=None, now=self.time)  # type: ignore[arg-type]
+
+    def _take(self, message: Message) -> None:
+        message.receives += 1
+        del self._messages[id(message)]
+
     def _attempt(self, message: Message) -> None:
+        self._take(message)
         secrets = SecretCache(self.table, self._vault)
         worker = Worker(self.table, self, secrets, self._post, lambda: self.time)  # type: ignore[arg-type]
         memory = None if message.slow else self.rng.choice(self._memories)
@@ -306,7 +317,7 @@ class Simulation(SimulatedProcesses):
     # ---- Receivers
 
     def _post(self, _: str, url: str, *, headers: Mapping[str, str], body: bytes, **__: Any) -> Any:
-        attempt = self._jobs[-1].attempt
+        attempt = self._attempted
         assert attempt is not None
         assert url.startswith("https://r")
         assert headers["webhook-id"] == f"delivery:{attempt[0]}", "a POST with another id"
