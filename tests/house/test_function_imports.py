@@ -74,7 +74,7 @@ LOADED = {
     "signals": API,
     "sockets": BOTOCORE | POWERTOOLS,
     "statistics": POWERTOOLS,
-    "sweeper": BOTOCORE | POWERTOOLS | VAULT,
+    "sweeper": BOTOCORE | POWERTOOLS,
     "rewrap": BOTOCORE | POWERTOOLS | VAULT,
     "secrets": CLOUD_API | VAULT,
     "verification": API,
