@@ -13,7 +13,7 @@ from gatehouse.core.grants import FULL
 from gatehouse.core.principal import Principal
 from gatehouse.core.request import Call
 from gatehouse.deliveries import actions as deliveries
-from gatehouse.deliveries import marker_store, messages, rules, store, sweep
+from gatehouse.deliveries import marker_store, messages, partition_rules, rules, store, sweep
 from gatehouse.deliveries.model import (
     DeadLetterReason,
     Delivery,
@@ -132,7 +132,7 @@ def test_a_recovery_of_100000_dead_letters_is_answered_within_2_s(
 
     def listed() -> dict[str, str]:
         id_ = rules.id_of(ids.new(world.time.now - DAY), webhook.id)
-        part, lane = rules.partition_of(id_)
+        part, lane = partition_rules.partition_of(id_)
         state = DeliveryStatus.DEAD_LETTER.value
         return {
             "pk": keyspace.DELIVERY.pk(part, lane),

@@ -12,7 +12,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from gatehouse.core.clock import MINUTE, Micros
-from gatehouse.deliveries import listing_store, marker_store, messages, rules, store
+from gatehouse.deliveries import (
+    listing_store,
+    marker_store,
+    messages,
+    partition_rules,
+    rules,
+    store,
+)
 from gatehouse.deliveries.changes import write_all
 from gatehouse.deliveries.marker_store import Marker
 from gatehouse.deliveries.messages import DeliveryQueues
@@ -122,7 +129,7 @@ def _continue(
     """Ask for the next page; after the last one delete the marker, or let another pass begin."""
     total = message.sent + sent
     if len(page) == _PAGE:
-        following = replace(message, above=rules.above(page[-1]), sent=total)
+        following = replace(message, above=partition_rules.above(page[-1]), sent=total)
         queue.send([messages.for_webhook(following)])
     elif total or now - marker.marked_at <= _INDEX_LAG:
         marker_store.postpone(table, message, until=now + GRACE)
