@@ -198,7 +198,9 @@ class FireWorld:
         patch.setattr(connection, "client", lambda: self.dynamo)
         patch.setattr(clients, "sqs", lambda: self.sqs)
         patch.setattr(clients, "kms", lambda: self.kms)
-        patch.setattr(outbound, "send", self.receivers.send)
+        patch.setattr(
+            outbound.Sender, "send", lambda _, *args, **kw: self.receivers.send(*args, **kw)
+        )
 
 
 @contextmanager
