@@ -170,6 +170,16 @@ def test_any_reordering_or_omission_is_found(order: list[int], kept: int) -> Non
     assert (rules.verify(shown, head) == []) == (shown == events)
 
 
+def test_a_problem_has_the_place_of_its_event_counted_from_1() -> None:
+    events, head = _chain(3)
+    first_edited = [events[0] | {"actor": "identity:other"}, *events[1:]]
+
+    assert [one.position for one in rules.verify(first_edited, head)] == [1]
+    # An export may begin later than the chain: the place is that in the export.
+    assert [one.position for one in rules.verify(events[1:], head)] == [1]
+    assert [one.position for one in rules.verify(events[:2], head)] == [0]
+
+
 def test_an_export_with_events_after_the_saved_head_is_valid() -> None:
     events, _ = _chain(5)
     _, earlier = _chain(3)

@@ -6,6 +6,7 @@ an email. See docs/decisions.
 
 from __future__ import annotations
 
+import re
 import select
 import socket
 import ssl
@@ -23,6 +24,7 @@ _MOST_IDLE = 40  # connections that are kept open
 _LONGEST_HEAD = 65_536  # bytes of a status and headers, or of the size of a chunk
 _PIECE = 16_384  # a larger buffer is mapped anew for each read
 _END = b"\r\n"
+_DIGITS = re.compile(rb"[0-9A-Fa-f]+")
 
 
 class BrokenAnswer(Exception):
@@ -185,7 +187,7 @@ def _parse_status(line: bytes) -> tuple[bytes, int]:
 
 def _parse_length(text: bytes, *, base: int) -> int:
     digits = text.strip()
-    if not digits.isalnum():
+    if not _DIGITS.fullmatch(digits):
         raise BrokenAnswer("the length of the body is not a number")
     try:
         return int(digits, base)
