@@ -100,9 +100,13 @@ class KillableWorld(DeliveryWorld):
         ]
 
     def is_quiet(self) -> bool:
-        """Whether no message is left and every delivery has ended or is parked."""
-        return not self.sent and all(
-            one is not None and (not one.is_open or one.parked) for one in self.all_deliveries()
+        """Whether no message or marker is left and every delivery has ended or is parked."""
+        return (
+            not self.sent
+            and all(
+                one is not None and (not one.is_open or one.parked) for one in self.all_deliveries()
+            )
+            and not self.markers()
         )
 
     def finish(self) -> None:
