@@ -172,6 +172,8 @@ def _is_skipped(node: ast.stmt) -> bool:
             return True
         case ast.If(test=ast.Name(id="TYPE_CHECKING")):
             return True
+        case ast.Assign(targets=[ast.Name(id="__all__")]):  # for type checkers
+            return True
     return False
 
 

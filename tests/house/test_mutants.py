@@ -81,6 +81,7 @@ def test_a_condition_is_negated() -> None:
         "Step = Done | Retry",
         "@dataclass(frozen=True)\nclass A:\n    '''Docstring.'''",
         "if TYPE_CHECKING:\n    import a",
+        "__all__ = ['a', 'b']",
         "def f(a: Literal['b']) -> Literal['c']:\n    pass",
         "x = zip(a, b, strict=True)",
         "x = cast('A', b)",
