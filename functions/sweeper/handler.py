@@ -17,6 +17,7 @@ from gatehouse.dynamo import connection
 from gatehouse.logs import sweep as log_sweep
 from gatehouse.logs.broadcast import Relay, make_relay
 from gatehouse.memberships import actions as memberships
+from gatehouse.revocation import actions as revocation
 
 TABLES = connection.tables()
 QUEUES = messages.queues()
@@ -34,7 +35,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, int]:
     )
     done: dict[str, int] = {}
     failed: Exception | None = None
-    for duty in (_endings, _memberships, _deliveries, _logs):
+    for duty in (_revocations, _endings, _memberships, _deliveries, _logs):
         try:
             done |= duty(origin)
         except Exception as error:  # noqa: BLE001 - a bug or a missing permission too
@@ -45,6 +46,11 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, int]:
     if failed is not None:
         raise failed
     return done
+
+
+def _revocations(origin: Origin) -> dict[str, int]:
+    del origin  # unused: each event has the origin of the request that asked for it
+    return {"revocations": revocation.sweep(TABLES, now=clock.now())}
 
 
 def _endings(origin: Origin) -> dict[str, int]:

@@ -139,6 +139,6 @@ def test_a_sweep_with_nothing_to_do_reads_each_place_once_and_logs_nothing(
     sweeper.handler({}, Context())  # forgets the accounts of other tests
     line.clear()
     assert not any(sweeper.handler({}, Context()).values())
-    # Three kinds of markers, due deliveries, signals to fan out, and watched log groups; no queue.
-    assert line.calls == ["Query"] * (3 + SHARDS + SIGNAL_SHARDS + 1)
+    # Four kinds of markers, due deliveries, signals to fan out, and watched log groups; no queue.
+    assert line.calls == ["Query"] * (4 + SHARDS + SIGNAL_SHARDS + 1)
     assert logs.getvalue() == ""

@@ -129,8 +129,8 @@ def _use_keys(front: Front, people: People, admin: Any, employee: Any) -> None:
     front("POST", "/admin/api-keys", key=admin.key, body={"owner": owner}, headers=once)
 
 
-def _revoke_a_family(front: Front, people: People, admin: Any, path: str, *, method: str) -> None:
-    """Revoke a key that made another one, first alone and then with all that both made."""
+def _make_a_family(front: Front, people: People, admin: Any) -> Any:
+    """Make a key and with it another one, which makes one thing of each kind."""
     parent = people.key(admin)
     child = people.key(parent)
     for made_at, body in (
@@ -144,6 +144,12 @@ def _revoke_a_family(front: Front, people: People, admin: Any, path: str, *, met
     coming = {"code": made.json()["data"]["code"], "name": "bo", "type": "human"}
     assert front("POST", "/invite", body=coming | signed(front, wallet)).status == 201
     assert front("POST", "/auth/siwe-login", body=signed(front, wallet)).status == 200
+    return parent
+
+
+def _revoke_a_family(front: Front, people: People, admin: Any, path: str, *, method: str) -> None:
+    """Revoke a key that made another one, first alone and then with all that both made."""
+    parent = _make_a_family(front, people, admin)
     path = path.format(id=parent.key_id)
     assert front(method, path, key=admin.key).status in {200, 204}
     everything: dict[str, Any] = {"query": {"descendants": "true"}}
@@ -300,6 +306,12 @@ def _use_the_sweeper(front: Front, people: People, admin: Any) -> None:
             ("DELETE", "/api/services/ending", None),
         ):
             assert front(method, path, key=admin.key, body=body).status in {200, 204}
+    parent = _make_a_family(front, people, admin)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gatehouse.revocation.actions._LONGEST", -1.0)
+        path = f"/admin/api-keys/{parent.key_id}/revoke"
+        left = front("POST", path, key=admin.key, body=everything).json()["data"]
+        assert (left["ended"], left["more"]) == ([], True)
     whole, cut = people.employee(admin), people.employee(admin)
 
     def change(holder: Any, fields: dict[str, Any]) -> None:
@@ -314,8 +326,11 @@ def _use_the_sweeper(front: Front, people: People, admin: Any) -> None:
         patch.setattr("gatehouse.memberships.actions.finish", lambda *_, **__: ())
         change(whole, {"name": "x", "is_admin": False})
         change(cut, {"scopes": []})
-    swept = front.function("sweeper").handler({}, invocation.Context())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gatehouse.revocation.actions._REQUEST_OVER", 0)
+        swept = front.function("sweeper").handler({}, invocation.Context())
     assert (swept["endings"], swept["memberships"]) == (6, 2)
+    assert swept["revocations"] == 7
     spare = people.key(admin)
     assert front("POST", f"/admin/api-keys/{spare.key_id}/revoke", key=admin.key).status == 200
 

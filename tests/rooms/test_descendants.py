@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -10,8 +11,8 @@ from typing import Any
 import pytest
 
 from gatehouse.audit import sweep
-from gatehouse.core.clock import SECOND
-from gatehouse.core.errors import Gone, NotFound, Unauthorized
+from gatehouse.core.clock import MINUTE, SECOND
+from gatehouse.core.errors import Gone, NotFound, Unauthorized, Unavailable
 from gatehouse.core.grants import MOST_ENTRIES
 from gatehouse.core.text import LONGEST_LABEL
 from gatehouse.credentials.model import Code
@@ -42,8 +43,8 @@ from support.actors.members import (
     visitor_with,
 )
 from support.actors.visitor import Visitor, key_request
-from support.aws.faults import Killed, Wire, die_at
-from support.checks.inspection import check_everything
+from support.aws.faults import Killed, Wire, die_at, error, first
+from support.checks.inspection import check_everything, items
 from support.checks.invariants import check_invariants
 
 MOST_CALLS = 60
@@ -411,8 +412,8 @@ def test_a_large_family_ends_in_few_transactions(caller: Visitor, room_line: Wir
         _child(caller, root)
     room_line.clear()
     assert len(_revoke(caller, root).ended) == 35
-    # Two for the key itself, and two for each ten of its children.
-    assert room_line.calls.count("TransactWriteItems") == 2 + 2 * 4
+    # Two for the key itself, two for each ten of its children, and two for the marker.
+    assert room_line.calls.count("TransactWriteItems") == 2 + 2 * 4 + 2
 
 
 def test_the_largest_keys_end_together_without_a_marker_too_large(
@@ -426,7 +427,7 @@ def test_the_largest_keys_end_together_without_a_marker_too_large(
     room_line.clear()
     revoked = _revoke(caller, root)
     assert len(revoked.ended) == 11
-    assert room_line.calls.count("TransactWriteItems") == 2 + 2 * 3, "four keys fit a marker"
+    assert room_line.calls.count("TransactWriteItems") == 2 + 2 * 3 + 2, "four keys fit a marker"
     assert _codes(caller, *made) == {Code.REVOKED}
     check_everything(caller.tables, now=caller.now)
 
@@ -464,16 +465,93 @@ def test_what_a_key_and_its_descendants_made_ends_too(
     check_invariants(caller.tables, now=caller.now)
 
 
+@pytest.mark.parametrize("everything", [True, False])
 @pytest.mark.parametrize("dead", [0, 30])
 def test_revoked_descendants_cost_a_revocation_no_calls(
-    caller: Visitor, room_line: Wire, dead: int
+    caller: Visitor, room_line: Wire, dead: int, *, everything: bool
 ) -> None:
     root = _make(caller)
     for _ in range(dead):
         _revoke(caller, _child(caller, root), everything=False)
     room_line.clear()
-    _revoke(caller, root, everything=False)
-    assert len(room_line.calls) <= 8
+    _revoke(caller, root, everything=everything)
+    assert len(room_line.calls) <= (16 if everything else 8)
+
+
+@pytest.mark.parametrize("generations", [1, 40])
+def test_what_a_dead_descendant_left_is_found_by_the_key_that_made_it(
+    caller: Visitor, room_line: Wire, generations: int
+) -> None:
+    """Each generation trusts a peer, and its keys are dead before the revocation."""
+    root = _make(caller, rate_limit=None)
+    vault, made, last = new_vault(), [], root
+    for _ in range(generations):
+        caller.now += SECOND
+        last = _child(caller, last, rate_limit=None)
+        made.append(trusted(visitor_with(caller.tables, last, caller.now), vault).peer.id)
+    caller.now += SECOND
+    outside_the_family = trusted(caller, vault).peer.id
+    for key in _list(caller):
+        if key.parent not in {None, caller.principal.key_id}:
+            keys.revoke(caller.tables, caller.call(), key.id)
+    room_line.clear()
+    revoked = _revoke(caller, root)
+    assert sorted(revoked.ended) == sorted(f"peer:{one}" for one in made)
+    reads = sum(name in {"GetItem", "BatchGetItem", "Query"} for name in room_line.calls)
+    assert reads <= 24 + 2 * generations, "two for each peer that is removed"
+    left = federation.list_peers(caller.tables.main, caller.account_id, now=caller.now)
+    assert [peer.id for peer, _ in left] == [outside_the_family]
+
+
+@pytest.mark.parametrize("step", [0, 1, 2, 4, 6, 8])
+def test_what_a_request_has_no_time_for_ends_by_the_sweeper(
+    caller: Visitor, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    """The clock of the request stops at one look at it after the other."""
+    root = _make(caller, rate_limit=None)
+    thief = visitor_with(caller.tables, root, caller.now).unlimited()
+    made = [_child(caller, root) for _ in range(12)]
+    _, address = _let_in(thief)
+    peer = trusted(thief, new_vault()).peer.id
+    signed_in = _sign_in(caller, address)
+    looks = itertools.count(-step)
+    monkeypatch.setattr("gatehouse.revocation.actions.time", _Clock(lambda: 0))
+    for module in ("revocation.cascade", "keys.descendants"):
+        clock = _Clock(lambda: 1_000 * (next(looks) > 0))
+        monkeypatch.setattr(f"gatehouse.{module}.time", clock)
+    revoked = _revoke(caller, root)
+    monkeypatch.undo()
+    assert _codes(caller, root) == {Code.REVOKED}
+    assert revoked.more
+    main = caller.tables.main
+    assert revocation.sweep(caller.tables, now=caller.now + MINUTE - 1) == 0, "it may still run"
+    revocation.sweep(caller.tables, now=caller.now + MINUTE)
+    assert _codes(caller, root, *made, signed_in) == {Code.REVOKED}
+    assert peer not in {one.id for one, _ in federation.list_peers(main, caller.account_id, 0)}
+    with pytest.raises(Unauthorized):
+        _sign_in(caller, address)
+    assert revocation.sweep(caller.tables, now=caller.now + MINUTE) == 0
+    assert not [item for item in items(main) if item["pk"].startswith("CASCADE#")]
+    events = check_everything(caller.tables, now=caller.now).events(caller.account_id)
+    ended = [one for one in events if one["action"] in {"api_key.revoke", "peer.remove"}]
+    assert {one["actor"] for one in ended} == {f"identity:{caller.principal.identity_id}"}
+
+
+class _Clock:
+    """`time` of a module, with another monotonic clock."""
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self.monotonic = monotonic
+
+
+def test_a_revocation_that_does_nothing_leaves_no_marker(caller: Visitor, room_line: Wire) -> None:
+    root = _make(caller)
+    room_line.before = first(99, lambda: error("TransactionConflictException"), "UpdateItem")
+    with pytest.raises(Unavailable):
+        _revoke(caller, root)
+    room_line.clear()
+    assert _codes(caller, root) == {Code.VALID}
+    assert not [item for item in items(caller.tables.main) if item["pk"].startswith("CASCADE#")]
 
 
 @pytest.mark.parametrize("generations", [3, 60])

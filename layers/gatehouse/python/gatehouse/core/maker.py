@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from typing import Self
+from typing import Protocol, Self, TypeVar
 
 from gatehouse.core.principal import Principal
 
@@ -39,15 +40,37 @@ class Maker:
 BOOTSTRAP = Maker("system:bootstrap")
 
 
+class Makers(Protocol):
+    """Whose things are meant: those of an identity, or of a family of keys."""
+
+    def among(self, makers: Iterable[Maker]) -> Collection[Maker]:
+        """Return which of these makers are meant."""
+
+
+class HasMaker(Protocol):
+    """Something that acts or receives later."""
+
+    @property
+    def maker(self) -> Maker:
+        """Who made it."""
+
+
+Thing = TypeVar("Thing", bound=HasMaker)
+
+
 @dataclass(frozen=True, slots=True)
 class MadeBy:
-    """Selects things by the identity or the keys that created them. Ids are bare."""
+    """Means the things of one identity, given by its bare id."""
 
-    identity_id: str | None = None
-    key_ids: frozenset[str] = frozenset()
+    identity_id: str
 
-    def includes(self, maker: Maker) -> bool:
-        """Return whether the identity, or one of the keys, is this maker."""
-        if self.identity_id is not None and maker.identity_id == self.identity_id:
-            return True
-        return maker.key_id in self.key_ids
+    def among(self, makers: Iterable[Maker]) -> set[Maker]:
+        """Return the makers that are this identity, with whatever key."""
+        return {maker for maker in makers if maker.identity_id == self.identity_id}
+
+
+def select(things: Iterable[Thing], by: Makers) -> list[Thing]:
+    """Return those of some things that these makers made."""
+    listed = list(things)
+    meant = by.among({one.maker for one in listed})
+    return [one for one in listed if one.maker in meant]

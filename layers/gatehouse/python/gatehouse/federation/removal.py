@@ -6,7 +6,7 @@ from gatehouse.audit import actions as audit
 from gatehouse.audit import endings
 from gatehouse.audit.model import Change, Origin
 from gatehouse.core.clock import Micros
-from gatehouse.core.maker import MadeBy
+from gatehouse.core.maker import Makers, select
 from gatehouse.dynamo.table import Table
 from gatehouse.federation import rules, store
 from gatehouse.federation.model import Peer
@@ -33,13 +33,13 @@ def remove(table: Table, peer: Peer, *, origin: Origin, now: Micros) -> bool:
     return True
 
 
-def list_made(table: Table, account_id: str, by: MadeBy) -> list[str]:
+def list_made(table: Table, account_id: str, by: Makers) -> list[str]:
     """List the ids, `peer:<id>`, of the peers that an identity or some keys trusted."""
     return [f"peer:{peer.id}" for peer in _made(table, account_id, by)]
 
 
 def end_made(
-    table: Table, account_id: str, by: MadeBy, *, origin: Origin, now: Micros
+    table: Table, account_id: str, by: Makers, *, origin: Origin, now: Micros
 ) -> list[str]:
     """Remove the peers that an identity or some keys trusted; return their ids. May run again."""
     return [
@@ -54,5 +54,5 @@ def place(peer: Peer) -> Place:
     return Place(Purpose.PEER, peer.account_id, peer.id)
 
 
-def _made(table: Table, account_id: str, by: MadeBy) -> list[Peer]:
-    return [peer for peer in store.list_peers(table, account_id) if by.includes(peer.maker)]
+def _made(table: Table, account_id: str, by: Makers) -> list[Peer]:
+    return select(store.list_peers(table, account_id), by)

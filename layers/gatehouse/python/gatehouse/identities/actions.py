@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gatehouse.core.errors import Conflict, NotFound
+from gatehouse.core.maker import Makers, select
 from gatehouse.dynamo.table import Table
 from gatehouse.identities import rules, store
 from gatehouse.identities.model import Identity, IdentityPatch, Membership
@@ -44,6 +45,11 @@ def page(
 def list_all(table: Table, account_id: str) -> list[Identity]:
     """Read every identity of an account, in the order of creation."""
     return store.read_all(table, account_id)
+
+
+def list_made(table: Table, account_id: str, by: Makers) -> list[Identity]:
+    """List the members whom invites of some makers let in, in the order of creation."""
+    return select(store.read_all(table, account_id), by)
 
 
 def patched(identity: Identity, patch: IdentityPatch) -> Identity:

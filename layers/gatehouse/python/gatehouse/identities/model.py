@@ -6,6 +6,7 @@ from typing import Any
 
 from gatehouse.core.clock import Micros, rfc3339
 from gatehouse.core.grants import FULL, Grants, Permissions
+from gatehouse.core.maker import BOOTSTRAP, Maker
 from gatehouse.core.reach import ADMIN, LIVE, NO_REQUESTS, UNRESTRICTED_CLAW, Reach
 from gatehouse.core.unset import UNSET, Unset
 
@@ -40,6 +41,7 @@ class Identity:
 
     Every change increments `version`; a write that depends on an identity has a condition on it.
     `wallet_address` is the address, with EIP-55 checksum, that may sign in; None if none may.
+    `maker` is who made the invite that let it in.
     """
 
     id: str
@@ -53,6 +55,7 @@ class Identity:
     ceiling: Grants = FULL
     version: int = 1
     wallet_address: str | None = None
+    maker: Maker = BOOTSTRAP
 
     @property
     def is_acting_admin(self) -> bool:

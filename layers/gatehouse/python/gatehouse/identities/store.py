@@ -7,6 +7,7 @@ change must still be written into its keys.
 from __future__ import annotations
 
 from gatehouse.core.grants import Grants, Permissions
+from gatehouse.core.maker import Maker
 from gatehouse.dynamo import counters, keyspace
 from gatehouse.dynamo.table import Item, Table
 from gatehouse.identities.model import ClawType, Identity, IdentityType, Membership
@@ -63,9 +64,12 @@ def to_item(identity: Identity) -> Item:
         "scopes": list(identity.ceiling.scopes),
         "permissions": identity.ceiling.permissions.to_dict(),
         "version": identity.version,
+        "created_by": identity.maker.created_by,
     }
     if identity.wallet_address is not None:
         item["wallet_address"] = identity.wallet_address
+    if identity.maker.created_by_key is not None:
+        item["created_by_key"] = identity.maker.created_by_key
     return item
 
 
@@ -83,6 +87,7 @@ def from_item(item: Item) -> Identity:
         ceiling=Grants(tuple(item["scopes"]), Permissions.from_dict(item["permissions"])),
         version=item["version"],
         wallet_address=item.get("wallet_address"),
+        maker=Maker(item["created_by"], item.get("created_by_key")),
     )
 
 

@@ -9,20 +9,20 @@ from gatehouse.audit import endings
 from gatehouse.audit.model import Change, Origin
 from gatehouse.core.clock import Micros
 from gatehouse.core.errors import Unavailable
-from gatehouse.core.maker import MadeBy
+from gatehouse.core.maker import Makers, select
 from gatehouse.core.retry import ON_CHANGE
 from gatehouse.dynamo.table import Table
 from gatehouse.invites import rules, store
 from gatehouse.invites.model import Invite
 
 
-def list_made(table: Table, account_id: str, by: MadeBy, *, now: Micros) -> list[str]:
+def list_made(table: Table, account_id: str, by: Makers, *, now: Micros) -> list[str]:
     """List the ids, `invite:<id>`, of the open invites that an identity or some keys made."""
     return [f"invite:{one.id}" for one in _made(table, account_id, by, now)]
 
 
 def end_made(
-    table: Table, account_id: str, by: MadeBy, *, origin: Origin, now: Micros
+    table: Table, account_id: str, by: Makers, *, origin: Origin, now: Micros
 ) -> list[str]:
     """End the open invites that an identity or some keys made; return their ids.
 
@@ -37,9 +37,9 @@ def end_made(
     raise Unavailable
 
 
-def were_redeemed(table: Table, account_id: str, by: MadeBy) -> bool:
+def were_redeemed(table: Table, account_id: str, by: Makers) -> bool:
     """Return whether an invite that some keys made was ever redeemed."""
-    return any(one.uses and by.includes(one.maker) for one in store.list_all(table, account_id))
+    return bool(select([one for one in store.list_all(table, account_id) if one.uses], by))
 
 
 def _end(table: Table, invite: Invite, *, origin: Origin, now: Micros) -> bool:
@@ -65,6 +65,6 @@ def _end(table: Table, invite: Invite, *, origin: Origin, now: Micros) -> bool:
     return True
 
 
-def _made(table: Table, account_id: str, by: MadeBy, now: Micros) -> list[Invite]:
+def _made(table: Table, account_id: str, by: Makers, now: Micros) -> list[Invite]:
     found = store.list_all(table, account_id)
-    return [one for one in found if rules.is_open(one, now) and by.includes(one.maker)]
+    return select([one for one in found if rules.is_open(one, now)], by)

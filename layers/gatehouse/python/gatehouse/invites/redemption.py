@@ -77,6 +77,7 @@ def redeem(tables: Tables, call: Call, request: RedeemRequest) -> Redeemed:
             created_at=call.now,
             ceiling=invite.grants,
             wallet_address=request.wallet_address,
+            maker=invite.maker,
         )
         try:
             return _create_member(tables, call, request, invite=invite, member=member)

@@ -108,10 +108,18 @@ def find(tables: Tables, account_id: str, key_id: str) -> Key | None:
     return store.read(tables.main, account_id, key_id)
 
 
-def list_signed_in(tables: Tables, account_id: str, owner: str, *, wallet: str) -> list[str]:
-    """List the ids of all keys that an identity got by signing in with a wallet, ended or not."""
+def find_to_end(tables: Tables, call: Call, key_id: str) -> tuple[Key, bool]:
+    """Read a key that the caller may see, and whether it is revoked. Raises NotFound."""
+    key = store.read(tables.main, call.caller.account_id, key_id)
+    if key is None or not rules.may_see(key, call.caller):
+        raise not_found()
+    return key, rules.is_revoked(key, call.now)
+
+
+def list_signed_in(tables: Tables, account_id: str, owner: str, *, wallet: str) -> list[Key]:
+    """List all keys that an identity got by signing in with a wallet, ended or not."""
     found = store.read_all_of_owner(tables.main, account_id, owner)
-    return [key.id for key in found if key.wallet == wallet]
+    return [key for key in found if key.wallet == wallet]
 
 
 def status(key: Key, now: Micros) -> KeyStatus:

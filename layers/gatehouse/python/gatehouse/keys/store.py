@@ -6,13 +6,15 @@ from collections.abc import Iterable
 from typing import Any
 
 from gatehouse.core import exact_json
-from gatehouse.core.clock import SECOND, Micros
+from gatehouse.core.clock import MINUTE, SECOND, Micros
 from gatehouse.core.grants import Grants, Permissions
 from gatehouse.dynamo import counters, keyspace
 from gatehouse.dynamo.table import Item, Table, Write
 from gatehouse.keys.model import MOST_LIVE, Key, Lineage
 
 _LINE = ("predecessor", "successor")
+# A request that began in the grace of a rotation is over this long after the grace.
+_LONGEST_REQUEST = MINUTE
 
 
 def read(table: Table, account_id: str, key_id: str) -> Key | None:
@@ -65,12 +67,6 @@ def read_many(table: Table, account_id: str, key_ids: Iterable[str]) -> list[Key
     return [from_item(item) for item in table.batch_get([_key(account_id, one) for one in key_ids])]
 
 
-def read_children(table: Table, account_id: str, key_id: str) -> list[Key]:
-    """Read the keys that a key created or rotated, consistently, ended ones included."""
-    pk = keyspace.CHILDREN.pk(account_id, key_id)
-    return read_many(table, account_id, [item["sk"] for item in table.query_all(pk)])
-
-
 def page_unrevoked(
     table: Table, account_id: str, *, before: str | None, limit: int
 ) -> tuple[dict[str, Lineage], bool]:
@@ -89,8 +85,6 @@ def create(table: Table, key: Key) -> dict[str, Write]:
     """Write a new key, if there is none with this id, also to the unrevoked ones of a family."""
     writes = {"key": table.put_new(to_item(key))}
     if key.parent is not None:
-        pk = keyspace.CHILDREN.pk(key.account_id, key.parent)
-        writes["child"] = table.put_new({"pk": pk, "sk": key.id})
         writes["unrevoked"] = table.put_new(_unrevoked(key))
     return writes
 
@@ -101,7 +95,7 @@ def end_unrevoked(table: Table, key: Key, *, at: Micros, now: Micros) -> dict[st
         return {}
     item = _unrevoked(key)
     if at > now:
-        return {"unrevoked": table.overwrite(item | {"ttl": at // SECOND + 1})}
+        return {"unrevoked": table.overwrite(item | {"ttl": (at + _LONGEST_REQUEST) // SECOND + 1})}
     return {"unrevoked": table.delete({"pk": item["pk"], "sk": item["sk"]})}
 
 

@@ -30,7 +30,7 @@ def prepare(
 ) -> tuple[Minted, dict[str, Write]]:
     """Make a key and return it with the writes that create it.
 
-    They are `credential`, `key`, `count` and, if it has a parent, `child` and `unrevoked`.
+    They are `credential`, `key`, `count` and, if it has a parent, `unrevoked`.
     `most` is the number of live keys at which the condition of `count` fails.
     """
     succession = new.succeeds or Succession()

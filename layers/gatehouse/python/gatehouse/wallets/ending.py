@@ -10,7 +10,7 @@ from gatehouse.audit import actions as audit
 from gatehouse.audit import endings
 from gatehouse.audit.model import Change, Origin
 from gatehouse.core.clock import Micros
-from gatehouse.core.maker import MadeBy
+from gatehouse.core.maker import Makers, select
 from gatehouse.core.request import Call
 from gatehouse.dynamo.table import Tables, Write
 from gatehouse.identities import actions as identities
@@ -68,7 +68,7 @@ def end_previous(tables: Tables, wallet: Wallet, now: Micros) -> EndedKeys:
     )
 
 
-def list_made(tables: Tables, call: Call, by: MadeBy) -> list[Wallet]:
+def list_made(tables: Tables, call: Call, by: Makers) -> list[Wallet]:
     """List the wallets that some keys attached, also by an invite, of whom the caller may manage.
 
     An admin may manage every identity, others only their own.
@@ -79,7 +79,7 @@ def list_made(tables: Tables, call: Call, by: MadeBy) -> list[Wallet]:
     else:
         members = [identities.get(tables.main, caller.account_id, caller.identity_id)]
     addresses = [one.wallet_address for one in members if one.wallet_address is not None]
-    return [one for one in store.read_all(tables.main, addresses) if by.includes(one.maker)]
+    return select(store.read_all(tables.main, addresses), by)
 
 
 def detach(tables: Tables, call: Call, wallet: Wallet) -> bool:

@@ -77,6 +77,8 @@ class RevokedKey(BaseModel):
     `ended` lists its descendants, and what they and it made, as far as it ended now; only if that
     was asked for. `live_descendants` is how many keys live on, and is left out if none does.
     `live_identities` are the members whom invites of these keys let in, and who are still active.
+    `more` is true if the request's time was over before everything had ended, and left out
+    otherwise: the rest ends within minutes.
     """
 
     id: str
@@ -84,3 +86,4 @@ class RevokedKey(BaseModel):
     ended: list[str] = []
     live_descendants: int = 0
     live_identities: list[str] = []
+    more: bool = False

@@ -15,7 +15,7 @@ from gatehouse.audit import endings
 from gatehouse.audit.model import Change, Origin
 from gatehouse.core.clock import Micros
 from gatehouse.core.errors import Unavailable
-from gatehouse.core.maker import MadeBy, Maker
+from gatehouse.core.maker import MadeBy, Maker, Makers, select
 from gatehouse.core.retry import ON_CHANGE
 from gatehouse.dynamo.table import Table, Write
 from gatehouse.identities import actions as identities
@@ -25,19 +25,19 @@ from gatehouse.webhooks import rules, store
 from gatehouse.webhooks.model import CREATOR_ABSENT, KEY_REVOKED, Webhook
 
 
-def list_made(table: Table, account_id: str, by: MadeBy) -> list[str]:
+def list_made(table: Table, account_id: str, by: Makers) -> list[str]:
     """List the ids, `webhook:<id>`, of what an identity or some keys made, oldest first."""
     return [rules.target(one) for one in _made(table, account_id, by)]
 
 
-def list_waiting(table: Table, account_id: str, by: MadeBy) -> list[str]:
+def list_waiting(table: Table, account_id: str, by: Makers) -> list[str]:
     """List the ids of what is inactive because its creator is not an active admin."""
     made = _made(table, account_id, by)
     return [rules.target(one) for one in made if one.disabled_reason in CREATOR_ABSENT]
 
 
 def end_made(
-    table: Table, account_id: str, by: MadeBy, *, origin: Origin, now: Micros
+    table: Table, account_id: str, by: Makers, *, origin: Origin, now: Micros
 ) -> list[str]:
     """Make inactive what an identity or some keys made; return the ids of what changed.
 
@@ -48,7 +48,7 @@ def end_made(
     for webhook in _made(table, account_id, by):
         for _ in ON_CHANGE.tries():
             before = store.find(table, account_id, webhook.id)
-            if before is None or not by.includes(before.maker):
+            if before is None or not select([before], by):
                 break
             after = replace(before, active=False, disabled_reason=KEY_REVOKED)
             if after == before:
@@ -123,8 +123,8 @@ def _find(table: Table, account_id: str, maker: Maker) -> Identity | None:
     return identities.get(table, account_id, maker.identity_id)
 
 
-def _made(table: Table, account_id: str, by: MadeBy) -> list[Webhook]:
-    return [one for one in store.list_all(table, account_id) if by.includes(one.maker)]
+def _made(table: Table, account_id: str, by: Makers) -> list[Webhook]:
+    return select(store.list_all(table, account_id), by)
 
 
 def _write(
