@@ -74,8 +74,8 @@ class NewInvite(Body):
 class ChangedIdentity(IdentityView):
     """The identity after a change.
 
-    `waiting` is present if it is no longer an active admin: what it made is switched off until it
-    is one again. `resumed` is present if it is one again: what goes on.
+    `waiting` is present if it is no longer an active admin, or its ceiling allows less than it
+    made: that is switched off until it could make it again. `resumed` is what goes on then.
     """
 
     waiting: MadeView | None = None
@@ -201,9 +201,10 @@ async def patch_identity(
     )
     changed = memberships.change(TABLES, call, identity_id, patch)
     shown = ChangedIdentity(**_identity(changed.identity).model_dump())
-    if changed.made is not None:
-        name = "resumed" if changed.identity.is_acting_admin else "waiting"
-        setattr(shown, name, MadeView(**asdict(changed.made)))
+    if changed.waiting is not None:
+        shown.waiting = MadeView(**asdict(changed.waiting))
+    if changed.resumed is not None:
+        shown.resumed = MadeView(**asdict(changed.resumed))
     return answer(call, shown)
 
 

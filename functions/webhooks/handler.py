@@ -112,7 +112,8 @@ class WebhookView(BaseModel):
 
     `disabled_reason` is null unless something else than a request made it inactive: `gone`, the
     receiver answered 410; `creator_suspended`, `creator_removed`, `creator_demoted`, its creator is
-    not an active admin; `creator_key_revoked`, the key that made it was revoked with what it made.
+    not an active admin; `creator_narrowed`, their ceiling allows less than it receives;
+    `creator_key_revoked`, the key that made it was revoked with what it made.
     `created_by` is who answers for it.
     """
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
 
 from gatehouse.audit.model import Origin
 from gatehouse.core import clock
-from gatehouse.core.maker import MadeBy
+from gatehouse.core.maker import Maker
 from gatehouse.dynamo.table import Tables
 from gatehouse.federation import removal as peers
 from gatehouse.identities.model import IdentityPatch
@@ -32,6 +33,10 @@ ABSENT = {
     "creator_suspended": ({"status": "suspended"}, {"status": "active"}),
     "creator_removed": ({"status": "removed"}, {"status": "active"}),
     "creator_demoted": ({"is_admin": False}, {"is_admin": True}),
+    "creator_narrowed": (
+        {"permissions": {"ring_scopes": ["red"]}},
+        {"permissions": {"ring_scopes": []}},
+    ),
 }
 
 
@@ -160,10 +165,41 @@ def test_the_reason_follows_the_state_of_the_creator(
         ({"status": "active"}, "creator_demoted"),
         ({"is_admin": True}, None),
         ({"scopes": ["services:*", "agents:*"]}, "creator_demoted"),
+        ({"scopes": ["admin:manage", "agents:write"]}, "creator_narrowed"),
+        ({"scopes": ["admin:manage", "agents:read"]}, None),
         ({"scopes": ["*"]}, None),
     ):
         assert change(front, admin, ada, **fields).status == 200
         assert theirs.state(admin)[:2] == (reason is None, reason)
+
+
+def test_of_what_a_narrowed_admin_made_only_what_exceeds_the_new_ceiling_waits(
+    front: Front, admin: Holder, ada: Holder
+) -> None:
+    theirs = Work(front, ada)
+    left = change(front, admin, ada, scopes=["admin:manage", "agents:read"]).json()["data"]
+    assert left["waiting"] == theirs.ids() | {"webhooks": []}
+    assert theirs.state(admin) == (True, None, "waiting", 401)
+    assert theirs.redeem().status == 410
+    both = change(front, admin, ada, scopes=["admin:manage", "agents:write"]).json()["data"]
+    assert both["waiting"] == {"webhooks": [theirs.webhook], "peers": [], "invites": []}
+    assert both["resumed"] == {"webhooks": [], "peers": theirs.ids()["peers"], "invites": []}
+    assert theirs.state(admin) == (False, "creator_narrowed", "active", 201)
+
+
+def test_who_widens_a_webhook_beyond_its_creators_ceiling_answers_for_it(
+    front: Front, admin: Holder, ada: Holder
+) -> None:
+    ceiling = {"scopes": ["admin:manage", "agents:*"], "permissions": {"ring_scopes": ["red"]}}
+    assert change(front, admin, ada, **ceiling).status == 200
+    body = {"url": URL, "filters": {"rings": ["red"]}}
+    made = front("POST", "/admin/webhooks", key=ada.key, body=body).json()["data"]
+    path = f"/admin/webhooks/{made['id']}"
+    for filters, by in (({"types": ["task"], "rings": ["red"]}, ada), ({"rings": ["blue"]}, admin)):
+        answer = front("PATCH", path, key=admin.key, body={"filters": filters})
+        assert answer.json()["data"]["created_by"] == f"identity:{by.identity_id}"
+    change(front, admin, ada, status="suspended")
+    assert front("GET", path, key=admin.key).json()["data"]["active"] is True
 
 
 def test_a_webhook_that_an_admin_paused_stays_paused_when_its_creator_is_back(
@@ -287,18 +323,24 @@ def test_an_activation_and_the_suspension_of_the_creator_leave_nothing_active(
     assert (shown["active"], shown["created_by"]) == (True, f"identity:{admin.identity_id}")
 
 
-def test_what_revoked_keys_made_is_listed_and_ended(
+class OneKey:
+    """Means the things that one key made."""
+
+    def __init__(self, key_id: str) -> None:
+        self.key_id = key_id
+
+    def among(self, makers: Iterable[Maker]) -> set[Maker]:
+        """Return the makers that used this key."""
+        return {maker for maker in makers if maker.key_id == self.key_id}
+
+
+def test_what_revoked_keys_made_is_ended(
     front: Front, people: People, admin: Holder, ada: Holder, stack: Tables
 ) -> None:
     other = people.key(ada)
     first, second = Work(front, ada), Work(front, other)
-    by, main, now = MadeBy(key_ids=frozenset({ada.key_id})), stack.main, clock.now()
+    by, main, now = OneKey(ada.key_id), stack.main, clock.now()
     front("PATCH", f"/admin/webhooks/{first.webhook}", key=admin.key, body={"active": False})
-    assert {
-        "webhooks": webhooks.list_made(main, ada.account_id, by),
-        "peers": peers.list_made(main, ada.account_id, by),
-        "invites": invites.list_made(main, ada.account_id, by, now=now),
-    } == first.ids()
     for expected in (first.ids(), {"webhooks": [], "peers": [], "invites": []}):
         assert {
             "webhooks": webhooks.end_made(main, ada.account_id, by, origin=ORIGIN, now=now),

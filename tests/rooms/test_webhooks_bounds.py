@@ -46,7 +46,7 @@ VIEW = {
     "created_by_key": "api_key:k1",
     "version": 7,
 }
-ABSENT = ("creator_suspended", "creator_removed", "creator_demoted")
+ABSENT = ("creator_suspended", "creator_removed", "creator_demoted", "creator_narrowed")
 SIGNAL = Signal("s1", "a1", "task", "x", "identity:x", created_at=1, expires_at=2)
 
 
@@ -64,7 +64,7 @@ def test_a_webhook_follows_its_creator() -> None:
     assert rules.following(active, None) == active
     for before in (active, *(replace(WEBHOOK, disabled_reason=reason) for reason in ABSENT)):
         assert rules.following(before, None) == active
-        for absence in ("suspended", "removed", "demoted"):
+        for absence in ("suspended", "removed", "demoted", "narrowed"):
             after = rules.following(before, absence)
             assert (after.active, after.disabled_reason) == (False, f"creator_{absence}")
             assert replace(after, active=True, disabled_reason=None) == active

@@ -18,7 +18,7 @@ class PeerStatus(StrEnum):
 
     ACTIVE = "active"
     EXPIRED = "expired"
-    WAITING = "waiting"  # the admin who trusted it is suspended, removed or demoted
+    WAITING = "waiting"  # the admin who trusted it is suspended, removed, demoted or narrowed
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from gatehouse.audit import actions as audit
 from gatehouse.audit import endings
 from gatehouse.audit.model import Change, Origin
 from gatehouse.core.clock import Micros
 from gatehouse.core.maker import Makers, select
+from gatehouse.core.reach import Reach
 from gatehouse.dynamo.table import Table
 from gatehouse.federation import rules, store
 from gatehouse.federation.model import Peer
@@ -33,9 +36,12 @@ def remove(table: Table, peer: Peer, *, origin: Origin, now: Micros) -> bool:
     return True
 
 
-def list_made(table: Table, account_id: str, by: Makers) -> list[str]:
-    """List the ids, `peer:<id>`, of the peers that an identity or some keys trusted."""
-    return [f"peer:{peer.id}" for peer in _made(table, account_id, by)]
+def list_made(
+    table: Table, account_id: str, by: Makers, *, where: Callable[[Reach], bool]
+) -> list[str]:
+    """List the ids, `peer:<id>`, of the peers of such a reach that an identity or keys trusted."""
+    made = _made(table, account_id, by)
+    return [f"peer:{peer.id}" for peer in made if where(rules.reach_of(peer))]
 
 
 def end_made(

@@ -155,7 +155,7 @@ def status(peer: Peer, creator: Identity | None, now: Micros) -> PeerStatus:
     """Return whether a peer may send; `creator` is the identity that trusted it, as it is now."""
     if peer.expires_at is not None and peer.expires_at <= now:
         return PeerStatus.EXPIRED
-    if creator is None or not creator.is_acting_admin:
+    if creator is None or creator.absence_for(reach_of(peer)) is not None:
         return PeerStatus.WAITING
     return PeerStatus.ACTIVE
 

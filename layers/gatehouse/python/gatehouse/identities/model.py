@@ -7,7 +7,7 @@ from typing import Any
 from gatehouse.core.clock import Micros, rfc3339
 from gatehouse.core.grants import FULL, Grants, Permissions
 from gatehouse.core.maker import BOOTSTRAP, Maker
-from gatehouse.core.reach import ADMIN, LIVE, NO_REQUESTS, UNRESTRICTED_CLAW, Reach
+from gatehouse.core.reach import ADMIN, LIVE, NO_REQUESTS, UNRESTRICTED_CLAW, Reach, beyond
 from gatehouse.core.unset import UNSET, Unset
 
 
@@ -77,6 +77,15 @@ class Identity:
         if self.membership is not Membership.ACTIVE:
             return "suspended"
         return None if self.is_acting_admin else "demoted"
+
+    def absence_for(self, thing: Reach) -> str | None:
+        """Why something that it made waits, in one word; None if it goes on.
+
+        It waits while the identity cannot manage the account, or has a ceiling that allows less.
+        """
+        if self.absence is not None:
+            return self.absence
+        return "narrowed" if beyond(Reach(self.ceiling, rights=thing.rights), thing) else None
 
     @property
     def rights(self) -> tuple[object, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from gatehouse.audit import actions as audit
@@ -10,15 +11,19 @@ from gatehouse.audit.model import Change, Origin
 from gatehouse.core.clock import Micros
 from gatehouse.core.errors import Unavailable
 from gatehouse.core.maker import Makers, select
+from gatehouse.core.reach import Reach
 from gatehouse.core.retry import ON_CHANGE
 from gatehouse.dynamo.table import Table
 from gatehouse.invites import rules, store
 from gatehouse.invites.model import Invite
 
 
-def list_made(table: Table, account_id: str, by: Makers, *, now: Micros) -> list[str]:
-    """List the ids, `invite:<id>`, of the open invites that an identity or some keys made."""
-    return [f"invite:{one.id}" for one in _made(table, account_id, by, now)]
+def list_made(
+    table: Table, account_id: str, by: Makers, *, where: Callable[[Reach], bool], now: Micros
+) -> list[str]:
+    """List the ids, `invite:<id>`, of the open invites of such a reach that somebody made."""
+    made = _made(table, account_id, by, now)
+    return [f"invite:{one.id}" for one in made if where(rules.reach_of(one))]
 
 
 def end_made(

@@ -35,7 +35,7 @@ from gatehouse.keys import actions as keys
 from gatehouse.keys import writes as key_writes
 from gatehouse.keys.lists import highest_rate_limit
 from gatehouse.keys.propagation import propagate
-from gatehouse.memberships.made import Made, follow, list_made
+from gatehouse.memberships.made import Made, compare, follow
 
 _NO_WRITES: Mapping[str, Write] = MappingProxyType({})
 # How many marked identities one sweep completes.
@@ -44,10 +44,11 @@ _MOST_PER_SWEEP = 25
 
 @dataclass(frozen=True, slots=True)
 class ChangedIdentity:
-    """An identity after a change. `made` is what waits or goes on with it; None if neither."""
+    """An identity after a change, and what waits or goes on with it; None if nothing does."""
 
     identity: Identity
-    made: Made | None = None
+    waiting: Made | None = None
+    resumed: Made | None = None
 
 
 def change(tables: Tables, call: Call, identity_id: str, patch: IdentityPatch) -> ChangedIdentity:
@@ -106,23 +107,21 @@ def apply(
                 ) from refused
             continue
         resumed = finish(tables, after, origin=origin, now=now) if must_propagate else ()
-        if after.is_acting_admin == before.is_acting_admin:
-            return ChangedIdentity(after)
-        return ChangedIdentity(after, list_made(tables, after, resumed=resumed, now=now))
+        return ChangedIdentity(after, *compare(tables, before, after, resumed=resumed, now=now))
     raise Unavailable from conflict
 
 
 def finish(tables: Tables, identity: Identity, *, origin: Origin, now: Micros) -> tuple[str, ...]:
     """Copy the identity into all of its keys and webhooks, then delete the marker. May run again.
 
-    Returns the ids of the webhooks that were switched off or on.
+    Returns the ids of the webhooks that were switched on.
     """
     propagate(tables, identity, origin=origin, now=now)
-    switched = follow(tables, identity, origin=origin, now=now)
+    resumed = follow(tables, identity, origin=origin, now=now)
     # A newer change has its own marker, which is deleted when that change is complete.
     with contextlib.suppress(TransactionCanceled, TransactionConflict):
         transact(tables.main.client, [identity_writes.delete_marker(tables.main, identity)])
-    return switched
+    return resumed
 
 
 def sweep(tables: Tables, *, origin: Origin, now: Micros) -> int:

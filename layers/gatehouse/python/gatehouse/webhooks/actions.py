@@ -232,8 +232,8 @@ def update_as(  # noqa: PLR0913 - a change, its origin, and other rooms' writes
             if within is not None:
                 reach.check(within, rules.reach_of_deliveries(after))
         resumes = after.active and not before.active
-        if resumes:
-            maker, check = creators.responsible(table, before, by)
+        if resumes or (after.active and not narrows and "filters" in changed):
+            maker, check = creators.responsible(table, after, by)
             after = replace(after, maker=maker)
             planned |= check
         after = rules.next_version(after)

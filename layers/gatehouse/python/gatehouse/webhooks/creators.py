@@ -1,8 +1,9 @@
 """What identities and keys made here: lists it, ends it, and pauses it with its creator.
 
-A webhook whose creator is not an active admin is inactive, and its deliveries are parked, as if
-somebody had paused it. `disabled_reason` says why. It becomes active again together with its
-creator, unless another admin activated it before: then it is theirs.
+A webhook whose creator is not an active admin, or has a ceiling that allows less than it receives,
+is inactive, and its deliveries are parked, as if somebody had paused it. `disabled_reason` says
+why. It becomes active again when its creator could create it, unless another admin activated it
+before: then it is theirs.
 """
 
 from __future__ import annotations
@@ -25,13 +26,8 @@ from gatehouse.webhooks import rules, store
 from gatehouse.webhooks.model import CREATOR_ABSENT, KEY_REVOKED, Webhook
 
 
-def list_made(table: Table, account_id: str, by: Makers) -> list[str]:
-    """List the ids, `webhook:<id>`, of what an identity or some keys made, oldest first."""
-    return [rules.target(one) for one in _made(table, account_id, by)]
-
-
 def list_waiting(table: Table, account_id: str, by: Makers) -> list[str]:
-    """List the ids of what is inactive because its creator is not an active admin."""
+    """List the ids of what is inactive because of how its creator stands."""
     made = _made(table, account_id, by)
     return [rules.target(one) for one in made if one.disabled_reason in CREATOR_ABSENT]
 
@@ -70,17 +66,17 @@ def follow(
     origin: Origin,
     now: Micros,
 ) -> list[str]:
-    """Pause or resume what an identity made, as its state is now; return the ids of what changed.
+    """Pause or resume what an identity made, as its state is now; return the ids of what goes on.
 
     `unpark` returns, for the id of a webhook, the write that has its parked deliveries sent. Each
     change has a condition on the identity that was read, so of two runs at once the one that read
     an older state changes nothing more. Raises Unavailable. May run again.
     """
-    changed: list[str] = []
+    resumed: list[str] = []
     for _ in ON_CHANGE.tries():
         creator = identities.get(table, account_id, identity_id)
         made = _made(table, account_id, MadeBy(identity_id))
-        pairs = [(one, rules.following(one, creator.absence)) for one in made]
+        pairs = [(one, rules.following(one, _absence(creator, one))) for one in made]
         for before, after in pairs:
             if after == before:
                 continue
@@ -88,20 +84,21 @@ def follow(
             also |= unpark(before.id) if after.active else {}
             if not _write(table, before, after, also=also, origin=origin, now=now):
                 break
-            changed.append(rules.target(before))
+            if after.active:
+                resumed.append(rules.target(before))
         else:
-            return changed
+            return resumed
     raise Unavailable
 
 
 def responsible(table: Table, webhook: Webhook, by: Maker) -> tuple[Maker, dict[str, Write]]:
-    """Return who answers for a webhook that `by` activates, and the check that they may.
+    """Return who answers for a webhook that `by` activates or widens, and the check that they may.
 
-    It is its creator as before, if they are an active admin. Otherwise it is `by`, who adopts it.
-    Raises Conflict if that is not an active admin any more either.
+    It is its creator as before, if they could create it as it is now. Otherwise it is `by`, who
+    adopts it. Raises Conflict if that is not an active admin any more either.
     """
     creator = _find(table, webhook.account_id, webhook.maker)
-    lasts = creator is None or creator.is_acting_admin
+    lasts = creator is None or _absence(creator, webhook) is None
     maker = webhook.maker if lasts and webhook.disabled_reason != KEY_REVOKED else by
     return maker, check_active(table, webhook.account_id, maker)
 
@@ -115,6 +112,10 @@ def check_active(table: Table, account_id: str, maker: Maker) -> dict[str, Write
         return {}
     creator = identities.get_acting_admin(table, account_id, maker.identity_id)
     return {"creator": identity_writes.unchanged(table, creator)}
+
+
+def _absence(creator: Identity, webhook: Webhook) -> str | None:
+    return creator.absence_for(rules.reach_of_deliveries(webhook))
 
 
 def _find(table: Table, account_id: str, maker: Maker) -> Identity | None:

@@ -23,8 +23,9 @@ LOWEST_URGENCY, HIGHEST_URGENCY = 0, 1
 
 LONGEST_DESCRIPTION = 500
 
-# `disabled_reason` of a webhook whose creator is no active admin; it ends when they are again.
-CREATOR_ABSENT = ("creator_suspended", "creator_removed", "creator_demoted")
+# `disabled_reason` of a webhook whose creator is no active admin, or has a ceiling that allows less
+# than it receives; it ends when they could create it again.
+CREATOR_ABSENT = ("creator_suspended", "creator_removed", "creator_demoted", "creator_narrowed")
 # ... and of one whose key was revoked together with what it made; another admin may activate it.
 KEY_REVOKED = "creator_key_revoked"
 

@@ -221,7 +221,7 @@ def difference(webhook: Webhook, fields: CheckedFields) -> dict[str, Any]:
 def following(webhook: Webhook, absence: str | None) -> Webhook:
     """Return the webhook as it follows its creator; the same one if nothing changes.
 
-    `absence` is why the creator cannot manage the account, None if they can. A webhook that an
+    `absence` is why the creator could not create it now, None if they could. A webhook that an
     admin paused, or a receiver disabled, stays as it is.
     """
     waits = not webhook.active and webhook.disabled_reason in CREATOR_ABSENT
