@@ -233,7 +233,7 @@ def update_as(  # noqa: PLR0913 - a change, its origin, and other rooms' writes
                 reach.check(within, rules.reach_of_deliveries(after))
         resumes = after.active and not before.active
         if resumes or (after.active and not narrows and "filters" in changed):
-            maker, check = creators.responsible(table, after, by)
+            maker, check = creators.responsible(table, before, after, by=by)
             after = replace(after, maker=maker)
             planned |= check
         after = rules.next_version(after)

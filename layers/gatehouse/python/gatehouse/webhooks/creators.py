@@ -91,16 +91,18 @@ def follow(
     raise Unavailable
 
 
-def responsible(table: Table, webhook: Webhook, by: Maker) -> tuple[Maker, dict[str, Write]]:
+def responsible(
+    table: Table, before: Webhook, after: Webhook, *, by: Maker
+) -> tuple[Maker, dict[str, Write]]:
     """Return who answers for a webhook that `by` activates or widens, and the check that they may.
 
     It is its creator as before, if they could create it as it is now. Otherwise it is `by`, who
     adopts it. Raises Conflict if that is not an active admin any more either.
     """
-    creator = _find(table, webhook.account_id, webhook.maker)
-    lasts = creator is None or _absence(creator, webhook) is None
-    maker = webhook.maker if lasts and webhook.disabled_reason != KEY_REVOKED else by
-    return maker, check_active(table, webhook.account_id, maker)
+    creator = _find(table, before.account_id, before.maker)
+    lasts = creator is None or _absence(creator, after) is None
+    maker = before.maker if lasts and before.disabled_reason != KEY_REVOKED else by
+    return maker, check_active(table, before.account_id, maker)
 
 
 def check_active(table: Table, account_id: str, maker: Maker) -> dict[str, Write]:
