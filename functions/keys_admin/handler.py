@@ -197,6 +197,8 @@ async def revoke(
         also["live_identities"] = list(revoked.live_identities)
     if revoked.live_descendants:
         also["live_descendants"] = revoked.live_descendants
+    if revoked.changed:
+        also["changed"] = list(revoked.changed)
     if revoked.more:
         also["more"] = True
     return Revocation(

@@ -76,10 +76,13 @@ class ChangedIdentity(IdentityView):
 
     `waiting` is present if it is no longer an active admin, or its ceiling allows less than it
     made: that is switched off until it could make it again. `resumed` is what goes on then.
+    `live_keys` are the keys of other members that it created while it was an active admin, and that
+    go on; left out if there is none, and while it is one.
     """
 
     waiting: MadeView | None = None
     resumed: MadeView | None = None
+    live_keys: list[str] = Field(default_factory=list)
 
 
 class IdentityPatch(Patch):
@@ -205,6 +208,8 @@ async def patch_identity(
         shown.waiting = MadeView(**asdict(changed.waiting))
     if changed.resumed is not None:
         shown.resumed = MadeView(**asdict(changed.resumed))
+    if changed.live_keys:
+        shown.live_keys = list(changed.live_keys)
     return answer(call, shown)
 
 

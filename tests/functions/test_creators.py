@@ -187,6 +187,25 @@ def test_of_what_a_narrowed_admin_made_only_what_exceeds_the_new_ceiling_waits(
     assert theirs.state(admin) == (False, "creator_narrowed", "active", 201)
 
 
+def test_keys_that_an_admin_made_for_others_go_on_and_are_listed(
+    front: Front, people: People, boss: Holder, ada: Holder
+) -> None:
+    body = {"name": "worker", "owner": f"identity:{boss.identity_id}"}
+    made, revoked = (
+        front("POST", "/admin/api-keys", key=ada.key, body=body).json()["data"] for _ in range(2)
+    )
+    front("POST", f"/admin/api-keys/{revoked['id']}/revoke", key=boss.key)
+    people.key(ada)
+    for fields, listed in (
+        ({"status": "suspended"}, [made["id"]]),
+        ({"status": "removed"}, None),
+        ({"status": "active"}, None),
+        ({"is_admin": False}, [made["id"]]),
+    ):
+        assert change(front, boss, ada, **fields).json()["data"].get("live_keys") == listed
+    assert front("GET", "/v1/whoami", key=made["api_key"]).status == 200
+
+
 def test_who_widens_a_webhook_beyond_its_creators_ceiling_answers_for_it(
     front: Front, admin: Holder, ada: Holder
 ) -> None:

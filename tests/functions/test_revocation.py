@@ -125,6 +125,69 @@ def test_members_whom_an_ended_key_let_in_are_listed_while_active(
     assert (counted.status, counted.headers["x-live-identities"]) == (204, "1")
 
 
+URL = "http://127.0.0.1:9000/in"
+
+
+@pytest.mark.usefixtures("settings_key", "loopback_allowed", "delivery_queue")
+def test_what_an_ended_family_changed_of_others_is_listed_and_stays(
+    front: Front, people: People
+) -> None:
+    """Raised, revived and redirected things; not what was narrowed, or renamed, or has ended."""
+    admin = people.tenant()
+    root, child, _ = _family(people, admin)
+    raised, revived, renamed, narrowed, gone = (people.key(admin, rate_limit=5) for _ in range(5))
+    member, demoted = people.employee(admin), people.employee(admin)
+    hooks = [
+        front("POST", "/admin/webhooks", key=admin.key, body={"url": URL}).json()["data"]["id"]
+        for _ in range(4)
+    ]
+    off = {"enabled": False}
+    for by, method, path, body in (
+        (admin, "PATCH", f"/v1/api-keys/{revived.key_id}", off),
+        (root, "PATCH", f"/v1/api-keys/{raised.key_id}", {"rate_limit": 50}),
+        (child, "PATCH", f"/v1/api-keys/{revived.key_id}", {"enabled": True}),
+        (child, "PATCH", f"/v1/api-keys/{renamed.key_id}", {"name": "other"}),
+        (child, "PATCH", f"/v1/api-keys/{narrowed.key_id}", {"rate_limit": 1}),
+        (child, "PATCH", f"/v1/api-keys/{gone.key_id}", {"rate_limit": 50}),
+        (admin, "DELETE", f"/v1/api-keys/{gone.key_id}", None),
+        (child, "PATCH", f"/admin/identities/{member.identity_id}", {"is_admin": True}),
+        (child, "PATCH", f"/admin/identities/{demoted.identity_id}", {"scopes": []}),
+        (child, "PATCH", f"/admin/webhooks/{hooks[0]}", {"url": URL + "/moved"}),
+        (root, "POST", f"/admin/webhooks/{hooks[1]}/rotate-secret", {}),
+        (child, "PATCH", f"/admin/webhooks/{hooks[2]}", {"description": "other"}),
+        (child, "PATCH", f"/admin/webhooks/{hooks[3]}", {"url": URL + "/moved"}),
+        (admin, "DELETE", f"/admin/webhooks/{hooks[3]}", None),
+    ):
+        assert front(method, path, key=by.key, body=body).status in {200, 204}, path
+    path = f"/admin/api-keys/{root.key_id}/revoke"
+    data = front("POST", path, key=admin.key, body={"descendants": True}).json()["data"]
+    assert data["changed"] == sorted(
+        [
+            *(f"api_key:{one.key_id}" for one in (raised, revived)),
+            *hooks[:2],
+            f"identity:{member.identity_id}",
+        ]
+    )
+    assert len(data["ended"]) == 2
+    assert front("GET", "/v1/whoami", key=raised.key).status == 200
+
+
+@pytest.mark.usefixtures("settings_key", "loopback_allowed")
+def test_services_with_a_restart_hook_end_with_the_key_that_registered_them(
+    front: Front, people: People
+) -> None:
+    admin = people.tenant()
+    root, child, _ = _family(people, admin)
+    for name, by, hook in (("hooked", child, True), ("plain", child, False), ("own", admin, True)):
+        body = {"name": name, "healthUrl": URL} | ({"restartUrl": URL} if hook else {})
+        assert front("POST", "/api/services", key=by.key, body=body).status == 201
+    path, query = f"/v1/api-keys/{root.key_id}", {"descendants": "true"}
+    answer = front("DELETE", path, key=admin.key, query=query)
+    assert answer.headers["x-ended-descendants"] == "3"
+    listed = front("GET", "/api/services/list", key=admin.key).json()
+    assert [one["name"] for one in listed] == ["own", "plain"]
+
+
 @pytest.mark.parametrize("path", DELETES)
 def test_descendants_must_be_true_or_false(front: Front, people: People, path: str) -> None:
     admin = people.tenant()

@@ -140,6 +140,15 @@ def _make_a_family(front: Front, people: People, admin: Any) -> Any:
     ):
         made = front("POST", made_at, key=child.key, body=body)
         assert made.status == 201
+    hook = {
+        "name": f"made-{child.key_id}",
+        "healthUrl": "https://127.0.0.1/",
+        "restartUrl": "https://127.0.0.1/",
+    }
+    assert front("POST", "/api/services", key=child.key, body=hook).status == 201
+    other = people.key(admin, rate_limit=5)
+    raised = front("PATCH", f"/v1/api-keys/{other.key_id}", key=child.key, body={"rate_limit": 50})
+    assert raised.status == 200
     wallet = Account.create()
     coming = {"code": made.json()["data"]["code"], "name": "bo", "type": "human"}
     assert front("POST", "/invite", body=coming | signed(front, wallet)).status == 201
@@ -330,7 +339,7 @@ def _use_the_sweeper(front: Front, people: People, admin: Any) -> None:
         patch.setattr("gatehouse.revocation.actions._REQUEST_OVER", 0)
         swept = front.function("sweeper").handler({}, invocation.Context())
     assert (swept["endings"], swept["memberships"]) == (6, 2)
-    assert swept["revocations"] == 7
+    assert swept["revocations"] == 8
     spare = people.key(admin)
     assert front("POST", f"/admin/api-keys/{spare.key_id}/revoke", key=admin.key).status == 200
 

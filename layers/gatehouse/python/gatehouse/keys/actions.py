@@ -48,6 +48,7 @@ from gatehouse.keys.writes import (
     revocation,
     target,
 )
+from gatehouse.revocation import writes as revocation_writes
 
 Result = TypeVar("Result")
 
@@ -200,6 +201,8 @@ def patch(tables: Tables, call: Call, key_id: str, patch: KeyPatch) -> Key:
             if call.caller.key_id != before.id:
                 # The transaction has a condition on the version of `before` already.
                 writes |= check_caller(tables.main, call)
+            if reach.beyond(rules.reach_of(before), rules.reach_of(after)):
+                writes |= revocation_writes.changed(tables.main, call, target(before))
             commit(tables, call, writes, change)
         return after
 

@@ -13,6 +13,7 @@ from gatehouse.dynamo.table import Tables
 from gatehouse.identities.model import Identity
 from gatehouse.keys import rules, store
 from gatehouse.keys.model import Key, KeyFilter
+from gatehouse.keys.writes import target
 
 # How many keys one call to `page` reads.
 _MOST_READ = 1_000
@@ -53,6 +54,15 @@ def page(
                 listed.append(key)
             after = key.id
     return _with_last_uses(tables, listed), after if more else None
+
+
+def list_live_of_others(tables: Tables, maker: Identity, *, now: Micros) -> list[str]:
+    """List the ids, `api_key:<id>`, of live keys that an identity created for other members."""
+    return [
+        target(key)
+        for key in store.read_all(tables.main, maker.account_id)
+        if key.created_by == maker.id != key.owner and rules.is_listed(key, KeyFilter.LIVE, now)
+    ]
 
 
 def highest_rate_limit(tables: Tables, owner: Identity, *, now: Micros) -> int | None:

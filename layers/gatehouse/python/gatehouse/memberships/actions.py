@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 
 from gatehouse.audit import actions as audit
 from gatehouse.audit import endings
@@ -33,22 +32,27 @@ from gatehouse.identities import writes as identity_writes
 from gatehouse.identities.model import Identity, IdentityPatch
 from gatehouse.keys import actions as keys
 from gatehouse.keys import writes as key_writes
-from gatehouse.keys.lists import highest_rate_limit
+from gatehouse.keys.lists import highest_rate_limit, list_live_of_others
 from gatehouse.keys.propagation import propagate
 from gatehouse.memberships.made import Made, compare, follow
+from gatehouse.revocation import writes as revocation_writes
 
-_NO_WRITES: Mapping[str, Write] = MappingProxyType({})
 # How many marked identities one sweep completes.
 _MOST_PER_SWEEP = 25
 
 
 @dataclass(frozen=True, slots=True)
 class ChangedIdentity:
-    """An identity after a change, and what waits or goes on with it; None if nothing does."""
+    """An identity after a change, and what waits or goes on with it; None if nothing does.
+
+    `live_keys` are the keys of others that an identity made which is no active admin any more. They
+    belong to their owners and go on.
+    """
 
     identity: Identity
     waiting: Made | None = None
     resumed: Made | None = None
+    live_keys: tuple[str, ...] = ()
 
 
 def change(tables: Tables, call: Call, identity_id: str, patch: IdentityPatch) -> ChangedIdentity:
@@ -66,8 +70,7 @@ def change(tables: Tables, call: Call, identity_id: str, patch: IdentityPatch) -
         patch=patch,
         origin=Origin.of(call),
         now=call.now,
-        within=Reach.of(call.caller),
-        widening=key_writes.check_caller(tables.main, call),
+        call=call,
     )
 
 
@@ -79,23 +82,20 @@ def apply(
     patch: IdentityPatch,
     origin: Origin,
     now: Micros,
-    within: Reach | None = None,
-    widening: Mapping[str, Write] = _NO_WRITES,
+    call: Call | None = None,
 ) -> ChangedIdentity:
-    """Change an identity. Like `change`, for a caller with this reach; None: unbounded.
-
-    `widening` are writes for a change that does not only narrow what the identity may do.
-    """
+    """Change an identity. Like `change`, for this request; None: for the stack, unbounded."""
     conflict: audit.Refused | None = None
     for _ in ON_CHANGE.tries():
         before = identities.get(tables.main, account_id, identity_id)
         after = identities.patched(before, patch)
         concerns_keys = after.rights != before.rights
-        if within is not None and concerns_keys:
-            _check_reach(tables, within, before=before, after=after, now=now)
+        if call is not None and concerns_keys:
+            _check_reach(tables, Reach.of(call.caller), before=before, after=after, now=now)
         # If an earlier request died half-way, its repeat changes nothing but must complete it.
         must_propagate = concerns_keys or identities.has_marker(tables.main, before)
         try:
+            widening = {} if call is None else _widening(tables, call, before, after)
             _write(tables, before, after, widening=widening, origin=origin, now=now)
         except audit.Refused as refused:
             conflict = refused
@@ -107,7 +107,13 @@ def apply(
                 ) from refused
             continue
         resumed = finish(tables, after, origin=origin, now=now) if must_propagate else ()
-        return ChangedIdentity(after, *compare(tables, before, after, resumed=resumed, now=now))
+        waits, goes_on = compare(tables, before, after, resumed=resumed, now=now)
+        live_keys = (
+            list_live_of_others(tables, after, now=now)
+            if before.is_acting_admin and not after.is_acting_admin
+            else ()
+        )
+        return ChangedIdentity(after, waits, goes_on, tuple(live_keys))
     raise Unavailable from conflict
 
 
@@ -149,6 +155,14 @@ def _check_reach(
         return  # so that no keys are read
     rate_limit = highest_rate_limit(tables, after, now=now)
     reach.check_change(within, before.reach(rate_limit), after.reach(rate_limit))
+
+
+def _widening(tables: Tables, call: Call, before: Identity, after: Identity) -> dict[str, Write]:
+    """Return the writes of a change that does more than narrow what the identity may do."""
+    writes = key_writes.check_caller(tables.main, call)
+    if reach.beyond(before.reach(), after.reach()):
+        writes |= revocation_writes.changed(tables.main, call, identity_writes.target(before))
+    return writes
 
 
 def _write(

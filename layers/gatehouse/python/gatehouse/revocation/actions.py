@@ -89,9 +89,9 @@ def _run(tables: Tables, cascade: Cascade, root: Key, *, until: float) -> Revoke
             reason=type(left).__name__,
         )
         return Revoked(root, tuple(ending.ended), more=True)
-    live = ending.list_live_members()
+    live, changed = ending.list_live_members(), ending.list_changed()
     _forget(tables, cascade)
-    return Revoked(root, tuple(ending.ended), live_identities=live)
+    return Revoked(root, tuple(ending.ended), live_identities=live, changed=changed)
 
 
 def _forget(tables: Tables, cascade: Cascade) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from gatehouse.audit.model import Origin
+from gatehouse.core.maker import select
 from gatehouse.core.request import Call
 from gatehouse.dynamo.table import Tables
 from gatehouse.federation import removal as peers
@@ -13,7 +14,9 @@ from gatehouse.identities.model import Membership
 from gatehouse.invites import ending as invites
 from gatehouse.keys import actions as keys
 from gatehouse.keys import descendants as families
-from gatehouse.keys.model import Key
+from gatehouse.keys.model import Key, KeyStatus
+from gatehouse.revocation import store
+from gatehouse.services import removal as services
 from gatehouse.wallets import ending as wallets
 from gatehouse.wallets.model import Wallet
 from gatehouse.webhooks import creators as webhooks
@@ -49,7 +52,7 @@ class Descent:
             if self._end_sign_ins() or (grown and redeemed):
                 grown = False
                 continue
-            for end_made in (webhooks.end_made, peers.end_made):
+            for end_made in (webhooks.end_made, peers.end_made, services.end_made):
                 self._check_time()
                 self.ended += end_made(table, account_id, by, origin=origin, now=now)
             self._check_time()
@@ -62,6 +65,23 @@ class Descent:
         return tuple(
             f"identity:{member.id}" for member in found if member.membership is Membership.ACTIVE
         )
+
+    def list_changed(self) -> tuple[str, ...]:
+        """List what the family raised, revived or redirected, and that is still there."""
+        table, account_id = self.tables.main, self.root.account_id
+        found = select(store.list_changed(table, account_id), self.family)
+        targets = {one.target for one in found} - set(self.ended)
+        return tuple(sorted(one for one in targets if self._is_there(one)))
+
+    def _is_there(self, target: str) -> bool:
+        kind, _, bare = target.partition(":")
+        table, account_id = self.tables.main, self.root.account_id
+        if kind == "api_key":
+            key = keys.find(self.tables, account_id, bare)
+            return key is not None and keys.status(key, self.call.now) is not KeyStatus.REVOKED
+        if kind == "webhook":
+            return webhooks.find(table, account_id, bare) is not None
+        return True  # items of identities are not deleted
 
     def _end_keys(self) -> bool:
         """End the descendants; True if there were some."""

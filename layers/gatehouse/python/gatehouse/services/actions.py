@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 
 from gatehouse.audit import actions as audit
-from gatehouse.audit import endings
 from gatehouse.audit.model import Change, Origin
 from gatehouse.aws import control_plane
 from gatehouse.aws.control_plane import Cloud
 from gatehouse.core import reach, settings
 from gatehouse.core.errors import BadInput, BoundReached, Conflict, Forbidden, NotFound, Unavailable
+from gatehouse.core.maker import Maker
 from gatehouse.core.reach import Reach
 from gatehouse.core.request import Answered, Call
 from gatehouse.dynamo import idempotency
@@ -20,11 +20,9 @@ from gatehouse.dynamo.table import Table
 from gatehouse.keys import actions as keys
 from gatehouse.keys import writes as key_writes
 from gatehouse.outbound import client as outbound
-from gatehouse.outbound.origins import origin_of
 from gatehouse.secrets import writes as secret_writes
 from gatehouse.secrets.actions import Vault
-from gatehouse.secrets.model import Place, Purpose
-from gatehouse.services import discovery, health_checks, health_rules, rules, store
+from gatehouse.services import discovery, health_checks, health_rules, removal, rules, store
 from gatehouse.services.adapters import cloudwatch, machine
 from gatehouse.services.model import (
     LOGS_TAG,
@@ -140,6 +138,7 @@ def register(
         else "",
         log_group=_check_log_group(call, cloud, new.log_group) if new.log_group else "",
         created_at=call.now,
+        maker=Maker.of(call.caller),
     )
     if service.restart_url:
         reach.check(Reach.of(call.caller), rules.reach_of_hook())
@@ -148,7 +147,9 @@ def register(
     secret = None
     if service.restart_url:
         secret = rules.secret_text(secrets.token_bytes(rules.SECRET_BYTES))
-        writes["secret"] = secret_writes.put_new(table, vault, secret_place(service), secret)
+        writes["secret"] = secret_writes.put_new(
+            table, vault, removal.secret_place(service), secret
+        )
     checked = CheckedService(service, health_checks.check_one(call, cloud, service=service))
     answer = answered(RegisteredService(checked, secret))
     try:
@@ -222,29 +223,8 @@ def remove(table: Table, call: Call, cloud: Cloud, *, name: str) -> None:
     service = discovery.get_service(table, call, cloud, name=name)
     if service.kind is not Kind.HTTP:
         raise Conflict(f'Service "{service.name}" was found by its tag: remove {TAG} from it')
-    writes = store.remove(table, service)
-    if service.restart_url:
-        writes["secret"] = secret_writes.remove(table, secret_place(service))
-    try:
-        endings.end(
-            table,
-            service.account_id,
-            writes=writes,
-            changes=[
-                Change("service.delete", rules.target(service), before=rules.audit_view(service))
-            ],
-            counts={store.counter(service.account_id): 1},
-            origin=Origin.of(call),
-            now=call.now,
-        )
-    except audit.Refused as refused:
-        raise NotFound(f'Service "{service.name}" not found') from refused
-
-
-def secret_place(service: Service) -> Place:
-    """Return where the secret of a service's restart hook is stored, bound to the hook's origin."""
-    origin = origin_of(service.restart_url)
-    return Place(Purpose.SERVICE, service.account_id, service.name, origin)
+    if not removal.remove(table, service, origin=Origin.of(call), now=call.now):
+        raise NotFound(f'Service "{service.name}" not found')
 
 
 def get_host(call: Call, cloud: Cloud) -> Host:

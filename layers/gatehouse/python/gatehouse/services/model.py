@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from gatehouse.core.clock import Micros
+from gatehouse.core.maker import BOOTSTRAP, Maker
 
 LONGEST_LOG_GROUP = 512  # characters
 MOST_SERVICES = 200  # registered by one account
@@ -51,6 +52,7 @@ class Service:
     restart_url: str = ""
     log_group: str = ""
     created_at: Micros = 0
+    maker: Maker = BOOTSTRAP  # of a registered one
 
     @property
     def origin(self) -> str:

@@ -20,7 +20,7 @@ from gatehouse.dynamo.table import Table
 from gatehouse.outbound import client as outbound
 from gatehouse.secrets import actions as vaults
 from gatehouse.secrets.actions import Vault
-from gatehouse.services import actions, discovery, health_checks, rules
+from gatehouse.services import discovery, health_checks, removal, rules
 from gatehouse.services.adapters import ecs, lambda_functions
 from gatehouse.services.model import (
     RESTARTED_AT,
@@ -224,7 +224,7 @@ def _call_hook(
     table: Table, cloud: Cloud, vault: Vault, *, service: Service, call: Call, until: float
 ) -> RestartOutcome:
     """Call the restart hook with a signature, and wait until the service is running again."""
-    secret = vaults.read(table, vault, actions.secret_place(service))
+    secret = vaults.read(table, vault, removal.secret_place(service))
     if secret is None:
         raise _NotRestartedError("it was removed during the request")
     body = json.dumps(

@@ -192,6 +192,8 @@ def audit_view(service: Service) -> dict[str, Any]:
         "health_url": _without_query(service.health_url),
         "restart_url": _without_query(service.restart_url) or None,
         "log_group": service.log_group or None,
+        "created_by": service.maker.created_by,
+        "created_by_key": service.maker.created_by_key,
     }
 
 

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from gatehouse.core.clock import SECOND, Micros
+from gatehouse.core.maker import Maker
 from gatehouse.dynamo import counters, keyspace
 from gatehouse.dynamo.table import ConditionFailed, Item, Table, Write
 from gatehouse.services.model import MOST_SERVICES, HealthCheck, Kind, Service, ServiceStatus
@@ -69,6 +70,8 @@ def create(table: Table, service: Service) -> dict[str, Write]:
         "restart_url": service.restart_url,
         "log_group": service.log_group,
         "created_at": service.created_at,
+        "created_by": service.maker.created_by,
+        "created_by_key": service.maker.created_by_key,
     }
     return {
         "service": table.put_new(item),
@@ -201,6 +204,7 @@ def _from_item(item: Item) -> Service:
         restart_url=item["restart_url"],
         log_group=item["log_group"],
         created_at=item["created_at"],
+        maker=Maker(item["created_by"], item["created_by_key"]),
     )
 
 

@@ -77,8 +77,9 @@ class RevokedKey(BaseModel):
     `ended` lists its descendants, and what they and it made, as far as it ended now; only if that
     was asked for. `live_descendants` is how many keys live on, and is left out if none does.
     `live_identities` are the members whom invites of these keys let in, and who are still active.
-    `more` is true if the request's time was over before everything had ended, and left out
-    otherwise: the rest ends within minutes.
+    `changed` are webhooks, identities and keys that these keys raised, revived or redirected, and
+    that stay so: look at them. `more` is true if the request's time was over before everything had
+    ended, and left out otherwise: the rest ends within minutes.
     """
 
     id: str
@@ -86,4 +87,5 @@ class RevokedKey(BaseModel):
     ended: list[str] = []
     live_descendants: int = 0
     live_identities: list[str] = []
+    changed: list[str] = []
     more: bool = False

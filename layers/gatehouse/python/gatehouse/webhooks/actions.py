@@ -29,6 +29,7 @@ from gatehouse.dynamo.table import Table, Write
 from gatehouse.keys import actions as keys
 from gatehouse.keys import writes as key_writes
 from gatehouse.outbound import client as outbound
+from gatehouse.revocation import writes as revocation_writes
 from gatehouse.secrets.actions import Vault
 from gatehouse.signals.model import Signal
 from gatehouse.webhooks import (
@@ -175,9 +176,7 @@ def update(
         now=call.now,
         own=own,
         also=also,
-        widening=key_writes.check_caller(table, call),
-        within=Reach.of(call.caller),
-        by=Maker.of(call.caller),
+        call=call,
     )
 
 
@@ -192,19 +191,14 @@ def update_as(  # noqa: PLR0913 - a change, its origin, and other rooms' writes
     now: Micros,
     own: Iterable[str] = (),
     also: Mapping[str, Write] = NO_WRITES,
-    widening: Mapping[str, Write] = NO_WRITES,
-    within: Reach | None = None,
-    by: Maker = BOOTSTRAP,
+    call: Call | None = None,
 ) -> UpdatedWebhook:
-    """Change a webhook like `update`, for a caller with this reach; None: unbounded.
-
-    `widening` are writes for a change that does more than narrow or end the webhook. If its
-    creator is gone, the webhook that `by` activates is theirs from now on.
-    """
+    """Change a webhook like `update`, for this request; None: for the stack, unbounded."""
     checked = check_fields(fields, own=own)
     if checked.url is not UNSET:
         outbound.check_host(checked.url, own=own)
 
+    by = BOOTSTRAP if call is None else Maker.of(call.caller)
     dropped: tuple[str, ...] = ()
 
     def plan(before: Webhook) -> PlannedChange | None:
@@ -228,9 +222,7 @@ def update_as(  # noqa: PLR0913 - a change, its origin, and other rooms' writes
             return None
         narrows = rules.only_narrows(before, after, changed=changed)
         if not narrows:
-            planned |= widening
-            if within is not None:
-                reach.check(within, rules.reach_of_deliveries(after))
+            planned |= _widening(table, call, after, changed=changed)
         resumes = after.active and not before.active
         if resumes or (after.active and not narrows and "filters" in changed):
             maker, check = creators.responsible(table, before, after, by=by)
@@ -253,6 +245,19 @@ def update_as(  # noqa: PLR0913 - a change, its origin, and other rooms' writes
         table, account_id, webhook_id, plan=plan, origin=origin, now=now
     )
     return UpdatedWebhook(changed_webhook, dropped)
+
+
+def _widening(
+    table: Table, call: Call | None, after: Webhook, *, changed: Iterable[str]
+) -> dict[str, Write]:
+    """Check the reach of a change that does more than narrow a webhook; return its writes."""
+    if call is None:
+        return {}
+    reach.check(Reach.of(call.caller), rules.reach_of_deliveries(after))
+    writes = key_writes.check_caller(table, call)
+    if not {"url", "filters", "active", "headers"}.isdisjoint(changed):
+        writes |= revocation_writes.changed(table, call, rules.target(after))
+    return writes
 
 
 def difference(webhook: Webhook, fields: CheckedFields) -> dict[str, Any]:

@@ -26,6 +26,11 @@ from gatehouse.webhooks import rules, store
 from gatehouse.webhooks.model import CREATOR_ABSENT, KEY_REVOKED, Webhook
 
 
+def find(table: Table, account_id: str, webhook_id: str) -> Webhook | None:
+    """Read an account's webhook, consistently; None if it does not exist."""
+    return store.find(table, account_id, webhook_id)
+
+
 def list_waiting(table: Table, account_id: str, by: Makers) -> list[str]:
     """List the ids of what is inactive because of how its creator stands."""
     made = _made(table, account_id, by)

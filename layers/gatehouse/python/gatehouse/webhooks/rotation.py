@@ -10,6 +10,7 @@ from gatehouse.core.request import Call
 from gatehouse.dynamo import idempotency
 from gatehouse.dynamo.table import Table, Write
 from gatehouse.keys import writes as key_writes
+from gatehouse.revocation import writes as revocation_writes
 from gatehouse.secrets.actions import Vault
 from gatehouse.webhooks import rules, sealed_store, secret_rules, store
 from gatehouse.webhooks.actions import NO_WRITES, check_reach, new_secret, read_secrets
@@ -34,7 +35,11 @@ def rotate_secret(
     idempotency.check(table, call.guard)
     grace = secret_rules.check_grace(grace_seconds)
     secret = new_secret()
-    also = {**also, **key_writes.check_caller(table, call)}
+    also = {
+        **also,
+        **key_writes.check_caller(table, call),
+        **revocation_writes.changed(table, call, f"webhook:{webhook_id}"),
+    }
     rotation = _rotation(table, vault, secret, grace=grace, now=call.now, also=also)
 
     def plan(before: Webhook) -> PlannedChange:
