@@ -503,7 +503,7 @@ def test_what_a_dead_descendant_left_is_found_by_the_key_that_made_it(
     assert [peer.id for peer, _ in left] == [outside_the_family]
 
 
-@pytest.mark.parametrize("step", [0, 1, 2, 4, 6, 8])
+@pytest.mark.parametrize("step", [0, 1, 2, 4, 6, 7])
 def test_what_a_request_has_no_time_for_ends_by_the_sweeper(
     caller: Visitor, monkeypatch: pytest.MonkeyPatch, step: int
 ) -> None:
