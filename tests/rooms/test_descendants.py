@@ -475,7 +475,7 @@ def test_revoked_descendants_cost_a_revocation_no_calls(
         _revoke(caller, _child(caller, root), everything=False)
     room_line.clear()
     _revoke(caller, root, everything=everything)
-    assert len(room_line.calls) <= (16 if everything else 8)
+    assert len(room_line.calls) <= (18 if everything else 8)
 
 
 @pytest.mark.parametrize("generations", [1, 40])

@@ -12,7 +12,7 @@ from gatehouse.core.clock import MINUTE, SECOND
 from gatehouse.core.errors import BadInput
 from gatehouse.dynamo.table import Table, Tables
 from gatehouse.secrets.model import Place, Purpose
-from gatehouse.services import actions, rules, store
+from gatehouse.services import removal, rules, store
 from gatehouse.services.model import (
     HealthCheck,
     Kind,
@@ -105,10 +105,10 @@ def test_a_service_is_found_by_its_tags(
 def test_the_secret_of_a_restart_hook_is_bound_to_the_hooks_origin() -> None:
     hook = "https://a.example:8443/restart?x=1"
     service = Service("billing", "a1", Kind.HTTP, health_url="https://b.example", restart_url=hook)
-    place = actions.secret_place(service)
+    place = removal.secret_place(service)
     assert place == Place(Purpose.SERVICE, "a1", "billing", "https://a.example:8443")
     other = replace(service, restart_url="https://a.example/restart?x=1")
-    assert actions.secret_place(other) != place
+    assert removal.secret_place(other) != place
 
 
 def test_of_resources_with_one_name_the_first_arn_is_the_service() -> None:
