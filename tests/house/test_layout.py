@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 from pathlib import Path
 
@@ -81,3 +82,29 @@ def test_arguments_after_the_first_two_are_keyword_only() -> None:
                 offenders[f"{module}.{function.name}"] = positional
 
     assert not offenders
+
+
+def test_a_503_after_the_last_try_is_raised_from_what_the_tries_met() -> None:
+    """Otherwise its log line names no cause."""
+    offenders = [
+        f"{module}:{raised.lineno}"
+        for module in sources.everything()
+        for function in sources.defined(module)
+        if any(_is_retry(node) for node in ast.walk(function))
+        for raised in ast.walk(function)
+        if isinstance(raised, ast.Raise)
+        and raised.exc is not None
+        and raised.cause is None
+        and ast.unparse(raised.exc).removesuffix("()") == "Unavailable"
+    ]
+
+    assert not offenders
+
+
+def _is_retry(node: ast.AST) -> bool:
+    """Return whether a node is a loop over tries that catches an error."""
+    return (
+        isinstance(node, ast.For)
+        and ast.unparse(node.iter).endswith(".tries()")
+        and any(isinstance(one, ast.ExceptHandler) for one in ast.walk(node))
+    )

@@ -110,6 +110,7 @@ def replay(
     open, unless it is parked as internal, and Gone SIGNAL_EXPIRED if the signal's retention has
     ended.
     """
+    conflict: audit.Refused | None = None
     for _ in _DELIVERY_CHANGED.tries():
         before = _get(table, call, delivery_id)
         webhook = webhooks.get(table, call.caller.account_id, before.webhook_id)
@@ -152,11 +153,12 @@ def replay(
                 made=f"delivery:{after.id}",
                 answer=answer,
             )
-        except audit.Refused:
+        except audit.Refused as refused:
+            conflict = refused
             continue
         _send(queue, messages.for_attempt(after, call.now, slow=webhook.slowness.slow))
         return answer
-    raise Unavailable
+    raise Unavailable from conflict
 
 
 def count_dead_letters(table: Table, call: Call, webhook_id: str, *, since: Micros) -> int:

@@ -123,6 +123,7 @@ def once(
     request was done before, ConditionFailed if a condition of `writes` fails, Unavailable.
     """
     every = [record(table, claim, made=made, answer=answer), *writes]
+    conflict: Exception | None = None
     for _ in _CONFLICTS.tries():
         try:
             transact(table.client, every)
@@ -131,11 +132,12 @@ def once(
                 raise reused(claim, canceled.failed[0] or {}) from canceled
             for item in canceled.failed.values():
                 raise ConditionFailed(item) from canceled
-        except TransactionConflict:
-            pass
+            conflict = canceled
+        except TransactionConflict as conflicting:
+            conflict = conflicting
         else:
             return
-    raise Unavailable
+    raise Unavailable from conflict
 
 
 def _digest(account: str, identity: str, place: str) -> str:

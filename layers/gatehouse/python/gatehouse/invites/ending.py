@@ -34,12 +34,19 @@ def end_made(
     They expire now. May run again. Raises Unavailable.
     """
     ended: list[str] = []
+    conflict: audit.Refused | None = None
     for _ in ON_CHANGE.tries():
         made = _made(table, account_id, by, now)
         if not made:
             return ended
-        ended += [f"invite:{one.id}" for one in made if _end(table, one, origin=origin, now=now)]
-    raise Unavailable
+        for invite in made:
+            try:
+                _end(table, invite, origin=origin, now=now)
+            except audit.Refused as refused:
+                conflict = refused
+            else:
+                ended.append(f"invite:{invite.id}")
+    raise Unavailable from conflict
 
 
 def were_redeemed(table: Table, account_id: str, by: Makers) -> bool:
@@ -47,7 +54,7 @@ def were_redeemed(table: Table, account_id: str, by: Makers) -> bool:
     return bool(select([one for one in store.list_all(table, account_id) if one.uses], by))
 
 
-def _end(table: Table, invite: Invite, *, origin: Origin, now: Micros) -> bool:
+def _end(table: Table, invite: Invite, *, origin: Origin, now: Micros) -> None:
     after = replace(invite, expires_at=now, ended=True)
     change = Change(
         "invite.end",
@@ -55,19 +62,15 @@ def _end(table: Table, invite: Invite, *, origin: Origin, now: Micros) -> bool:
         before=rules.audit_view(invite),
         after=rules.audit_view(after),
     )
-    try:
-        endings.end(
-            table,
-            invite.account_id,
-            writes={"invite": store.end(table, after, seen=invite)},
-            changes=[change],
-            counts={store.counter(invite.account_id): 1},
-            origin=origin,
-            now=now,
-        )
-    except audit.Refused:
-        return False
-    return True
+    endings.end(
+        table,
+        invite.account_id,
+        writes={"invite": store.end(table, after, seen=invite)},
+        changes=[change],
+        counts={store.counter(invite.account_id): 1},
+        origin=origin,
+        now=now,
+    )
 
 
 def _made(table: Table, account_id: str, by: Makers, now: Micros) -> list[Invite]:

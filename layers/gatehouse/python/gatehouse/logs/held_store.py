@@ -37,6 +37,7 @@ def hold_lines(table: Table, viewer: Viewer, lines: Sequence[Line], *, now: Micr
 
 def _write(table: Table, viewer: Viewer, body: bytes, *, number: int, now: Micros) -> int | None:
     """Write one item under `number`, or a later one if that is taken; return the next number."""
+    conflict: TransactionCanceled | None = None
     for _ in store.CONFLICTS.tries():
         writes = [
             table.change(
@@ -61,10 +62,10 @@ def _write(table: Table, viewer: Viewer, body: bytes, *, number: int, now: Micro
             item = canceled.failed.get(0)
             if item is None or item["live"]:
                 return None
-            number = item["held"]
+            conflict, number = canceled, item["held"]
         else:
             return number + 1
-    raise Unavailable
+    raise Unavailable from conflict
 
 
 def _bodies(lines: Sequence[Line]) -> Iterator[tuple[int, bytes]]:

@@ -17,7 +17,7 @@ from gatehouse.core.errors import Conflict, NotFound, Unavailable
 from gatehouse.core.maker import Maker
 from gatehouse.core.reach import Reach
 from gatehouse.core.request import Call
-from gatehouse.core.retry import Backoff
+from gatehouse.core.retry import ON_CHANGE
 from gatehouse.credentials import actions as credentials
 from gatehouse.credentials.model import ADMIN_PREFIX
 from gatehouse.dynamo import idempotency
@@ -33,7 +33,6 @@ from gatehouse.wallets.adapters import siwe_message
 from gatehouse.wallets.model import Signed, SignedIn, Wallet
 
 SIGN_IN_LIFE: Micros = DAY
-_CONFLICTS = Backoff(4)
 
 
 def check_message(
@@ -97,10 +96,11 @@ def attach(tables: Tables, call: Call, signed: Signed, *, secret: str) -> Identi
 
     Raises GrantsExceeded unless the caller's key has the identity's whole ceiling: signing in
     returns such a key. Raises Conflict where the identity or the wallet is attached already,
-    Unauthorized where the nonce is not valid, and Unavailable after four conflicts.
+    Unauthorized where the nonce is not valid, and Unavailable after too many conflicts.
     """
     caller = call.caller
-    for _ in _CONFLICTS.tries():
+    conflict: audit.Refused | None = None
+    for _ in ON_CHANGE.tries():
         before = identities.get_active(tables.main, caller.account_id, caller.identity_id)
         # Signing in creates keys with the whole ceiling, as long as the wallet is attached.
         reach.check(
@@ -147,20 +147,22 @@ def attach(tables: Tables, call: Call, signed: Signed, *, secret: str) -> Identi
         except audit.Refused as refused:
             keys.refuse_ended(refused)
             if set(refused.failed) == {"identity"}:
+                conflict = refused
                 continue
             raise refusal(refused) from refused
         return after
-    raise Unavailable
+    raise Unavailable from conflict
 
 
 def detach(tables: Tables, call: Call) -> Identity:
     """Detach the wallet of the caller's identity, and revoke the key of its last sign-in.
 
     Any key of the identity may do so: it only ends what was allowed. Raises NotFound where there
-    is no wallet, and Unavailable after four conflicts.
+    is no wallet, and Unavailable after too many conflicts.
     """
     caller = call.caller
-    for _ in _CONFLICTS.tries():
+    conflict: audit.Refused | None = None
+    for _ in ON_CHANGE.tries():
         before = identities.get_active(tables.main, caller.account_id, caller.identity_id)
         wallet = store.find(tables.main, before.wallet_address) if before.wallet_address else None
         if wallet is None:
@@ -168,19 +170,21 @@ def detach(tables: Tables, call: Call) -> Identity:
         ended = ending.end_previous(tables, wallet, call.now)
         try:
             return ending.unbind(tables, call, wallet, before, ended=ended)
-        except audit.Refused:
+        except audit.Refused as refused:
+            conflict = refused
             continue  # the identity changed, somebody signed in, or the key ended meanwhile
-    raise Unavailable
+    raise Unavailable from conflict
 
 
 def sign_in(tables: Tables, call: Call, signed: Signed, *, secret: str) -> SignedIn:
     """Make a key with the identity's ceiling for a day, and revoke the previous sign-in key.
 
     Raises Unauthorized where the wallet, its identity or the nonce is not valid, and Unavailable
-    after four conflicts.
+    after too many conflicts.
     """
     idempotency.check(tables.main, call.guard)
-    for _ in _CONFLICTS.tries():
+    conflict: audit.Refused | None = None
+    for _ in ON_CHANGE.tries():
         wallet = store.find(tables.main, signed.address)
         if wallet is None or (wallet.expires_at is not None and wallet.expires_at <= call.now):
             raise nonces.invalid()
@@ -190,12 +194,13 @@ def sign_in(tables: Tables, call: Call, signed: Signed, *, secret: str) -> Signe
         try:
             return _sign_in(tables, call, signed, wallet, identity, secret=secret)
         except audit.Refused as refused:
+            conflict = refused
             if "nonce" in refused.failed:
                 raise nonces.invalid() from refused
             full = refused.failed.get("count")
             if full is not None:
                 keys.recount_live(tables, wallet.account_id, seen=full, now=call.now)
-    raise Unavailable
+    raise Unavailable from conflict
 
 
 def _sign_in(

@@ -46,6 +46,7 @@ def end_made(
     answers for it from then on. May run again. Raises Unavailable.
     """
     changed = []
+    conflict: audit.Refused | None = None
     for webhook in _made(table, account_id, by):
         for _ in ON_CHANGE.tries():
             before = store.find(table, account_id, webhook.id)
@@ -54,11 +55,15 @@ def end_made(
             after = replace(before, active=False, disabled_reason=KEY_REVOKED)
             if after == before:
                 break
-            if _write(table, before, after, also={}, origin=origin, now=now):
+            try:
+                _write(table, before, after, also={}, origin=origin, now=now)
+            except audit.Refused as refused:
+                conflict = refused
+            else:
                 changed.append(rules.target(before))
                 break
         else:
-            raise Unavailable
+            raise Unavailable from conflict
     return changed
 
 
@@ -78,6 +83,7 @@ def follow(
     an older state changes nothing more. Raises Unavailable. May run again.
     """
     resumed: list[str] = []
+    conflict: audit.Refused | None = None
     for _ in ON_CHANGE.tries():
         creator = identities.get(table, account_id, identity_id)
         made = _made(table, account_id, MadeBy(identity_id))
@@ -87,13 +93,16 @@ def follow(
                 continue
             also = {"creator": identity_writes.unchanged(table, creator)}
             also |= unpark(before.id) if after.active else {}
-            if not _write(table, before, after, also=also, origin=origin, now=now):
+            try:
+                _write(table, before, after, also=also, origin=origin, now=now)
+            except audit.Refused as refused:
+                conflict = refused
                 break
             if after.active:
                 resumed.append(rules.target(before))
         else:
             return resumed
-    raise Unavailable
+    raise Unavailable from conflict
 
 
 def responsible(
@@ -143,8 +152,8 @@ def _write(
     also: Mapping[str, Write],
     origin: Origin,
     now: Micros,
-) -> bool:
-    """Write a webhook as it follows its creator; False if it or the creator changed meanwhile."""
+) -> None:
+    """Write a webhook as it follows its creator. Raises Refused if one of them changed."""
     after = rules.next_version(after)
     change = Change(
         "webhook.enable" if after.active else "webhook.disable",
@@ -154,8 +163,4 @@ def _write(
     )
     writes = {"webhook": store.replace(table, after, seen=before), **also}
     write = audit.commit if after.active else endings.end
-    try:
-        write(table, before.account_id, writes=writes, changes=[change], origin=origin, now=now)
-    except audit.Refused:
-        return False
-    return True
+    write(table, before.account_id, writes=writes, changes=[change], origin=origin, now=now)
