@@ -43,7 +43,7 @@ from support.actors.members import (
     visitor_with,
 )
 from support.actors.visitor import Visitor, key_request
-from support.aws.faults import Killed, Wire, die_at, error, first
+from support.aws.faults import Killed, Wire, conflict_in_transaction, die_at, error, first
 from support.checks.inspection import check_everything, items
 from support.checks.invariants import check_invariants
 
@@ -542,6 +542,29 @@ class _Clock:
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self.monotonic = monotonic
+
+
+@pytest.mark.parametrize("at", [1, -1])
+def test_a_conflict_on_the_marker_fails_no_revocation(
+    caller: Visitor, room_line: Wire, at: int
+) -> None:
+    """Two equal requests write it at once, or one deletes it while the other writes it."""
+    root, other = _make(caller), _make(caller)
+    child = _child(caller, root)
+    room_line.clear()
+    _revoke(caller, other)
+    number = room_line.calls.count("TransactWriteItems") if at < 0 else 1
+    room_line.clear()
+    transactions = itertools.count(1)
+    room_line.before = lambda _, name: (
+        conflict_in_transaction(1)
+        if name == "TransactWriteItems" and next(transactions) == number + 2 * (at < 0)
+        else None
+    )
+    assert _revoke(caller, root).ended == (f"api_key:{child.key.id}",)
+    room_line.clear()
+    assert revocation.sweep(caller.tables, now=caller.now + MINUTE) == 0
+    assert not [item for item in items(caller.tables.main) if item["pk"].startswith("CASCADE#")]
 
 
 def test_a_revocation_that_does_nothing_leaves_no_marker(caller: Visitor, room_line: Wire) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import time
 
 from gatehouse.core.clock import MINUTE, Micros
-from gatehouse.core.errors import NotFound, Unavailable
+from gatehouse.core.errors import GatehouseError, NotFound, Unavailable
 from gatehouse.core.observe import logger
 from gatehouse.core.request import Call
-from gatehouse.dynamo.table import Tables, transact
+from gatehouse.core.retry import ON_CHANGE
+from gatehouse.dynamo.table import Tables, TransactionCanceled, TransactionConflict, transact
 from gatehouse.keys import actions as keys
 from gatehouse.keys import descendants as families
 from gatehouse.keys.model import Key
@@ -36,7 +38,7 @@ def revoke(tables: Tables, call: Call, key_id: str, *, descendants: bool) -> Rev
         return Revoked(key, live_descendants=families.count_live(tables, call, key_id))
     root, is_revoked = keys.find_to_end(tables, call, key_id)
     cascade = Cascade(key_id, call)
-    transact(tables.main.client, [store.put(tables.main, cascade)])
+    _mark(tables, cascade)
     if not is_revoked:
         root = _revoke_root(tables, call, root, cascade)
     revoked = _run(tables, cascade, root, until=time.monotonic() + _LONGEST)
@@ -48,24 +50,31 @@ def revoke(tables: Tables, call: Call, key_id: str, *, descendants: bool) -> Rev
 def sweep(tables: Tables, *, now: Micros) -> int:
     """Continue revocations that a request left. Returns how many keys and things ended.
 
-    They take turns in another order each time; what is left is for the next sweep.
+    They take turns in another order each time; what is left is for the next sweep. One that fails
+    does not stop the others; its error is raised at the end.
     """
     until = time.monotonic() + _LONGEST_SWEEP
     pending = store.list_pending(tables.main, until=now - _REQUEST_OVER, now=now)
     random.shuffle(pending)
     ended = 0
+    failed: GatehouseError | None = None
     for cascade in pending:
         try:
-            root, is_revoked = keys.find_to_end(tables, cascade.call, cascade.key_id)
-        except NotFound:  # never: items of keys are not deleted
-            _forget(tables, cascade)
-            continue
-        if not is_revoked:  # the request died before that
-            root = keys.revoke(tables, cascade.call, cascade.key_id)
-        ended += len(_run(tables, cascade, root, until=until).ended)
+            ended += _continue(tables, cascade, until=until)
+        except GatehouseError as error:
+            failed = error
         if time.monotonic() > until:
             break
+    if failed is not None:
+        raise failed
     return ended
+
+
+def _continue(tables: Tables, cascade: Cascade, *, until: float) -> int:
+    root, is_revoked = keys.find_to_end(tables, cascade.call, cascade.key_id)
+    if not is_revoked:  # the request died before that
+        root = keys.revoke(tables, cascade.call, cascade.key_id)
+    return len(_run(tables, cascade, root, until=until).ended)
 
 
 def _revoke_root(tables: Tables, call: Call, root: Key, cascade: Cascade) -> Key:
@@ -94,5 +103,18 @@ def _run(tables: Tables, cascade: Cascade, root: Key, *, until: float) -> Revoke
     return Revoked(root, tuple(ending.ended), live_identities=live, changed=changed)
 
 
+def _mark(tables: Tables, cascade: Cascade) -> None:
+    """Write the marker. Raises Unavailable."""
+    conflict: Exception | None = None
+    for _ in ON_CHANGE.tries():
+        try:
+            return transact(tables.main.client, [store.put(tables.main, cascade)])
+        except (TransactionCanceled, TransactionConflict) as met:  # the same request, twice
+            conflict = met
+    raise Unavailable from conflict
+
+
 def _forget(tables: Tables, cascade: Cascade) -> None:
-    transact(tables.main.client, [store.delete(tables.main, cascade)])
+    """Delete the marker. If that fails, the sweeper finds that nothing is left, and deletes it."""
+    with contextlib.suppress(TransactionCanceled, TransactionConflict, Unavailable):
+        transact(tables.main.client, [store.delete(tables.main, cascade)])
