@@ -90,6 +90,7 @@ def _run(tables: Tables, cascade: Cascade, root: Key, *, until: float) -> Revoke
     ending = Descent(tables, cascade.call, root, until=until)
     try:
         ending.end_everything()
+        live, changed = ending.list_live_members(), ending.list_changed()
     except (families.OutOfTime, Unavailable) as left:
         logger.warning(
             "revocation_continues",
@@ -98,7 +99,6 @@ def _run(tables: Tables, cascade: Cascade, root: Key, *, until: float) -> Revoke
             reason=type(left).__name__,
         )
         return Revoked(root, tuple(ending.ended), more=True)
-    live, changed = ending.list_live_members(), ending.list_changed()
     _forget(tables, cascade)
     return Revoked(root, tuple(ending.ended), live_identities=live, changed=changed)
 
