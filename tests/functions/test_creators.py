@@ -188,13 +188,13 @@ def test_of_what_a_narrowed_admin_made_only_what_exceeds_the_new_ceiling_waits(
 
 
 def test_keys_that_an_admin_made_for_others_go_on_and_are_listed(
-    front: Front, people: People, boss: Holder, ada: Holder
+    front: Front, people: People, admin: Holder, ada: Holder
 ) -> None:
-    body = {"name": "worker", "owner": f"identity:{boss.identity_id}"}
+    body = {"name": "worker", "owner": f"identity:{admin.identity_id}"}
     made, revoked = (
         front("POST", "/admin/api-keys", key=ada.key, body=body).json()["data"] for _ in range(2)
     )
-    front("POST", f"/admin/api-keys/{revoked['id']}/revoke", key=boss.key)
+    front("POST", f"/admin/api-keys/{revoked['id']}/revoke", key=admin.key)
     people.key(ada)
     for fields, listed in (
         ({"status": "suspended"}, [made["id"]]),
@@ -202,7 +202,7 @@ def test_keys_that_an_admin_made_for_others_go_on_and_are_listed(
         ({"status": "active"}, None),
         ({"is_admin": False}, [made["id"]]),
     ):
-        assert change(front, boss, ada, **fields).json()["data"].get("live_keys") == listed
+        assert change(front, admin, ada, **fields).json()["data"].get("live_keys") == listed
     assert front("GET", "/v1/whoami", key=made["api_key"]).status == 200
 
 
