@@ -94,13 +94,14 @@ def test_no_error_in_endings_stops_other_accounts_and_duties(
     front: Front, stack: Tables, line: Wire, logs: io.StringIO
 ) -> None:
     sweeper = front.function("sweeper")
-    admin, other = unlimited_admin(stack), unlimited_admin(stack)
+    # One ending each: of several, each is tried by itself after a failure.
+    admin, other, third = (unlimited_admin(stack) for _ in range(3))
     for one in (admin, other):
         made = keys.create(stack, one.call(), key_request())
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("gatehouse.audit.endings.record", lambda *_, **__: None)
             keys.revoke(stack, one.call(), made.key.id)
-    _half_done(stack, line, admin)
+    _half_done(stack, line, third)
     refused: list[int] = []
 
     def refuse_the_first(number: int, operation: str) -> Any:
@@ -114,7 +115,8 @@ def test_no_error_in_endings_stops_other_accounts_and_duties(
         sweeper.handler({}, Context())
     line.clear()
     state = check_invariants(stack, now=other.now)
-    left = {one.account_id: len(state.endings(one.account_id)) for one in (admin, other)}
+    accounts = [one.account_id for one in (admin, other, third)]
+    left = {account_id: len(state.endings(account_id)) for account_id in accounts}
     (account_id,) = [one for one, waiting in left.items() if waiting]
     check_owners_of_keys(state, now=other.now)
     lines = [json.loads(text) for text in logs.getvalue().splitlines()]
