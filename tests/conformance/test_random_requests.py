@@ -17,8 +17,9 @@ import pytest
 from conformance.mirror import Mirror
 from gatehouse.core import ids
 from gatehouse.core.clock import DAY, SECOND
-from gatehouse.deliveries import attempt_store, rules, store, sweep_rules
+from gatehouse.deliveries import attempt_store, marker_store, rules, store, sweep_rules
 from gatehouse.deliveries import listing_store as listing
+from gatehouse.deliveries.marker_store import Marker
 from gatehouse.deliveries.model import Attempt, Delivery, Outcome, ParkReason, UnparkMessage
 from gatehouse.dynamo import counters
 from gatehouse.dynamo.table import (
@@ -73,7 +74,7 @@ class Chooser:
         now, limit, state = self.now, self.rng.randint(1, 4), self.rng.choice(STATES)
         low, high = sorted(self.rng.choice(self.deliveries).id for _ in range(2))
         flip, every = self.rng.random() < 0.5, [one.id for one in self.deliveries]
-        shard = self.rng.randrange(32)
+        shard, unpark = self.rng.randrange(32), UnparkMessage(ACCOUNT, webhook.id)
         attempt = Attempt(self.rng.randint(1, 3), now, 5, self.rng.choice((200, None)), None, "x")
         choices: list[Op] = [
             lambda t: store.insert(t, seen),
@@ -90,7 +91,9 @@ class Chooser:
             ),
             lambda t: listing.list_ids(t, webhook.id, state, high=high, limit=limit),
             lambda t: listing.list_ids(t, webhook.id, state, low=low, high=high, limit=limit),
-            lambda t: store.list_markers(t, limit=limit),
+            marker_store.list_all,
+            lambda t: marker_store.postpone(t, unpark, until=now),
+            lambda t: marker_store.delete(t, Marker(unpark, START, now)),
             lambda t: listing.count(t, webhook.id, state, low=low),
             lambda t: list(listing.newest_first(t, [webhook.id], below=high, limit=limit)),
             lambda t: list(t.query_all(f"WEBHOOK#{ACCOUNT}")),
@@ -154,13 +157,7 @@ class Chooser:
                 (seen.id, lambda t: store.replace_swept(t, after, seen=due)),
                 (
                     "mark",
-                    lambda t: store.put_marker(t, UnparkMessage(ACCOUNT, webhook.id), now=START),
-                ),
-                (
-                    "mark",
-                    lambda t: store.delete_marker(
-                        t, UnparkMessage(ACCOUNT, webhook.id), marked_at=START
-                    ),
+                    lambda t: marker_store.put(t, UnparkMessage(ACCOUNT, webhook.id), now=START),
                 ),
                 (keyed, lambda t: webhooks.create(t, webhook)["webhook"]),
                 (keyed, lambda t: webhooks.replace(t, newer, seen=webhook)),
