@@ -101,6 +101,21 @@ def test_a_list_can_be_of_one_event_and_since_a_time(world: DeliveryWorld) -> No
         assert found
 
 
+@pytest.mark.parametrize("status", [None, *DeliveryStatus])
+def test_a_page_after_a_cursor_that_is_older_than_since_is_empty(
+    world: DeliveryWorld, status: DeliveryStatus | None
+) -> None:
+    """A caller may follow a cursor with another `since`."""
+    stored = _store(world, 60, hooks=HOOKS)
+    since = START + 20 * SECOND
+
+    page, after = listing.page(
+        world.table, HOOKS, status=status, since=since, limit=4, after=stored[50].id
+    )
+
+    assert (page, after) == ([], None)
+
+
 def test_a_page_reads_a_bounded_number_of_deliveries(
     world: DeliveryWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 from botocore.hooks import HierarchicalEmitter
 
 from gatehouse.dynamo.answers import CallRefused
+from gatehouse.dynamo.attributes import unmarshal
 from support.aws.expressions import (
     InvalidExpression,
     Item,
@@ -195,6 +196,7 @@ class MemoryDynamo:
         if (names.get(name, name), sign) != (used.partition_key, "="):
             raise InvalidExpression("query condition missed key schema element")
         test = condition(rest) if rest else None
+        _check_range(rest, values)
         page, last = table.query(
             values[value],
             index=index,
@@ -317,6 +319,16 @@ class MemoryDynamo:
 def _check_consistency(request: Item) -> None:
     if "IndexName" in request and request.get("ConsistentRead"):
         raise InvalidExpression("consistent reads are not supported on secondary indexes")
+
+
+def _check_range(range_: str, values: Item) -> None:
+    """Refuse a range of keys whose end is before its beginning, as DynamoDB does and moto not."""
+    _, between, bounds = range_.partition(" BETWEEN ")
+    if not between:
+        return
+    low, high = (unmarshal({"bound": values[one]})["bound"] for one in bounds.split(" AND "))
+    if low > high:
+        raise InvalidExpression("BETWEEN requires an upper bound that is not below the lower one")
 
 
 def _wants_old(request: Item) -> bool:

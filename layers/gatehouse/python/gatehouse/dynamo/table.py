@@ -45,7 +45,7 @@ _UNPROCESSED = Backoff(4, first=0.02)
 
 @dataclass(frozen=True, slots=True)
 class Table(WriteBuilder):
-    """One table by name. `client` is botocore's or boto3's low-level client."""
+    """One table by name."""
 
     client: DynamoClient = field(repr=False)
 
@@ -116,8 +116,11 @@ class Table(WriteBuilder):
     ) -> list[Item]:
         """Read up to `limit` items of an index's partition, from `low` to `high` inclusive.
 
-        `names` are the index's key attributes. An index lags behind the table by moments.
+        `names` are the index's key attributes. An index lags behind the table by moments. A range
+        whose `low` is above its `high` is empty.
         """
+        if low is not None and high is not None and low > high:  # type: ignore[operator]
+            return []  # DynamoDB refuses such a range
         condition, values = "#pk = :pk", {":pk": pk, ":low": low, ":high": high}
         if low is not None and high is not None:
             condition += " AND #sk BETWEEN :low AND :high"
@@ -139,25 +142,18 @@ class Table(WriteBuilder):
         )
         return [unmarshal(item) for item in answer["Items"]]
 
-    def count(
-        self, pk: str, *, index: str, names: tuple[str, str], low: str, high: str | None = None
-    ) -> int:
-        """Count the items of an index's partition from `low` to `high` inclusive.
+    def count(self, pk: str, *, index: str, names: tuple[str, str], low: str) -> int:
+        """Count the items of an index's partition from `low` on, inclusive.
 
         Reads page by page; DynamoDB returns numbers and no items.
         """
-        condition = "#pk = :pk AND #sk >= :low"
-        values = {":pk": pk, ":low": low}
-        if high is not None:
-            condition = "#pk = :pk AND #sk BETWEEN :low AND :high"
-            values[":high"] = high
         request: dict[str, Any] = {
             "TableName": self.name,
             "IndexName": index,
             "Select": "COUNT",
-            "KeyConditionExpression": condition,
+            "KeyConditionExpression": "#pk = :pk AND #sk >= :low",
             "ExpressionAttributeNames": dict(zip(("#pk", "#sk"), names, strict=True)),
-            "ExpressionAttributeValues": marshal(values),
+            "ExpressionAttributeValues": marshal({":pk": pk, ":low": low}),
         }
         counted = 0
         while True:
