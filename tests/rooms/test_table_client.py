@@ -150,6 +150,7 @@ def test_errors_of_dynamodb_raise_those_of_the_tables(play: Play) -> None:
 
 # ---- Attempts ------------------------------------------------------------------------------------
 
+CHUNKED = {"Transfer-Encoding": "chunked"}
 CUT = Step(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{", "close")
 BROKEN = {
     "closed": Step(end="close"),
@@ -163,7 +164,8 @@ BROKEN = {
     "a status of letters": Step(b"HTTP/1.1 2xx X\r\n\r\n"),
     "a length of letters": answer({}, headers={"Content-Length": "x"}),
     "an endless head": Step(b"HTTP/1.1 200 X\r\n" + b"a: b\r\n" * 11_000),
-    "a chunk of letters": answer(b"letters\r\n", headers={"Transfer-Encoding": "chunked"}),
+    "a chunk of letters": answer(b"letters\r\n", headers=CHUNKED),
+    "a chunk beyond its size": answer(b"2\r\n{}x\r\n0\r\n\r\n", headers=CHUNKED),
     "not JSON": answer(b"<html>"),
     "a list": answer([]),
     "a wrong checksum": answer({}, headers={"x-amz-crc32": "1"}),

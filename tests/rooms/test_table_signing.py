@@ -88,7 +88,7 @@ def test_every_region_has_the_host_that_botocore_knows(monkeypatch: pytest.Monke
             expected = known.construct_endpoint("dynamodb", region, partition)["hostname"]
             if region == "local" or "fips" in region:
                 continue
-            found = endpoint.endpoint(region)
+            found = endpoint.read_endpoint(region)
             assert (found.scheme, found.authority, found.port) == ("https", expected, 443)
             checked += 1
     assert checked > 30
@@ -108,10 +108,10 @@ def test_a_variable_names_another_endpoint(
     monkeypatch: pytest.MonkeyPatch, url: str, expected: tuple[str, str, int, str]
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", url)
-    found = endpoint.endpoint("eu-west-1")
+    found = endpoint.read_endpoint("eu-west-1")
     assert (found.scheme, found.host, found.port, found.authority) == expected
     monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", "http://own.example:1")
-    assert endpoint.endpoint("eu-west-1").host == "own.example"
+    assert endpoint.read_endpoint("eu-west-1").host == "own.example"
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_an_endpoint_that_is_no_url_is_refused_by_its_variable(
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", url)
     with pytest.raises(EndpointInvalid, match="AWS_ENDPOINT_URL_DYNAMODB must be a URL"):
-        endpoint.endpoint("eu-west-1")
+        endpoint.read_endpoint("eu-west-1")
 
 
 @pytest.mark.parametrize(
@@ -143,4 +143,4 @@ def test_the_region_is_lambdas_or_the_shells(
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    assert endpoint.region() == expected
+    assert endpoint.read_region() == expected

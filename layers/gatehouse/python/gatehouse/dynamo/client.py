@@ -5,14 +5,13 @@ It exists because botocore takes four fifths of the time of a request, and most 
 
 from __future__ import annotations
 
-import itertools
 import os
 import time
 from typing import Any
 
 from gatehouse.core.retry import Backoff
 from gatehouse.dynamo.answers import CallFailed, CallRefused, CallUnanswered, decode, encode
-from gatehouse.dynamo.endpoint import endpoint, find_credentials, region
+from gatehouse.dynamo.endpoint import find_credentials, read_endpoint, read_region
 from gatehouse.dynamo.kept_connections import BrokenAnswer, KeptConnections
 from gatehouse.dynamo.signing import Signer
 
@@ -39,11 +38,13 @@ class DynamoClient:
     """
 
     def __init__(self) -> None:
-        here = region()
-        there = endpoint(here)
-        caller = find_credentials()
-        self._signer = None if caller is None else Signer(there.authority, here, caller)
-        self._connections = KeptConnections(there)
+        region = read_region()
+        endpoint = read_endpoint(region)
+        credentials = find_credentials()
+        self._signer = None
+        if credentials is not None:
+            self._signer = Signer(endpoint.authority, region, credentials)
+        self._connections = KeptConnections(endpoint)
 
     def close(self) -> None:
         """Close the connections that are not in use."""
@@ -83,7 +84,9 @@ class DynamoClient:
 
     def _call(self, operation: str, request: dict[str, Any]) -> dict[str, Any]:
         body = encode(request)
-        for attempt in itertools.count(1):
+        attempt = 0
+        while True:
+            attempt += 1
             try:
                 return self._send(operation, body)
             except CallFailed as error:
@@ -91,7 +94,6 @@ class DynamoClient:
                 if retry is None or attempt == retry.attempts:
                     raise
             retry.wait(attempt)
-        raise AssertionError  # the count has no end
 
     def _send(self, operation: str, body: bytes) -> dict[str, Any]:
         if self._signer is None:

@@ -40,12 +40,12 @@ class EndpointInvalid(Exception):
     """A variable with an endpoint's URL is not one; the message names the variable."""
 
 
-def region() -> str:
+def read_region() -> str:
     """Return the region: Lambda sets both variables, the engine and shells often one."""
     return settings.of_aws("AWS_REGION") or settings.of_aws("AWS_DEFAULT_REGION") or "us-east-1"
 
 
-def endpoint(region: str) -> Endpoint:
+def read_endpoint(region: str) -> Endpoint:
     """Return the region's endpoint, or the one that a variable names.
 
     Raises EndpointInvalid.

@@ -18,7 +18,7 @@ from threading import Lock
 from gatehouse.core import settings
 from gatehouse.dynamo.endpoint import Endpoint
 
-CONNECT_TIMEOUT = 1.0  # seconds, the TLS handshake included
+CONNECT_TIMEOUT = 1.0  # seconds of each step: one address, one read of the TLS handshake
 READ_TIMEOUT = 2.0  # seconds between two pieces of an answer
 _MOST_IDLE = 40  # connections that are kept open
 _LONGEST_HEAD = 65_536  # bytes of a status and headers, or of the size of a chunk
@@ -145,7 +145,8 @@ class _Connection:
         body = b""
         while length := _parse_length(self._until(_END).partition(b";")[0], base=16):
             body += self._exactly(length)
-            self._until(_END)
+            if self._until(_END):
+                raise BrokenAnswer("a chunk is longer than its size")
         while self._until(_END):
             pass  # a trailer
         return body
