@@ -88,13 +88,15 @@ def encode(attempt: Attempt) -> bytes:
 
     With those of a usual response an attempt and its delivery are one write unit.
     """
-    said = {name: value for name in _FIELDS if (value := getattr(attempt, name)) not in (None, {})}
-    text = json.dumps(said, default=dict, ensure_ascii=False, separators=(",", ":"))
+    present = {
+        name: value for name in _FIELDS if (value := getattr(attempt, name)) not in (None, {})
+    }
+    text = json.dumps(present, default=dict, ensure_ascii=False, separators=(",", ":"))
     packed = zlib.compressobj(level=9, zdict=_USUAL)
     return packed.compress(text.encode()) + packed.flush()
 
 
 def decode(stored: bytes) -> Attempt:
     """Return a stored attempt."""
-    said = json.loads(zlib.decompressobj(zdict=_USUAL).decompress(stored))
-    return Attempt(**{"status_code": None, "error": None, "response": None} | said)
+    present = json.loads(zlib.decompressobj(zdict=_USUAL).decompress(stored))
+    return Attempt(**{"status_code": None, "error": None, "response": None} | present)

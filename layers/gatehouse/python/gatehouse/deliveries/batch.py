@@ -64,8 +64,9 @@ class BatchWorker:
         """
         failed: list[str] = []
         received = [one for one in map(partial(_read, failed), records) if one is not None]
-        found = self._find_webhooks(received)
-        slow, kept = self._split(received, found)
+        read_at = self.worker.now()
+        found = self._find_webhooks(received, read_at)
+        slow, kept = self._split(received, found, read_at)
         started_at = self.worker.now()
         running = {self.pool.submit(self._process, one): one for one in kept}
         self._forward(slow, failed)
@@ -84,17 +85,24 @@ class BatchWorker:
         _measure(reports)
         return {"batchItemFailures": [{"itemIdentifier": one} for one in failed]}
 
-    def _find_webhooks(self, received: Sequence[_Received]) -> dict[str, Webhook]:
-        """Read the webhooks of the batch's attempts, except those remembered as slow."""
-        now = self.worker.now()
+    def _find_webhooks(self, received: Sequence[_Received], now: Micros) -> dict[str, Webhook]:
+        """Read the webhooks of the batch's attempts, except those remembered as slow.
+
+        Remembers those that are marked as slow.
+        """
         wanted = {
             one.message.webhook_id: one.message
             for one in received
             if isinstance(one.message, AttemptMessage)
             and not (self.memory is not None and self.memory.is_marked(one.message, now))
         }
-        found = self.pool.map(self._find_webhook, wanted.values())
-        return {one.id: one for one in found if one is not None}
+        read = self.pool.map(self._find_webhook, wanted.values())
+        found = {one.id: one for one in read if one is not None}
+        if self.memory is not None:
+            for webhook in found.values():
+                if webhook.slowness.slow:
+                    self.memory.learn(webhook.id, now)
+        return found
 
     def _find_webhook(self, message: AttemptMessage) -> Webhook | None:
         try:
@@ -105,24 +113,25 @@ class BatchWorker:
             return None  # the attempt itself finds that out
 
     def _split(
-        self, received: Sequence[_Received], found: Mapping[str, Webhook]
+        self, received: Sequence[_Received], found: Mapping[str, Webhook], now: Micros
     ) -> tuple[list[_Received], list[_Received]]:
-        """Split messages into those for the slow lane and those to process here."""
+        """Split messages into those for the slow lane and those to process here.
+
+        `now` is the time at which the webhooks were chosen to be read. At a later one a webhook
+        that was not read, since it was remembered as slow, could seem to be quick.
+        """
         slow: list[_Received] = []
         kept: list[_Received] = []
         for one in received:
-            (slow if self._is_slow(one.message, found) else kept).append(one)
+            (slow if self._is_slow(one.message, found, now) else kept).append(one)
         return slow, kept
 
-    def _is_slow(self, message: Message, found: Mapping[str, Webhook]) -> bool:
+    def _is_slow(self, message: Message, found: Mapping[str, Webhook], now: Micros) -> bool:
         if self.memory is None or not isinstance(message, AttemptMessage):
             return False
-        now, webhook = self.worker.now(), found.get(message.webhook_id)
-        if webhook is not None and webhook.slowness.slow:
-            self.memory.learn(webhook.id, now)
-        return self.memory.is_marked(message, now) or self.memory.is_over_budget(
-            message, webhook, now
-        )
+        if self.memory.is_marked(message, now):
+            return True
+        return self.memory.is_over_budget(message, found.get(message.webhook_id), now)
 
     def _forward(self, slow: Sequence[_Received], failed: list[str]) -> None:
         """Send the messages of slow webhooks to the slow lane; they are not claimed yet."""
