@@ -238,6 +238,25 @@ def test_a_remembered_mark_is_not_read_again_for_some_seconds(
     assert calls == [[], [], ["GetItem"]]
 
 
+def test_a_remembered_mark_that_becomes_old_within_a_batch_still_forwards(
+    world: DeliveryWorld,
+) -> None:
+    webhook = world.webhook()
+    world.fan_out(world.emit())
+    world.memory.learn(webhook.id, world.time)
+    world.pass_time(slow_memory.KNOWN // SECOND - 1)
+
+    def a_second_later_each_time() -> Micros:
+        world.pass_time(1)
+        return world.time - SECOND
+
+    worker = replace(world.worker, now=a_second_later_each_time)
+    BatchWorker(worker, Inline(), memory=world.memory).process(records(world.sent.pop()[1]))
+
+    assert lanes(world) == [True]
+    assert world.receiver.seen == []
+
+
 def test_messages_that_cannot_be_forwarded_come_again(world: DeliveryWorld) -> None:
     quick, slow = world.webhook("https://quick.example/in"), world.webhook()
     world.fan_out(world.emit())

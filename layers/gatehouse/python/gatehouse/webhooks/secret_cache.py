@@ -45,7 +45,7 @@ def find_headers(table: Table, vault: Vault, webhook: Webhook) -> dict[str, str]
 
 @dataclass(frozen=True, slots=True)
 class SecretCache:
-    """The decrypted material of the 500 last used webhooks, in one execution environment."""
+    """The decrypted material of the webhooks used last, in one execution environment."""
 
     table: Table
     vault: Vault
