@@ -122,21 +122,7 @@ def replay(
         signal = signals.find(table, before.account_id, before.signal_id, now=call.now)
         if signal is None:
             raise Gone("The signal is past its retention", code="SIGNAL_EXPIRED")
-        if before.status is DeliveryStatus.DELIVERED:
-            after = rules.new_delivery(
-                id=rules.id_of(ids.new(call.now), before.webhook_id),
-                account_id=before.account_id,
-                webhook_id=before.webhook_id,
-                signal_id=before.signal_id,
-                event=before.event,
-                signal_ends_at=signal.expires_at,
-                now=call.now,
-                replay_of=before.id,
-            )
-            write = store.create(table, after)
-        else:
-            after = rules.next_round(before, call.now)
-            write = store.replace(table, after, seen=before)
+        after, write = _sent_again(table, before, signal_ends_at=signal.expires_at, now=call.now)
         change = Change(
             "delivery.replay",
             f"delivery:{after.id}",
@@ -159,6 +145,26 @@ def replay(
         _send(queue, messages.for_attempt(after, call.now, slow=webhook.slowness.slow))
         return answer
     raise Unavailable from conflict
+
+
+def _sent_again(
+    table: Table, before: Delivery, *, signal_ends_at: Micros, now: Micros
+) -> tuple[Delivery, Write]:
+    """Return what a replay writes: a delivered delivery as a new one, another in its next round."""
+    if before.status is not DeliveryStatus.DELIVERED:
+        after = rules.next_round(before, now)
+        return after, store.replace(table, after, seen=before)
+    after = rules.new_delivery(
+        id=rules.id_of(ids.new(now), before.webhook_id),
+        account_id=before.account_id,
+        webhook_id=before.webhook_id,
+        signal_id=before.signal_id,
+        event=before.event,
+        signal_ends_at=signal_ends_at,
+        now=now,
+        replay_of=before.id,
+    )
+    return after, store.create(table, after)
 
 
 def count_dead_letters(table: Table, call: Call, webhook_id: str, *, since: Micros) -> int:

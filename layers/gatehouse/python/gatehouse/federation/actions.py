@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from gatehouse.audit import actions as audit
 from gatehouse.audit.model import Chain, Change, Origin
@@ -24,9 +24,9 @@ from gatehouse.core.request import Answered, Call
 from gatehouse.core.retry import ON_CHANGE
 from gatehouse.credentials import actions as credentials
 from gatehouse.dynamo import idempotency
-from gatehouse.dynamo.table import Table, Tables
+from gatehouse.dynamo.table import Table, Tables, Write
 from gatehouse.federation import removal, rules, store
-from gatehouse.federation.model import MOST_PEERS, Peer, PeerStatus, Received, Trusted
+from gatehouse.federation.model import MOST_PEERS, Peer, PeerStatus, Proof, Received, Trusted
 from gatehouse.identities import actions as identities
 from gatehouse.keys import actions as keys
 from gatehouse.keys import writes as key_writes
@@ -133,14 +133,9 @@ def receive(  # noqa: PLR0913 - a request and its proof
     type; BadInput for a bad signal; IdempotencyReused and Replay; RateLimited; and Unavailable
     where other signals of the peer were stored at the same time, too often in a row.
     """
-    proof = rules.read_proof(proof_header)
-    peer = store.find(tables.main, peer_id) if peer_id and proof else None
-    if peer is None or proof is None:
-        raise _refused()
-    secret = vaults.read(tables.main, vault, removal.place(peer))
-    if secret is None or not rules.is_valid(proof, secret, method="POST", body=raw, now=call.now):
-        raise _refused()
-    _check_status(tables.main, peer, call.now)
+    peer, proof, secret = _authenticate(
+        tables.main, vault, peer_id=peer_id, proof_header=proof_header, raw=raw, now=call.now
+    )
     if not rules.may_send(peer, signal_type):
         raise Forbidden(
             f"This peer may not send {signal_type[:64]}", code="FEDERATION_SCOPE_DENIED"
@@ -161,27 +156,66 @@ def receive(  # noqa: PLR0913 - a request and its proof
         f"signal:{signal.id}",
         after={"signal_type": signal.type, "from_identity": signal.from_identity},
     )
+    received = Received(
+        signal.id, rules.receipt(secret, signal_id=signal.id, body_hash=proof.body_hash)
+    )
+    claim = audit.Claim(guard, f"signal:{signal.id}", answered(received)) if guard else None
+    nonce = store.use_nonce(tables.main, peer.id, proof.nonce, ends_at=rules.nonce_ends_at(proof))
+    writes = {**stored, "nonce": nonce}
+    _commit_within_limit(tables.main, call, peer, writes=writes, change=change, claim=claim)
+    return received
+
+
+def _authenticate(
+    table: Table,
+    vault: Vault,
+    *,
+    peer_id: str | None,
+    proof_header: str,
+    raw: bytes,
+    now: Micros,
+) -> tuple[Peer, Proof, str]:
+    """Return the peer that signed a request, its proof and its secret. Raises Unauthorized."""
+    proof = rules.read_proof(proof_header)
+    peer = store.find(table, peer_id) if peer_id and proof else None
+    if peer is None or proof is None:
+        raise _refused()
+    secret = vaults.read(table, vault, removal.place(peer))
+    if secret is None or not rules.is_valid(proof, secret, method="POST", body=raw, now=now):
+        raise _refused()
+    _check_status(table, peer, now)
+    return peer, proof, secret
+
+
+def _commit_within_limit(
+    table: Table,
+    call: Call,
+    peer: Peer,
+    *,
+    writes: Mapping[str, Write],
+    change: Change,
+    claim: audit.Claim | None,
+) -> None:
+    """Commit a peer's signal and count it for the peer's rate limit, in one transaction.
+
+    Raises Unauthorized if the nonce was used or the peer was removed, RateLimited, Unavailable.
+    """
     origin = Origin(
         actor=f"peer:{peer.id}",
         request_id=call.request_id,
         source_address=call.source_address,
         chain=Chain.MACHINE,
     )
-    received = Received(
-        signal.id, rules.receipt(secret, signal_id=signal.id, body_hash=proof.body_hash)
-    )
-    claim = audit.Claim(guard, f"signal:{signal.id}", answered(received)) if guard else None
-    nonce = store.use_nonce(tables.main, peer.id, proof.nonce, ends_at=rules.nonce_ends_at(proof))
     pace = credentials.pace(peer.rate_limit)
     conflict: audit.Refused | None = None
     for _ in ON_CHANGE.tries():
         _check_limit(peer, call.now)
-        spend = store.spend(tables.main, peer, pace=pace, now=call.now)
+        spend = store.spend(table, peer, pace=pace, now=call.now)
         try:
             audit.commit(
-                tables.main,
+                table,
                 peer.account_id,
-                writes={**stored, "peer": spend, "nonce": nonce},
+                writes={**writes, "peer": spend},
                 changes=[change],
                 origin=origin,
                 now=call.now,
@@ -194,7 +228,7 @@ def receive(  # noqa: PLR0913 - a request and its proof
             conflict = refused
             peer = store.from_item(current)  # its other signals used up the limit meanwhile
         else:
-            return received
+            return
     raise Unavailable from conflict
 
 
