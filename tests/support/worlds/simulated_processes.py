@@ -27,10 +27,14 @@ AttemptId = tuple[str, int]  # a delivery's id and the number of an attempt
 
 @dataclass
 class Job:
-    """One invocation; `attempt` is the one that it makes, if it makes one."""
+    """One invocation; `attempt` is the one that it makes, if it makes one.
+
+    `faulty`: it began while faults were injected, which it may meet until it ends.
+    """
 
     started_at: Micros
-    attempt: AttemptId | None = None
+    attempt: AttemptId | None
+    faulty: bool
 
 
 @dataclass
@@ -85,11 +89,11 @@ class SimulatedProcesses:
         """Run a job in its own process; False if it failed or died."""
         while len(self._jobs) >= MOST_AT_ONCE:
             self._workers_free.wait()
-        job = self._jobs[self.clock.actor] = Job(self.time, attempt)
+        job = self._jobs[self.clock.actor] = Job(self.time, attempt, self._faulty)
         try:
             act()
         except (Killed, Unavailable, TransactionConflict):
-            assert self._faulty, "a job failed without a fault"
+            assert job.faulty, "a job failed without a fault"
             if attempt:
                 self.observed.disturbed.add(attempt)
             return False

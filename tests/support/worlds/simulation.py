@@ -90,6 +90,7 @@ class Simulation(SimulatedProcesses):
         self._faulty = True
         self._pass_to(FAULTS_END)
         self._faulty = False
+        self._pass_to(self.time + 2 * MINUTE)  # until what runs has ended, frozen or hanging
         for webhook in webhooks.list_all(self.table, ACCOUNT):
             if not webhook.active:
                 self._set_active(webhook.id, active=True)

@@ -10,9 +10,10 @@ import zlib
 from dataclasses import fields
 
 from gatehouse.core.clock import SECOND
+from gatehouse.core.errors import Unavailable
 from gatehouse.deliveries.model import Attempt, Delivery
 from gatehouse.dynamo import keyspace
-from gatehouse.dynamo.table import Item, Table
+from gatehouse.dynamo.table import Item, Table, TransactionConflict
 
 # What attempts have in common, the most usual last: each is compressed as if it followed these
 # bytes. They are part of the stored format: a change makes stored attempts unreadable.
@@ -55,7 +56,7 @@ _FIELDS = tuple(field.name for field in fields(Attempt))
 def move_out(table: Table, delivery: Delivery) -> None:
     """Write the last attempt as an item of its own, before the next one takes its place.
 
-    May be repeated: an attempt that is recorded never changes.
+    May be repeated: an attempt that is recorded never changes. Raises Unavailable.
     """
     if delivery.last is None:
         return
@@ -65,7 +66,10 @@ def move_out(table: Table, delivery: Delivery) -> None:
         "attempt": encode(delivery.last),
         "ttl": delivery.expires_at // SECOND,
     }
-    table.write(table.overwrite(item))
+    try:
+        table.write(table.overwrite(item))
+    except TransactionConflict as conflict:
+        raise Unavailable from conflict
 
 
 def list_all(table: Table, delivery: Delivery, *, limit: int) -> list[Attempt]:

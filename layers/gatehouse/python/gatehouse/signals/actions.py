@@ -148,7 +148,10 @@ def find_not_fanned_out(
     signal = find(table, account_id, signal_id, now=now)
     if signal is None:
         if ids.moment_of(signal_id) + rules.ABANDONED_AFTER <= now:
-            store.mark_fanned_out(table, signal_id)
+            try:
+                store.mark_fanned_out(table, signal_id)
+            except TransactionConflict as conflict:
+                raise Unavailable from conflict
         return None
     [current] = store.with_state(table, [signal])
     return current if current.pending else None
