@@ -59,6 +59,10 @@ mutants: .venv/.ready ## List small changes that no test notices (SAMPLE=200 or 
 openapi: .venv/.ready ## Write the API document from the handlers.
 	@.venv/bin/python tools/openapi.py --write
 
+.PHONY: costs
+costs: .venv/.ready ## Compute the tables of docs/costs.md.
+	@.venv/bin/python tools/costs.py --write
+
 .PHONY: updates
 updates: .venv/.ready ## List what an update breaks (ARGS=--write stores a release).
 	@.venv/bin/python tools/updates.py $(ARGS)

@@ -69,4 +69,4 @@ if __name__ == "__main__":
     if "--write" in sys.argv[1:]:
         PAGE.write_text(wanted)
     elif PAGE.read_text() != wanted:
-        sys.exit("docs/costs.md is outdated. Run `python tools/costs.py --write`.")
+        sys.exit("docs/costs.md is outdated. Run `make costs`.")

@@ -98,6 +98,32 @@ def test_numbers_of_the_page_are_those_of_the_code_and_the_template() -> None:
     assert {one for one in said if one not in PAGE} == set()
 
 
+def test_what_to_raise_is_enough_for_the_traffic_of_its_row() -> None:
+    rows = re.findall(
+        r"^\| ([\d,]+) requests, ([\d,]+) signals a second"
+        r" \| ([\d,]+) \| ([\d,]+) \| ([\d,]+) \| (\d+) \|",
+        PAGE,
+        re.MULTILINE,
+    )
+    numbers = [[int(cell.replace(",", "")) for cell in row] for row in rows]
+    slow = TEMPLATE["Parameters"]["SlowLaneConcurrency"]["Default"]
+    few = []
+    for requests, sent, environments, keys_units, main_units, fast in numbers:
+        shards = max(4, main_units // 1_000)
+        enough = (
+            environments >= requests * 2 / 10 + shards * 10 + fast + slow,
+            (keys_units or 4_000) >= requests * 1.4,
+            (main_units or 4_000) >= sent * 6 * 1.25,
+            fast * 10 / 0.1 >= sent,
+            shards * 400 >= sent,
+        )
+        if not all(enough):
+            few.append((requests, enough))
+
+    assert len(numbers) == 4
+    assert few == []
+
+
 def test_every_row_of_measured_names_a_test_that_exists() -> None:
     named = set(re.findall(r"`(test_\w+\.py)`", _section("Measured")))
 

@@ -153,7 +153,7 @@ def test_the_counts_that_the_costs_are_computed_from_are_those_of_the_code(
 ) -> None:
     found = _idle(front, world) | _requests(tables) | _attempts(world) | _counting(world)
 
-    assert found == cost_counts.COUNTED, "change tools/cost_counts.py, run tools/costs.py --write"
+    assert found == cost_counts.COUNTED, "change tools/cost_counts.py and run `make costs`"
 
 
 def test_settings_that_the_costs_are_computed_from_are_those_of_the_template() -> None:
@@ -200,5 +200,5 @@ def test_settings_that_the_costs_are_computed_from_are_those_of_the_template() -
 def test_the_tables_of_the_costs_are_computed() -> None:
     page = costs.PAGE.read_text()
 
-    assert page == costs.text(), "run tools/costs.py --write"
+    assert page == costs.text(), "run `make costs`"
     assert f"Creating a key takes {cost_counts.COUNTED['new key, writes']} write units" in page
