@@ -21,9 +21,15 @@ PYTEST := .venv/bin/python -m pytest
 UNIT := $(PYTEST) tests/rooms tests/functions tests/conformance tests/house tests/cli -n auto --dist loadfile \
     --no-loadscope-reorder
 # More processes than cores: they wait more than they compute. Files start in the order of their conftest.
-E2E := $(PYTEST) tests/e2e --confcutdir tests/e2e -n 5 --dist loadfile --no-loadscope-reorder
+E2E := $(PYTEST) tests/e2e tests/page --confcutdir tests/e2e -n 5 --dist loadfile --no-loadscope-reorder
 LOCK := $(UV) pip compile --quiet --upgrade --universal --python-version 3.11 \
     --generate-hashes --no-header --no-annotate --no-emit-index-url
+
+# The page is built by Node 20 or newer: the one on the PATH, or a pinned one.
+NODE_READY := $(shell node -e 'process.exit(process.versions.node.split(".")[0] < 20)' 2>/dev/null \
+    && command -v npm >/dev/null || echo $(TOOLS)/node/.ready)
+NPM := cd page && PATH="$(CURDIR)/$(TOOLS)/node/bin:$$PATH" npm
+PAGE := $(shell find page -path page/node_modules -prune -o -path page/generated -prune -o -type f -print)
 
 .PHONY: help
 help:
@@ -37,11 +43,11 @@ run: setup ## Run the whole stack here until Ctrl-C (ARGS="--port 8081").
 
 .PHONY: check
 check: setup ## Format, lint, types, template, unit tests: a minute or two.
-	@$(MAKE) --no-print-directory -j 3 style types template quick
+	@$(MAKE) --no-print-directory -j 3 style types template page-check quick
 
 .PHONY: test
 test: setup ## Check, all tests, end to end on a local stack, coverage.
-	@$(MAKE) --no-print-directory -j 3 style types template
+	@$(MAKE) --no-print-directory -j 3 style types template page-check
 	@echo "==> All tests"
 	@$(UNIT) --cov --cov-fail-under=0 --cov-report=
 	@echo "==> End to end, on the deployed stack"
@@ -85,7 +91,7 @@ start-api: setup ## Serve the REST API from Docker, on port 3000.
 	@.venv/bin/gatehouse start-api $(ARGS)
 
 .PHONY: lint
-lint: style types template ## Format, lint, types and template.
+lint: style types template page-check ## Format, lint, types and template.
 
 .PHONY: style
 style: .venv/.ready
@@ -102,6 +108,14 @@ types: .venv/.ready
 template: $(TOOLS)/sam/.ready
 	@echo "==> Template"
 	@SAM_CLI_TELEMETRY=0 $(TOOLS)/sam/bin/sam validate --lint --region us-east-1 >/dev/null
+
+# Lint, types and unit tests of the page.
+.PHONY: page-check
+page-check: page/node_modules/.dev
+	@echo "==> The page"
+	@$(NPM) run --silent types >/dev/null
+	@$(NPM) run --silent check
+	@$(NPM) test --silent
 
 # What takes long is marked slow and left to `make test`, which also takes more examples.
 .PHONY: quick
@@ -124,7 +138,23 @@ deploy: setup ## Build and deploy with your AWS credentials (PLACE=dev).
 # ---- Environments ------------------------------------------------------------------------
 
 .PHONY: setup
-setup: .venv/.ready $(TOOLS)/engine/.ready $(TOOLS)/sam/.ready ## Install everything that is pinned.
+setup: .venv/.ready $(TOOLS)/engine/.ready $(TOOLS)/sam/.ready page ## Install everything that is pinned.
+
+.PHONY: page
+page: functions/page/files/index.html ## Build the page.
+
+functions/page/files/index.html: $(PAGE) page/node_modules/.ready
+	@echo "==> Building the page"
+	@$(NPM) run --silent build
+
+page/node_modules/.ready: page/package-lock.json $(NODE_READY)
+	@echo "==> Installing what builds the page (page/node_modules)"
+	@$(NPM) ci --omit=dev --silent
+	@touch $@
+
+page/node_modules/.dev: page/package-lock.json page/node_modules/.ready
+	@$(NPM) ci --silent
+	@touch page/node_modules/.ready $@
 
 $(TOOLS)/uv/.ready: requirements/tools.lock
 	@test -n "$(PYTHON)" || { \
@@ -154,6 +184,7 @@ lock: $(TOOLS)/uv/.ready ## Pin the newest versions again, with hashes.
 	$(LOCK) requirements/tools.in -o requirements/tools.lock
 	$(LOCK) requirements/engine.in -o requirements/engine.lock
 	$(LOCK) requirements/sam.in -o requirements/sam.lock
+	$(LOCK) requirements/node.in -o requirements/node.lock
 	$(LOCK) layers/deps/requirements.in -o layers/deps/requirements.lock
 	$(LOCK) layers/wallet/requirements.in \
 	    --constraint layers/deps/requirements.lock -o layers/wallet/requirements.lock

@@ -67,6 +67,7 @@ _MADE = (
     ("post", "/emit", "201", "/data/id", "/signals/{id}", "id"),
     ("post", "/federation/trust", "201", "/data/peer_id", "/admin/peers/{id}", "id"),
     ("post", "/invite", "201", "/data/identity/id", "/admin/identities/{id}", "id"),
+    ("get", "/auth/sessions", "200", "/data/0/id", "/auth/sessions/{id}", "id"),
     ("get", "/admin/identities", "200", "/data/0/id", "/admin/identities/{id}", "id"),
 )
 

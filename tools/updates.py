@@ -88,7 +88,7 @@ def _routes(resources: dict[str, Any]) -> Iterator[str]:
 def _method_settings(resources: dict[str, Any]) -> Iterator[str]:
     for one in resources.values():
         for setting in one.get("Properties", {}).get("MethodSettings", []):
-            yield f"{setting['HttpMethod']} {setting['ResourcePath'][1:].replace('~1', '/')}"
+            yield f"{setting['HttpMethod']} {setting['ResourcePath'][1:].replace('~1', '/') or '/'}"
 
 
 def broken(released: Summary, new: Summary) -> list[str]:

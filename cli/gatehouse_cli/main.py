@@ -9,6 +9,7 @@ from gatehouse_cli.bootstrap import bootstrap
 from gatehouse_cli.deploy import build, deploy
 from gatehouse_cli.invoke import invoke, invoke_all, start_api
 from gatehouse_cli.logs import logs
+from gatehouse_cli.open_page import open_page
 from gatehouse_cli.restore import restore
 from gatehouse_cli.secrets import secrets
 from gatehouse_cli.terminal import accept_every_character
@@ -39,6 +40,7 @@ cli.add_command(bootstrap)
 cli.add_command(audit)
 cli.add_command(secrets)
 cli.add_command(logs)
+cli.add_command(open_page)
 cli.add_command(build)
 cli.add_command(deploy)
 cli.add_command(restore)

@@ -111,6 +111,7 @@ def _announce(stack: LocalStack, home: LocalFolder) -> None:
     click.echo(
         "\nGatehouse is ready.\n\n"
         f"URL: {stack.url}\n"
+        f"Page: {stack.url}/ui\n"
         f"The key {key}\n\n"
         "Try it in another terminal:\n"
         f"  . {file}\n"

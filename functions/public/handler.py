@@ -17,7 +17,16 @@ TABLES = connection.tables()
 MODULES = [
     *("accounts", "audit", "bootstrap", "credentials", "deliveries", "federation"),
     *("health_metrics", "identities", "invites", "keys", "logs", "memberships", "policy"),
-    *("providers", "revocation", "secrets", "services", "signals", "verification", "wallets"),
+    *(
+        "providers",
+        "revocation",
+        "secrets",
+        "services",
+        "sessions",
+        "signals",
+        "verification",
+        "wallets",
+    ),
     "webhooks",
 ]
 

@@ -15,7 +15,6 @@ from gatehouse.core.errors import FieldRequired, GatehouseError, Internal, RateL
 from gatehouse.core.observe import log_failure, logger
 from gatehouse.core.principal import SOCKET_SCOPE, Principal
 from gatehouse.core.request import Call, unique_id
-from gatehouse.credentials import actions as credentials
 from gatehouse.credentials.model import SOCKET_PARAMETERS
 from gatehouse.dynamo import connection
 from gatehouse.logs import actions as logs
@@ -26,7 +25,7 @@ from gatehouse.web.surfaces import SERVICES
 TABLES = connection.tables()
 CLOUD = Cloud(clients.lambdas, clients.ecs, clients.tagging, clients.cloudwatch, clients.logs)
 CHECK_ACCESS = managing(SOCKET_SCOPE)
-PARAMETERS = ("service", "lines", "since", *SOCKET_PARAMETERS)
+PARAMETERS = ("service", "lines", "since", "ticket", *SOCKET_PARAMETERS)
 
 Answer = dict[str, Any]
 
@@ -78,9 +77,6 @@ def _connect(event: dict[str, Any]) -> None:
     service = query.get("service")
     if not service:
         raise FieldRequired("service")
-    presented = credentials.find_on_socket(event)
-    if presented is None:
-        raise Unauthorized("Unauthorized")
     logs.connect(
         TABLES.main,
         Call(
@@ -92,7 +88,7 @@ def _connect(event: dict[str, Any]) -> None:
         CLOUD,
         _queue(),
         connection=request["connectionId"],
-        digest=credentials.hash_key(presented),
+        digest=principal.key_digest,
         service=service,
         backlog=logs.parse_backlog_request(lines=query.get("lines"), since=query.get("since")),
     )

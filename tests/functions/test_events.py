@@ -100,6 +100,13 @@ def test_wallet_does_not_know_the_made_up_code() -> None:
 
 
 @pytest.mark.usefixtures("stack")
+def test_a_key_without_sessions_lists_none() -> None:
+    shown = body(invocation.load("sessions").handler(invocation.event("sessions"), CONTEXT), 200)
+
+    assert shown["data"] == []
+
+
+@pytest.mark.usefixtures("stack")
 def test_federation_lists_no_peers() -> None:
     answer = invocation.load("federation").handler(invocation.event("federation"), CONTEXT)
 

@@ -17,7 +17,7 @@ from gatehouse.dynamo.table import Tables
 from gatehouse.logs import store
 from support.actors.people import Holder, People
 from support.aws import invocation
-from support.aws.api_gateway import ARN, Front
+from support.aws.api_gateway import Front
 from support.aws.faults import Wire, error, first
 from support.checks.inspection import State, items
 from support.worlds.held_clock import HeldClock
@@ -71,10 +71,7 @@ class Sockets:
 
     def authorize(self, event: dict[str, Any]) -> dict[str, str] | None:
         """Call the authorizer; return its context, or None if it denies."""
-        asked = {**event, "type": "REQUEST", "methodArn": f"{ARN}/$connect"}
-        said = self.front.function("authorizer").handler(asked, invocation.Context())
-        allowed = said["policyDocument"]["Statement"][0]["Effect"] == "Allow"
-        return said["context"] if allowed else None
+        return self.front.authorize_socket(event)
 
     def open(
         self,
@@ -360,3 +357,52 @@ def test_a_key_in_the_query_is_neither_logged_nor_stored(
         assert operator.key[4:60] not in text
         assert WRONG not in text
     assert "planted-mark" not in written
+
+
+def test_a_ticket_opens_one_socket_within_thirty_seconds(
+    sockets: Sockets, operator: Holder, held: HeldClock
+) -> None:
+    used, late, last = (ticket(sockets.front, operator.key) for _ in range(3))
+    assert sockets.open(None, service="orders", ticket=used) == (200, None)
+    assert sockets.open(None, service="orders", ticket=used) == (401, None)
+    held.advance(seconds=30, micros=-1)
+    assert sockets.open(None, service="orders", ticket=last) == (200, None)
+    held.advance(micros=1)
+    assert sockets.open(None, service="orders", ticket=late) == (401, None)
+
+
+def test_a_ticket_is_used_up_by_a_refused_socket(sockets: Sockets, operator: Holder) -> None:
+    used = ticket(sockets.front, operator.key)
+    assert sockets.open(None, service="nothing-here", ticket=used)[0] == 404
+    assert sockets.open(None, service="orders", ticket=used) == (401, None)
+
+
+def test_a_ticket_opens_nothing_after_its_key_ended(
+    sockets: Sockets, people: People, operator: Holder
+) -> None:
+    key = people.key(operator)
+    made = ticket(sockets.front, key.key)
+    sockets.front("DELETE", f"/v1/api-keys/{key.key_id}", key=operator.key)
+    assert sockets.open(None, service="orders", ticket=made) == (401, None)
+
+
+def test_a_key_counts_before_a_ticket_and_a_cookie_opens_no_socket(
+    sockets: Sockets, operator: Holder
+) -> None:
+    made = ticket(sockets.front, operator.key)
+    assert sockets.open(None, service="orders", token=WRONG, ticket=made) == (401, None)
+    assert sockets.open(None, service="orders", ticket=made) == (200, None)
+    opened = sockets.front("POST", "/auth/session", key=operator.key)
+    cookie = {"Cookie": opened.headers["set-cookie"], "X-Gatehouse-Page": "1"}
+    assert sockets.open(None, headers=cookie, service="orders") == (401, None)
+
+
+def test_a_made_up_ticket_opens_nothing(sockets: Sockets) -> None:
+    for made_up in ("", "x", "A" * 43):
+        assert sockets.open(None, service="orders", ticket=made_up) == (401, None)
+
+
+def ticket(front: Front, key: str) -> str:
+    """Return a ticket from the key."""
+    made: str = front("POST", "/auth/socket-ticket", key=key).json()["data"]["ticket"]
+    return made

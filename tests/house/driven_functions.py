@@ -40,6 +40,7 @@ def drive(
     _use_the_rest(front, people, admin)
     _use_people(front, people, admin)
     _use_wallets(front, admin)
+    _use_sessions(front, people, admin, employee)
     _use_peers(front, admin)
     _use_signals(front, admin)
     _use_webhooks(front, admin)
@@ -190,6 +191,26 @@ def _use_people(front: Front, people: People, admin: Any) -> None:
         assert front("PATCH", path, key=admin.key, body=change).status == 200
     question = {"action": "signal:emit", "key_id": member.key_id}
     assert front("POST", "/admin/policy/evaluate", key=admin.key, body=question).status == 200
+
+
+def _use_sessions(front: Front, people: People, admin: Any, employee: Any) -> None:
+    """Sign in, twenty times over what a key may have, with each kind of caller; sign out."""
+    once = {"Idempotency-Key": "once"}
+    assert front("POST", "/auth/session", key=admin.key, headers=once).status == 204
+    opened = front("POST", "/auth/session", key=employee.key)
+    cookie = {"Cookie": opened.headers["set-cookie"].split(";")[0], "X-Gatehouse-Page": "1"}
+    assert front("GET", "/auth/sessions", headers=cookie).status == 200
+    made = front("POST", "/auth/socket-ticket", headers=cookie).json()
+    socket_event = invocation.event("sockets")
+    socket_event["headers"] = {}
+    socket_event["queryStringParameters"] = {"ticket": made["data"]["ticket"]}
+    assert isinstance(front.authorize_socket(socket_event), dict)
+    assert front("DELETE", "/auth/session", headers=cookie).status == 204
+    key = people.key(admin)
+    for _ in range(21):
+        assert front("POST", "/auth/session", key=key.key).status == 204
+    listed = front("GET", "/auth/sessions", key=key.key).json()["data"]
+    assert front("DELETE", f"/auth/sessions/{listed[0]['id']}", key=key.key).status == 204
 
 
 def _use_wallets(front: Front, admin: Any) -> None:

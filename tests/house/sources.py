@@ -14,6 +14,8 @@ PACKAGE = ROOT / "layers" / "gatehouse" / "python" / "gatehouse"
 FUNCTIONS = ROOT / "functions"
 # Functions that run in CloudFront and not in Lambda: JavaScript, as text in the template.
 AT_THE_EDGE = frozenset({"front_door"})
+# Serves files: its routes are in the template alone, and it may ask AWS for nothing.
+WITHOUT_DOOR = frozenset({"page"})
 # The packages below the rooms; every other folder of the package is a room.
 FOUNDATION = frozenset({"core", "dynamo", "aws", "outbound", "web"})
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from support.aws import resources
 
 ROOT = Path(__file__).parents[2]
-# It loads the library that verifies signed messages, so its time has no budget.
-WITHOUT_BUDGET = {"wallets"}
+# One loads the library that verifies signed messages. The other's budget is the sweeper's time.
+WITHOUT_BUDGET = {"wallets", "page"}
 
 
 def functions(*, with_routes: bool = False) -> set[str]:

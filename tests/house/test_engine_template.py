@@ -114,7 +114,7 @@ def test_actions_are_added_only_where_the_engine_has_another_name_for_one() -> N
         if resource["Type"] == "AWS::Serverless::Function":
             pairs = zip(
                 engine_template.statements(properties.get("Policies", [])),
-                engine_template.statements(resource["Properties"]["Policies"]),
+                engine_template.statements(resource["Properties"].get("Policies", [])),
                 strict=False,  # The engine's copy may have one statement more, see below.
             )
             for aws, engine in pairs:

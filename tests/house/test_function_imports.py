@@ -78,6 +78,8 @@ LOADED = {
     "rewrap": BOTOCORE | POWERTOOLS | VAULT,
     "secrets": CLOUD_API | VAULT,
     "verification": API,
+    "page": set(),
+    "sessions": API,
     "wallets": CLOUD_API | VAULT | SIWE,
     "webhooks": CLOUD_API | VAULT,
 }
@@ -89,7 +91,8 @@ AUTHORIZERS_OWN = {
     *("dynamo.endpoint", "dynamo.kept_connections", "dynamo.keyspace", "dynamo.signing"),
     *("dynamo.table", "dynamo.transactions", "dynamo.write_builder"),
     *("credentials.actions", "credentials.model", "credentials.rules", "credentials.store"),
-    *("core", "credentials", "dynamo"),
+    *("sessions.lookup", "sessions.model", "sessions.rules", "sessions.store"),
+    *("core", "credentials", "dynamo", "sessions"),
 }
 
 

@@ -36,7 +36,7 @@ def test_a_function_s_folder_holds_its_handler_and_nothing_else() -> None:
     wrong = {}
     for folder in sorted(FUNCTIONS.iterdir()):
         handler = "handler.js" if folder.name in sources.AT_THE_EDGE else "handler.py"
-        found = [path.name for path in folder.iterdir() if path.name != "__pycache__"]
+        found = [path.name for path in tracked(f"functions/{folder.name}")]
         if found != [handler]:
             wrong[folder.name] = found
 

@@ -27,7 +27,7 @@ TEMPLATE = resources.template()["Resources"]
 FUNCTIONS = {
     resource["Properties"]["CodeUri"].removeprefix("functions/"): resource["Properties"]
     for resource in TEMPLATE.values()
-    if resource["Type"] == "AWS::Serverless::Function"
+    if resource["Type"] == "AWS::Serverless::Function" and "Policies" in resource["Properties"]
 }
 # Constant partition keys, without a `#`.
 WHOLE = {"WATCHED"}

@@ -34,6 +34,10 @@ ENDS_OR_LEAVES_NOTHING = {
     "POST /emit": "one signal that the key may emit",
     "POST /api/services/{name}/restart": "acts at once",
     "POST /admin/policy/evaluate": "writes nothing",
+    "DELETE /auth/session": "ends",
+    "DELETE /auth/sessions/{id}": "ends",
+    "POST /auth/session": "acts as the key, and ends with it",
+    "POST /auth/socket-ticket": "opens one socket as the key, within 30 seconds",
     "POST /auth/attach-nonce": "a nonce that only the caller's identity can use",
     "POST /v1/keys/verify": "spends a request of a key that the caller has",
 }

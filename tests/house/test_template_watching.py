@@ -244,7 +244,5 @@ def test_tables_are_on_demand_and_provisioned_ones_have_units_for_every_index() 
     assert used == asserted | {"IndexUnits"}
 
 
-def test_the_keys_table_has_no_time_to_live_and_no_stream() -> None:
-    block = RESOURCES["KeysTable"]["Properties"]
-
-    assert not {"TimeToLiveSpecification", "StreamSpecification"} & set(block)
+def test_the_keys_table_has_no_stream() -> None:
+    assert "StreamSpecification" not in RESOURCES["KeysTable"]["Properties"]

@@ -60,7 +60,8 @@ def for_engine(template: dict[str, Any], endpoint: str) -> dict[str, Any]:
         if resource["Type"] == "AWS::Serverless::Function":
             _set_variables(properties, endpoint)
             _set_concurrency(properties, changed.get("Parameters", {}))
-            properties["Policies"] = _policies(properties.get("Policies", []))
+            if "Policies" in properties:
+                properties["Policies"] = _policies(properties["Policies"])
             if name in READ_LOGS:
                 properties["Policies"][0]["Statement"].append(_reads_logs())
     return changed

@@ -44,6 +44,7 @@ class State:
         self.looked_up = {
             item["pk"].removeprefix("KEY#"): credentials.from_item(item)
             for item in items(tables.keys)
+            if item["pk"].startswith("KEY#")
         }
         keys = [
             keys_store.from_item(item)

@@ -52,7 +52,7 @@ class Origin:
     counted: Counted = field(default_factory=Counted, compare=False, repr=False)
 
     @classmethod
-    def of(cls, call: Call) -> Self:
+    def of(cls, call: Call, *, chain: Chain = Chain.ADMINISTRATION) -> Self:
         """Return the origin of a request; on a public route the actor is `anonymous`."""
         caller = call.principal
         return cls(
@@ -60,6 +60,7 @@ class Origin:
             request_id=call.request_id,
             source_address=call.source_address,
             via=None if caller is None else f"api_key:{caller.key_id}",
+            chain=chain,
             bounded=None if caller is None or caller.is_admin else caller.identity_id,
             counted=call.counted,
         )

@@ -67,6 +67,7 @@ CODES = {
     "SETTINGS_KEY_UNUSABLE": "The settings key for secrets is malformed, missing or the wrong one.",
     "WALLET_NOT_FOUND": "The identity has no wallet.",
     "WALLET_ATTACHED": "The identity has a wallet, or the wallet belongs to another identity.",
+    "SESSION_NOT_FOUND": "The key has no session with this id.",
     "SIGNAL_CLAIM_CONFLICT": "Claimed by another identity, done already, or the claim has expired.",
     "SIGNAL_EMIT_INVALID_TYPE": "Unknown signal type.",
     "SIGNAL_EXPIRED": "The signal has expired; it can no longer be sent.",

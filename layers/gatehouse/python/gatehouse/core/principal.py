@@ -30,7 +30,11 @@ class RateLimitState:
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """A valid key and its owner. `expires_at` and `rate_limit` are None where it has none."""
+    """A valid key and its owner. `expires_at` and `rate_limit` are None where it has none.
+
+    `session` is the digest of the session that the caller came with, None if they sent a key.
+    `key_digest` is the SHA-256 of the key.
+    """
 
     key_id: str
     account_id: str
@@ -44,6 +48,8 @@ class Principal:
     expires_at: Micros | None = None
     rate_limit: int | None = None
     limit_state: RateLimitState | None = None
+    key_digest: str = ""
+    session: str | None = None
 
     def narrowed_to(self, scope: str) -> Self:
         """Return this caller with `scope` as its only scope, or with none if its grants lack it.
@@ -65,7 +71,10 @@ class Principal:
             "claw_type": self.claw_type,
             "membership": self.membership,
             "operator": _flag(self.operator),
+            "key_digest": self.key_digest,
         }
+        if self.session is not None:
+            context["session"] = self.session
         if self.expires_at is not None:
             context["expires_at"] = str(self.expires_at)
         if self.rate_limit is not None:
@@ -95,6 +104,8 @@ class Principal:
             operator=context["operator"] == "true",
             expires_at=None if expires_at is None else int(expires_at),
             rate_limit=None if rate_limit is None else int(rate_limit),
+            key_digest=context.get("key_digest", ""),
+            session=context.get("session"),
             limit_state=None if state is None else RateLimitState(*map(int, state.split())),
         )
 

@@ -122,6 +122,8 @@ HEALTH_SOURCE = Setting(
 LOG_GROUPS = Setting("GATEHOUSE_LOG_GROUPS", "ARN of this region's log groups, without a name")
 RELAY_QUEUE = Setting("GATEHOUSE_RELAY_QUEUE", "URL of the queue of the log relay's tasks")
 SOCKETS = Setting("GATEHOUSE_SOCKETS", "URL of the API that manages open sockets")
+PAGE = Setting("GATEHOUSE_PAGE", "whether the page is served", "on", choices=("on", "off"))
+SOCKET_URL = Setting("GATEHOUSE_SOCKET_URL", "URL of the WebSocket API, for the page", "")
 DEPLOYED_AT = Setting("GATEHOUSE_DEPLOYED_AT", "when this version was deployed, RFC 3339", "")
 
 ALL = tuple(value for value in tuple(vars().values()) if isinstance(value, Setting))

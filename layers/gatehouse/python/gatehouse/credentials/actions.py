@@ -82,7 +82,11 @@ def admit(table: Table, key: str, memory: Memory, now: Micros) -> Verdict:
     """
     if not rules.is_well_formed(key):
         return Verdict(Code.NOT_FOUND)
-    digest = rules.hash_key(key)
+    return admit_digest(table, rules.hash_key(key), memory, now)
+
+
+def admit_digest(table: Table, digest: str, memory: Memory, now: Micros) -> Verdict:
+    """Decide about the key with this digest, as `admit` does about a presented one."""
     verdict = None
     in_grace = memory.recall_in_grace(digest)
     if in_grace is not None:

@@ -124,4 +124,5 @@ class Verdict:
             expires_at=credential.expires_at,
             rate_limit=credential.rate_limit,
             limit_state=self.limit_state,
+            key_digest=credential.digest,
         )

@@ -38,6 +38,8 @@ class KeyKind:
 
 # ---- Table `keys`: looked up on every request --------------------------------------------------
 KEY = KeyKind("KEY", "SHA-256 of the key", (KEYS_TABLE,))
+SESSION = KeyKind("SESSION", "SHA-256 of the token in the cookie", (KEYS_TABLE,))
+TICKET = KeyKind("TICKET", "SHA-256 of the ticket", (KEYS_TABLE,))
 
 # ---- Table `main` ------------------------------------------------------------------------------
 ACCOUNT = KeyKind("ACCOUNT", "account id, or `operator`")
@@ -67,6 +69,7 @@ ROLE = KeyKind("ROLE", "account id")
 SECRET = KeyKind("SECRET", "account id, or `stack`")
 SEED = KeyKind("SEED", "account id")
 SERVICE = KeyKind("SERVICE", "account id, then `#KEPT` for results of checks")
+SESSIONS = KeyKind("SESSIONS", "key id")
 SIGNAL = KeyKind("SIGNAL", "account id, then the lane")
 STATS = KeyKind("STATS", "account id, then the lane; or `POSITION`, then the shard")
 UNREVOKED = KeyKind("UNREVOKED", "account id")

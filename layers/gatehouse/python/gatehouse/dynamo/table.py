@@ -244,6 +244,27 @@ class Table(WriteBuilder):
         )
         return unmarshal(answer["Attributes"])
 
+    def take(
+        self,
+        key: Mapping[str, Any],
+        *,
+        condition: str,
+        names: Mapping[str, str],
+        values: Mapping[str, Any],
+    ) -> Item:
+        """Delete one item under a condition; return it as it was (ALL_OLD).
+
+        Raises ConditionFailed, TransactionConflict, Unavailable.
+        """
+        answer = call(
+            self.client.delete_item,
+            TableName=self.name,
+            Key=marshal(key),
+            **conditional(condition, names, values),
+            ReturnValues="ALL_OLD",
+        )
+        return unmarshal(answer["Attributes"])
+
 
 @dataclass(frozen=True, slots=True)
 class Tables:
