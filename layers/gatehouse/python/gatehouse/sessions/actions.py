@@ -11,14 +11,11 @@ from gatehouse.core import ids
 from gatehouse.core.clock import Micros, rfc3339
 from gatehouse.core.errors import Forbidden, NotFound, Unavailable
 from gatehouse.core.request import Call
-from gatehouse.core.retry import Backoff
+from gatehouse.core.retry import ON_CHANGE
 from gatehouse.dynamo import idempotency
 from gatehouse.dynamo.table import Tables
 from gatehouse.sessions import rules, store
 from gatehouse.sessions.model import TICKET_LIFE, Opened, Session
-
-# Others sign in with the same key at the same time and take the place that was free.
-_TAKEN = Backoff(attempts=6, first=0.02)
 
 
 def sign_in(tables: Tables, call: Call) -> Opened:
@@ -30,7 +27,8 @@ def sign_in(tables: Tables, call: Call) -> Opened:
     if caller.session is not None:
         raise Forbidden("A session cannot open a session: send the key itself")
     idempotency.check(tables.main, call.guard)
-    for _ in _TAKEN.tries():
+    conflict: audit.Refused | None = None
+    for _ in ON_CHANGE.tries():
         place, there = rules.choose_place(store.list_of_key(tables.main, caller.key_id), call.now)
         token = secrets.token_urlsafe(rules.TOKEN_BYTES)
         session = Session(
@@ -55,10 +53,11 @@ def sign_in(tables: Tables, call: Call) -> Opened:
                 now=call.now,
                 claim=audit.Claim(call.guard, _target(session)) if call.guard else None,
             )
-        except audit.Refused:
+        except audit.Refused as refused:
+            conflict = refused  # somebody else took the place that was free
             continue
         return Opened(session, token)
-    raise Unavailable
+    raise Unavailable from conflict
 
 
 def cookie(opened: Opened, *, api_id: str, now: Micros) -> str:
