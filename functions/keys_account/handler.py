@@ -124,9 +124,10 @@ class Grants(BaseModel):
 
 
 class WhoAmI(BaseModel):
-    """The caller."""
+    """The caller. `operator`: the account is the one that operates the stack."""
 
     account: AccountView
+    operator: bool
     identity: IdentityView
     key: KeyView
     grants: Grants
@@ -233,6 +234,7 @@ async def whoami(call: Caller) -> Data[WhoAmI]:
     return Data(
         data=WhoAmI(
             account=_account(accounts.get(TABLES, caller.account_id)),
+            operator=caller.operator,
             identity=IdentityView(
                 id=identity.id,
                 name=identity.name,
