@@ -47,6 +47,7 @@ def test_an_account_is_created_without_a_credential(front: Front, shape: str) ->
         "claw_type": "central",
         "status": "active",
     }
+    assert me["operator"] is False
     assert me["grants"] == {"scopes": ["*"], "permissions": NO_PERMISSIONS}
     assert me["key"]["id"] == key["id"]
     assert "key" not in me["key"]
