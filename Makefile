@@ -21,7 +21,7 @@ PYTEST := .venv/bin/python -m pytest
 UNIT := $(PYTEST) tests/rooms tests/functions tests/conformance tests/house tests/cli -n auto --dist loadfile \
     --no-loadscope-reorder
 # More processes than cores: they wait more than they compute. Files start in the order of their conftest.
-E2E := $(PYTEST) tests/e2e tests/page --confcutdir tests/e2e -n 5 --dist loadfile --no-loadscope-reorder
+E2E := $(PYTEST) tests/e2e --confcutdir tests/e2e -n 5 --dist loadfile --no-loadscope-reorder
 LOCK := $(UV) pip compile --quiet --upgrade --universal --python-version 3.11 \
     --generate-hashes --no-header --no-annotate --no-emit-index-url
 
@@ -52,6 +52,10 @@ test: setup ## Check, all tests, end to end on a local stack, coverage.
 	@$(UNIT) --cov --cov-fail-under=0 --cov-report=
 	@echo "==> End to end, on the deployed stack"
 	@$(E2E) --cov --cov-append --cov-report=term
+
+.PHONY: journeys
+journeys: setup ## Use the page in a real browser (needs Chromium).
+	@$(PYTEST) tests/page --confcutdir tests/e2e
 
 .PHONY: bench
 bench: setup ## Measure init, calls and time per request.
