@@ -40,7 +40,12 @@ def put_delivery(tenant: Tenant, status: DeliveryStatus) -> dict[str, str]:
     """Write a delivery that no worker will attempt."""
     key = {"pk": "DELIVERY#ea69dd4a#7", "sk": str(uuid.uuid4())}
     tenant.stack.table("MainTableName").put_item(
-        Item={**key, "account_id": tenant.account_id, "status": status.value}
+        Item={
+            **key,
+            "account_id": tenant.account_id,
+            "status": status.value,
+            "lease_until": 0,  # nobody attempts it now
+        }
     )
     return key
 
