@@ -14,7 +14,6 @@ from support.worlds.under_fire import START, FireWorld, percentile, under_fire
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("aws")]
 
-ENVIRONMENTS = 20
 FIRST: float = 10  # seconds that the first attempts of hanging webhooks take
 
 
@@ -64,7 +63,7 @@ def healthy_rate(hanging: int, *, after: float) -> float:
         # One of each ten, so that at first every batch of ten has one.
         world.receivers.hang(*[f"r{number}.example" for number in range(0, hanging * 10, 10)])
         began = fill(world, accounts, 7_000) + round(after * SECOND)
-        world.start_workers(DeliveryWorkerFunction=ENVIRONMENTS)
+        world.start_workers()
         world.time.run(until=began + seconds * SECOND)
         assert world.queue.visible, "there was enough to do"
     counted = [
@@ -99,7 +98,7 @@ def test_quiet_accounts_do_not_notice_one_with_a_hundred_hanging_webhooks(
         }
         began = fill(world, [hostile], 200)  # 20,000 deliveries
         world.start_readers()
-        world.start_workers(DeliveryWorkerFunction=ENVIRONMENTS)
+        world.start_workers()
 
         def act() -> None:
             world.emit_steadily(quiet, rate=25, seconds=30)
