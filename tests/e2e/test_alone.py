@@ -194,8 +194,8 @@ def register_directly(tenant: Tenant, urls: dict[str, str]) -> None:
                     "restart_url": "",
                     "log_group": "",
                     "created_at": time.time_ns() // 1000,
-                    "created_by": tenant.identity_id,
-                    "created_by_key": tenant.key_id,
+                    "created_by": f"identity:{tenant.identity_id}",
+                    "created_by_key": f"api_key:{tenant.key_id}",
                 }
             )
 

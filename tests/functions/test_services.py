@@ -76,6 +76,8 @@ def test_registering_and_deleting_a_service_write_audit_events(
         "health_url": f"{well.url}/health",
         "restart_url": None,
         "log_group": None,
+        "created_by": f"identity:{tenant.identity_id}",
+        "created_by_key": f"api_key:{tenant.key_id}",
     }
     assert [(event["action"], event["target"]) for event in events] == [
         ("service.create", "service:billing"),

@@ -81,6 +81,8 @@ def _plant(stack: Tables, account_id: str, name: str, url: str, at: int) -> None
             "restart_url": "",
             "log_group": "",
             "created_at": at,
+            "created_by": "identity:the-one-who-registered-it",
+            "created_by_key": "api_key:of-theirs",
         }
     )
 

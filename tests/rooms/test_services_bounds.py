@@ -182,6 +182,8 @@ def test_audit_events_show_a_registered_service_without_queries() -> None:
         "health_url": URL,
         "restart_url": "https://x.example/restart",
         "log_group": "/g",
+        "created_by": HTTP.maker.created_by,
+        "created_by_key": HTTP.maker.created_by_key,
     }
     assert rules.audit_view(replace(HTTP, health_url="")) == {
         "name": "x",
@@ -189,4 +191,6 @@ def test_audit_events_show_a_registered_service_without_queries() -> None:
         "health_url": "",
         "restart_url": None,
         "log_group": None,
+        "created_by": HTTP.maker.created_by,
+        "created_by_key": HTTP.maker.created_by_key,
     }

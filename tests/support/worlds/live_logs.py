@@ -106,6 +106,8 @@ class LiveLogs:
                 "pk": f"SERVICE#{ACCOUNT}",
                 "sk": service,
                 "health_url": "http://127.0.0.1:9",
+                "created_by": "identity:the-one-who-registered-it",
+                "created_by_key": "api_key:of-theirs",
                 "restart_url": "",
                 "log_group": self.group,
                 "created_at": self.held.at,
