@@ -30,7 +30,7 @@ def test_gateway_responses_are_read_in_api_gateway_s_own_terms() -> None:
 
 
 def test_tables_with_a_time_to_live_are_found_with_its_attribute() -> None:
-    assert template.expiring_tables(RESOURCES) == {"MainTable": "ttl"}
+    assert template.expiring_tables(RESOURCES) == {"KeysTable": "ttl", "MainTable": "ttl"}
 
 
 def test_log_groups_are_found() -> None:

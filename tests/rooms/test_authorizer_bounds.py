@@ -29,6 +29,7 @@ CONTEXT = {
     "claw_type": "central",
     "membership": "active",
     "operator": "false",
+    "key_digest": CREDENTIAL.digest,
 }
 
 
@@ -134,7 +135,7 @@ def test_only_a_connecting_socket_may_have_its_key_in_the_address(
 def test_the_stage_is_allowed_whatever_the_path(authorizer: Authorizer) -> None:
     for path in ("", "/$connect", "/GET/a/b/c"):
         answer = authorizer.module._answer(  # noqa: SLF001
-            ARN + path, authorizer.verdict, on_socket=False
+            ARN + path, authorizer.verdict, session=None, on_socket=False
         )
         assert answer == _answer("k1", "Allow", CONTEXT)
 

@@ -128,7 +128,7 @@ def test_grants_and_principals_survive_serialization(held: Grants) -> None:
 
 def test_a_principal_with_a_missing_field_is_a_key_error() -> None:
     context = PRINCIPAL.to_context()
-    for name in context:
+    for name in context.keys() - {"key_digest"}:  # Events of sockets have it, others may not.
         rest = {key: value for key, value in context.items() if key != name}
         with pytest.raises(KeyError):
             Principal.from_context(rest)
