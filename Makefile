@@ -147,7 +147,7 @@ setup: .venv/.ready $(TOOLS)/engine/.ready $(TOOLS)/sam/.ready page ## Install e
 .PHONY: page
 page: functions/page/files/index.html ## Build the page.
 
-functions/page/files/index.html: $(PAGE) page/node_modules/.ready
+functions/page/files/index.html: $(PAGE) docs/openapi.json page/node_modules/.ready
 	@echo "==> Building the page"
 	@$(NPM) run --silent build
 

@@ -5,10 +5,12 @@ import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
+import { writeWords } from "./words.mjs";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const target = process.argv[2] ?? join(here, "..", "functions", "page", "files");
 
+writeWords();
 const built = await build({
   entryPoints: { page: join(here, "main.tsx") },
   outdir: target,

@@ -1,9 +1,9 @@
 import { useState } from "preact/hooks";
 import { call } from "../core/api";
 import { useAction } from "../core/use_calls";
+import { TYPES } from "../generated/words";
 import { Dialog } from "../ui/dialog";
 import { Form, Select, TextField } from "../ui/form";
-import { TYPES } from "../webhooks/rules";
 import { readObject } from "./rules";
 
 /** Emits one signal, from an example that can be changed. */

@@ -1,13 +1,14 @@
 import { useState } from "preact/hooks";
 import { call } from "../core/api";
+import { bare } from "../core/ids";
 import { missing, usePage } from "../core/page";
 import { linkTo, type Route } from "../core/route";
 import { useCall, usePages } from "../core/use_calls";
+import { TYPES } from "../generated/words";
 import { Select } from "../ui/form";
 import { Loaded, View } from "../ui/state";
 import { PagedTable } from "../ui/table";
 import { Moment, Status, Words } from "../ui/text";
-import { bare, TYPES } from "../webhooks/rules";
 import { Emit } from "./emit";
 
 /** Signals: emit one, list them, and see one with everything it carries. */

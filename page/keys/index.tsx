@@ -1,5 +1,6 @@
 import { useState } from "preact/hooks";
 import { call } from "../core/api";
+import { bare } from "../core/ids";
 import { missing, usePage } from "../core/page";
 import { linkTo, type Route } from "../core/route";
 import { usePages } from "../core/use_calls";
@@ -10,7 +11,7 @@ import { type Column, PagedTable } from "../ui/table";
 import { Moment, Status, Words } from "../ui/text";
 import { NewKey } from "./new_key";
 import { Rotate } from "./rotate";
-import { type AdminKey, bare, isFound, stateOf } from "./rules";
+import { type AdminKey, isFound, stateOf } from "./rules";
 
 type Asked = { what: "create" } | { what: "rotate" | "revoke"; key: AdminKey } | null;
 

@@ -2,10 +2,10 @@ import { useState } from "preact/hooks";
 import { call } from "../core/api";
 import { fromInput } from "../core/time";
 import { useAction } from "../core/use_calls";
+import { SCOPES } from "../generated/words";
 import { Dialog } from "../ui/dialog";
 import { Choices, Form, TextField } from "../ui/form";
 import { ShownOnce } from "../ui/text";
-import { SCOPES } from "./scopes";
 
 /** Creates a key of the caller's own identity; the key is shown once. */
 export function NewKey({ onClose }: { onClose: () => void }) {

@@ -3,11 +3,6 @@ import type { components } from "../generated/api";
 export type AdminKey = components["schemas"]["KeysAdminKeyView"];
 export type KeyState = "active" | "expired" | "revoked";
 
-/** The id without its kind, as the account surface takes it. */
-export function bare(id: string): string {
-  return id.replace(/^\w+:/, "");
-}
-
 /** The state of a key now. A key in the grace of a rotation is still active. */
 export function stateOf(key: AdminKey, now: Date): KeyState {
   if (key.revoked && (!key.revoked_at || new Date(key.revoked_at) <= now)) {

@@ -2,7 +2,7 @@ import { useState } from "preact/hooks";
 import { call } from "../core/api";
 import { fromInput } from "../core/time";
 import { useAction } from "../core/use_calls";
-import { SCOPES } from "../keys/scopes";
+import { SCOPES } from "../generated/words";
 import { Dialog } from "../ui/dialog";
 import { Choices, Form, Select, TextField } from "../ui/form";
 import { ShownOnce } from "../ui/text";

@@ -2,11 +2,12 @@ import { useState } from "preact/hooks";
 import { call } from "../core/api";
 import { useAction, useCall, usePages } from "../core/use_calls";
 import type { components } from "../generated/api";
+import { ACTIONS } from "../generated/words";
 import { Form, Select } from "../ui/form";
 import { Loaded, View } from "../ui/state";
 import { Table } from "../ui/table";
 import { Status } from "../ui/text";
-import { ACTIONS, patchFor } from "./rules";
+import { patchFor } from "./rules";
 import { Turn } from "./turn";
 import "./style.css";
 

@@ -1,24 +1,3 @@
-/** The actions of the policy, as the API document lists them. */
-export const ACTIONS = [
-  "signal:emit",
-  "signal:inspect",
-  "task:claim",
-  "task:ack",
-  "task:cancel",
-  "task:complete",
-  "memory:read",
-  "memory:write",
-  "memory:delete",
-  "memory:search",
-  "memory:export",
-  "discovery:query",
-  "federation:deliver",
-  "federation:claim",
-  "federation:ack",
-  "federation:cancel",
-  "admin:manage",
-] as const;
-
 export interface IdentityPatch {
   is_admin?: boolean;
   claw_type?: "central" | "employee" | "service";

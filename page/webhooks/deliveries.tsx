@@ -1,10 +1,10 @@
 import { call } from "../core/api";
+import { bare } from "../core/ids";
 import { linkTo } from "../core/route";
 import { usePages } from "../core/use_calls";
 import { Select } from "../ui/form";
 import { PagedTable } from "../ui/table";
 import { Moment, Status } from "../ui/text";
-import { bare } from "./rules";
 
 const STATES = ["pending", "retrying", "delivered", "dead_letter"] as const;
 

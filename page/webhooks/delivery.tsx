@@ -1,4 +1,5 @@
 import { call } from "../core/api";
+import { bare } from "../core/ids";
 import { usePage } from "../core/page";
 import { linkTo } from "../core/route";
 import { duration } from "../core/time";
@@ -6,7 +7,6 @@ import { useAction, useCall } from "../core/use_calls";
 import type { components } from "../generated/api";
 import { Failure, Loaded, View } from "../ui/state";
 import { Moment, Status } from "../ui/text";
-import { bare } from "./rules";
 import "./style.css";
 
 type Attempt = components["schemas"]["DeliveriesAttemptView"];

@@ -1,5 +1,6 @@
 import { useState } from "preact/hooks";
 import { call } from "../core/api";
+import { bare } from "../core/ids";
 import { linkTo, type Route } from "../core/route";
 import { useCall } from "../core/use_calls";
 import { Empty, Loaded, View } from "../ui/state";
@@ -7,7 +8,7 @@ import { Table } from "../ui/table";
 import { Moment, Status, Words } from "../ui/text";
 import { OneDelivery } from "./delivery";
 import { NewWebhook } from "./new_webhook";
-import { bare, filtersOf, stateOf } from "./rules";
+import { filtersOf, stateOf } from "./rules";
 import { OneWebhook } from "./webhook";
 
 /** Webhooks, one of them with its deliveries, and one delivery with its attempts. */

@@ -1,10 +1,11 @@
 import { useState } from "preact/hooks";
 import { call } from "../core/api";
 import { useAction } from "../core/use_calls";
+import { TYPES } from "../generated/words";
 import { Dialog } from "../ui/dialog";
 import { Choices, Form, TextField } from "../ui/form";
 import { ShownOnce } from "../ui/text";
-import { readHeaders, TYPES } from "./rules";
+import { readHeaders } from "./rules";
 
 /** Creates a webhook; its secret is shown once. */
 export function NewWebhook({ onClose }: { onClose: () => void }) {

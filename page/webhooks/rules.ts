@@ -2,22 +2,6 @@ import type { components } from "../generated/api";
 
 export type Webhook = components["schemas"]["WebhooksWebhookView"];
 
-export const TYPES = [
-  "pulse",
-  "sense",
-  "task",
-  "query",
-  "alert",
-  "artifact",
-  "proposal",
-  "shift",
-] as const;
-
-/** The id without its kind. */
-export function bare(id: string): string {
-  return id.replace(/^\w+:/, "");
-}
-
 /** One word for a webhook's state. */
 export function stateOf(webhook: Webhook): string {
   if (webhook.disabled_reason) {
