@@ -81,7 +81,7 @@ def test_a_key_of_any_surface_works_on_each_surface(tenant: Tenant) -> None:
 
 def test_an_unknown_route_is_404(tenant: Tenant) -> None:
     for method, path in (
-        ("GET", "/"),
+        ("POST", "/"),
         ("GET", "/api/auth/nothing"),
         ("PUT", "/v1/api-keys"),
         ("DELETE", "/health"),
