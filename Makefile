@@ -54,7 +54,7 @@ test: setup ## Check, all tests, end to end on a local stack, coverage.
 	@$(E2E) --cov --cov-append --cov-report=term
 
 .PHONY: journeys
-journeys: setup ## Use the page in a real browser (needs Chromium).
+journeys: setup page/node_modules/.dev ## Use the page in a real browser (needs Chromium).
 	@$(PYTEST) tests/page --confcutdir tests/e2e
 
 .PHONY: bench

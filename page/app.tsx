@@ -34,10 +34,12 @@ export function App({ client, sockets }: { client: Client; sockets: string }) {
   useEffect(() => {
     client.onSignedOut = () => {
       forget();
-      setWho((before) => ({
-        is: "nobody",
-        why: before.is === "nobody" ? null : "The session ended. Sign in again.",
-      }));
+      // A view sends several requests, and each of them is refused.
+      setWho((before) =>
+        before.is === "nobody"
+          ? before
+          : { is: "nobody", why: "The session ended. Sign in again." },
+      );
     };
     if (who.is === "unknown") {
       ask();
